@@ -1,0 +1,23 @@
+"""Variational auto-encoders as scikit-learn estimators."""
+
+import importlib
+
+from ._estimator import VAETransformer
+from ._warnings import UnusedComponentsWarning
+
+__version__ = "0.1.0"
+
+_SUBMODULES = ("callbacks", "datasets", "latents", "likelihoods", "networks", "objectives")
+
+__all__ = ["UnusedComponentsWarning", "VAETransformer", "__version__", *_SUBMODULES]
+
+
+def __getattr__(name):
+    # these import torch, which takes longer than everything else
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

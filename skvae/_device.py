@@ -1,0 +1,76 @@
+"""Where tensors live and how many threads work on them."""
+
+from contextlib import contextmanager
+
+import torch
+
+# GFLOP of one training step above which a second thread pays (docs/performance)
+_THREADED_WORK = 0.1e9
+_ACCELERATORS = ("cuda", "xpu", "mps")
+
+
+def _is_available(kind):
+    if kind == "mps":
+        return torch.backends.mps.is_available()
+    backend = getattr(torch, kind, None)
+    return backend is not None and backend.is_available()
+
+
+def resolve_device(device):
+    """Return the torch.device that the name stands for, or say what is missing.
+
+    Parameters
+    ----------
+    device : str
+        'auto', 'cpu', 'cuda', 'cuda:1', 'xpu', 'mps'.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or the device is not there.
+    """
+    if device == "auto":
+        found = [kind for kind in _ACCELERATORS if _is_available(kind)]
+        return torch.device(found[0] if found else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        resolved = None
+    if resolved is None or resolved.type not in ("cpu", *_ACCELERATORS):
+        raise ValueError(
+            f"device={device!r} is not known; use 'auto', 'cpu', 'cuda', 'cuda:1', "
+            "'mps' or 'xpu'."
+        )
+    if resolved.type != "cpu":
+        present = _is_available(resolved.type)
+        count = getattr(torch, resolved.type).device_count() if present else 0
+        if not present or (resolved.index or 0) >= count:
+            raise ValueError(
+                f"device={device!r} is not available on this machine; use "
+                "device='auto' or device='cpu'."
+            )
+    return resolved
+
+
+def scoring_dtype(device):
+    """Return float64, or float32 on a device that lacks it."""
+    return torch.float32 if torch.device(device).type == "mps" else torch.float64
+
+
+@contextmanager
+def threads_for(work):
+    """Use one intra-op thread for small work; restore the user's setting on leaving.
+
+    Parameters
+    ----------
+    work : float
+        Floating-point operations of one step.
+    """
+    before = torch.get_num_threads()
+    if work < _THREADED_WORK and before != 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)

@@ -1,0 +1,834 @@
+"""VAETransformer: parameters, validation, and the methods a user calls.
+
+torch and skorch are imported at first use, so that ``import skvae`` stays cheap.
+"""
+
+import copy
+import warnings
+from contextlib import contextmanager
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.callback import CallbackSupportMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_is_fitted,
+    validate_data,
+)
+
+from ._columns import ColumnTable, check_finite, check_kinds, describe
+from ._warnings import UnusedComponentsWarning
+
+_METHODS = ("elbo", "evidence", "reconstruction", "kl", "refined")
+# a component that says less than this of a row, on average, is unused
+_ACTIVE_NATS = 0.01
+# rows on which diagnostics are computed
+_DIAGNOSTIC_ROWS = 2000
+
+
+class VAETransformer(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    r"""Variational auto-encoder.
+
+    A latent variable model ``x = f(z) + noise`` with neural networks for f and for the
+    posterior q(z|x), trained on the evidence lower bound
+
+    .. math:: \log p(x) \ge E_{q(z|x)}[\log p(x|z)] - KL(q(z|x) \| p(z)).
+
+    Training starts at the closed-form linear model, probabilistic PCA or factor analysis,
+    and what the networks add stays only if held-out rows gain by it. Everything is
+    deterministic once fitted: `transform` is the posterior mean, and scores use one block
+    of noise drawn at `fit`, so that a row's score depends on that row alone.
+
+    Read more in the :doc:`user guide </user_guide/vae>`.
+
+    Parameters
+    ----------
+    n_components : int, default=2
+        Size of the latent; may exceed the number of features.
+    likelihood : {'auto', 'gaussian', 'gaussian_mixture', 'bernoulli'}, Likelihood or \
+dict, default='auto'
+        p(x|z). 'auto' is 'bernoulli' for boolean columns and 'gaussian_mixture' for
+        numbers ('gaussian' where ``hidden_layer_sizes=()`` makes the model linear). A
+        dict names it by column; today all columns must agree.
+    latent : {'gaussian'} or Latent, default='gaussian'
+        Family of q(z|x), and prior p(z).
+    network : {'auto', 'mlp'} or Network, default='auto'
+        Encoder and decoder; see :mod:`skvae.networks` for torch modules of your own.
+    hidden_layer_sizes : tuple of int, default=(128, 128)
+        Widths of the encoder's hidden layers, mirrored in the decoder. ``()`` is the
+        linear model.
+    activation : str, default='silu'
+        Name of the activation: 'silu', 'relu', 'tanh', 'gelu', 'elu', 'leaky_relu',
+        'softplus' or 'sigmoid'.
+    dropout : float, default=0.0
+        Share of hidden units left out at each step of training.
+    init : {'linear', 'random'}, default='linear'
+        Start at the closed-form linear model, or at torch's random weights.
+    standardize : bool, default=True
+        Centre and scale columns inside. Scores stay in the units of X.
+    image_shape : None, default=None
+        Images are not supported yet.
+    objective : {'elbo', 'iwae'} or Objective, default='elbo'
+        What training maximises. `score` is the ELBO in any case.
+    beta : float, default=1.0
+        Weight of the KL term in training.
+    kl_warmup : float, default=0.0
+        Share of `max_epochs` over which the weight of the KL term rises from 0 to `beta`;
+        early stopping waits for its end.
+    max_epochs : int, default=100
+        Passes over the rows, at most.
+    batch_size : int or 'auto', default='auto'
+        Rows per step. 'auto' is 64 to 512, growing with the table, and lets an epoch of
+        a small table make at least 32 steps.
+    lr : float, default=0.003
+        Learning rate.
+    optimizer : {'adamw', 'adam', 'nadam', 'radam', 'rmsprop', 'sgd'} or class, \
+default='adamw'
+        Optimizer, or any class from :mod:`torch.optim`.
+    weight_decay : float or 'auto', default='auto'
+        Decay of the weight matrices. 'auto' is ``min(1, 300 / n_samples)`` for AdamW, 0
+        for others.
+    early_stopping : bool, default=True
+        Judge by held-out rows, stop when they gain no more, and keep the best weights.
+        Below 3,000 rows several splits are trained side by side with one more network on
+        all rows, which is the one that is kept.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, at least.
+    n_iter_no_change : int, default=10
+        Epochs without a gain before training stops.
+    tol : float, default=1e-4
+        Gain in nats that counts.
+    n_draws : int, default=32
+        Noise vectors in the block that scores share.
+    device : str, default='auto'
+        'auto' (the first found of cuda, xpu, mps, cpu), 'cpu', 'cuda', 'cuda:1', 'mps',
+        'xpu'.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last fit.
+    random_state : int, RandomState or None, default=None
+        Seed of everything random. None takes fresh entropy.
+    verbose : int, default=0
+        1 shows a progress bar with the ELBO.
+    net_callbacks : list of skorch callbacks or None, default=None
+        Passed on to the net.
+    net_params : dict or None, default=None
+        Other parameters of `skorch.NeuralNet`, such as
+        ``{"optimizer__betas": (0.9, 0.99)}``.
+
+    Attributes
+    ----------
+    net_ : VAENet
+        The fitted `skorch.NeuralNet`.
+    device_ : str
+        The device that was used.
+    n_features_in_ : int
+        Number of features seen by `fit`.
+    feature_names_in_ : ndarray of str (n_features_in_,)
+        Names of the features, where all are strings.
+    n_iter_ : int
+        Epochs run.
+    history_ : skorch.history.History
+        One row an epoch: losses, reconstruction and KL in nats per row.
+    loss_curve_ : list of float
+        Training loss of every epoch, nats per row in the units of X.
+    validation_scores_ : list of float
+        Negative loss of the held-out rows, every epoch; empty without any.
+    best_validation_score_ : float or None
+        The best of them, the start included.
+    noise_variance_ : ndarray (n_features_in_,)
+        Mean variance of x given z, in the squared units of X.
+    kl_per_component_ : ndarray (n_components,)
+        What each component says of a row on average, nats.
+    n_active_components_ : int
+        Components of more than 0.01 nats.
+
+    See Also
+    --------
+    sklearn.decomposition.PCA : Linear, one noise variance.
+    sklearn.decomposition.FactorAnalysis : Linear, one noise variance per feature.
+
+    References
+    ----------
+    Kingma & Welling (2014), "Auto-encoding variational Bayes", eqs. 3 and 10.
+
+    Rezende, Mohamed & Wierstra (2014), "Stochastic backpropagation and approximate
+    inference in deep generative models", eq. 9.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skvae import VAETransformer
+    >>> X = load_iris().data
+    >>> vae = VAETransformer(n_components=2, random_state=0).fit(X)
+    >>> vae.transform(X).shape
+    (150, 2)
+    >>> vae.inverse_transform(vae.transform(X)).shape
+    (150, 4)
+    >>> vae.score_samples(X).shape
+    (150,)
+    """
+
+    _parameter_constraints = {  # noqa: RUF012
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "likelihood": "no_validation",
+        "latent": "no_validation",
+        "network": "no_validation",
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [str],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "init": [StrOptions({"linear", "random"})],
+        "standardize": ["boolean"],
+        "image_shape": [None, tuple, list],
+        "objective": "no_validation",
+        "beta": [Interval(Real, 0, None, closed="left")],
+        "kl_warmup": [Interval(Real, 0, 1, closed="left")],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "optimizer": [str, callable],
+        "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "net_callbacks": [list, None],
+        "net_params": [dict, None],
+    }
+
+    def __init__(
+        self,
+        n_components=2,
+        *,
+        likelihood="auto",
+        latent="gaussian",
+        network="auto",
+        hidden_layer_sizes=(128, 128),
+        activation="silu",
+        dropout=0.0,
+        init="linear",
+        standardize=True,
+        image_shape=None,
+        objective="elbo",
+        beta=1.0,
+        kl_warmup=0.0,
+        max_epochs=100,
+        batch_size="auto",
+        lr=0.003,
+        optimizer="adamw",
+        weight_decay="auto",
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        n_draws=32,
+        device="auto",
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+        net_callbacks=None,
+        net_params=None,
+    ):
+        self.n_components = n_components
+        self.likelihood = likelihood
+        self.latent = latent
+        self.network = network
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+        self.init = init
+        self.standardize = standardize
+        self.image_shape = image_shape
+        self.objective = objective
+        self.beta = beta
+        self.kl_warmup = kl_warmup
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.n_draws = n_draws
+        self.device = device
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.net_callbacks = net_callbacks
+        self.net_params = net_params
+
+    # fitting ------------------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, *, sample_weight=None, X_val=None):
+        """Fit the model to X.
+
+        Parameters
+        ----------
+        X : array-like or data frame (n_samples, n_features)
+            Numbers, or booleans.
+        y : ignored
+        sample_weight : array-like (n_samples,), default=None
+            Weights of the rows; an integer weight is that many equal rows.
+        X_val : array-like or data frame (n_valid, n_features), default=None
+            Rows to judge by; none of X is then held out.
+
+        Returns
+        -------
+        VAETransformer
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or a value of X is out of range.
+        TypeError
+            If X is sparse or holds what is neither number nor boolean.
+        """
+        goes_on = self.warm_start and hasattr(self, "net_")
+        with self._restored_on_failure():
+            self._fit(X, sample_weight, X_val, reset=not goes_on)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, *, sample_weight=None):
+        """Train on one chunk of rows, in one pass.
+
+        The first call learns the units of the columns and the linear start; later calls
+        keep them.
+
+        Parameters
+        ----------
+        X : array-like or data frame (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like (n_samples,), default=None
+
+        Returns
+        -------
+        VAETransformer
+            The estimator itself.
+        """
+        with self._restored_on_failure():
+            first = not hasattr(self, "net_")
+            self._fit(X, sample_weight, None, reset=first, epochs=1)
+        return self
+
+    @contextmanager
+    def _restored_on_failure(self):
+        """Leave the earlier fitted state untouched if anything is raised."""
+        before = vars(self).copy()
+        try:
+            yield
+        except BaseException as error:
+            # Ctrl-C keeps what training had reached, if it had begun
+            if not (isinstance(error, KeyboardInterrupt) and "_finished" in vars(self)):
+                vars(self).clear()
+                vars(self).update(before)
+            raise
+        finally:
+            vars(self).pop("_finished", None)
+
+    def _fit(self, X, sample_weight, X_val, reset, epochs=None):
+        from . import _parameters, _training
+        from ._device import resolve_device
+        from ._seed import make_generator
+
+        _parameters.check_net_params(self.net_params)
+        if self.image_shape is not None:
+            raise ValueError(
+                f"image_shape={self.image_shape!r} is not available yet; leave it None "
+                "and pass images as rows, (n_samples, height * width)."
+            )
+        array, kinds = self._validate(X, reset=reset, is_fit=True)
+        weight = self._validate_weight(sample_weight, array)
+        if weight is not None:
+            array, weight = array[weight > 0], weight[weight > 0]
+        if len(array) < 2:
+            raise ValueError(
+                f"Found array with {len(array)} sample(s) (n_samples={len(array)}) of "
+                "positive weight, while a minimum of 2 is required."
+            )
+        network = _parameters.resolve_network(
+            self.network, self.hidden_layer_sizes, self.activation, self.dropout
+        )
+        likelihood = _parameters.resolve_likelihood(
+            self.likelihood,
+            getattr(X, "columns", None),
+            kinds,
+            array.shape[1],
+            network.is_linear,
+        )
+        self._check_support(likelihood, array)
+        n_valid = 0
+        if X_val is not None:
+            validation, _ = self._validate(X_val, reset=False)
+            self._check_support(likelihood, validation)
+            n_valid = len(validation)
+        generator = make_generator(self.random_state)
+        if reset:
+            columns = ColumnTable.from_input(X, array, type(likelihood).__name__)
+            if self.standardize and likelihood.is_scaled:
+                columns = columns.standardized(array, weight)
+        else:
+            columns = self.columns_
+        x = columns.encode(array)
+        if n_valid:
+            x = np.concatenate([x, columns.encode(validation)])
+            if weight is not None:
+                weight = np.concatenate([weight, np.full(n_valid, weight.mean())])
+        noise = self._make_noise(generator) if reset else self._noise
+        settings = self._get_settings()
+        if reset:
+            plan = _training.Plan(
+                network=network,
+                likelihood=likelihood,
+                latent=_parameters.resolve_latent(self.latent, network.is_linear),
+                objective=_parameters.resolve_objective(self.objective),
+                init=self.init,
+                n_components=self.n_components,
+                device=resolve_device(self.device),
+                settings=settings,
+                callbacks=[
+                    *(self.net_callbacks or []),
+                    *self._make_callbacks(array, columns, noise),
+                ],
+            )
+            net = _training.train(
+                plan,
+                x,
+                weight,
+                n_valid,
+                columns.scale,
+                columns.log_volume,
+                generator,
+                epochs,
+            )
+            columns = columns.rescaled(net.start_.shift, net.start_.unit)
+        else:
+            if self.net_.module_.n_components != self.n_components:
+                raise ValueError(
+                    f"n_components={self.n_components} is not the "
+                    f"{self.net_.module_.n_components} of the fitted model, which "
+                    "warm_start and partial_fit go on with; use clone() to start anew."
+                )
+            callbacks = self._make_callbacks(array, columns, noise)
+            net = _training.resume(
+                copy.deepcopy(self.net_),
+                x,
+                weight,
+                n_valid,
+                epochs,
+                settings,
+                callbacks,
+                generator,
+            )
+        self._finish(net, columns, noise, array, epochs)
+
+    def _get_settings(self):
+        names = (
+            "beta kl_warmup max_epochs batch_size lr optimizer weight_decay "
+            "early_stopping validation_fraction n_iter_no_change tol warm_start"
+        ).split()
+        settings = {name: getattr(self, name) for name in names}
+        return settings | {"net_params": self.net_params or {}}
+
+    def _make_noise(self, generator):
+        """Draw the block that scores share, and the one that 'refined' searches on."""
+        from ._evidence import make_noise
+
+        sizes = self.n_draws, max(self.n_draws, 32)
+        return [make_noise(n, self.n_components, generator).numpy() for n in sizes]
+
+    def _make_callbacks(self, X, columns, noise):
+        from ._bridge import EpochTasks
+        from .callbacks import ProgressBar
+
+        def get_snapshot(net):
+            kept = columns.rescaled(net.start_.shift, net.start_.unit)
+            return {
+                "net_": net.make_snapshot(),
+                "columns_": columns if hasattr(self, "net_") else kept,
+                "device_": str(net.device),
+                "_noise": noise,
+            }
+
+        callbacks = []
+        if getattr(self, "_skl_callbacks", None) or hasattr(self, "_parent_callback_ctx"):
+            callbacks.append(EpochTasks(self, X, get_snapshot))
+        if self.verbose:
+            callbacks.append(ProgressBar())
+        return callbacks
+
+    def _finish(self, net, columns, noise, X, epochs):
+        """Take over what training reached, and compute what is asked of it."""
+        best = dict(net.callbacks_)["best_weights"]
+        judged = np.isfinite(best.best_loss_)
+        if net.diverged_ and not judged and net.averages_ is None:
+            raise ValueError(
+                "The loss turned non-finite in the first steps of training and there are "
+                f"no earlier weights to keep. Lower lr={self.lr!r}, or look for extreme "
+                "values in X."
+            )
+        self.net_ = net
+        self.device_ = str(net.device)
+        self.columns_ = columns
+        self._noise = noise
+        self.history_ = net.history
+        self.n_iter_ = len(net.history)
+        rows = net.history
+        self.loss_curve_ = [row["train_loss"] for row in rows if "train_loss" in row]
+        self.validation_scores_ = [
+            -row["valid_loss"] for row in rows if "valid_loss" in row
+        ]
+        self.best_validation_score_ = -best.best_loss_ if judged else None
+        net.finish(keeps_training=self.warm_start or epochs is not None)
+        self._diagnose(X)
+        self._finished = True
+        if net.diverged_:
+            warnings.warn(
+                "The loss turned non-finite in training; the best weights so far are "
+                f"kept. Lower lr={self.lr!r}, or look for extreme values in X.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        if net.interrupted_:
+            raise KeyboardInterrupt
+
+    def _diagnose(self, X):
+        from . import _inference
+
+        step = max(1, len(X) // _DIAGNOSTIC_ROWS)
+        x = self.columns_.encode(X[::step][:_DIAGNOSTIC_ROWS])
+        module = _inference.make_precise(self.net_.module_)
+        noise = _inference.as_noise(self._noise[0])
+        kl, variance, total = 0.0, 0.0, len(x)
+        for rows in _inference.chunks(len(x), module, len(noise)):
+            share = len(x[rows]) / total
+            kl = kl + share * _inference.kl_per_component(module, x[rows], noise)
+            z = _inference.embed(module, x[rows])
+            variance = variance + share * _inference.decode_variance(module, z).mean(0)
+        self.kl_per_component_ = np.maximum(kl, 0.0)
+        self.n_active_components_ = int((self.kl_per_component_ > _ACTIVE_NATS).sum())
+        self.noise_variance_ = variance * self.columns_.unit**2
+        unused = len(self.kl_per_component_) - self.n_active_components_
+        if unused:
+            warnings.warn(
+                f"{unused} of {len(self.kl_per_component_)} components are unused: they "
+                f"say less than {_ACTIVE_NATS} nats of a row. A smaller n_components "
+                "describes X as well; if all are unused, the columns may be independent.",
+                UnusedComponentsWarning,
+                stacklevel=5,
+            )
+
+    # validation ---------------------------------------------------------------------
+
+    def _validate(self, X, reset, is_fit=False):
+        """Return X as a finite float array, and the kinds of its columns."""
+        kinds = check_kinds(X, type(self).__name__)
+        array = validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=False,
+            ensure_min_samples=2 if is_fit else 1,
+        )
+        check_finite(array, getattr(self, "feature_names_in_", None))
+        return array, kinds
+
+    def _validate_weight(self, sample_weight, array):
+        if sample_weight is None:
+            return None
+        weight = _check_sample_weight(
+            sample_weight, array, dtype=np.float64, ensure_non_negative=True
+        )
+        return None if (weight == weight[0]).all() and weight[0] > 0 else weight
+
+    def _check_support(self, likelihood, array):
+        import torch
+
+        if likelihood.is_scaled:
+            return
+        outside = likelihood.find_unsupported(torch.as_tensor(array)).numpy()
+        if outside.any():
+            row, column = np.argwhere(outside)[0]
+            names = getattr(self, "feature_names_in_", None)
+            name = describe(column, names)
+            raise ValueError(
+                f"{name[0].upper()}{name[1:]} has the value {array[row, column]:g}, but "
+                f"likelihood={type(likelihood).__name__} does not accept it: its values "
+                "are 0 and 1."
+            )
+
+    def _encode(self, X, n_draws=1, precise=False):
+        """Yield ``(module, slice, rows in the units of the module)`` chunk by chunk."""
+        from . import _inference
+
+        check_is_fitted(self)
+        array, _ = self._validate(X, reset=False)
+        module = self.net_.module_.eval()
+        if precise:
+            module = _inference.make_precise(module)
+        for rows in _inference.chunks(len(array), module, n_draws):
+            yield module, slice(rows.start, rows.stop), self.columns_.encode(array[rows])
+
+    # the latent ---------------------------------------------------------------------
+
+    def transform(self, X):
+        """Return the posterior mean of every row.
+
+        Parameters
+        ----------
+        X : array-like or data frame (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray (n_samples, n_components), float32
+            Or a data frame, see `set_output`.
+        """
+        from . import _inference
+
+        parts = [_inference.embed(m, x) for m, _, x in self._encode(X)]
+        return np.concatenate(parts).astype(np.float32)
+
+    def posterior(self, X):
+        """Return mean and standard deviation of q(z|x) for every row.
+
+        Parameters
+        ----------
+        X : array-like or data frame (n_samples, n_features)
+
+        Returns
+        -------
+        mean, std : ndarray (n_samples, n_components), float32
+        """
+        from . import _inference
+
+        parts = [_inference.compute_posterior(m, x) for m, _, x in self._encode(X)]
+        mean, std = (np.concatenate(p) for p in zip(*parts, strict=True))
+        return mean.astype(np.float32), std.astype(np.float32)
+
+    def inverse_transform(self, Z):
+        """Return E[x given z] for every row of Z.
+
+        Parameters
+        ----------
+        Z : array-like (n_samples, n_components)
+
+        Returns
+        -------
+        ndarray or data frame (n_samples, n_features)
+            In the units, columns and types of the X that was fitted.
+        """
+        from . import _inference
+
+        check_is_fitted(self)
+        array = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+        module = self.net_.module_.eval()
+        if array.shape[1] != module.n_components:
+            raise ValueError(
+                f"Z has {array.shape[1]} columns, but {type(self).__name__} has "
+                f"n_components={module.n_components}."
+            )
+        parts = [
+            self.columns_.decode(_inference.decode_mean(module, array[rows]))
+            for rows in _inference.chunks(len(array), module)
+        ]
+        return self.columns_.make_output(np.concatenate(parts))
+
+    def reconstruct(self, X):
+        """Return ``inverse_transform(transform(X))``.
+
+        Parameters
+        ----------
+        X : array-like or data frame (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray or data frame (n_samples, n_features)
+        """
+        from . import _inference
+
+        parts = [
+            self.columns_.decode(
+                _inference.decode_mean(m, _inference.embed(m, x).astype(np.float32))
+            )
+            for m, _, x in self._encode(X)
+        ]
+        return self.columns_.make_output(np.concatenate(parts))
+
+    def sample(self, n_samples=1, *, random_state=None, mean=False):
+        """Draw new rows from the model.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState or None, default=None
+            None takes fresh entropy.
+        mean : bool, default=False
+            Return E[x|z] for the z that was drawn, without observation noise.
+
+        Returns
+        -------
+        ndarray or data frame (n_samples, n_features)
+            In the units, columns and types of the X that was fitted.
+        """
+        from . import _inference
+        from ._seed import draw_seed, make_generator, seeded
+
+        check_is_fitted(self)
+        is_count = isinstance(n_samples, Integral) and not isinstance(n_samples, bool)
+        if not is_count or n_samples < 1:
+            raise ValueError(f"n_samples={n_samples!r} must be a positive integer.")
+        module = self.net_.module_.eval()
+        parts = []
+        with seeded(draw_seed(make_generator(random_state)), self.device_):
+            for rows in _inference.chunks(int(n_samples), module):
+                x = _inference.draw(module, rows.stop - rows.start, mean)
+                parts.append(self.columns_.decode(x))
+        return self.columns_.make_output(np.concatenate(parts))
+
+    def impute(self, X, *, n_draws=None, random_state=None):
+        """Fill the missing cells of X; not available yet.
+
+        Parameters
+        ----------
+        X : array-like or data frame (n_samples, n_features)
+        n_draws : int, default=None
+        random_state : int, RandomState or None, default=None
+
+        Raises
+        ------
+        NotImplementedError
+            Always: this version does not accept missing cells.
+        """
+        raise NotImplementedError(
+            "impute is not available yet: this version does not accept missing cells. "
+            "Fill them with sklearn.impute.KNNImputer or IterativeImputer."
+        )
+
+    # scores -------------------------------------------------------------------------
+
+    def score_samples(self, X, method="elbo"):
+        """Return the log density of every row, or what it is made of.
+
+        Parameters
+        ----------
+        X : array-like or data frame (n_samples, n_features)
+        method : {'elbo', 'evidence', 'reconstruction', 'kl', 'refined'}, default='elbo'
+            'elbo', the lower bound; 'evidence', the importance-weighted estimate of
+            log p(x) from `n_draws` draws, never below it; 'reconstruction' and 'kl', of
+            which it is the difference; 'refined', the bound after q has been optimised
+            for each row until it gains no more, never below it.
+
+        Returns
+        -------
+        ndarray (n_samples,), float64
+            Nats, in the units of X; higher is more normal (but for 'kl').
+
+        References
+        ----------
+        Burda, Grosse & Salakhutdinov (2016), eq. 8, for 'evidence'; Cremer, Li & Duvenaud
+        (2018), "Inference suboptimality in variational autoencoders", section 4.1, for
+        'refined'.
+        """
+        from . import _inference
+
+        if method not in _METHODS:
+            names = ", ".join(repr(name) for name in _METHODS)
+            raise ValueError(f"method={method!r} is not known; use one of {names}.")
+        check_is_fitted(self)
+        noise, search = map(_inference.as_noise, self._noise)
+        n_draws = max(len(noise), len(search)) if method == "refined" else len(noise)
+        parts = [
+            _inference.score(module, x, method, noise, search)
+            for module, _, x in self._encode(X, n_draws, precise=True)
+        ]
+        scores = np.concatenate(parts)
+        return scores if method == "kl" else scores - self.columns_.log_volume
+
+    def score_features(self, X):
+        """Return the reconstruction log-likelihood of every cell.
+
+        Parameters
+        ----------
+        X : array-like or data frame (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray (n_samples, n_features), float64
+            Nats in the units of X; rows sum to ``score_samples(X, 'reconstruction')``.
+        """
+        from . import _inference
+
+        check_is_fitted(self)
+        noise = _inference.as_noise(self._noise[0])
+        parts = [
+            _inference.score_columns(module, x, noise)
+            for module, _, x in self._encode(X, len(noise), precise=True)
+        ]
+        return np.concatenate(parts) - np.log(self.columns_.unit)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Return the mean ELBO of the rows.
+
+        Parameters
+        ----------
+        X : array-like or data frame (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like (n_samples,), default=None
+
+        Returns
+        -------
+        float
+            Nats per row in the units of X.
+        """
+        scores = self.score_samples(X)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, scores[:, None])
+        return float(np.average(scores, weights=sample_weight))
+
+    # scikit-learn -------------------------------------------------------------------
+
+    @property
+    def _n_features_out(self):
+        return self.net_.module_.n_components
+
+    def __sklearn_is_fitted__(self):
+        """Return whether `fit` or `partial_fit` has succeeded."""
+        return hasattr(self, "net_")
+
+    def __setstate__(self, state):
+        """Restore a pickled estimator; a missing device is replaced by the CPU."""
+        super().__setstate__(state)
+        if "net_" in state:
+            self.device_ = str(self.net_.module_.free.device)
+            self.net_.device = self.device_
+
+    def __sklearn_tags__(self):
+        """Return the estimator's tags."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.input_tags.allow_nan = False
+        tags.input_tags.sparse = False
+        return tags

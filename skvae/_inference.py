@@ -1,0 +1,199 @@
+"""Passes through a fitted module: embed, decode, draw, score, in chunks of rows.
+
+Everything here is row-wise: what a row gets depends on that row alone. Scores run in
+float64, so that they are the same to many digits however rows are batched.
+"""
+
+import copy
+
+import numpy as np
+import torch
+
+from . import _evidence
+from ._device import scoring_dtype
+
+# values held at a time by the widest tensor of a chunk
+_CHUNK_VALUES = 2_000_000
+_MAX_CHUNK_ROWS = 8192
+# per-row optimisation of q: steps at most, and steps without a gain before the rate halves
+_REFINE_STEPS = 2000
+_REFINE_PATIENCE = 10
+_REFINE_RATE = 0.1
+_REFINE_LEAST_RATE = 1e-3
+_REFINE_TOL = 1e-5
+
+METHODS = ("elbo", "evidence", "reconstruction", "kl", "refined")
+
+
+def make_precise(module):
+    """Return a copy of a module that computes in float64 where the device can."""
+    precise = copy.deepcopy(module).eval()
+    return precise.to(scoring_dtype(module.free.device))
+
+
+def chunks(n_samples, module, n_draws=1):
+    """Yield slices of rows small enough for bounded memory."""
+    width = max(
+        module.likelihood.n_raw * module.n_features * n_draws,
+        module.n_components * n_draws,
+        256,
+    )
+    size = int(min(max(_CHUNK_VALUES // width, 1), _MAX_CHUNK_ROWS))
+    for begin in range(0, n_samples, size):
+        yield slice(begin, min(begin + size, n_samples))
+
+
+def _to_tensor(array, module):
+    device = module.free.device
+    return torch.as_tensor(array, dtype=scoring_dtype(device)).to(device)
+
+
+@torch.no_grad()
+def embed(module, x):
+    """Return the latent's point summary of rows, ``(n, n_components)`` float64."""
+    return module.latent.embed(module.encode(_to_tensor(x, module))).cpu().numpy()
+
+
+@torch.no_grad()
+def compute_posterior(module, x):
+    """Return mean and standard deviation of q(z|x), each ``(n, n_components)``."""
+    posterior = module.encode(_to_tensor(x, module))
+    return posterior.mean.cpu().numpy(), posterior.stddev.cpu().numpy()
+
+
+@torch.no_grad()
+def decode_mean(module, z):
+    """Return E[x|z], ``(n, n_features)`` float64."""
+    return module.decode(_to_tensor(z, module)).mean.double().cpu().numpy()
+
+
+@torch.no_grad()
+def decode_variance(module, z):
+    """Return Var[x|z], ``(n, n_features)`` float64."""
+    return module.decode(_to_tensor(z, module)).variance.double().cpu().numpy()
+
+
+@torch.no_grad()
+def draw(module, n_samples, mean):
+    """Draw rows from the model: z from the prior, then x (or its mean) given z."""
+    z = module.prior().sample((n_samples,)).reshape(n_samples, -1)
+    likelihood = module.decode(z.to(scoring_dtype(z.device)))
+    x = likelihood.mean if mean else likelihood.sample()
+    return x.double().cpu().numpy()
+
+
+def score(module, x, method, noise, search_noise=None):
+    """Return one number a row, ``(n,)`` float64 nats, in the units of the module.
+
+    Parameters
+    ----------
+    module : VAEModule
+        From `make_precise`.
+    x : ndarray (n, n_features)
+    method : one of METHODS
+    noise : Tensor (n_draws, n_components)
+        The block that all rows share.
+    search_noise : Tensor (n_draws, n_components), default=None
+        Another block, on which 'refined' optimises q.
+    """
+    x = _to_tensor(x, module)
+    if method == "refined":
+        return _score_refined(module, x, noise, search_noise).cpu().numpy()
+    with torch.no_grad():
+        output = module(x, noise=noise.to(x.device))
+        if method == "kl":
+            value = output.log_ratio().mean(dim=0)
+        elif method == "reconstruction":
+            value = output.log_likelihood(x).mean(dim=0)
+        else:
+            bound = {"elbo": _evidence.elbo, "evidence": _evidence.log_evidence}
+            value = bound[method](output.log_weights(x))
+    return value.double().cpu().numpy()
+
+
+@torch.no_grad()
+def score_columns(module, x, noise):
+    """Return E_q[log p(x_j|z)] of every column, ``(n, n_features)`` float64."""
+    x = _to_tensor(x, module)
+    log_prob = module(x, noise=noise.to(x.device)).likelihood.log_prob(x)
+    return log_prob.mean(dim=0).double().cpu().numpy()
+
+
+def _score_refined(module, x, noise, search_noise):
+    """Return the ELBO after optimising q for every row, never below the encoder's.
+
+    The search runs on a block of its own: a q that suits the scoring block by chance
+    gains nothing.
+    """
+    noise, search_noise = noise.to(x), search_noise.to(x)
+    with torch.no_grad():
+        start = module.encode(x)
+        loc, scale = start.mean, start.stddev
+    amortised = torch.as_tensor(score(module, x.cpu().numpy(), "elbo", noise)).to(x)
+
+    def bound(raw, rows, block):
+        posterior = module.latent.posterior(raw, loc[rows], scale[rows])
+        z = module.latent.draw(posterior, block.unsqueeze(1))
+        output = _evidence.VAEOutput(posterior, module.prior(), module.decode(z), z)
+        return _evidence.elbo(output.log_weights(x[rows]))
+
+    best_raw = _ascend(bound, loc, module.latent.n_raw, search_noise)
+    with torch.no_grad():
+        refined = bound(best_raw, slice(None), noise)
+    return torch.maximum(amortised, torch.nan_to_num(refined, nan=-torch.inf)).double()
+
+
+def _ascend(bound, loc, n_raw, block):
+    """Maximise a row-wise bound over raw posterior outputs by Adam, row by row.
+
+    Every row has its own step size and stops by itself, so rows do not affect each other.
+    """
+    n, n_components = loc.shape
+    raw = loc.new_zeros(n, n_raw, n_components)
+    best_raw, best = raw.clone(), loc.new_full((n,), -torch.inf)
+    first, second = torch.zeros_like(raw), torch.zeros_like(raw)
+    rate = loc.new_full((n,), _REFINE_RATE)
+    misses = torch.zeros(n, dtype=torch.long, device=loc.device)
+    rows = torch.arange(n, device=loc.device)
+    for step in range(1, _REFINE_STEPS + 1):
+        trial = raw[rows].requires_grad_()
+        value = bound(trial, rows, block)
+        (gradient,) = torch.autograd.grad(value.sum(), trial)
+        value, gradient = value.detach(), torch.nan_to_num(gradient)
+        gained = value > best[rows] + _REFINE_TOL
+        improved = value > best[rows]
+        best[rows] = torch.where(improved, value, best[rows])
+        best_raw[rows[improved]] = trial.detach()[improved]
+        misses[rows] = torch.where(gained, 0, misses[rows] + 1)
+        stuck = rows[misses[rows] >= _REFINE_PATIENCE]
+        rate[stuck] /= 4
+        raw[stuck], misses[stuck] = best_raw[stuck], 0
+        keep = rate[rows] >= _REFINE_LEAST_RATE
+        rows, gradient = rows[keep], gradient[keep]
+        if len(rows) == 0:
+            break
+        first[rows] = 0.9 * first[rows] + 0.1 * gradient
+        second[rows] = 0.99 * second[rows] + 0.01 * gradient**2
+        change = (first[rows] / (1 - 0.9**step)) / (
+            (second[rows] / (1 - 0.99**step)).sqrt() + 1e-12
+        )
+        raw[rows] = raw[rows] + rate[rows, None, None] * change
+    return best_raw
+
+
+@torch.no_grad()
+def kl_per_component(module, x, noise):
+    """Return the mean KL of every component's marginals, ``(n_components,)`` nats.
+
+    E_x E_q[log q(z_k|x) - log p(z_k)] with the marginals of posterior and prior.
+    """
+    x = _to_tensor(x, module)
+    output = module(x, noise=noise.to(x.device))
+    posterior = output.posterior.base_dist.log_prob(output.z)
+    prior = module.latent.log_prior_per_component(output.prior, output.z)
+    return (posterior - prior).mean(dim=(0, 1)).double().cpu().numpy()
+
+
+def as_noise(block):
+    """Return a noise block (numpy) as a tensor."""
+    return torch.as_tensor(np.asarray(block))

@@ -1,0 +1,208 @@
+"""Closed-form linear-Gaussian models: where training starts.
+
+Both are x = mean + W z + noise with z ~ N(0, I): probabilistic PCA has one noise variance,
+factor analysis one per column. All is float64 numpy on standardised columns; nothing
+here knows of networks.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import eigh
+from scipy.optimize import minimize
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+# FactorAnalysis of scikit-learn stops at the same noise variance
+NOISE_FLOOR = 1e-12
+# up to so many columns a full eigendecomposition is quicker than an iterative one
+_DENSE_COLUMNS = 100
+# multiplications spent on a covariance matrix; beyond, a subsample of rows is enough
+_MAX_COVARIANCE_WORK = 2e10
+_MAX_MATRIX_COLUMNS = 3000
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """x = mean + W z + e, z ~ N(0, I), e ~ N(0, diag noise).
+
+    Attributes
+    ----------
+    mean : ndarray (n_features,)
+    loadings : ndarray (n_components, n_features)
+        W transposed, rotated so that the posterior covariance is diagonal.
+    noise : ndarray (n_features,)
+        Noise variances.
+    """
+
+    mean: np.ndarray
+    loadings: np.ndarray
+    noise: np.ndarray
+
+    def posterior(self):
+        """Return the exact posterior in units of the noise.
+
+        For u = (x - mean) / sqrt(noise) it is N(u @ weight, diag scale²).
+
+        Returns
+        -------
+        weight : ndarray (n_features, n_components)
+        scale : ndarray (n_components,)
+        """
+        unit_loadings = self.loadings / np.sqrt(self.noise)
+        precision = 1 + (unit_loadings**2).sum(axis=1)
+        return (unit_loadings / precision[:, None]).T, precision**-0.5
+
+    def with_least_noise(self, floor):
+        """Return the model with noise variances of at least floor, rotated anew."""
+        noise = np.maximum(self.noise, floor)
+        if (noise == self.noise).all():
+            return self
+        root = np.sqrt(noise)
+        _, values, vectors = np.linalg.svd(self.loadings / root, full_matrices=False)
+        return replace(self, loadings=_orient(values[:, None] * vectors) * root, noise=noise)
+
+    def score_samples(self, x):
+        """Return log p(x), ``(n_samples,)`` nats."""
+        u = (x - self.mean) / np.sqrt(self.noise)
+        weight, scale = self.posterior()
+        z = u @ weight
+        # |u|² - z' (I + W'W) z, the matrix inversion lemma with W'W diagonal
+        distance = (u**2).sum(axis=1) - (z**2 / scale**2).sum(axis=1)
+        log_det = np.log(self.noise).sum() - 2 * np.log(scale).sum()
+        return -0.5 * (distance + log_det + x.shape[1] * np.log(2 * np.pi))
+
+
+class Covariance:
+    """Weighted mean and covariance of a table, as a matrix or, when wide, as a product."""
+
+    def __init__(self, x, weight=None):
+        n_samples, n_features = x.shape
+        self.n_samples, self.n_features = n_samples, n_features
+        weight = np.ones(n_samples) if weight is None else weight
+        weight = weight / weight.sum()
+        self.mean = weight @ x
+        centred = x - self.mean
+        root = centred * np.sqrt(weight)[:, None]
+        self.variance = (root**2).sum(axis=0)
+        if n_features <= _MAX_MATRIX_COLUMNS:
+            self.matrix, self.root = root.T @ root, None
+        else:
+            self.matrix, self.root = None, root
+
+    def with_least_variance(self, floor):
+        """Return self with the variance of constant columns raised to floor."""
+        missing = np.maximum(floor - self.variance, 0.0)
+        self.variance = self.variance + missing
+        if self.matrix is not None:
+            self.matrix[np.diag_indices(self.n_features)] += missing
+        return self
+
+    def top_eigenpairs(self, n_pairs, scale):
+        """Return the largest eigenpairs of the covariance of columns / scale."""
+        n = self.n_features
+        if n_pairs == 0:
+            return np.zeros(0), np.zeros((n, 0))
+        if n <= _DENSE_COLUMNS:
+            values, vectors = eigh(self.matrix / np.outer(scale, scale))
+            order = slice(None, -n_pairs - 1, -1)
+            return values[order], vectors[:, order]
+        if self.matrix is not None:
+            def product(v):
+                return (self.matrix @ (v / scale)) / scale
+        else:
+            def product(v):
+                return (self.root.T @ (self.root @ (v / scale))) / scale
+        operator = LinearOperator((n, n), matvec=product, dtype=float)
+        values, vectors = eigsh(operator, k=n_pairs, v0=np.ones(n), tol=1e-9)
+        return values[::-1], vectors[:, ::-1]
+
+
+def _orient(loadings):
+    """Fix the free sign of every component: its largest loading is positive."""
+    rows = np.arange(len(loadings))
+    sign = np.sign(loadings[rows, np.abs(loadings).argmax(axis=1)])
+    return loadings * np.where(sign == 0, 1.0, sign)[:, None]
+
+
+def _from_whitened(covariance, noise, values, vectors):
+    """Return the maximum-likelihood loadings given noise, rotated to a diagonal W'W."""
+    gain = np.sqrt(np.maximum(values - 1, 0.0))
+    loadings = _orient((vectors * gain).T) * np.sqrt(noise)
+    return LinearModel(covariance.mean, loadings, noise)
+
+
+def fit_ppca(covariance, n_components, column_scale=1.0, noise=None):
+    """Fit probabilistic PCA (Tipping & Bishop 1999, eqs. 7-8).
+
+    Parameters
+    ----------
+    covariance : Covariance
+    n_components : int
+        At most n_features - 1.
+    column_scale : float or ndarray (n_features,), default=1.0
+        The noise has one variance in the units columns * column_scale.
+    noise : float, default=None
+        A known noise variance; None estimates it.
+    """
+    scale = np.broadcast_to(1 / np.asarray(column_scale, float), covariance.variance.shape)
+    values, vectors = covariance.top_eigenpairs(n_components, scale)
+    if noise is None:
+        total = (covariance.variance / scale**2).sum()
+        rank = min(covariance.n_samples, covariance.n_features)
+        rest = max(total - values.sum(), 0.0)
+        noise = max(rest / max(rank - n_components, 1), NOISE_FLOOR * total / len(scale))
+    return _from_whitened(covariance, noise * scale**2, values / noise, vectors)
+
+
+def fit_factor_analysis(covariance, n_components, floor=NOISE_FLOOR, max_iter=200):
+    """Fit factor analysis by maximum likelihood in the noise variances alone.
+
+    Given the noise the best loadings are known, so what is left is a smooth function of
+    n_features logarithms (Jöreskog 1967, eqs. 13-16), minimised by L-BFGS with bounds.
+    """
+    variance = covariance.variance
+
+    def objective(log_noise):
+        scale = np.exp(log_noise / 2)
+        values, vectors = covariance.top_eigenpairs(n_components, scale)
+        active = np.maximum(values, 1.0)
+        diagonal = variance / scale**2
+        squares = vectors**2
+        loss = (
+            np.log(active).sum()
+            + (values / active - values).sum()
+            + diagonal.sum()
+            + log_noise.sum()
+        )
+        # diag(C⁻¹ - C⁻¹ S C⁻¹) * noise, C the model's covariance in units of the noise
+        kept = squares @ (1 / active - values / active**2)
+        left = (1 - squares.sum(axis=1)) - (diagonal - squares @ values)
+        return loss / 2, (kept + left) / 2
+
+    def update(noise):
+        values, vectors = covariance.top_eigenpairs(n_components, np.sqrt(noise))
+        model = _from_whitened(covariance, noise, values, vectors)
+        explained = (model.loadings**2).sum(axis=0)
+        return np.clip(variance - explained, floor * variance, variance)
+
+    upper = np.log(variance)
+    # Where columns depend on one another exactly there are several optima. EM from
+    # noise alone and the middle of the range end in different ones: keep the better.
+    by_em = variance
+    for _ in range(10):
+        by_em = update(by_em)
+    best = None
+    for start in (np.log(by_em), upper + np.log(0.5)):
+        result = minimize(
+            objective,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=list(zip(upper + np.log(floor), upper, strict=True)),
+            options={"maxiter": max_iter, "ftol": 1e-9, "gtol": 1e-6},
+        )
+        if best is None or result.fun < best.fun:
+            best = result
+    noise = np.exp(best.x)
+    values, vectors = covariance.top_eigenpairs(n_components, np.sqrt(noise))
+    return _from_whitened(covariance, noise, values, vectors)

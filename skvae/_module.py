@@ -1,0 +1,167 @@
+"""VAEModule: encoder, decoder and prior; owner of every weight."""
+
+import torch
+from torch import nn
+
+from ._evidence import VAEOutput
+from .networks import Linear
+
+# Bodies see their inputs squashed to ±8 standard deviations: one outlier cannot throw a
+# network that learned from ordinary rows, while the linear part still sees all of it.
+_SQUASH = 8.0
+
+
+def squash(u):
+    """Return u, bounded smoothly by ±8."""
+    return _SQUASH * torch.tanh(u / _SQUASH)
+
+
+class VAEModule(nn.Module):
+    """Encoder, decoder and prior around a fixed linear start.
+
+    The encoder's raw outputs are corrections to the linear posterior, in units of its
+    standard deviation; the decoder's are corrections to the linear prediction, in units
+    of the linear model's noise. With all corrections at zero the module is the linear
+    model, and one optimizer step moves every column by a comparable amount.
+
+    Parameters
+    ----------
+    network, latent, likelihood : Network, Latent, Likelihood
+    start : dict of str to Tensor
+        See `_start.py`. With a leading dimension, one start for each copy.
+    n_copies : int or None
+        Train so many copies side by side on ``(..., n_copies, n, n_features)``.
+    is_corrected : bool
+        Whether heads start at zero, that is, at the linear start.
+    """
+
+    def __init__(
+        self, network, latent, likelihood, start, n_copies=None, is_corrected=True
+    ):
+        super().__init__()
+        n_components, n_features = start["decoder_weight"].shape[-2:]
+        self.network, self.latent, self.likelihood = network, latent, likelihood
+        self.n_features, self.n_components = n_features, n_components
+        self.n_copies, self.is_corrected = n_copies, is_corrected
+        self.start_names = tuple(start)
+        for name, value in start.items():
+            self.register_buffer(name, value)
+        self.encoder, n_hidden = network.make_encoder(n_features, n_copies)
+        self.encoder_head = Linear(
+            n_features + n_hidden, latent.n_raw * n_components, n_copies, is_corrected
+        )
+        self.decoder, n_hidden = network.make_decoder(n_components, n_copies)
+        self.decoder_head = Linear(
+            n_components + n_hidden,
+            likelihood.n_raw * n_features,
+            n_copies,
+            is_corrected,
+        )
+        copies = (1,) if n_copies is None else (n_copies, 1)
+        self.free = nn.Parameter(torch.zeros(*copies, *likelihood.free_shape(n_features)))
+        self.prior = latent.make_prior(n_components, n_copies)
+
+    @property
+    def dtype(self):
+        """Data type of the learned weights; the linear start follows its input."""
+        return self.decoder_head.weight.dtype
+
+    def encode(self, x):
+        """Return q(z|x) for x (..., n, n_features)."""
+        u = x - self.encoder_centre.to(x.dtype)
+        loc = u @ self.encoder_weight.to(x.dtype)
+        u = (u * self.input_scale.to(x.dtype)).to(self.dtype)
+        if not self.network.is_linear:
+            u = torch.cat([u, self.encoder(squash(u))], dim=-1)
+        raw = self.encoder_head(u).unflatten(
+            -1, (self.latent.n_raw, self.n_components)
+        )
+        return self.latent.posterior(raw, loc, self.posterior_scale.to(x.dtype))
+
+    def decode(self, z):
+        """Return p(x|z) for z (..., n, n_components)."""
+        start = z @ self.decoder_weight.to(z.dtype) + self.decoder_bias.to(z.dtype)
+        u = z.to(self.dtype)
+        if not self.network.is_linear:
+            u = squash(u)
+            u = torch.cat([u, self.decoder(u)], dim=-1)
+        raw = self.decoder_head(u).unflatten(
+            -1, (self.likelihood.n_raw, self.n_features)
+        )
+        free, log_range = self.free.to(z.dtype), self.log_range.to(z.dtype)
+        return self.likelihood(raw.to(z.dtype), free, start, log_range)
+
+    def forward(self, x, noise=None, n_draws=1):
+        """Return all that is known of a batch.
+
+        Parameters
+        ----------
+        x : Tensor (..., n, n_features)
+        noise : Tensor (n_draws, n_components), default=None
+            Standard draws that all rows share; None draws fresh ones for every row.
+        n_draws : int, default=1
+            Fresh draws per row.
+        """
+        posterior = self.encode(x)
+        if noise is not None:
+            shape = (len(noise),) + (1,) * (x.dim() - 1) + (self.n_components,)
+            noise = noise.reshape(shape).to(x.dtype)
+        z = self.latent.draw(posterior, noise, n_draws)
+        return VAEOutput(posterior, self.prior(), self.decode(z), z)
+
+    @torch.no_grad()
+    def start_members(self, x, generator):
+        """Let likelihood and prior fit themselves to draws of the linear start.
+
+        Parameters
+        ----------
+        x : list of Tensor (n, n_features)
+            Training rows of every copy.
+        generator : numpy Generator
+        """
+        is_stacked = self.n_copies is not None
+        for copy, rows in enumerate(x):
+            start = {
+                name: getattr(self, name)[copy] if is_stacked else getattr(self, name)
+                for name in self.start_names
+            }
+            rows = rows.double()
+            noise = torch.as_tensor(
+                generator.standard_normal((len(rows), self.n_components))
+            ).to(rows)
+            z = (rows - start["encoder_centre"]) @ start["encoder_weight"]
+            z = z + start["posterior_scale"] * noise
+            residual = rows - z @ start["decoder_weight"] - start["decoder_bias"]
+            raw = self.likelihood.start(residual, start["log_range"][0].double())
+            bias = self.decoder_head.bias
+            (bias[copy] if is_stacked else bias).add_(raw.flatten().to(bias))
+            seed = int(generator.integers(2**31 - 1))
+            for name, value in self.latent.start_prior(self.prior, z, seed).items():
+                parameter = getattr(self.prior, name)
+                target = parameter[copy] if is_stacked else parameter
+                target.copy_(value.reshape(target.shape))
+
+    @torch.no_grad()
+    def select(self, copy=-1):
+        """Return one copy as a module of its own."""
+        if self.n_copies is None:
+            return self
+        start = {name: getattr(self, name)[copy].clone() for name in self.start_names}
+        with torch.random.fork_rng(devices=[]):
+            module = VAEModule(
+                self.network,
+                self.latent,
+                self.likelihood,
+                start,
+                is_corrected=self.is_corrected,
+            ).to(self.free.device)
+        stacked = dict(self.named_parameters())
+        for name, parameter in module.named_parameters():
+            parameter.copy_(stacked[name][copy].reshape(parameter.shape))
+        return module.train(self.training)
+
+    def count_work(self, batch_size):
+        """Return the floating-point operations of one training step, about."""
+        products = sum(p.numel() for p in self.parameters() if p.dim() > 1)
+        return 6 * batch_size * products
+

@@ -1,0 +1,387 @@
+"""VAENet: a skorch net whose loss is the bound, fed rows a batch at a time.
+
+skorch does the rest: epochs, history, callbacks, optimizers. What the net adds is how
+rows reach it (also several copies of the network side by side), the averaging of
+weights, and that it starts from, and may fall back to, the linear model.
+"""
+
+import copy
+import math
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring
+from torch.utils.data import Dataset
+
+from .callbacks import BestWeights, StopTraining
+
+TERMS = ("reconstruction", "kl")
+
+
+class NonFiniteLossError(StopTraining):
+    """The loss is no number any more."""
+
+
+class Rows(Dataset):
+    """A table for the net: rows, weights and the splits of every copy.
+
+    Parameters
+    ----------
+    x : Tensor (n, n_features) or (n_copies, n, n_features)
+        In the units of the module.
+    weight : Tensor (n,)
+    train, valid : list of Tensor of int
+        Row numbers of every copy.
+    """
+
+    def __init__(self, x, weight, train, valid):
+        self.x, self.weight = x, weight
+        self.train, self.valid = train, valid
+
+    def __len__(self):
+        return min(len(rows) for rows in self.train)
+
+    def __getitem__(self, index):
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices):
+        rows = self.train[-1][torch.as_tensor(indices)]
+        return list(zip(self.x[rows], self.weight[rows], strict=True))
+
+    def take(self, rows):
+        """Return the given rows, ``(n,)`` or ``(n_copies, n)``, and their weights."""
+        if self.x.dim() == 2:
+            return self.x.index_select(0, rows), self.weight[rows]
+        copies = torch.arange(len(self.x), device=self.x.device)[:, None]
+        return self.x[copies, rows], self.weight[rows]
+
+
+class TrainBatches:
+    """Shuffled batches of a table, all of a size or one row apart.
+
+    Parameters
+    ----------
+    rows : Rows
+    batch_size : int
+    min_steps : int, default=1
+        Pass over the rows again until there have been so many batches.
+    """
+
+    def __init__(self, rows, batch_size, min_steps=1):
+        self.rows, self.batch_size, self.min_steps = rows, batch_size, min_steps
+
+    def _one_pass(self):
+        device = self.rows.x.device
+        orders = [
+            rows[torch.randperm(len(rows), device=device)] for rows in self.rows.train
+        ]
+        n = len(self.rows)
+        n_batches = max(1, math.ceil(n / self.batch_size))
+        if len(orders) == 1:
+            yield from orders[0].tensor_split(n_batches)
+            return
+        size = n // n_batches
+        for i in range(n_batches):
+            yield torch.stack([o[i * size : (i + 1) * size] for o in orders])
+
+    def __iter__(self):
+        steps = 0
+        while steps < self.min_steps:
+            for batch in self._one_pass():
+                yield self.rows.take(batch)
+                steps += 1
+
+
+class ValidBatches:
+    """The held-out rows of every copy, in order; a copy without any has weight 0."""
+
+    def __init__(self, rows, batch_size):
+        self.rows, self.batch_size = rows, batch_size
+
+    def __iter__(self):
+        valid = self.rows.valid
+        n_copies = len(self.rows.train)
+        for begin in range(0, len(valid[0]), self.batch_size):
+            parts = [rows[begin : begin + self.batch_size] for rows in valid]
+            if n_copies == 1:
+                yield self.rows.take(parts[0])
+                continue
+            judged = len(parts)
+            parts += [parts[0]] * (n_copies - judged)
+            x, weight = self.rows.take(torch.stack(parts))
+            weight[judged:] = 0
+            yield x, weight
+
+
+class Loss(torch.nn.Module):
+    """An objective as the criterion of a net; beta may be scheduled."""
+
+    def __init__(self, objective, beta=1.0):
+        super().__init__()
+        self.objective, self.beta = objective, beta
+
+    def forward(self, output, x, weight):
+        return self.objective(output, x, weight, self.beta)
+
+
+class VAENet(NeuralNet):
+    """A skorch net around a `VAEModule`.
+
+    Parameters
+    ----------
+    module : VAEModule
+    log_volume : float or sequence of float, default=0.0
+        Log-Jacobian of the module's units, one for each copy: added to the loss so that
+        losses are in nats in the units of X.
+    noise : Tensor (n_draws, n_components), default=None
+        What held-out rows are judged with.
+    averaging : float, default=0.99
+        Decay of the moving average of the weights, which is what is judged and kept.
+    lr_warmup : int, default=50
+        Steps over which the learning rate rises.
+    max_gradient_norm : float, default=None
+        Longer gradients are cut to this length.
+    members_start : callable, default=None
+        Called once with the module before training: lets its members take their start.
+    **kwargs
+        Any other parameter of `skorch.NeuralNet`.
+    """
+
+    def __init__(
+        self,
+        module,
+        *args,
+        criterion=Loss,
+        log_volume=0.0,
+        noise=None,
+        averaging=0.99,
+        lr_warmup=50,
+        max_gradient_norm=None,
+        members_start=None,
+        iterator_train=TrainBatches,
+        iterator_valid=ValidBatches,
+        **kwargs,
+    ):
+        self.log_volume = log_volume
+        self.noise = noise
+        self.averaging = averaging
+        self.lr_warmup = lr_warmup
+        self.max_gradient_norm = max_gradient_norm
+        self.members_start = members_start
+        super().__init__(
+            module,
+            criterion,
+            *args,
+            iterator_train=iterator_train,
+            iterator_valid=iterator_valid,
+            **kwargs,
+        )
+
+    @property
+    def _default_callbacks(self):
+        scores = [("train_loss", True), ("valid_loss", False)]
+        for term in TERMS:
+            scores += [(f"train_{term}", True), (f"valid_{term}", False)]
+        return [
+            ("epoch_timer", EpochTimer()),
+            *(
+                (name, PassthroughScoring(name, lower_is_better="loss" in name,
+                                          on_train=on_train))
+                for name, on_train in scores
+            ),
+            ("best_weights", BestWeights()),
+        ]
+
+    def initialize(self):
+        """Initialize module, optimizer, callbacks and history."""
+        super().initialize()
+        self.diverged_ = self.interrupted_ = False
+        return self
+
+    def initialize_optimizer(self, *args, **kwargs):
+        """Initialize the optimizer; weight decay is for matrices only."""
+        super().initialize_optimizer(*args, **kwargs)
+        self.averages_ = self.raw_weights_ = None
+        self.n_steps_ = 0
+        self._trained = [p for p in self.module_.parameters() if p.requires_grad]
+        return self
+
+    def get_dataset(self, X, y=None):
+        """Return X, which is a `Rows`."""
+        return X
+
+    def get_split_datasets(self, X, y=None, **fit_params):
+        """Return X as the training set and, if any rows judge, as the other too."""
+        return X, (X if X.valid else None)
+
+    def infer(self, x, **fit_params):
+        """Return the module's output for a batch."""
+        x = x.to(self.device)
+        if self.module_.training:
+            return self.module_(x, n_draws=self.criterion_.objective.n_draws)
+        return self.module_(x, noise=self.noise)
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """Return the objective on a batch, in nats per row in the units of X."""
+        x = X.to(self.device)
+        weight = y_true.to(self.device)
+        loss, terms = self.criterion_(y_pred, x, weight)
+        volume = self._volume(weight)
+        terms["reconstruction"] = terms["reconstruction"] - volume
+        prefix = "train_" if training else "valid_"
+        for name, value in terms.items():
+            self.history.record_batch(prefix + name, value.item())
+        return loss + volume
+
+    def _volume(self, weight):
+        if isinstance(self.log_volume, float):
+            return self.log_volume
+        volume = torch.as_tensor(self.log_volume, device=weight.device)
+        share = weight.sum(dim=-1).double()
+        return ((volume * share).sum() / share.sum()).float()
+
+    def train_step_single(self, batch, **fit_params):
+        """Compute the loss of a batch and its gradient, cut to a bounded length."""
+        step = super().train_step_single(batch, **fit_params)
+        if not math.isfinite(step["loss"].item()):
+            raise NonFiniteLossError
+        if self.max_gradient_norm is not None:
+            norm = torch.nn.utils.clip_grad_norm_(self._trained, self.max_gradient_norm)
+            if not math.isfinite(norm):
+                raise NonFiniteLossError
+        return step
+
+    def train_step(self, batch, **fit_params):
+        """Take one step and move the average of the weights along."""
+        self.n_steps_ += 1
+        if self.n_steps_ <= self.lr_warmup:
+            for group in self.optimizer_.param_groups:
+                group.setdefault("full_lr", group["lr"])
+                group["lr"] = group["full_lr"] * self.n_steps_ / self.lr_warmup
+        step = super().train_step(batch, **fit_params)
+        if self.averaging:
+            with torch.no_grad():
+                if self.averages_ is None:
+                    self.averages_ = [p.detach().clone() for p in self._trained]
+                # a short memory at first: the start is no part of the average for long
+                decay = min(self.averaging, (self.n_steps_ + 1) / (self.n_steps_ + 10))
+                torch._foreach_lerp_(self.averages_, self._trained, 1 - decay)
+        return step
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """Train on raw weights, validate (and let callbacks see) averaged ones."""
+        if training:
+            self.use_raw_weights()
+        else:
+            self._use_averages()
+        super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+
+    def _use_averages(self):
+        """Put the averaged weights in, and keep those the optimizer works on."""
+        if self.averages_ is not None and self.raw_weights_ is None:
+            self.raw_weights_ = [p.detach().clone() for p in self._trained]
+            self._load(self.averages_)
+
+    def use_raw_weights(self):
+        """Put the weights back that the optimizer works on."""
+        if self.raw_weights_ is not None:
+            self._load(self.raw_weights_)
+            self.raw_weights_ = None
+
+    @torch.no_grad()
+    def _load(self, values):
+        for parameter, value in zip(self._trained, values, strict=True):
+            parameter.copy_(value)
+
+    @torch.no_grad()
+    def compute_valid_loss(self, rows):
+        """Return the loss of the held-out rows with the weights as they are."""
+        self._set_training(False)
+        total = weight = 0.0
+        for x, w in self.get_iterator(rows, training=False):
+            x, w = x.to(self.device), w.to(self.device)
+            loss, _ = self.criterion_(self.infer(x), x, w)
+            total += (loss.item() + float(self._volume(w))) * w.sum().item()
+            weight += w.sum().item()
+        return total / weight
+
+    def start_members(self):
+        """Let likelihood and prior take their start, once; return whether they did."""
+        if self.members_start is None:
+            return False
+        start, self.members_start = self.members_start, None
+        start(self.module_)
+        return True
+
+    def keep_copy(self, copy=-1):
+        """Go on with one of the copies of the network alone."""
+        if self.module_.n_copies is None:
+            return
+        kept = self.module_.select(copy)
+        if isinstance(self.log_volume, list):
+            self.log_volume = self.log_volume[copy]
+        self.set_params(module=kept)
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        """Train; note when the loss left the numbers or a callback asked to stop."""
+        self.diverged_ = self.interrupted_ = False
+        if self._trained is None:
+            self._trained = [p for p in self.module_.parameters() if p.requires_grad]
+        try:
+            super().fit_loop(X, y, epochs, **fit_params)
+        except NonFiniteLossError:
+            self.diverged_ = True
+            self._use_averages()
+        except StopTraining:
+            pass
+        except KeyboardInterrupt:
+            # skorch's EarlyStopping stops training by the same exception as Ctrl-C
+            self.interrupted_ = not any(
+                isinstance(callback, EarlyStopping)
+                and callback.misses_ >= callback.patience
+                for _, callback in self.callbacks_
+            )
+            if self.interrupted_:
+                self._use_averages()
+        return self
+
+    def finish(self, keeps_training):
+        """Drop what only training needs, unless it is to go on."""
+        self.callbacks = [c for c in self.callbacks or [] if not is_passing(c)]
+        self.callbacks_ = [c for c in self.callbacks_ if not is_passing(c[1])]
+        if not keeps_training:
+            self.optimizer_.state.clear()
+            self.averages_ = self.raw_weights_ = None
+        self._set_training(False)
+
+    def make_snapshot(self):
+        """Return a net that can infer with the weights as they are now."""
+        net = object.__new__(type(self))
+        net.__dict__.update(self.__dict__)
+        net.__dict__["module_"] = copy.deepcopy(self.module_.select(-1)).eval()
+        return net
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        state["_trained"] = None
+        # the module was handed over as an instance: one copy of the weights is enough
+        state["module"] = None
+        for name in ("averages_", "raw_weights_"):
+            if state.get(name) is not None:
+                state[name] = [value.cpu() for value in state[name]]
+        history = state.get("history_")
+        if history is not None:
+            # a record of every batch would be larger than the network
+            state["history_"] = type(history)(
+                {**row, "batches": []} for row in history
+            )
+        return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self.module = self.module_
+
+
+def is_passing(callback):
+    """Return whether a callback lives for one fit only."""
+    return getattr(callback, "is_passing", False)

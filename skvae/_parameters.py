@@ -1,0 +1,201 @@
+"""Constructor arguments → members and the arguments of the net, or a clear refusal.
+
+Names are resolved here and nowhere else, so that all errors about parameters are alike.
+"""
+
+import math
+
+import torch
+from sklearn.base import clone
+
+from .latents import LATENTS, Latent
+from .likelihoods import LIKELIHOODS, Likelihood
+from .networks import ACTIVATIONS, MLP, NETWORKS, Network
+from .objectives import OBJECTIVES, Objective
+
+_OPTIMIZERS = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "nadam": torch.optim.NAdam,
+    "radam": torch.optim.RAdam,
+    "rmsprop": torch.optim.RMSprop,
+    "sgd": torch.optim.SGD,
+}
+# what travels under a name of its own, or is the transformer's to decide
+_OWN_PARAMETERS = {
+    "module": "network",
+    "criterion": "objective",
+    "optimizer": "optimizer",
+    "optimizer__lr": "lr",
+    "optimizer__weight_decay": "weight_decay",
+    "lr": "lr",
+    "max_epochs": "max_epochs",
+    "batch_size": "batch_size",
+    "iterator_train__batch_size": "batch_size",
+    "train_split": "validation_fraction",
+    "callbacks": "net_callbacks",
+    "warm_start": "warm_start",
+    "verbose": "verbose",
+    "device": "device",
+}
+_LATER = {
+    "conv": "network='conv' is not available yet; use 'mlp' or a Network of your own.",
+    "categorical": "likelihood='categorical' is not available yet; encode the column "
+    "first, for example with sklearn.preprocessing.OneHotEncoder.",
+}
+
+
+def _resolve(parameter, value, registry, base):
+    """Return a member from its name or instance."""
+    if isinstance(value, base):
+        member = clone(value)
+    elif isinstance(value, str) and value in registry:
+        member = registry[value]()
+    elif value in _LATER if isinstance(value, str) else False:
+        raise ValueError(_LATER[value])
+    else:
+        names = ", ".join(repr(name) for name in registry)
+        raise ValueError(
+            f"{parameter}={value!r} is not known; use one of {names}, or a "
+            f"{base.__name__} instance."
+        )
+    if hasattr(member, "check_parameters"):
+        member.check_parameters()
+    return member
+
+
+def resolve_network(network, hidden_layer_sizes, activation, dropout):
+    """Return the Network that the four parameters name."""
+    if network in ("auto", "mlp") if isinstance(network, str) else False:
+        sizes = hidden_layer_sizes
+        sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
+        if any(not isinstance(s, int) or isinstance(s, bool) or s < 1 for s in sizes):
+            raise ValueError(
+                f"hidden_layer_sizes={hidden_layer_sizes!r} must hold positive integers."
+            )
+        if activation not in ACTIVATIONS:
+            names = ", ".join(repr(name) for name in ACTIVATIONS)
+            raise ValueError(f"activation={activation!r} is not known; use {names}.")
+        return MLP(sizes, activation, dropout)
+    return _resolve("network", network, NETWORKS, Network)
+
+
+def resolve_likelihood(likelihood, columns, kinds, n_features, is_linear):
+    """Return the one Likelihood of all columns.
+
+    Parameters
+    ----------
+    likelihood : str, Likelihood or dict
+    columns : sequence of str or None
+    kinds : list of str or None
+        Kinds of the columns where they are known.
+    n_features : int
+    is_linear : bool
+        Whether the network is linear; 'auto' is then the linear model's own likelihood.
+    """
+    is_binary = kinds is not None and set(kinds) == {"boolean"}
+    automatic = "bernoulli" if is_binary else (
+        "gaussian" if is_linear else "gaussian_mixture"
+    )
+    if isinstance(likelihood, dict):
+        likelihood = _resolve_dict(likelihood, columns, n_features, automatic)
+    if isinstance(likelihood, str) and likelihood == "auto":
+        likelihood = automatic
+    return _resolve("likelihood", likelihood, LIKELIHOODS, Likelihood)
+
+
+def _resolve_dict(likelihood, columns, n_features, automatic):
+    known = list(range(n_features)) if columns is None else list(columns)
+    unknown = [name for name in likelihood if name not in known]
+    if unknown:
+        raise ValueError(
+            f"likelihood names column {unknown[0]!r}, but X has no such column."
+        )
+    chosen = [likelihood.get(name, "auto") for name in known]
+    chosen = [automatic if isinstance(c, str) and c == "auto" else c for c in chosen]
+    first = chosen[0]
+    if any(repr(member) != repr(first) for member in chosen):
+        other = next(m for m in chosen if repr(m) != repr(first))
+        raise ValueError(
+            f"likelihood={likelihood!r} gives columns different likelihoods ({first!r} "
+            f"and {other!r}), which is not supported yet; use one for all columns."
+        )
+    return first
+
+
+def resolve_latent(latent, is_linear):
+    """Return the Latent, with a prior of 'auto' decided."""
+    member = _resolve("latent", latent, LATENTS, Latent)
+    if getattr(member, "prior", None) == "auto":
+        member.set_params(prior="standard" if is_linear else "mixture")
+    return member
+
+
+def resolve_objective(objective):
+    """Return the Objective."""
+    return _resolve("objective", objective, OBJECTIVES, Objective)
+
+
+def resolve_optimizer(optimizer, lr, weight_decay, n_samples, device):
+    """Return the optimizer's class and arguments as skorch takes them."""
+    if isinstance(optimizer, str):
+        if optimizer not in _OPTIMIZERS:
+            names = ", ".join(repr(name) for name in _OPTIMIZERS)
+            raise ValueError(
+                f"optimizer={optimizer!r} is not known; use {names}, or a class "
+                "from torch.optim."
+            )
+        optimizer = _OPTIMIZERS[optimizer]
+    arguments = {"optimizer": optimizer, "lr": lr}
+    if weight_decay == "auto":
+        # as strong as a few hundred rows need, fading as rows become many
+        weight_decay = min(1.0, 300 / n_samples)
+        if optimizer is not torch.optim.AdamW:
+            weight_decay = 0.0
+    if weight_decay:
+        arguments["optimizer__weight_decay"] = weight_decay
+        exempt = {"weight_decay": 0.0}
+        arguments["optimizer__param_groups"] = [
+            ("*bias", exempt),
+            ("free", exempt),
+            ("prior.*", exempt),
+        ]
+    fused = (torch.optim.AdamW, torch.optim.Adam)
+    if optimizer in fused and torch.device(device).type in ("cpu", "cuda"):
+        arguments["optimizer__fused"] = True
+    return arguments
+
+
+def resolve_batch_size(batch_size, n_samples):
+    """Return ``(batch_size, min_steps)``.
+
+    'auto' grows with the table, and lets an epoch of a small one pass over the rows as
+    often as it takes to make 32 steps.
+    """
+    if batch_size != "auto":
+        return min(batch_size, n_samples), 1
+    size = 64 if n_samples < 1000 else 128
+    if n_samples > 20_000:
+        size = 256 if n_samples <= 100_000 else 512
+    return min(size, n_samples), 32
+
+
+def check_net_params(net_params):
+    """Refuse keys that have a parameter of their own.
+
+    Raises
+    ------
+    ValueError
+    """
+    for key in net_params or {}:
+        if key in _OWN_PARAMETERS or key.startswith(("module__", "criterion__")):
+            own = _OWN_PARAMETERS.get(key, _OWN_PARAMETERS[key.split("__")[0]])
+            raise ValueError(
+                f"net_params has the key {key!r}, which is set by the parameter "
+                f"{own!r}; use that instead."
+            )
+
+
+def count_valid_draws(n_rows):
+    """Return how many draws judge a row: fewer where many rows average the noise."""
+    return 2 * max(1, min(8, math.ceil(2048 / n_rows)))

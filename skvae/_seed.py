@@ -1,0 +1,46 @@
+"""random_state → private generators; torch's global one is left as it was found."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+_SEED_LIMIT = 2**31 - 1
+
+
+def make_generator(random_state):
+    """Return a private numpy generator.
+
+    Parameters
+    ----------
+    random_state : None, int or RandomState
+        None takes fresh entropy, not numpy's global state; a RandomState is advanced.
+    """
+    if isinstance(random_state, np.random.RandomState):
+        random_state = random_state.randint(_SEED_LIMIT)
+    return np.random.default_rng(random_state)
+
+
+def draw_seed(generator):
+    """Return an integer seed from a numpy generator."""
+    return int(generator.integers(_SEED_LIMIT))
+
+
+@contextmanager
+def seeded(seed, device="cpu"):
+    """Seed torch's generators of the CPU and of one device; restore them on leaving."""
+    device = torch.device(device)
+    accelerated = device.type in ("cuda", "xpu")
+    indices = []
+    if accelerated:
+        backend = getattr(torch, device.type)
+        index = backend.current_device() if device.index is None else device.index
+        indices = [index]
+    with torch.random.fork_rng(
+        devices=indices, device_type=device.type if accelerated else "cuda"
+    ):
+        torch.default_generator.manual_seed(seed)
+        if accelerated:
+            with backend.device(indices[0]):
+                backend.manual_seed(seed)
+        yield

@@ -1,0 +1,246 @@
+"""One fit, from rows and members to a trained net: assembles what the rooms below offer.
+
+`Plan` holds what the estimator has resolved; nothing here reads the estimator.
+"""
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+
+from . import _start
+from ._device import threads_for
+from ._evidence import make_noise
+from ._module import VAEModule
+from ._net import Loss, Rows, TrainBatches, VAENet
+from ._parameters import (
+    count_valid_draws,
+    resolve_batch_size,
+    resolve_optimizer,
+)
+from ._seed import draw_seed, seeded
+from ._splits import make_splits, split_off
+from .callbacks import KLWarmup
+
+# rows from which likelihood and prior take their start
+_MAX_START_ROWS = 4000
+
+
+@dataclass
+class Plan:
+    """All that one fit needs to know, resolved and checked.
+
+    Attributes
+    ----------
+    network, likelihood, latent, objective : members
+    init : {'linear', 'random'}
+    n_components : int
+    device : torch.device
+    settings : dict
+        The remaining constructor arguments, by name.
+    callbacks : list
+        skorch callbacks of the estimator and of the user.
+    """
+
+    network: object
+    likelihood: object
+    latent: object
+    objective: object
+    init: str
+    n_components: int
+    device: torch.device
+    settings: dict
+    callbacks: list = field(default_factory=list)
+
+
+def _make_splits(plan, n_samples, n_valid, generator):
+    settings = plan.settings
+    if n_valid:
+        return split_off(n_samples, n_valid)
+    fraction = settings["validation_fraction"] if settings["early_stopping"] else None
+    loads_itself = any(k.startswith("iterator_train") for k in settings["net_params"])
+    can_stack = (
+        plan.network.is_stackable
+        and not loads_itself
+        and not settings["warm_start"]
+        and not plan.network.is_linear
+    )
+    return make_splits(n_samples, fraction, generator, can_stack)
+
+
+def _make_starts(plan, x, weight, splits, column_scale):
+    if plan.init == "linear":
+        return _start.make_linear_starts(
+            x, weight, splits, plan.n_components, plan.likelihood, column_scale
+        )
+    return _start.make_random_starts(
+        x, weight, splits, plan.n_components, plan.likelihood
+    )
+
+
+def _make_rows(x, weight, starts, splits, device):
+    """Return the table in the units of every copy, on the device."""
+    weight = np.ones(len(x)) if weight is None else weight
+    if len(starts) == 1:
+        scaled = (x - starts[0].shift) / starts[0].unit
+    else:
+        scaled = np.stack([(x - s.shift) / s.unit for s in starts])
+    as_rows = [
+        [torch.as_tensor(rows, device=device) for rows in part]
+        for part in (splits.train, splits.valid)
+    ]
+    return Rows(
+        torch.as_tensor(scaled, dtype=torch.float32, device=device),
+        torch.as_tensor(weight / weight.mean(), dtype=torch.float32, device=device),
+        *as_rows,
+    )
+
+
+def _start_members(module, rows, generator):
+    """Let likelihood and prior start from a sample of every copy's rows."""
+    samples = []
+    for copy, train in enumerate(rows.train):
+        weight = rows.weight[train].double().cpu().numpy()
+        n_drawn = min(len(train), _MAX_START_ROWS)
+        if (weight == weight[0]).all():
+            chosen = generator.permutation(len(train))[:n_drawn]
+        else:
+            share = weight / weight.sum()
+            chosen = generator.choice(len(train), n_drawn, p=share)
+        index = train[torch.as_tensor(chosen, device=train.device)]
+        x = rows.x if rows.x.dim() == 2 else rows.x[copy]
+        samples.append(x[index])
+    module.start_members(samples, generator)
+
+
+def _make_net(plan, module, rows, starts, log_volume, generator):
+    """Turn parameters into a net: the single place where that happens."""
+    settings = plan.settings
+    n_train = len(rows)
+    batch_size, min_steps = resolve_batch_size(settings["batch_size"], n_train)
+    n_valid = sum(len(r) for r in rows.valid)
+    noise = make_noise(count_valid_draws(max(n_valid, 1)), plan.n_components, generator)
+    volumes = [float(np.log(s.unit).sum()) + log_volume for s in starts]
+    warmup = math.ceil(settings["kl_warmup"] * settings["max_epochs"])
+    callbacks = list(plan.callbacks)
+    if warmup:
+        callbacks.append(("kl_warmup", KLWarmup(settings["beta"], warmup)))
+    arguments = {
+        "criterion": Loss,
+        "criterion__objective": plan.objective,
+        "criterion__beta": settings["beta"],
+        "log_volume": volumes[0] if len(volumes) == 1 else volumes,
+        "noise": noise.to(torch.float32),
+        "max_gradient_norm": 10 * math.sqrt(module.n_features),
+        "max_epochs": settings["max_epochs"],
+        "batch_size": batch_size,
+        "callbacks": callbacks,
+        "callbacks__best_weights__patience": settings["n_iter_no_change"],
+        "callbacks__best_weights__tol": settings["tol"],
+        "callbacks__best_weights__first_epoch": warmup,
+        "callbacks__best_weights__keep_start": not warmup,
+        "train_split": None,
+        "verbose": 0,
+        "device": str(plan.device),
+        **resolve_optimizer(
+            settings["optimizer"],
+            settings["lr"],
+            settings["weight_decay"],
+            n_train,
+            plan.device,
+        ),
+    }
+    net_params = settings["net_params"]
+    if not any(key.startswith("iterator_train") for key in net_params):
+        arguments["iterator_train"] = TrainBatches
+        arguments["iterator_train__min_steps"] = min_steps
+    else:
+        arguments["iterator_train"] = torch.utils.data.DataLoader
+        arguments["iterator_train__shuffle"] = True
+    arguments["iterator_valid__batch_size"] = 2048
+    return VAENet(module, **{**arguments, **net_params})
+
+
+def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=None):
+    """Fit a net to standardised rows.
+
+    Parameters
+    ----------
+    plan : Plan
+    x : ndarray (n_samples + n_valid, n_features), float64
+        The last n_valid rows are the validation set.
+    weight : ndarray (n_samples + n_valid,) or None
+    n_valid : int
+    column_scale : ndarray (n_features,)
+        What the columns were divided by.
+    log_volume : float
+        Log-Jacobian of that division.
+    generator : numpy Generator
+    epochs : int, default=None
+        Train for so many instead, without judging.
+
+    Returns
+    -------
+    VAENet
+        Trained, its module a single copy; the units of its `start_` come on top of the
+        columns'.
+    """
+    splits = _make_splits(plan, len(x) - n_valid, n_valid, generator)
+    if epochs is not None:
+        splits = make_splits(len(x), None, generator, can_stack=False)
+    starts = _make_starts(plan, x, weight, splits, column_scale)
+    rows = _make_rows(x, weight, starts, splits, plan.device)
+    with seeded(draw_seed(generator), plan.device):
+        module = VAEModule(
+            plan.network,
+            plan.latent,
+            plan.likelihood,
+            _start.stack(starts),
+            splits.n_copies,
+            is_corrected=plan.init == "linear",
+        ).to(plan.device)
+        net = _make_net(plan, module, rows, starts, log_volume, generator)
+        net.initialize()
+        net.start_ = starts[-1]
+        with threads_for(net.module_.count_work(net.batch_size)):
+            net.members_start = partial(_start_members, rows=rows, generator=generator)
+            net.partial_fit(rows, epochs=epochs)
+        net.keep_copy(-1)
+    return net
+
+
+def resume(net, x, weight, n_valid, epochs, settings, callbacks, generator):
+    """Train a net further on rows in the units of its module.
+
+    Returns
+    -------
+    net : VAENet
+        The net given, changed in place.
+    """
+    n_samples = len(x) - n_valid
+    if n_valid:
+        splits = split_off(n_samples, n_valid)
+    else:
+        judged = settings["early_stopping"] and epochs is None
+        fraction = settings["validation_fraction"] if judged else None
+        splits = make_splits(n_samples, fraction, generator, can_stack=False)
+    weight = np.ones(len(x)) if weight is None else weight
+    device = torch.device(net.device)
+    rows = Rows(
+        torch.as_tensor(x, dtype=torch.float32, device=device),
+        torch.as_tensor(weight / weight.mean(), dtype=torch.float32, device=device),
+        *(
+            [torch.as_tensor(r, device=device) for r in part]
+            for part in (splits.train, splits.valid)
+        ),
+    )
+    net.set_params(max_epochs=settings["max_epochs"], lr=settings["lr"])
+    net.callbacks_ += [(type(c).__name__.lower(), c.initialize()) for c in callbacks]
+    with (
+        seeded(draw_seed(generator), device),
+        threads_for(net.module_.count_work(net.batch_size)),
+    ):
+        net.partial_fit(rows, epochs=epochs)
+    return net

@@ -1,0 +1,136 @@
+"""Schedules and watchers: what looks at training from outside.
+
+skorch calls the first group, through ``net_callbacks``; scikit-learn the last, through
+``set_callbacks``.
+"""
+
+import torch
+from skorch.callbacks import Callback
+
+__all__ = ["BestWeights", "KLWarmup", "ProgressBar", "StopTraining"]
+
+
+class StopTraining(Exception):  # noqa: N818  (a request, not an error)
+    """Raised by a callback to end training without an error."""
+
+
+class KLWarmup(Callback):
+    """Let beta rise linearly from 0 over the first epochs.
+
+    Parameters
+    ----------
+    beta : float
+        Where it ends.
+    n_epochs : int
+        How long it takes.
+
+    References
+    ----------
+    Bowman et al. (2016), "Generating sentences from a continuous space", section 3.1.
+    """
+
+    def __init__(self, beta, n_epochs):
+        self.beta = beta
+        self.n_epochs = n_epochs
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Set beta for the epoch that begins."""
+        epoch = len(net.history) - 1
+        net.criterion_.beta = self.beta * min(1.0, epoch / max(self.n_epochs, 1))
+
+
+class BestWeights(Callback):
+    """Stop when held-out rows gain no more, and keep the weights that were best.
+
+    The weights before the first step count too: what training adds to the start stays
+    only if held-out rows gain by it. Without held-out rows nothing is stopped and the
+    last weights stay.
+
+    Parameters
+    ----------
+    patience : int or None, default=10
+        Epochs without a gain before training stops; None never stops.
+    tol : float, default=1e-4
+        Gain in nats that counts.
+    first_epoch : int, default=0
+        Epoch before which nothing counts, the end of a warm-up.
+    keep_start : bool, default=True
+        Whether the weights before the first step may win.
+    """
+
+    def __init__(self, patience=10, tol=1e-4, first_epoch=0, keep_start=True):
+        self.patience = patience
+        self.tol = tol
+        self.first_epoch = first_epoch
+        self.keep_start = keep_start
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        """Judge the start."""
+        self.best_loss_ = float("inf")
+        self.best_epoch_ = None
+        self.best_weights_ = None
+        self.misses_ = 0
+        judges = self.keep_start and bool(X.valid)
+        if judges:
+            self.judge(net, net.compute_valid_loss(X), 0)
+        # first the linear start by itself, then what the members made of it
+        if net.start_members() and judges:
+            self.judge(net, net.compute_valid_loss(X), 0)
+
+    def judge(self, net, loss, epoch):
+        """Note the weights if the loss is the least so far; return whether it was."""
+        if not loss < self.best_loss_ - self.tol:
+            return False
+        self.best_loss_, self.best_epoch_ = loss, epoch
+        self.best_weights_ = [p.detach().clone() for p in net.module_.parameters()]
+        self.misses_ = 0
+        return True
+
+    def on_epoch_end(self, net, **kwargs):
+        """Judge the epoch, and stop after too many without a gain."""
+        epoch = len(net.history)
+        loss = net.history[-1].get("valid_loss")
+        if loss is None or epoch <= self.first_epoch:
+            return
+        is_best = self.judge(net, loss, epoch)
+        net.history.record("valid_loss_best", is_best)
+        self.misses_ = 0 if is_best else self.misses_ + 1
+        if self.patience is not None and self.misses_ >= self.patience:
+            raise StopTraining
+
+    @torch.no_grad()
+    def on_train_end(self, net, **kwargs):
+        """Put the best weights back."""
+        if self.best_weights_ is None:
+            return
+        net.raw_weights_ = None
+        pairs = zip(net.module_.parameters(), self.best_weights_, strict=True)
+        for parameter, value in pairs:
+            parameter.copy_(value)
+        self.best_weights_ = None
+
+
+class ProgressBar(Callback):
+    """Show a bar with the ELBO of the epoch, in nats per row."""
+
+    is_passing = True
+
+    def on_train_begin(self, net, **kwargs):
+        """Open the bar."""
+        from tqdm.auto import tqdm
+
+        self.bar_ = tqdm(total=net.max_epochs, unit="epoch", desc="VAETransformer")
+
+    def on_epoch_end(self, net, **kwargs):
+        """Move on by one epoch."""
+        row = net.history[-1]
+        shown = {"elbo": f"{-row['train_loss']:.3f}"}
+        if "valid_loss" in row:
+            shown["valid_elbo"] = f"{-row['valid_loss']:.3f}"
+        self.bar_.set_postfix(shown)
+        self.bar_.update()
+
+    def on_train_end(self, net, **kwargs):
+        """Close the bar."""
+        self.bar_.close()
+        del self.bar_
