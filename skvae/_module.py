@@ -1,10 +1,12 @@
 """VAEModule: encoder, decoder and prior; owner of every weight."""
 
+from types import SimpleNamespace
+
 import torch
 from torch import nn
 
 from ._evidence import VAEOutput
-from .networks import Linear
+from .networks import Linear, apply_affine
 
 # Bodies see their inputs squashed to ±8 standard deviations: one outlier cannot throw a
 # network that learned from ordinary rows, while the linear part still sees all of it.
@@ -46,6 +48,7 @@ class VAEModule(nn.Module):
         self.start_names = tuple(start)
         for name, value in start.items():
             self.register_buffer(name, value)
+        self._cast = {}
         self.encoder, n_hidden = network.make_encoder(n_features, n_copies)
         self.encoder_head = Linear(
             n_features + n_hidden, latent.n_raw * n_components, n_copies, is_corrected
@@ -66,21 +69,38 @@ class VAEModule(nn.Module):
         """Data type of the learned weights; the linear start follows its input."""
         return self.decoder_head.weight.dtype
 
+    def _get_start(self, dtype):
+        """Return the buffers of the linear start in the given precision."""
+        if dtype not in self._cast:
+            self._cast[dtype] = SimpleNamespace(
+                **{name: getattr(self, name).to(dtype) for name in self.start_names}
+            )
+        return self._cast[dtype]
+
+    def _apply(self, fn, recurse=True):
+        self._cast = {}
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "_cast": {}}
+
     def encode(self, x):
         """Return q(z|x) for x (..., n, n_features)."""
-        u = x - self.encoder_centre.to(x.dtype)
-        loc = u @ self.encoder_weight.to(x.dtype)
-        u = (u * self.input_scale.to(x.dtype)).to(self.dtype)
+        start = self._get_start(x.dtype)
+        u = x - start.encoder_centre
+        loc = u @ start.encoder_weight
+        u = (u * start.input_scale).to(self.dtype)
         if not self.network.is_linear:
             u = torch.cat([u, self.encoder(squash(u))], dim=-1)
         raw = self.encoder_head(u).unflatten(
             -1, (self.latent.n_raw, self.n_components)
         )
-        return self.latent.posterior(raw, loc, self.posterior_scale.to(x.dtype))
+        return self.latent.posterior(raw, loc, start.posterior_scale)
 
     def decode(self, z):
         """Return p(x|z) for z (..., n, n_components)."""
-        start = z @ self.decoder_weight.to(z.dtype) + self.decoder_bias.to(z.dtype)
+        start = self._get_start(z.dtype)
+        predicted = apply_affine(z, start.decoder_weight, start.decoder_bias)
         u = z.to(self.dtype)
         if not self.network.is_linear:
             u = squash(u)
@@ -88,8 +108,8 @@ class VAEModule(nn.Module):
         raw = self.decoder_head(u).unflatten(
             -1, (self.likelihood.n_raw, self.n_features)
         )
-        free, log_range = self.free.to(z.dtype), self.log_range.to(z.dtype)
-        return self.likelihood(raw.to(z.dtype), free, start, log_range)
+        free = self.free.to(z.dtype)
+        return self.likelihood(raw.to(z.dtype), free, predicted, start.log_range)
 
     def forward(self, x, noise=None, n_draws=1):
         """Return all that is known of a batch.

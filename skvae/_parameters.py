@@ -154,12 +154,9 @@ def resolve_optimizer(optimizer, lr, weight_decay, n_samples, device):
             weight_decay = 0.0
     if weight_decay:
         arguments["optimizer__weight_decay"] = weight_decay
-        exempt = {"weight_decay": 0.0}
-        arguments["optimizer__param_groups"] = [
-            ("*bias", exempt),
-            ("free", exempt),
-            ("prior.*", exempt),
-        ]
+        # whatever is not called "...weight": biases, free values, the prior
+        groups = [("*[!t]", {"weight_decay": 0.0})]
+        arguments["optimizer__param_groups"] = groups
     fused = (torch.optim.AdamW, torch.optim.Adam)
     if optimizer in fused and torch.device(device).type in ("cpu", "cuda"):
         arguments["optimizer__fused"] = True

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 # rows that should judge, all splits together
-_ENOUGH_HELD_OUT = 150
+_ENOUGH_HELD_OUT = 120
 # a split below so many held-out rows takes up to a fifth of the table
 _FEW_HELD_OUT = 60
 _MAX_SPLITS = 5

@@ -48,6 +48,46 @@ class _MixtureLogProb(torch.autograd.Function):
         return grad_x, grad_logits, grad_loc, grad_log_scale
 
 
+class _DiagonalMixtureLogProb(torch.autograd.Function):
+    """log Σ_k softmax(logits)_k N(z; loc_k, diag exp(log_scale_k)²), in one node."""
+
+    @staticmethod
+    def forward(ctx, z, logits, loc, log_scale):
+        # z (..., q); logits (..., K); loc, log_scale (..., K, q)
+        inverse_scale = torch.exp(-log_scale)
+        residual = (z.unsqueeze(-2) - loc) * inverse_scale
+        log_weights = torch.log_softmax(logits, dim=-1)
+        joint = log_weights - log_scale.sum(dim=-1)
+        joint = torch.add(joint, residual.square().sum(dim=-1), alpha=-0.5)
+        log_prob = torch.logsumexp(joint, dim=-1)
+        if any(ctx.needs_input_grad):
+            responsibility = torch.exp(joint - log_prob.unsqueeze(-1))
+            ctx.save_for_backward(responsibility, residual, inverse_scale, log_weights)
+            ctx.shapes = logits.shape, loc.shape
+        return log_prob - _HALF_LOG_2PI * z.shape[-1]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        responsibility, residual, inverse_scale, log_weights = ctx.saved_tensors
+        weights_shape, loc_shape = ctx.shapes
+        grad = grad.unsqueeze(-1)
+        weighted = responsibility * grad
+        pull = weighted.unsqueeze(-1) * residual
+        by_loc = pull * inverse_scale
+        grad_z = -by_loc.sum(dim=-2) if ctx.needs_input_grad[0] else None
+        if not any(ctx.needs_input_grad[1:]):
+            return grad_z, None, None, None
+        grad_logits = weighted - grad * torch.exp(log_weights)
+        grad_log_scale = pull * residual - weighted.unsqueeze(-1)
+        return (
+            grad_z,
+            grad_logits.sum_to_size(weights_shape),
+            by_loc.sum_to_size(loc_shape),
+            grad_log_scale.sum_to_size(loc_shape),
+        )
+
+
 class NormalMixture(Distribution):
     """A mixture of normals for every column, independent across columns.
 
@@ -120,11 +160,9 @@ class DiagonalNormalMixture(Distribution):
 
     def log_prob(self, value):
         """Return the log density, ``(...)``."""
-        log_weights = torch.log_softmax(self.logits, dim=-1)
-        residual = (value.unsqueeze(-2) - self.loc) * torch.exp(-self.log_scale)
-        joint = (-0.5 * residual * residual - self.log_scale).sum(dim=-1)
-        n_components = self.loc.shape[-1]
-        return torch.logsumexp(joint + log_weights, -1) - _HALF_LOG_2PI * n_components
+        return _DiagonalMixtureLogProb.apply(
+            value, self.logits, self.loc, self.log_scale
+        )
 
     def sample(self, sample_shape=()):
         """Draw vectors, ``sample_shape + (..., n_components)``."""

@@ -10,25 +10,23 @@ import torch
 from sklearn.base import BaseEstimator
 from torch.distributions import Bernoulli as _BernoulliDistribution
 from torch.distributions import Normal
+from torch.nn.functional import celu
 
 from .distributions import NormalMixture
 
-# exp(12): no column is 160,000 times as noisy as the linear model found it
-_MAX_LOG_SCALE = 12.0
 # share of a column's mixture that starts as the linear model itself
 _LINEAR_SHARE = 0.05
 
 
 def _bound(raw, log_range):
-    """Return log scales: raw where positive, squashed above -log_range elsewhere."""
-    squashed = log_range * torch.tanh(raw / log_range)
-    return torch.maximum(raw, squashed).clamp(max=_MAX_LOG_SCALE)
+    """Return log scales: raw where positive, bent above -log_range elsewhere."""
+    return log_range * celu(raw / log_range)
 
 
 def _unbound(log_scale, log_range):
     """Return the raw value that `_bound` maps to log_scale."""
     ratio = (log_scale / log_range).clamp(-0.999, 0.0)
-    return torch.where(log_scale < 0, log_range * torch.atanh(ratio), log_scale)
+    return torch.where(log_scale < 0, log_range * torch.log1p(ratio), log_scale)
 
 
 class Likelihood(BaseEstimator):
@@ -168,12 +166,11 @@ class GaussianMixture(Likelihood):
     def __call__(self, raw, free, start, log_range):
         """Return p(x|z)."""
         k = self.n_mixture
-        logits, raw_scale = raw[..., :k, :], raw[..., k : 2 * k, :]
+        logits, narrow, wide, shift = raw.split([k, k - 1, 1, k - 1], dim=-2)
         start = start.unsqueeze(-2)
-        loc = torch.cat([start + raw[..., 2 * k :, :], start], dim=-2)
-        narrow = _bound(raw_scale[..., :-1, :], log_range.unsqueeze(-2))
-        wide = raw_scale[..., -1:, :].clamp(0.0, _MAX_LOG_SCALE)
-        return NormalMixture(logits, loc, torch.cat([narrow, wide], dim=-2))
+        loc = torch.cat([start + shift, start], dim=-2)
+        narrow = _bound(narrow, log_range.unsqueeze(-2))
+        return NormalMixture(logits, loc, torch.cat([narrow, wide.relu()], dim=-2))
 
     def start(self, residual, log_range, n_iter=30):
         """Fit the mixture of every column to the residuals by EM.
