@@ -1,8 +1,8 @@
 """Held-out log-likelihood of VAETransformer beside every density of scikit-learn.
 
 Each line: mean nats per test row above max(PCA, FactorAnalysis) at the same number of
-components. ``python benchmarks/density.py --help`` names the options; the defaults print
-the tables of ``docs/density.md``.
+components. ``python benchmarks/density.py --help`` names the options; the defaults
+print the tables of ``docs/density.md``.
 """
 
 import argparse

@@ -1,8 +1,9 @@
 """Real tables for the benchmarks: scikit-learn's own, and a folder of others if given.
 
-The folder holds ``uci/*.csv`` (a header row) and ``adbench/*_NAME.npz`` (an array X); its
-path is taken from the environment variable SKVAE_DATA, or ``../shared/data`` beside the
-repository. Tables that are not there are left out, and the benchmarks say so.
+The folder holds ``uci/*.csv`` (a header row) and ``adbench/*_NAME.npz`` (an array X);
+its path is taken from the environment variable SKVAE_DATA, or ``../shared/data``
+beside the repository. Tables that are not there are left out, and the benchmarks say
+so.
 """
 
 import os

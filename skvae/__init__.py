@@ -7,7 +7,14 @@ from ._warnings import UnusedComponentsWarning
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("callbacks", "datasets", "latents", "likelihoods", "networks", "objectives")
+_SUBMODULES = (
+    "callbacks",
+    "datasets",
+    "latents",
+    "likelihoods",
+    "networks",
+    "objectives",
+)
 
 __all__ = ["UnusedComponentsWarning", "VAETransformer", "__version__", *_SUBMODULES]
 

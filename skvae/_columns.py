@@ -195,9 +195,7 @@ class ColumnTable:
 
             frame = pd.DataFrame(dict(enumerate(columns.values())))
             frame.columns = self.names
-            return frame.astype(
-                {name: t for name, t in zip(self.names, self.dtypes, strict=True)}
-            )
+            return frame.astype(dict(zip(self.names, self.dtypes, strict=True)))
         import polars as pl
 
         schema = dict(zip(self.names, self.dtypes, strict=True))

@@ -48,10 +48,11 @@ class VAETransformer(
 
     .. math:: \log p(x) \ge E_{q(z|x)}[\log p(x|z)] - KL(q(z|x) \| p(z)).
 
-    Training starts at the closed-form linear model, probabilistic PCA or factor analysis,
-    and what the networks add stays only if held-out rows gain by it. Everything is
-    deterministic once fitted: `transform` is the posterior mean, and scores use one block
-    of noise drawn at `fit`, so that a row's score depends on that row alone.
+    Training starts at the closed-form linear model, probabilistic PCA or factor
+    analysis, and what the networks add stays only if held-out rows gain by it.
+    Everything is deterministic once fitted: `transform` is the posterior mean, and
+    scores use one block of noise drawn at `fit`, so that a row's score depends on that
+    row alone.
 
     Read more in the :doc:`user guide </user_guide/vae>`.
 
@@ -87,8 +88,8 @@ dict, default='auto'
     beta : float, default=1.0
         Weight of the KL term in training.
     kl_warmup : float, default=0.0
-        Share of `max_epochs` over which the weight of the KL term rises from 0 to `beta`;
-        early stopping waits for its end.
+        Share of `max_epochs` over which the weight of the KL term rises from 0 to
+        `beta`; early stopping waits for its end.
     max_epochs : int, default=100
         Passes over the rows, at most.
     batch_size : int or 'auto', default='auto'
@@ -104,8 +105,8 @@ default='adamw'
         for others.
     early_stopping : bool, default=True
         Judge by held-out rows, stop when they gain no more, and keep the best weights.
-        Below 3,000 rows several splits are trained side by side with one more network on
-        all rows, which is the one that is kept.
+        Below 3,000 rows several splits are trained side by side with one more network
+        on all rows, which is the one that is kept.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at least.
     n_iter_no_change : int, default=10
@@ -187,7 +188,10 @@ default='adamw'
         "likelihood": "no_validation",
         "latent": "no_validation",
         "network": "no_validation",
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": [
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "activation": [str],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "init": [StrOptions({"linear", "random"})],
@@ -197,7 +201,10 @@ default='adamw'
         "beta": [Interval(Real, 0, None, closed="left")],
         "kl_warmup": [Interval(Real, 0, 1, closed="left")],
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "optimizer": [str, callable],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -445,10 +452,20 @@ default='adamw'
         self._finish(net, columns, noise, array, epochs)
 
     def _get_settings(self):
-        names = (
-            "beta kl_warmup max_epochs batch_size lr optimizer weight_decay "
-            "early_stopping validation_fraction n_iter_no_change tol warm_start"
-        ).split()
+        names = [
+            "beta",
+            "kl_warmup",
+            "max_epochs",
+            "batch_size",
+            "lr",
+            "optimizer",
+            "weight_decay",
+            "early_stopping",
+            "validation_fraction",
+            "n_iter_no_change",
+            "tol",
+            "warm_start",
+        ]
         settings = {name: getattr(self, name) for name in names}
         return settings | {"net_params": self.net_params or {}}
 
@@ -473,7 +490,9 @@ default='adamw'
             }
 
         callbacks = []
-        if getattr(self, "_skl_callbacks", None) or hasattr(self, "_parent_callback_ctx"):
+        if getattr(self, "_skl_callbacks", None) or hasattr(
+            self, "_parent_callback_ctx"
+        ):
             callbacks.append(EpochTasks(self, X, get_snapshot))
         if self.verbose:
             callbacks.append(ProgressBar())
@@ -485,9 +504,9 @@ default='adamw'
         judged = np.isfinite(best.best_loss_)
         if net.diverged_ and not judged and net.averages_ is None:
             raise ValueError(
-                "The loss turned non-finite in the first steps of training and there are "
-                f"no earlier weights to keep. Lower lr={self.lr!r}, or look for extreme "
-                "values in X."
+                "The loss turned non-finite in the first steps of training and there "
+                f"are no earlier weights to keep. Lower lr={self.lr!r}, or look for "
+                "extreme values in X."
             )
         self.net_ = net
         self.device_ = str(net.device)
@@ -533,9 +552,10 @@ default='adamw'
         unused = len(self.kl_per_component_) - self.n_active_components_
         if unused:
             warnings.warn(
-                f"{unused} of {len(self.kl_per_component_)} components are unused: they "
-                f"say less than {_ACTIVE_NATS} nats of a row. A smaller n_components "
-                "describes X as well; if all are unused, the columns may be independent.",
+                f"{unused} of {len(self.kl_per_component_)} components are unused: "
+                f"they say less than {_ACTIVE_NATS} nats of a row. A smaller "
+                "n_components describes X as well; if all are unused, the columns may "
+                "be independent.",
                 UnusedComponentsWarning,
                 stacklevel=5,
             )
@@ -575,9 +595,9 @@ default='adamw'
             names = getattr(self, "feature_names_in_", None)
             name = describe(column, names)
             raise ValueError(
-                f"{name[0].upper()}{name[1:]} has the value {array[row, column]:g}, but "
-                f"likelihood={type(likelihood).__name__} does not accept it: its values "
-                "are 0 and 1."
+                f"{name[0].upper()}{name[1:]} has the value {array[row, column]:g}, "
+                f"but likelihood={type(likelihood).__name__} does not accept it: its "
+                "values are 0 and 1."
             )
 
     def _encode(self, X, n_draws=1, precise=False):
@@ -590,7 +610,11 @@ default='adamw'
         if precise:
             module = _inference.make_precise(module)
         for rows in _inference.chunks(len(array), module, n_draws):
-            yield module, slice(rows.start, rows.stop), self.columns_.encode(array[rows])
+            yield (
+                module,
+                slice(rows.start, rows.stop),
+                self.columns_.encode(array[rows]),
+            )
 
     # the latent ---------------------------------------------------------------------
 
@@ -748,9 +772,9 @@ default='adamw'
 
         References
         ----------
-        Burda, Grosse & Salakhutdinov (2016), eq. 8, for 'evidence'; Cremer, Li & Duvenaud
-        (2018), "Inference suboptimality in variational autoencoders", section 4.1, for
-        'refined'.
+        Burda, Grosse & Salakhutdinov (2016), eq. 8, for 'evidence'; Cremer, Li &
+        Duvenaud (2018), "Inference suboptimality in variational autoencoders", section
+        4.1, for 'refined'.
         """
         from . import _inference
 

@@ -83,8 +83,8 @@ def make_noise(n_draws, n_components, generator):
 
     From two draws on they are moment-matched: mean 0 and unit variances, from
     ``n_draws > 2 * n_components`` on with unit covariance, and antithetic where
-    n_draws is even. Averages of quadratic functions, and so the scores of a linear model
-    and the KL of Gaussians, are then exact.
+    n_draws is even. Averages of quadratic functions, and so the scores of a linear
+    model and the KL of Gaussians, are then exact.
 
     Returns
     -------

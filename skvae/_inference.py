@@ -15,12 +15,13 @@ from ._device import scoring_dtype
 # values held at a time by the widest tensor of a chunk
 _CHUNK_VALUES = 2_000_000
 _MAX_CHUNK_ROWS = 8192
-# per-row optimisation of q: steps at most, and steps without a gain before the rate halves
+# per-row optimisation of q: steps at most, and steps without a gain before the rate
+# halves
 _REFINE_STEPS = 2000
-_REFINE_PATIENCE = 10
+_REFINE_PATIENCE = 6
 _REFINE_RATE = 0.1
 _REFINE_LEAST_RATE = 1e-3
-_REFINE_TOL = 1e-5
+_REFINE_TOL = 1e-4
 
 METHODS = ("elbo", "evidence", "reconstruction", "kl", "refined")
 
@@ -146,7 +147,8 @@ def _score_refined(module, x, noise, search_noise):
 def _ascend(bound, loc, n_raw, block):
     """Maximise a row-wise bound over raw posterior outputs by Adam, row by row.
 
-    Every row has its own step size and stops by itself, so rows do not affect each other.
+    Every row has its own step size and stops by itself, so rows do not affect each
+    other.
     """
     n, n_components = loc.shape
     raw = loc.new_zeros(n, n_raw, n_components)

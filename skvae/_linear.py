@@ -1,8 +1,8 @@
 """Closed-form linear-Gaussian models: where training starts.
 
-Both are x = mean + W z + noise with z ~ N(0, I): probabilistic PCA has one noise variance,
-factor analysis one per column. All is float64 numpy on standardised columns; nothing
-here knows of networks.
+Both are x = mean + W z + noise with z ~ N(0, I): probabilistic PCA has one noise
+variance, factor analysis one per column. All is float64 numpy on standardised columns;
+nothing here knows of networks.
 """
 
 from dataclasses import dataclass, replace
@@ -59,7 +59,9 @@ class LinearModel:
             return self
         root = np.sqrt(noise)
         _, values, vectors = np.linalg.svd(self.loadings / root, full_matrices=False)
-        return replace(self, loadings=_orient(values[:, None] * vectors) * root, noise=noise)
+        return replace(
+            self, loadings=_orient(values[:, None] * vectors) * root, noise=noise
+        )
 
     def score_samples(self, x):
         """Return log p(x), ``(n_samples,)`` nats."""
@@ -73,7 +75,7 @@ class LinearModel:
 
 
 class Covariance:
-    """Weighted mean and covariance of a table, as a matrix or, when wide, as a product."""
+    """Weighted mean and covariance of a table; of a wide one only its products."""
 
     def __init__(self, x, weight=None):
         n_samples, n_features = x.shape
@@ -89,9 +91,10 @@ class Covariance:
         else:
             self.matrix, self.root = None, root
 
-    def with_least_variance(self, floor):
-        """Return self with the variance of constant columns raised to floor."""
-        missing = np.maximum(floor - self.variance, 0.0)
+    def with_noise_in_constants(self, floor):
+        """Return self, with variance floor · max(1, mean²) in constant columns."""
+        least = floor * np.maximum(self.mean**2, 1.0)
+        missing = np.where(self.variance > 0, 0.0, least)
         self.variance = self.variance + missing
         if self.matrix is not None:
             self.matrix[np.diag_indices(self.n_features)] += missing
@@ -107,11 +110,14 @@ class Covariance:
             order = slice(None, -n_pairs - 1, -1)
             return values[order], vectors[:, order]
         if self.matrix is not None:
+
             def product(v):
                 return (self.matrix @ (v / scale)) / scale
         else:
+
             def product(v):
                 return (self.root.T @ (self.root @ (v / scale))) / scale
+
         operator = LinearOperator((n, n), matvec=product, dtype=float)
         values, vectors = eigsh(operator, k=n_pairs, v0=np.ones(n), tol=1e-9)
         return values[::-1], vectors[:, ::-1]
@@ -144,13 +150,17 @@ def fit_ppca(covariance, n_components, column_scale=1.0, noise=None):
     noise : float, default=None
         A known noise variance; None estimates it.
     """
-    scale = np.broadcast_to(1 / np.asarray(column_scale, float), covariance.variance.shape)
+    scale = np.broadcast_to(
+        1 / np.asarray(column_scale, float), covariance.variance.shape
+    )
     values, vectors = covariance.top_eigenpairs(n_components, scale)
     if noise is None:
         total = (covariance.variance / scale**2).sum()
         rank = min(covariance.n_samples, covariance.n_features)
         rest = max(total - values.sum(), 0.0)
-        noise = max(rest / max(rank - n_components, 1), NOISE_FLOOR * total / len(scale))
+        noise = max(
+            rest / max(rank - n_components, 1), NOISE_FLOOR * total / len(scale)
+        )
     return _from_whitened(covariance, noise * scale**2, values / noise, vectors)
 
 

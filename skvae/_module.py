@@ -61,7 +61,9 @@ class VAEModule(nn.Module):
             is_corrected,
         )
         copies = (1,) if n_copies is None else (n_copies, 1)
-        self.free = nn.Parameter(torch.zeros(*copies, *likelihood.free_shape(n_features)))
+        self.free = nn.Parameter(
+            torch.zeros(*copies, *likelihood.free_shape(n_features))
+        )
         self.prior = latent.make_prior(n_components, n_copies)
 
     @property
@@ -92,9 +94,7 @@ class VAEModule(nn.Module):
         u = (u * start.input_scale).to(self.dtype)
         if not self.network.is_linear:
             u = torch.cat([u, self.encoder(squash(u))], dim=-1)
-        raw = self.encoder_head(u).unflatten(
-            -1, (self.latent.n_raw, self.n_components)
-        )
+        raw = self.encoder_head(u).unflatten(-1, (self.latent.n_raw, self.n_components))
         return self.latent.posterior(raw, loc, start.posterior_scale)
 
     def decode(self, z):
@@ -184,4 +184,3 @@ class VAEModule(nn.Module):
         """Return the floating-point operations of one training step, about."""
         products = sum(p.numel() for p in self.parameters() if p.dim() > 1)
         return 6 * batch_size * products
-

@@ -185,8 +185,12 @@ class VAENet(NeuralNet):
         return [
             ("epoch_timer", EpochTimer()),
             *(
-                (name, PassthroughScoring(name, lower_is_better="loss" in name,
-                                          on_train=on_train))
+                (
+                    name,
+                    PassthroughScoring(
+                        name, lower_is_better="loss" in name, on_train=on_train
+                    ),
+                )
                 for name, on_train in scores
             ),
             ("best_weights", BestWeights()),
@@ -372,9 +376,7 @@ class VAENet(NeuralNet):
         history = state.get("history_")
         if history is not None:
             # a record of every batch would be larger than the network
-            state["history_"] = type(history)(
-                {**row, "batches": []} for row in history
-            )
+            state["history_"] = type(history)({**row, "batches": []} for row in history)
         return state
 
     def __setstate__(self, state):

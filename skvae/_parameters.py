@@ -71,7 +71,8 @@ def resolve_network(network, hidden_layer_sizes, activation, dropout):
         sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
         if any(not isinstance(s, int) or isinstance(s, bool) or s < 1 for s in sizes):
             raise ValueError(
-                f"hidden_layer_sizes={hidden_layer_sizes!r} must hold positive integers."
+                f"hidden_layer_sizes={hidden_layer_sizes!r} must hold positive "
+                "integers."
             )
         if activation not in ACTIVATIONS:
             names = ", ".join(repr(name) for name in ACTIVATIONS)
@@ -94,8 +95,8 @@ def resolve_likelihood(likelihood, columns, kinds, n_features, is_linear):
         Whether the network is linear; 'auto' is then the linear model's own likelihood.
     """
     is_binary = kinds is not None and set(kinds) == {"boolean"}
-    automatic = "bernoulli" if is_binary else (
-        "gaussian" if is_linear else "gaussian_mixture"
+    automatic = (
+        "bernoulli" if is_binary else ("gaussian" if is_linear else "gaussian_mixture")
     )
     if isinstance(likelihood, dict):
         likelihood = _resolve_dict(likelihood, columns, n_features, automatic)

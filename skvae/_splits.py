@@ -1,9 +1,9 @@
 """Which rows train and which rows judge.
 
 Enough rows must judge for the judgement to mean something. A large table has them in
-one held-out part. A small one is split several times; one copy of the network is trained
-on each split, side by side, and one more on all rows, which is kept as of the moment
-that the held-out rows of the others call best: no row is lost to validation.
+one held-out part. A small one is split several times; one copy of the network is
+trained on each split, side by side, and one more on all rows, which is kept as of the
+moment that the held-out rows of the others call best: no row is lost to validation.
 """
 
 from dataclasses import dataclass
@@ -68,9 +68,7 @@ def make_splits(n_samples, validation_fraction, generator, can_stack):
     if small:
         wanted = -(-_ENOUGH_HELD_OUT // n_valid)
         n_splits = max(1, min(wanted, _MAX_SPLITS, n_samples // n_valid))
-    valid = [
-        np.sort(order[i * n_valid : (i + 1) * n_valid]) for i in range(n_splits)
-    ]
+    valid = [np.sort(order[i * n_valid : (i + 1) * n_valid]) for i in range(n_splits)]
     train = [np.setdiff1d(rows, held_out) for held_out in valid]
     if small:
         train.append(rows)

@@ -1,8 +1,8 @@
 """From standardised rows to where training starts, for every copy of the network.
 
 The linear model that predicts held-out rows best is chosen among factor analysis and
-probabilistic PCA in two units. It also sets the units in which the module works: columns
-are centred at its mean and divided by the noise it leaves.
+probabilistic PCA in two units. It also sets the units in which the module works:
+columns are centred at its mean and divided by the noise it leaves.
 """
 
 from dataclasses import dataclass
@@ -47,8 +47,7 @@ class Start:
 
 
 def _covariance(x, weight):
-    covariance = Covariance(x, weight)
-    return covariance.with_least_variance(NOISE_FLOOR)
+    return Covariance(x, weight).with_noise_in_constants(NOISE_FLOOR)
 
 
 def _candidates(likelihood, column_scale):
@@ -112,9 +111,10 @@ def make_linear_starts(x, weight, splits, n_components, likelihood, column_scale
     n_used = min(n_components, x.shape[1] - 1)
     fits = _candidates(likelihood, column_scale)
     fit, whole = _choose(fits, x, weight, splits, n_used)
+    variance = _covariance(*_take(x, weight, splits.table)).variance
     floor = getattr(likelihood, "variance_floor", "auto")
     if floor != "auto":
-        whole = whole.with_least_noise(floor)
+        whole = whole.with_least_noise(floor * variance)
     models = []
     for train in splits.train:
         if splits.n_copies is None or len(train) == len(splits.table):
@@ -122,16 +122,17 @@ def make_linear_starts(x, weight, splits, n_components, likelihood, column_scale
             continue
         model = fit(_covariance(*_take(x, weight, train)), n_used)
         models.append(model.with_least_noise(_SPLIT_NOISE_SHARE * whole.noise))
-    return [_from_model(model, likelihood, n_components) for model in models]
+    return [_from_model(m, likelihood, n_components, variance) for m in models]
 
 
 def _pad(array, n_components):
-    """Return loadings or weights with zeros for components beyond the linear model's."""
+    """Return loadings with zeros for components beyond the linear model's."""
     missing = n_components - array.shape[0]
     return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1))
 
 
 def _log_range(likelihood, noise):
+    """Return how far log scales may fall, for noise as a share of the variance."""
     floor = getattr(likelihood, "variance_floor", "auto")
     if floor == "auto":
         constant = getattr(likelihood, "noise", None) in ("feature", "shared")
@@ -139,7 +140,7 @@ def _log_range(likelihood, noise):
     return np.maximum(0.5 * np.log(noise / floor), _MIN_LOG_RANGE)
 
 
-def _from_model(model, likelihood, n_components):
+def _from_model(model, likelihood, n_components, variance):
     unit = np.sqrt(model.noise)
     weight, scale = model.posterior()
     missing = n_components - len(scale)
@@ -151,7 +152,7 @@ def _from_model(model, likelihood, n_components):
         "encoder_weight": _pad(weight.T, n_components).T,
         "posterior_scale": np.append(scale, np.ones(missing))[None],
         "input_scale": unit[None],
-        "log_range": _log_range(likelihood, model.noise)[None],
+        "log_range": _log_range(likelihood, model.noise / variance)[None],
     }
     return Start(model.mean, unit, _as_tensors(tensors), model)
 
@@ -187,9 +188,9 @@ def _make_binary_starts(x, weight, splits, n_components):
         "encoder_weight": _pad(
             (posterior_weight / (scale * np.sqrt(model.noise))[:, None]).T, n_components
         ).T,
-        "posterior_scale": np.append(
-            posterior_scale, np.ones(n_components - n_used)
-        )[None],
+        "posterior_scale": np.append(posterior_scale, np.ones(n_components - n_used))[
+            None
+        ],
         "input_scale": (1 / scale)[None],
         "log_range": np.ones((1, x.shape[1])),
     }
@@ -215,7 +216,9 @@ def make_random_starts(x, weight, splits, n_components, likelihood):
         "encoder_weight": np.zeros((n_features, n_components)),
         "posterior_scale": np.ones((1, n_components)),
         "input_scale": (unit / scale)[None],
-        "log_range": _log_range(likelihood, unit**2)[None],
+        "log_range": _log_range(likelihood, unit**2 / _covariance(x, weight).variance)[
+            None
+        ],
     }
     start = Start(np.zeros(n_features), unit, _as_tensors(tensors))
     return [start] * len(splits.train)

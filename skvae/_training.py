@@ -1,6 +1,7 @@
-"""One fit, from rows and members to a trained net: assembles what the rooms below offer.
+"""One fit, from rows and members to a trained net.
 
-`Plan` holds what the estimator has resolved; nothing here reads the estimator.
+It assembles what the rooms below offer. `Plan` holds what the estimator has resolved;
+nothing here reads the estimator.
 """
 
 import math

@@ -10,7 +10,7 @@ from skorch.callbacks import Callback
 __all__ = ["BestWeights", "KLWarmup", "ProgressBar", "StopTraining"]
 
 
-class StopTraining(Exception):  # noqa: N818  (a request, not an error)
+class StopTraining(Exception):
     """Raised by a callback to end training without an error."""
 
 

@@ -105,9 +105,7 @@ class NormalMixture(Distribution):
 
     def __init__(self, logits, loc, log_scale, validate_args=False):
         self.logits, self.loc, self.log_scale = logits, loc, log_scale
-        super().__init__(
-            loc.shape[:-2] + loc.shape[-1:], validate_args=validate_args
-        )
+        super().__init__(loc.shape[:-2] + loc.shape[-1:], validate_args=validate_args)
 
     @property
     def probs(self):

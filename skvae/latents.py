@@ -185,7 +185,8 @@ class Gaussian(Latent):
     References
     ----------
     Kingma & Welling (2014), "Auto-encoding variational Bayes", eq. 9; Dilokthanakul et
-    al. (2016), "Deep unsupervised clustering with Gaussian mixture VAEs", for the prior.
+    al. (2016), "Deep unsupervised clustering with Gaussian mixture VAEs", for the
+    prior.
     """
 
     n_raw = 2
@@ -225,10 +226,11 @@ class Gaussian(Latent):
         return posterior.mean
 
     def log_prior_per_component(self, prior, z):
-        """Return the log density of the prior's marginals at z, component by component."""
+        """Return the log density of the prior's marginals at z, by component."""
         if isinstance(prior, Independent):
             return prior.base_dist.log_prob(z)
-        # marginals of a mixture of diagonal normals: the same weights, in each component
+        # marginals of a mixture of diagonal normals: the same weights, in each
+        # component
         logits = prior.logits.unsqueeze(-1).expand_as(prior.loc)
         return NormalMixture(logits, prior.loc, prior.log_scale).log_prob(z)
 

@@ -193,7 +193,9 @@ class GaussianMixture(Likelihood):
         order = residual.sort(dim=0).values
         levels = [int(n * (2 * i + 1) / (2 * (k - 1))) for i in range(k - 1)]
         loc = torch.cat([order[levels], order.new_zeros(1, n_features)])
-        lower = torch.cat([(-log_range).expand(k - 1, -1), torch.zeros_like(spread)[None]])
+        lower = torch.cat(
+            [(-log_range).expand(k - 1, -1), torch.zeros_like(spread)[None]]
+        )
         log_scale = torch.maximum(spread.log().expand(k, -1), lower)
         logits = torch.zeros_like(loc)
         x = residual.unsqueeze(1)  # (n, 1, n_features)
@@ -207,7 +209,9 @@ class GaussianMixture(Likelihood):
             variance = (share * (x - loc) ** 2).sum(dim=0) + spread**2
             log_scale = torch.maximum((variance / (total + 1)).log() / 2, lower)
         narrow = _unbound(log_scale[:-1], log_range)
-        return torch.cat([logits - logits.logsumexp(0), narrow, log_scale[-1:], loc[:-1]])
+        return torch.cat(
+            [logits - logits.logsumexp(0), narrow, log_scale[-1:], loc[:-1]]
+        )
 
 
 class Bernoulli(Likelihood):
@@ -238,4 +242,3 @@ LIKELIHOODS = {
     "gaussian_mixture": GaussianMixture,
     "bernoulli": Bernoulli,
 }
-

@@ -1,8 +1,8 @@
 """Bodies of encoder and decoder: modules that map (..., in) to (..., out).
 
 A body ends in hidden units; the head that turns them into the raw outputs of a latent
-or a likelihood belongs to the module. What starts training where (`_linear.py`) and what
-the outputs mean (`latents.py`, `likelihoods.py`) is none of a network's business.
+or a likelihood belongs to the module. What starts training where (`_linear.py`) and
+what the outputs mean (`latents.py`, `likelihoods.py`) is none of a network's business.
 """
 
 import math

@@ -1,6 +1,7 @@
 """Training losses: functions of (VAEOutput, x), to be minimised.
 
-What they are made of stands in `_evidence.py`. `score` is the ELBO whatever was trained.
+What they are made of stands in `_evidence.py`. `score` is the ELBO whatever was
+trained.
 """
 
 from sklearn.base import BaseEstimator
@@ -18,8 +19,8 @@ def _mean(values, weight):
 class Objective(BaseEstimator):
     """Base of all objectives.
 
-    Calling one with ``(output, x, weight, beta)`` returns ``(loss, terms)``: a scalar to
-    minimise, and a dict of named means in nats per row.
+    Calling one with ``(output, x, weight, beta)`` returns ``(loss, terms)``: a scalar
+    to minimise, and a dict of named means in nats per row.
     """
 
     n_draws = 1
