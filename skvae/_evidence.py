@@ -98,7 +98,7 @@ def make_noise(n_draws, n_components, generator):
         noise[half:] = -noise[:half]
     noise = noise - noise.mean(dim=0)
     covariance = noise.mT @ noise / n_draws
-    if half > n_components:
+    if n_draws > 2 * n_components:
         root = torch.linalg.cholesky(covariance)
         return torch.linalg.solve_triangular(root, noise.mT, upper=False).mT
     return noise / covariance.diagonal().sqrt()

@@ -82,7 +82,8 @@ class Covariance:
         self.n_samples, self.n_features = n_samples, n_features
         weight = np.ones(n_samples) if weight is None else weight
         weight = weight / weight.sum()
-        self.mean = weight @ x
+        # about the first row: the mean of a constant column is then exact
+        self.mean = x[0] + weight @ (x - x[0])
         centred = x - self.mean
         root = centred * np.sqrt(weight)[:, None]
         self.variance = (root**2).sum(axis=0)
@@ -119,7 +120,9 @@ class Covariance:
                 return (self.root.T @ (self.root @ (v / scale))) / scale
 
         operator = LinearOperator((n, n), matvec=product, dtype=float)
-        values, vectors = eigsh(operator, k=n_pairs, v0=np.ones(n), tol=1e-9)
+        # a drawn start: ones may be an eigenvector of 0, columns that sum to a constant
+        v0 = np.random.default_rng(0).standard_normal(n)
+        values, vectors = eigsh(operator, k=n_pairs, v0=v0, tol=1e-9)
         return values[::-1], vectors[:, ::-1]
 
 

@@ -92,7 +92,7 @@ class MixturePrior(nn.Module):
         with warnings.catch_warnings(), config_context(array_api_dispatch=False):
             # a start need not have converged
             warnings.simplefilter("ignore", ConvergenceWarning)
-            mixture.fit(z.double().numpy())
+            mixture.fit(z.double().cpu().numpy())
         logits = torch.full((n_mixture + 1,), -30.0)
         logits[0] = math.log(_STANDARD_SHARE)
         logits[1 : n_used + 1] = torch.as_tensor(

@@ -14,13 +14,15 @@ from torch.nn.functional import celu
 
 from .distributions import NormalMixture
 
+# exp(12): no column is 160,000 times as noisy as the linear model found it
+_MAX_LOG_SCALE = 12.0
 # share of a column's mixture that starts as the linear model itself
 _LINEAR_SHARE = 0.05
 
 
 def _bound(raw, log_range):
     """Return log scales: raw where positive, bent above -log_range elsewhere."""
-    return log_range * celu(raw / log_range)
+    return (log_range * celu(raw / log_range)).clamp(max=_MAX_LOG_SCALE)
 
 
 def _unbound(log_scale, log_range):
@@ -170,7 +172,9 @@ class GaussianMixture(Likelihood):
         start = start.unsqueeze(-2)
         loc = torch.cat([start + shift, start], dim=-2)
         narrow = _bound(narrow, log_range.unsqueeze(-2))
-        return NormalMixture(logits, loc, torch.cat([narrow, wide.relu()], dim=-2))
+        # relu has no gradient at 0, where a start often leaves it
+        wide = wide.clamp(0.0, _MAX_LOG_SCALE)
+        return NormalMixture(logits, loc, torch.cat([narrow, wide], dim=-2))
 
     def start(self, residual, log_range, n_iter=30):
         """Fit the mixture of every column to the residuals by EM.

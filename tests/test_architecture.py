@@ -1,0 +1,124 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import skvae
+
+PACKAGE = Path(skvae.__file__).parent
+
+# a module may import only from lines further down
+LAYERS = [
+    {"__init__"},
+    {"_estimator"},
+    {"_bridge"},
+    {"_training"},
+    {"_parameters", "_inference", "_columns"},
+    {"_net"},
+    {"callbacks"},
+    {"objectives"},
+    {"_module"},
+    {"_start"},
+    {"networks", "latents", "likelihoods"},
+    {"_evidence"},
+    {"_linear", "_splits"},
+    {"_device", "_seed"},
+    {"datasets", "distributions", "_warnings"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def find_imports(path):
+    """Return the modules of the package that a file imports, wherever it does."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            names = [node.module] if node.module else [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            parts = node.module.split(".")
+            if parts[0] != "skvae":
+                continue
+            names = parts[1:2] or [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            parts = [alias.name.split(".") for alias in node.names]
+            names = [(p[1:2] or ["__init__"])[0] for p in parts if p[0] == "skvae"]
+        else:
+            continue
+        found |= {name.split(".")[0] for name in names}
+    return found
+
+
+def test_every_module_has_its_layer():
+    assert {path.stem for path in PACKAGE.glob("*.py")} == set(LEVEL)
+
+
+def test_modules_import_from_layers_below_only():
+    upward = [
+        f"{path.stem} imports {name}"
+        for path in sorted(PACKAGE.glob("*.py"))
+        for name in sorted(find_imports(path))
+        if LEVEL[name] <= LEVEL[path.stem]
+    ]
+    assert upward == []
+
+
+def find_outside(path):
+    """Return the top-level names of the other packages that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def test_skorch_is_used_around_the_net_alone():
+    users = {p.stem for p in PACKAGE.glob("*.py") if "skorch" in find_outside(p)}
+    assert users <= {"_bridge", "_net", "callbacks"}
+
+
+def test_closed_forms_and_tables_know_no_torch():
+    for name in ("_linear", "_splits", "_columns", "datasets", "_warnings"):
+        assert "torch" not in find_outside(PACKAGE / f"{name}.py")
+
+
+def test_private_names_of_scikit_learn_are_confined():
+    private = []
+    for path in sorted(PACKAGE.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or node.level:
+                continue
+            if node.module.split(".")[0] != "sklearn":
+                continue
+            parts = [*node.module.split("."), *(alias.name for alias in node.names)]
+            if any(part.startswith("_") for part in parts):
+                private.append(path.stem)
+    assert set(private) <= {"_estimator", "_columns"}
+
+
+def test_import_loads_neither_torch_nor_skorch():
+    code = (
+        "import sys, skvae; "
+        "print(sorted({'torch', 'skorch', 'matplotlib', 'polars'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_submodules_are_loaded_when_asked_for():
+    code = "import sys, skvae; skvae.likelihoods; print('torch' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+    )
+    assert result.stdout.strip() == "True"

@@ -1,0 +1,170 @@
+"""What the documents say is there, and what they show runs."""
+
+import doctest
+import inspect
+import os
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.datasets import load_iris
+
+import skvae
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MODULES = [name for name in skvae.__all__ if inspect.ismodule(getattr(skvae, name))]
+
+
+def list_registries():
+    """Return ``(name, registry)`` of every public dict of name → class."""
+    found = []
+    for module in MODULES:
+        for name, value in vars(import_module(f"skvae.{module}")).items():
+            if name.isupper() and isinstance(value, dict):
+                found.append((name, value))
+    return found
+
+
+def run_example(path, tmp_path, *arguments):
+    """Return what a script prints, run in an empty folder with warnings as errors."""
+    search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {
+        "MPLBACKEND": "Agg",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": search,
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(path), *map(str, arguments)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def api():
+    return (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", skvae.__all__)
+def test_api_page_names_every_public_name(api, name):
+    assert f"`{name}`" in api
+
+
+@pytest.mark.parametrize(
+    ("registry", "members"),
+    list_registries(),
+    ids=[name for name, _ in list_registries()],
+)
+def test_api_page_lists_every_registry_with_its_members(api, registry, members):
+    assert f"`{registry}`" in api
+    for name, member in members.items():
+        assert f'`"{name}"`' in api
+        # activations are torch's classes
+        if issubclass(member, BaseEstimator):
+            assert f"`{member.__name__}`" in api
+
+
+def test_registries_are_found():
+    names = {name for name, _ in list_registries()}
+    assert {"LIKELIHOODS", "LATENTS", "NETWORKS", "OBJECTIVES"} <= names
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_api_page_names_the_contents_of_every_module(api, module):
+    contents = import_module(f"skvae.{module}")
+    for name, value in vars(contents).items():
+        is_own = getattr(value, "__module__", None) == contents.__name__
+        if is_own and not name.startswith("_"):
+            assert f"`{name}`" in api
+
+
+def test_api_page_names_parameters_methods_and_attributes(api):
+    fitted = skvae.VAETransformer(max_epochs=1, random_state=0).fit(load_iris().data)
+    names = {name for name in dir(fitted) if not re.match(r"_|set_\w+_request$", name)}
+    for name in names - {"columns_"}:
+        assert re.search(rf"`{name}[`(]", api), name
+
+
+def test_api_page_states_the_defaults(api):
+    for name, default in skvae.VAETransformer().get_params(deep=False).items():
+        row = re.search(rf"^\| `{name}` +\| ([^|]*?) +\|", api, re.MULTILINE)
+        assert row, name
+        assert eval(row[1].strip("`")) == default, name
+
+
+def test_ten_lines_of_readme_run():
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.M | re.S
+    )
+    assert len(blocks) == 1
+    test = doctest.DocTestParser().get_doctest(
+        blocks[0], {"__name__": "__main__"}, "README.md", str(README), 0
+    )
+    assert 5 <= len(test.examples) <= 12
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert runner.run(test, out=sys.stderr.write).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        (
+            "main",
+            'python -m pip install -c constraints.txt -e ".[plots]" '
+            "&& python examples/quickstart.py",
+        ),
+        (
+            "test",
+            'python -m pip install -c constraints.txt -e ".[test,lint,plots]" '
+            "&& python -m pytest",
+        ),
+    ],
+)
+def test_readme_has_both_commands(name, command):
+    text = README.read_text(encoding="utf-8")
+    assert text.count(f"<!-- {name} command -->\n```bash\n{command}\n```\n") == 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith(("http", "#")):
+            assert (page.parent / target.partition("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_example_compiles_and_stays_offline(path):
+    source = path.read_text(encoding="utf-8")
+    compile(source, path.name, "exec")
+    assert not re.search(r"\bfetch_\w+|urllib|requests", source)
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in EXAMPLES if p.name.startswith("plot_")], ids=lambda p: p.name
+)
+def test_story_has_text_cells_and_runs(path, tmp_path):
+    source = path.read_text(encoding="utf-8")
+    assert source.count("\n# %%\n") >= 2
+    assert "plt.subplots(" in source
+    assert run_example(path, tmp_path)
+
+
+def test_quickstart_runs_and_saves_its_picture_where_told(tmp_path):
+    picture = tmp_path / "new" / "picture.png"
+    printed = run_example(ROOT / "examples" / "quickstart.py", tmp_path, picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    scores = dict(re.findall(r"^ +(PCA|FactorAnalysis|VAE) +(-[\d.]+)$", printed, re.M))
+    assert float(scores["VAE"]) > float(scores["FactorAnalysis"])
+    assert float(scores["VAE"]) > float(scores["PCA"])

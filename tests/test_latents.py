@@ -1,0 +1,308 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import simpson
+from sklearn.base import clone
+from torch.distributions import Independent, Normal, kl_divergence
+
+from skvae import VAETransformer
+from skvae._evidence import VAEOutput
+from skvae._seed import seeded
+from skvae.latents import LATENTS, Gaussian, MixturePrior, StandardPrior
+
+# a seeded average further than this from its expectation is a bug, not bad luck
+N_STANDARD_ERRORS = 5
+
+VARIANTS = [
+    *(cls() for cls in LATENTS.values()),
+    Gaussian(prior="standard"),
+    Gaussian(prior="mixture"),
+    Gaussian(prior="mixture", n_mixture=2),
+]
+
+over_variants = pytest.mark.parametrize("latent", VARIANTS, ids=repr)
+
+
+def draw_posterior_inputs(latent, n_samples=3, n_components=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    return (
+        0.5 * draw(n_samples, latent.n_raw, n_components),
+        draw(n_samples, n_components),
+        (0.5 * draw(n_samples, n_components)).exp(),
+    )
+
+
+def make_learned_prior(latent, n_components=2, seed=0):
+    """Return a prior whose weights, if any, are away from where they start."""
+    prior = latent.make_prior(n_components).double()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in prior.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.7)
+    return prior
+
+
+def make_output(posterior, prior, z):
+    return VAEOutput(posterior, prior, likelihood=None, z=z)
+
+
+@over_variants
+def test_zero_raw_is_the_linear_posterior(latent):
+    raw, loc, scale = draw_posterior_inputs(latent)
+    posterior = latent.posterior(torch.zeros_like(raw), loc, scale)
+    assert posterior.event_shape == (2,)
+    torch.testing.assert_close(posterior.mean, loc, rtol=0, atol=1e-12)
+    torch.testing.assert_close(posterior.stddev, scale, rtol=0, atol=1e-12)
+    z = loc + 0.3
+    expected = Normal(loc, scale).log_prob(z).sum(dim=-1)
+    torch.testing.assert_close(posterior.log_prob(z), expected, rtol=0, atol=1e-12)
+
+
+@over_variants
+def test_posterior_is_finite_at_extreme_raw_values(latent):
+    raw, loc, scale = draw_posterior_inputs(latent)
+    raw = (1e3 * raw.sign()).requires_grad_()
+    posterior = latent.posterior(raw, loc, scale)
+    assert (posterior.stddev > 0).all()
+    z = latent.draw(posterior, n_draws=2)
+    log_prob = posterior.log_prob(z.detach()).sum() + z.sum()
+    (gradient,) = torch.autograd.grad(log_prob, raw)
+    assert torch.isfinite(gradient).all()
+
+
+@over_variants
+def test_draw_transforms_the_noise_it_is_given(latent):
+    raw, loc, scale = draw_posterior_inputs(latent)
+    posterior = latent.posterior(raw, loc, scale)
+    noise = torch.tensor([[[0.0, 0.0]], [[1.0, -2.0]]], dtype=torch.float64)
+    z = latent.draw(posterior, noise)
+    assert z.shape == (2, 3, 2)
+    torch.testing.assert_close(z, posterior.mean + posterior.stddev * noise)
+
+
+@over_variants
+def test_draws_meet_posterior_mean_and_scale(latent):
+    posterior = latent.posterior(*draw_posterior_inputs(latent))
+    with seeded(0):
+        z = latent.draw(posterior, n_draws=20_000)
+    assert z.shape == (20_000, 3, 2)
+    unit = (z - posterior.mean) / posterior.stddev
+    assert unit.mean(dim=0).abs().max() < N_STANDARD_ERRORS / 20_000**0.5
+    # the variance of a squared standard normal is 2
+    bound = N_STANDARD_ERRORS * (2 / 20_000) ** 0.5
+    assert (unit**2 - 1).mean(dim=0).abs().max() < bound
+
+
+@over_variants
+def test_draws_carry_the_gradient(latent):
+    raw, loc, scale = draw_posterior_inputs(latent)
+    raw.requires_grad_()
+    for noise in (None, torch.ones(1, 1, 2, dtype=torch.float64)):
+        z = latent.draw(latent.posterior(raw, loc, scale), noise)
+        (gradient,) = torch.autograd.grad(z.sum(), raw)
+        assert (gradient != 0).all()
+
+
+@over_variants
+def test_embed_is_the_posterior_mean(latent):
+    posterior = latent.posterior(*draw_posterior_inputs(latent))
+    torch.testing.assert_close(latent.embed(posterior), posterior.mean)
+
+
+@over_variants
+def test_kl_is_positive_and_meets_its_monte_carlo_estimate(latent):
+    posterior = latent.posterior(*draw_posterior_inputs(latent))
+    prior = make_learned_prior(latent)()
+    with seeded(0):
+        z = latent.draw(posterior, n_draws=20_000)
+        fresh = latent.draw(posterior, n_draws=20_000)
+    kl = make_output(posterior, prior, z).kl().mean(dim=0)
+    log_ratio = make_output(posterior, prior, fresh).log_ratio()
+    error = log_ratio.std(dim=0) / 20_000**0.5
+    assert (kl > 0).all()
+    # two estimates differ by the noise of both
+    difference = (kl - log_ratio.mean(dim=0)).abs()
+    assert (difference < N_STANDARD_ERRORS * 2**0.5 * error).all()
+
+
+@over_variants
+def test_kl_is_zero_at_the_prior_it_starts_from(latent):
+    loc, scale = torch.zeros(3, 2).double(), torch.ones(3, 2).double()
+    posterior = latent.posterior(torch.zeros(3, latent.n_raw, 2), loc, scale)
+    prior = latent.make_prior(2).double()()
+    with seeded(0):
+        z = latent.draw(posterior, n_draws=50)
+    kl = make_output(posterior, prior, z).kl()
+    torch.testing.assert_close(kl, torch.zeros_like(kl), rtol=0, atol=1e-10)
+
+
+def test_kl_to_the_standard_prior_equals_torch():
+    latent = Gaussian(prior="standard")
+    posterior = latent.posterior(*draw_posterior_inputs(latent))
+    kl = make_output(posterior, StandardPrior(2)(), None).kl()
+    standard = Normal(torch.zeros(2).double(), 1.0)
+    expected = kl_divergence(posterior.base_dist, standard).sum(dim=-1)
+    torch.testing.assert_close(kl, expected[None], rtol=0, atol=1e-12)
+    mean, variance = posterior.mean, posterior.variance
+    by_hand = 0.5 * (mean**2 + variance - 1 - variance.log()).sum(dim=-1)
+    torch.testing.assert_close(kl[0], by_hand, rtol=0, atol=1e-12)
+
+
+def test_kl_to_the_mixture_prior_meets_quadrature():
+    latent = Gaussian(prior="mixture", n_mixture=3)
+    posterior = latent.posterior(*draw_posterior_inputs(latent, n_components=1))
+    prior = make_learned_prior(latent, n_components=1)()
+    grid = torch.linspace(-25, 25, 5001, dtype=torch.float64)[:, None, None]
+    log_q, log_p = posterior.log_prob(grid), prior.log_prob(grid)
+    integrand = (log_q.exp() * (log_q - log_p)).detach()
+    exact = simpson(integrand.numpy(), x=grid.flatten().numpy(), axis=0)
+    with seeded(0):
+        z = latent.draw(posterior, n_draws=20_000)
+    kl = make_output(posterior, prior, z).kl().detach()
+    error = (kl.std(dim=0) / len(z) ** 0.5).numpy()
+    assert (exact > 0).all()
+    assert (np.abs(kl.mean(dim=0).numpy() - exact) < N_STANDARD_ERRORS * error).all()
+
+
+@pytest.mark.parametrize("n_copies", [None, 3])
+def test_mixture_prior_starts_as_the_standard_normal(n_copies):
+    prior = MixturePrior(2, n_mixture=4, n_copies=n_copies)()
+    shape = (5, 2) if n_copies is None else (n_copies, 5, 2)
+    z = torch.linspace(-5, 5, math.prod(shape)).reshape(shape)
+    expected = Normal(0.0, 1.0).log_prob(z).sum(dim=-1)
+    torch.testing.assert_close(prior.log_prob(z), expected)
+
+
+def test_copies_of_the_mixture_prior_differ_by_their_own_weights():
+    stacked = MixturePrior(2, n_mixture=3, n_copies=2).double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in stacked.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    z = torch.randn(5, 2, 4, 2, generator=generator, dtype=torch.float64)
+    log_prob = stacked().log_prob(z)  # (n_draws, n_copies, n)
+    assert log_prob.shape == (5, 2, 4)
+    for copy in range(2):
+        single = MixturePrior(2, n_mixture=3).double()
+        with torch.no_grad():
+            for name, parameter in single.named_parameters():
+                value = getattr(stacked, name)[copy]
+                parameter.copy_(value.reshape(parameter.shape))
+        expected = single().log_prob(z[:, copy])
+        torch.testing.assert_close(log_prob[:, copy], expected)
+
+
+def test_standard_component_keeps_the_tails_of_the_mixture_prior():
+    prior = make_learned_prior(Gaussian(prior="mixture"))()
+    share = torch.log_softmax(prior.logits, -1)[0]
+    z = torch.full((2,), 30.0, dtype=torch.float64)
+    floor = share + Normal(0.0, 1.0).log_prob(z).sum()
+    assert prior.log_prob(z) >= floor
+
+
+def draw_clusters(n_samples, seed):
+    generator = np.random.default_rng(seed)
+    centres = np.array([[-1.2, 0.5], [0.8, 1.0], [0.5, -1.3]])
+    chosen = generator.integers(3, size=n_samples)
+    noise = 0.2 * generator.standard_normal((n_samples, 2))
+    return torch.as_tensor(centres[chosen] + noise)
+
+
+@pytest.mark.parametrize("n_mixture", [3, 16])
+@pytest.mark.parametrize("n_samples", [25, 100, 600])
+def test_started_prior_fits_clusters_better_than_the_standard_normal(
+    n_mixture, n_samples
+):
+    latent = Gaussian(prior="mixture", n_mixture=n_mixture)
+    prior = latent.make_prior(2)
+    values = latent.start_prior(prior, draw_clusters(n_samples, 0), seed=0)
+    assert set(values) == {name for name, _ in prior.named_parameters()}
+    with torch.no_grad():
+        for name, parameter in prior.named_parameters():
+            assert values[name].shape == parameter.shape
+            parameter.copy_(values[name])
+    fresh = draw_clusters(500, 1).float()
+    gain = prior().log_prob(fresh) - StandardPrior(2)().log_prob(fresh)
+    # one component for 25 rows finds no cluster but may not cost more than a little
+    assert gain.mean() > (0.5 if n_samples >= 100 else -0.1)
+
+
+def test_start_of_the_prior_depends_on_the_seed_alone():
+    prior = MixturePrior(2, n_mixture=5)
+    z = draw_clusters(300, 0)
+    before = z.clone()
+    one, other = prior.start(z, 3), prior.start(z, 3)
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
+    torch.testing.assert_close(z, before, rtol=0, atol=0)
+
+
+def test_standard_prior_has_nothing_to_start():
+    latent = Gaussian(prior="standard")
+    prior = latent.make_prior(2)
+    assert list(prior.parameters()) == []
+    assert latent.start_prior(prior, draw_clusters(50, 0), seed=0) == {}
+
+
+@over_variants
+def test_marginals_of_the_prior_integrate_to_one(latent):
+    prior = make_learned_prior(latent)()
+    grid = torch.linspace(-80, 80, 8001, dtype=torch.float64)
+    log_density = latent.log_prior_per_component(prior, grid[:, None].expand(-1, 2))
+    assert log_density.shape == (8001, 2)
+    density = log_density.exp().detach().numpy()
+    np.testing.assert_allclose(simpson(density, x=grid.numpy(), axis=0), 1, atol=1e-8)
+
+
+@over_variants
+def test_marginals_of_the_prior_are_integrals_of_its_density(latent):
+    prior = make_learned_prior(latent)()
+    grid = torch.linspace(-80, 80, 8001, dtype=torch.float64)
+    z = torch.tensor([[-0.7, 1.1]], dtype=torch.float64)
+    marginal = latent.log_prior_per_component(prior, z).detach()
+    for k in range(2):
+        points = z.repeat(len(grid), 1)
+        points[:, 1 - k] = grid
+        density = prior.log_prob(points).exp().detach().numpy()
+        expected = np.log(simpson(density, x=grid.numpy()))
+        assert marginal[0, k].item() == pytest.approx(expected, abs=1e-8)
+
+
+@over_variants
+def test_prior_draws_have_the_density_of_the_prior(latent):
+    # E_p[q(z)/p(z)] = 1 for any density q within p's tails
+    prior = make_learned_prior(latent)()
+    with seeded(0):
+        z = prior.sample((20_000,))
+    other = Independent(Normal(torch.zeros(2).double(), 0.8), 1)
+    ratio = (other.log_prob(z) - prior.log_prob(z)).exp().detach()
+    error = ratio.std() / len(z) ** 0.5
+    assert abs(ratio.mean() - 1) < N_STANDARD_ERRORS * error
+
+
+@pytest.mark.parametrize(
+    ("name", "latent"),
+    [
+        ("prior", Gaussian(prior="unknown")),
+        ("n_mixture", Gaussian(prior="mixture", n_mixture=0)),
+        ("n_mixture", Gaussian(prior="mixture", n_mixture=2.5)),
+    ],
+)
+def test_parameters_out_of_range_are_refused_by_name(name, latent):
+    X = np.random.default_rng(0).standard_normal((30, 3))
+    with pytest.raises((ValueError, TypeError), match=name):
+        VAETransformer(1, latent=latent, max_epochs=0).fit(X)
+
+
+@over_variants
+def test_parameters_survive_clone(latent):
+    copy = clone(latent)
+    assert copy is not latent
+    assert copy.get_params() == latent.get_params()
+    assert repr(copy) == repr(latent)

@@ -1,0 +1,185 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from torch import nn
+
+from skvae import VAETransformer
+from skvae._seed import seeded
+from skvae.networks import ACTIVATIONS, MLP, NETWORKS, Linear, Network
+
+VARIANTS = [
+    *(cls() for cls in NETWORKS.values()),
+    MLP((8,)),
+    MLP((8, 5, 3), activation="tanh"),
+    MLP((8,), dropout=0.3),
+    MLP(()),
+]
+
+over_variants = pytest.mark.parametrize("network", VARIANTS, ids=repr)
+
+
+class Residual(Network):
+    """A network of one's own: a hidden layer beside the identity."""
+
+    def __init__(self, width=4):
+        self.width = width
+
+    def make_encoder(self, n_inputs, n_copies=None):
+        class Body(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.layer = nn.Linear(n_inputs, width)
+
+            def forward(self, x):
+                return torch.cat([x, torch.relu(self.layer(x))], dim=-1)
+
+        return Body(self.width), n_inputs + self.width
+
+    make_decoder = make_encoder
+
+
+@over_variants
+@pytest.mark.parametrize("leading", [(), (7,), (3, 7), (2, 3, 7)])
+def test_bodies_map_the_last_dimension(network, leading):
+    for make in (network.make_encoder, network.make_decoder):
+        body, n_outputs = make(6)
+        output = body(torch.zeros(*leading, 6))
+        # without a layer the body is the identity, of which the head needs no copy
+        assert output.shape == (*leading, 6 if network.is_linear else n_outputs)
+
+
+@over_variants
+@pytest.mark.parametrize("leading", [(), (5,)])
+def test_stacked_bodies_keep_copies_apart(network, leading):
+    with seeded(0):
+        body, _ = network.make_encoder(6, n_copies=3)
+    body.eval()
+    x = torch.randn(*leading, 3, 7, 6, generator=torch.Generator().manual_seed(0))
+    changed = x.clone()
+    changed[..., 1, :, :] += 1
+    before, after = body(x), body(changed)
+    assert (before[..., 0, :, :] == after[..., 0, :, :]).all()
+    assert (before[..., 2, :, :] == after[..., 2, :, :]).all()
+    assert (before[..., 1, :, :] != after[..., 1, :, :]).any()
+
+
+@over_variants
+@pytest.mark.parametrize("n_copies", [None, 2])
+def test_every_parameter_of_a_body_gets_a_gradient(network, n_copies):
+    with seeded(0):
+        body, _ = network.make_encoder(6, n_copies)
+        x = torch.randn(*(() if n_copies is None else (n_copies,)), 20, 6)
+        x.requires_grad_()
+        body(x).square().sum().backward()
+    for parameter in body.parameters():
+        assert parameter.grad is not None
+        assert (parameter.grad != 0).any()
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_keeps_shapes(activation):
+    body, n_outputs = MLP((5,), activation=activation).make_encoder(3)
+    assert n_outputs == 5
+    assert body(torch.zeros(2, 3)).shape == (2, 5)
+
+
+def get_widths(body):
+    return [layer.weight.shape[-1] for layer in body if isinstance(layer, Linear)]
+
+
+def test_decoder_mirrors_the_encoder():
+    network = MLP((9, 6, 4))
+    encoder, n_outputs = network.make_encoder(10)
+    assert get_widths(encoder) == [9, 6, 4]
+    assert n_outputs == 4
+    decoder, n_outputs = network.make_decoder(2)
+    assert get_widths(decoder) == [4, 6, 9]
+    assert n_outputs == 9
+
+
+def test_network_without_hidden_layers_is_linear():
+    assert MLP(()).is_linear
+    assert not MLP((1,)).is_linear
+    body, n_outputs = MLP(()).make_encoder(4)
+    assert n_outputs == 0
+    assert list(body.parameters()) == []
+
+
+def test_dropout_is_for_training_only():
+    with seeded(0):
+        body, _ = MLP((50,), dropout=0.5).make_encoder(3)
+        x = torch.ones(1, 3)
+        assert (body(x) == 0).any()
+        body.eval()
+        assert (body(x) != 0).all()
+
+
+@pytest.mark.parametrize("leading", [(), (5,), (2, 5)])
+def test_linear_stack_equals_separate_linears(leading):
+    stack = Linear(4, 3, n_copies=2)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in stack.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    x = torch.randn(*leading, 2, 7, 4, generator=generator)
+    output = stack(x)
+    assert output.shape == (*leading, 2, 7, 3)
+    for copy in range(2):
+        expected = nn.functional.linear(
+            x[..., copy, :, :], stack.weight[copy].T, stack.bias[copy, 0]
+        )
+        torch.testing.assert_close(output[..., copy, :, :], expected)
+
+
+@pytest.mark.parametrize("leading", [(), (7,), (5, 7), (2, 5, 7)])
+def test_plain_linear_equals_torch(leading):
+    linear = Linear(4, 3)
+    x = torch.randn(*leading, 4, generator=torch.Generator().manual_seed(0))
+    expected = nn.functional.linear(x, linear.weight.T, linear.bias[0])
+    torch.testing.assert_close(linear(x), expected)
+
+
+def test_copies_of_a_linear_start_equal_and_within_torchs_law():
+    with seeded(0):
+        stack = Linear(16, 5, n_copies=3)
+    for parameter in stack.parameters():
+        assert (parameter == parameter[:1]).all()
+        assert parameter.abs().max() <= 0.25
+        assert parameter[0].unique().numel() == parameter[0].numel()
+
+
+def test_linear_may_start_at_zero():
+    linear = Linear(4, 3, zero=True)
+    assert (linear(torch.ones(2, 4)) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [
+        ("hidden_layer_sizes", MLP((0,))),
+        ("hidden_layer_sizes", MLP((2.5,))),
+        ("activation", MLP((4,), activation="unknown")),
+        ("dropout", MLP((4,), dropout=1.5)),
+    ],
+)
+def test_parameters_out_of_range_are_refused_by_name(name, network):
+    X = np.random.default_rng(0).standard_normal((30, 3))
+    with pytest.raises((ValueError, TypeError), match=name):
+        VAETransformer(1, network=network, max_epochs=0).fit(X)
+
+
+@over_variants
+def test_parameters_survive_clone(network):
+    copy = clone(network)
+    assert copy is not network
+    assert copy.get_params() == network.get_params()
+
+
+def test_network_of_ones_own_is_trained():
+    X = np.random.default_rng(0).standard_normal((60, 3))
+    vae = VAETransformer(2, network=Residual(5), max_epochs=2, random_state=0).fit(X)
+    assert vae.net_.module_.network.width == 5
+    assert any("layer" in name for name, _ in vae.net_.module_.named_parameters())
+    assert vae.transform(X).shape == (60, 2)
+    assert np.isfinite(vae.score_samples(X)).all()
