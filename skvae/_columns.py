@@ -3,7 +3,7 @@
 numpy stops here; nothing below knows of data frames.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.utils._dataframe import is_pandas_df, is_polars_df
@@ -99,36 +99,74 @@ def describe(column, names=None):
     return f"column {column}" if names is None else f"column {str(names[column])!r}"
 
 
+def _compute_moments(X, weight):
+    """Return mean and standard deviation of every column, a chunk of rows at a time."""
+    share = np.full(len(X), 1 / len(X)) if weight is None else weight / weight.sum()
+    # around the first row: offsets of 1e6 standard deviations lose no digits
+    first = X[0].astype(np.float64)
+    mean, square = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    for begin in range(0, len(X), _CHUNK):
+        rows = slice(begin, begin + _CHUNK)
+        mean += share[rows] @ (X[rows] - first)
+    for begin in range(0, len(X), _CHUNK):
+        rows = slice(begin, begin + _CHUNK)
+        square += share[rows] @ (X[rows] - first - mean) ** 2
+    return mean + first, np.sqrt(square)
+
+
 @dataclass
 class ColumnTable:
     """What is known of the columns: names, types and the units of the model.
+
+    Columns that are constant in the table are no part of the model. Their value is
+    known but for one chance in n_samples + 2 (the rule of succession) that a new row
+    differs: log p is that of a mixture of two normals around the value, of standard
+    deviation 1e-6 s (FactorAnalysis' smallest) and s = max(1, |value|).
 
     Attributes
     ----------
     container : {'array', 'pandas', 'polars'}
         What X was at fit, and what comes back.
     names : list or None
-    dtypes : list or None
+    dtypes : list
         One a column for data frames; the array's single dtype otherwise.
-    likelihood : str
-        Name of the likelihood of all columns.
-    location, unit : ndarray (n_features,)
-        The model sees ``(X - location) / unit``.
-    index_type : type
-        pandas' column index, kept for its names.
+    varies : ndarray of bool (n_features,)
+        The columns of the model.
+    location, unit : ndarray (n_varying,)
+        The model sees ``(X - location) / unit`` of them.
+    scale : ndarray (n_varying,)
+        What they were divided by before training chose its own units.
+    value : ndarray (n_constant,)
+        Of the constant columns.
+    n_samples : float
+        Rows that were seen.
     """
 
     container: str
     names: object
     dtypes: list
-    likelihood: str
+    varies: np.ndarray
     location: np.ndarray
     unit: np.ndarray
-    scale: np.ndarray = field(default=None)
+    scale: np.ndarray
+    value: np.ndarray
+    n_samples: float
 
     @classmethod
-    def from_input(cls, X, array, likelihood):
-        """Read names and types from what the user gave; units are 1."""
+    def from_input(cls, X, array, weight, is_scaled, standardize):
+        """Read names and types from what the user gave, and units from its values.
+
+        Parameters
+        ----------
+        X : array-like or data frame
+        array : ndarray (n_samples, n_features)
+            Its values.
+        weight : ndarray (n_samples,) or None
+        is_scaled : bool
+            Whether the likelihood knows of units; without, all columns are kept as is.
+        standardize : bool
+            Whether to centre and scale.
+        """
         container = get_container(X)
         n_features = array.shape[1]
         if container == "array":
@@ -138,30 +176,30 @@ class ColumnTable:
         else:
             names = X.columns if container == "pandas" else list(X.columns)
             dtypes = list(X.dtypes)
-        zero, one = np.zeros(n_features), np.ones(n_features)
-        return cls(container, names, dtypes, likelihood, zero, one, one)
-
-    def standardized(self, X, weight=None):
-        """Return the table with the units that centre and scale X."""
-        n_samples = len(X)
-        share = np.full(n_samples, 1 / n_samples) if weight is None else weight
-        share = share / share.sum()
-        # around the first row: offsets of 1e6 standard deviations lose no digits
-        first = X[0].astype(np.float64)
-        mean, square = np.zeros(X.shape[1]), np.zeros(X.shape[1])
-        for begin in range(0, n_samples, _CHUNK):
-            rows = X[begin : begin + _CHUNK] - first
-            mean += share[begin : begin + _CHUNK] @ rows
-        for begin in range(0, n_samples, _CHUNK):
-            rows = X[begin : begin + _CHUNK] - first - mean
-            square += share[begin : begin + _CHUNK] @ rows**2
-        mean = mean + first
-        deviation = np.sqrt(square)
-        # what is left is rounding: the column is constant
-        rounding = 10 * np.finfo(np.float64).eps * np.abs(mean)
-        is_constant = ~(deviation > rounding)
-        scale = np.where(is_constant, np.maximum(np.abs(mean), 1.0), deviation)
-        return replace(self, location=mean, unit=scale, scale=scale)
+        varies = np.ones(n_features, dtype=bool)
+        mean, scale = np.zeros(n_features), np.ones(n_features)
+        if is_scaled:
+            found_mean, deviation = _compute_moments(array, weight)
+            # what is left is rounding: the column is constant
+            rounding = 10 * np.finfo(np.float64).eps * np.abs(found_mean)
+            varies = deviation > rounding
+            if not varies.any():
+                # nothing to model: all columns stay, as noise around their values
+                varies[:] = True
+                deviation = np.maximum(np.abs(found_mean), 1.0)
+            if standardize:
+                mean, scale = found_mean, deviation
+        return cls(
+            container=container,
+            names=names,
+            dtypes=dtypes,
+            varies=varies,
+            location=mean[varies],
+            unit=scale[varies],
+            scale=scale[varies],
+            value=array[0, ~varies].astype(np.float64),
+            n_samples=float(len(array) if weight is None else weight.sum()),
+        )
 
     def rescaled(self, shift, unit):
         """Return the table with a further change of units after its own."""
@@ -174,13 +212,51 @@ class ColumnTable:
         """Log-Jacobian of the units: Σ log unit, nats."""
         return float(np.log(self.unit).sum())
 
+    @property
+    def known_log_density(self):
+        """Log density of the constant columns at their values, nats."""
+        return float(self.score_constants(self.value[None]).sum())
+
     def encode(self, X):
-        """Return rows in the units of the model, float64."""
-        return (X.astype(np.float64, copy=False) - self.location) / self.unit
+        """Return rows in the units of the model, float64, without constant columns."""
+        rows = X if self.varies.all() else X[:, self.varies]
+        return (rows.astype(np.float64, copy=False) - self.location) / self.unit
 
     def decode(self, x):
-        """Return rows of the model (n, n_features) in the units of X, float64."""
-        return x.astype(np.float64, copy=False) * self.unit + self.location
+        """Return rows of the model in the units of X, float64."""
+        return self.merge(
+            x.astype(np.float64, copy=False) * self.unit + self.location, self.value
+        )
+
+    def merge(self, varying, constant):
+        """Return values of the model's columns and of the constant ones side by side.
+
+        Parameters
+        ----------
+        varying : ndarray (..., n_varying)
+        constant : ndarray broadcastable to (..., n_constant)
+
+        Returns
+        -------
+        ndarray (..., n_features)
+        """
+        if self.varies.all():
+            return varying
+        merged = np.empty((*varying.shape[:-1], len(self.varies)))
+        merged[..., self.varies] = varying
+        merged[..., ~self.varies] = constant
+        return merged
+
+    def score_constants(self, constants):
+        """Return log p of values of the constant columns, ``(n, n_constant)`` nats."""
+        wide = np.maximum(np.abs(self.value), 1.0)
+        chance = 1 / (self.n_samples + 2)
+        squares = (constants - self.value) ** 2
+        known, differs = (
+            np.log(share / (scale * np.sqrt(2 * np.pi))) - squares / (2 * scale**2)
+            for share, scale in ((1 - chance, 1e-6 * wide), (chance, wide))
+        )
+        return np.logaddexp(known, differs)
 
     def make_output(self, X):
         """Return rows in units of X as what was fitted: types, names, container."""
@@ -190,16 +266,16 @@ class ColumnTable:
             name: self._as_dtype(X[:, j], dtype)
             for j, (name, dtype) in enumerate(zip(self.names, self.dtypes, strict=True))
         }
+        types = dict(zip(self.names, self.dtypes, strict=True))
         if self.container == "pandas":
             import pandas as pd
 
             frame = pd.DataFrame(dict(enumerate(columns.values())))
             frame.columns = self.names
-            return frame.astype(dict(zip(self.names, self.dtypes, strict=True)))
+            return frame.astype(types)
         import polars as pl
 
-        schema = dict(zip(self.names, self.dtypes, strict=True))
-        return pl.DataFrame(columns).cast(schema)
+        return pl.DataFrame(columns).cast(types)
 
     @staticmethod
     def _as_dtype(values, dtype):

@@ -3,8 +3,9 @@
 from contextlib import contextmanager
 
 import torch
+from threadpoolctl import threadpool_limits
 
-# GFLOP of one training step above which a second thread pays (docs/performance)
+# floating-point operations of one step above which a second thread pays
 _THREADED_WORK = 0.1e9
 _ACCELERATORS = ("cuda", "xpu", "mps")
 
@@ -67,10 +68,15 @@ def threads_for(work):
         Floating-point operations of one step.
     """
     before = torch.get_num_threads()
-    if work < _THREADED_WORK and before != 1:
+    if work >= _THREADED_WORK:
+        yield
+        return
+    if before != 1:
         torch.set_num_threads(1)
     try:
-        yield
+        # waiting for a busy core costs small products more than the products
+        with threadpool_limits(1, user_api="blas"):
+            yield
     finally:
         if torch.get_num_threads() != before:
             torch.set_num_threads(before)

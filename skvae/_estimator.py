@@ -393,9 +393,9 @@ default='adamw'
             n_valid = len(validation)
         generator = make_generator(self.random_state)
         if reset:
-            columns = ColumnTable.from_input(X, array, type(likelihood).__name__)
-            if self.standardize and likelihood.is_scaled:
-                columns = columns.standardized(array, weight)
+            columns = ColumnTable.from_input(
+                X, array, weight, likelihood.is_scaled, self.standardize
+            )
         else:
             columns = self.columns_
         x = columns.encode(array)
@@ -426,7 +426,7 @@ default='adamw'
                 weight,
                 n_valid,
                 columns.scale,
-                columns.log_volume,
+                columns.log_volume - columns.known_log_density,
                 generator,
                 epochs,
             )
@@ -548,7 +548,10 @@ default='adamw'
             variance = variance + share * _inference.decode_variance(module, z).mean(0)
         self.kl_per_component_ = np.maximum(kl, 0.0)
         self.n_active_components_ = int((self.kl_per_component_ > _ACTIVE_NATS).sum())
-        self.noise_variance_ = variance * self.columns_.unit**2
+        self.noise_variance_ = self.columns_.merge(
+            variance * self.columns_.unit**2,
+            (1e-6 * np.maximum(np.abs(self.columns_.value), 1.0)) ** 2,
+        )
         unused = len(self.kl_per_component_) - self.n_active_components_
         if unused:
             warnings.warn(
@@ -587,21 +590,19 @@ default='adamw'
     def _check_support(self, likelihood, array):
         import torch
 
-        if likelihood.is_scaled:
+        # a copy: torch warns of arrays that cannot be written to
+        mask = likelihood.find_unsupported(torch.tensor(array)).numpy()
+        if not mask.any():
             return
-        outside = likelihood.find_unsupported(torch.as_tensor(array)).numpy()
-        if outside.any():
-            row, column = np.argwhere(outside)[0]
-            names = getattr(self, "feature_names_in_", None)
-            name = describe(column, names)
-            raise ValueError(
-                f"{name[0].upper()}{name[1:]} has the value {array[row, column]:g}, "
-                f"but likelihood={type(likelihood).__name__} does not accept it: its "
-                "values are 0 and 1."
-            )
+        row, column = np.argwhere(mask)[0]
+        name = describe(column, getattr(self, "feature_names_in_", None))
+        raise ValueError(
+            f"{name[0].upper()}{name[1:]} has the value {array[row, column]:g}, but "
+            f"likelihood={type(likelihood).__name__} accepts {likelihood.support}."
+        )
 
     def _encode(self, X, n_draws=1, precise=False):
-        """Yield ``(module, slice, rows in the units of the module)`` chunk by chunk."""
+        """Yield ``(module, rows of X, rows in the module's units)`` by chunks."""
         from . import _inference
 
         check_is_fitted(self)
@@ -610,11 +611,7 @@ default='adamw'
         if precise:
             module = _inference.make_precise(module)
         for rows in _inference.chunks(len(array), module, n_draws):
-            yield (
-                module,
-                slice(rows.start, rows.stop),
-                self.columns_.encode(array[rows]),
-            )
+            yield module, array[rows], self.columns_.encode(array[rows])
 
     # the latent ---------------------------------------------------------------------
 
@@ -784,12 +781,15 @@ default='adamw'
         check_is_fitted(self)
         noise, search = map(_inference.as_noise, self._noise)
         n_draws = max(len(noise), len(search)) if method == "refined" else len(noise)
-        parts = [
-            _inference.score(module, x, method, noise, search)
-            for module, _, x in self._encode(X, n_draws, precise=True)
-        ]
-        scores = np.concatenate(parts)
-        return scores if method == "kl" else scores - self.columns_.log_volume
+        parts = []
+        for module, rows, x in self._encode(X, n_draws, precise=True):
+            scores = _inference.score(module, x, method, noise, search)
+            if method != "kl":
+                constants = rows[:, ~self.columns_.varies]
+                scores += self.columns_.score_constants(constants).sum(axis=1)
+                scores -= self.columns_.log_volume
+            parts.append(scores)
+        return np.concatenate(parts)
 
     def score_features(self, X):
         """Return the reconstruction log-likelihood of every cell.
@@ -807,11 +807,17 @@ default='adamw'
 
         check_is_fitted(self)
         noise = _inference.as_noise(self._noise[0])
-        parts = [
-            _inference.score_columns(module, x, noise)
-            for module, _, x in self._encode(X, len(noise), precise=True)
-        ]
-        return np.concatenate(parts) - np.log(self.columns_.unit)
+        parts = []
+        for module, rows, x in self._encode(X, len(noise), precise=True):
+            scores = _inference.score_columns(module, x, noise)
+            constants = rows[:, ~self.columns_.varies]
+            parts.append(
+                self.columns_.merge(
+                    scores - np.log(self.columns_.unit),
+                    self.columns_.score_constants(constants),
+                )
+            )
+        return np.concatenate(parts)
 
     def score(self, X, y=None, sample_weight=None):
         """Return the mean ELBO of the rows.

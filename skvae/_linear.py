@@ -79,7 +79,10 @@ class Covariance:
 
     def __init__(self, x, weight=None):
         n_samples, n_features = x.shape
-        self.n_samples, self.n_features = n_samples, n_features
+        self.n_features = n_features
+        # repeated rows add nothing to the rank, be they weighted or written out
+        is_tall = n_samples > 10 * n_features
+        self.n_distinct = n_samples if is_tall else len(np.unique(x, axis=0))
         weight = np.ones(n_samples) if weight is None else weight
         weight = weight / weight.sum()
         # about the first row: the mean of a constant column is then exact
@@ -159,7 +162,8 @@ def fit_ppca(covariance, n_components, column_scale=1.0, noise=None):
     values, vectors = covariance.top_eigenpairs(n_components, scale)
     if noise is None:
         total = (covariance.variance / scale**2).sum()
-        rank = min(covariance.n_samples, covariance.n_features)
+        # as scikit-learn's PCA: the mean of as many eigenvalues as there can be
+        rank = min(covariance.n_distinct, covariance.n_features)
         rest = max(total - values.sum(), 0.0)
         noise = max(
             rest / max(rank - n_components, 1), NOISE_FLOOR * total / len(scale)

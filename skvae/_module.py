@@ -83,6 +83,10 @@ class VAEModule(nn.Module):
         self._cast = {}
         return super()._apply(fn, recurse)
 
+    def _load_from_state_dict(self, *args):
+        self._cast = {}
+        super()._load_from_state_dict(*args)
+
     def __getstate__(self):
         return {**super().__getstate__(), "_cast": {}}
 

@@ -249,6 +249,10 @@ class VAENet(NeuralNet):
         step = super().train_step_single(batch, **fit_params)
         if not math.isfinite(step["loss"].item()):
             raise NonFiniteLossError
+        if self.module_.n_copies is not None:
+            # the loss is the mean over copies; each learns as if it were alone
+            gradients = [p.grad for p in self._trained if p.grad is not None]
+            torch._foreach_mul_(gradients, self.module_.n_copies)
         if self.max_gradient_norm is not None:
             norm = torch.nn.utils.clip_grad_norm_(self._trained, self.max_gradient_norm)
             if not math.isfinite(norm):

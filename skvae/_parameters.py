@@ -4,13 +4,14 @@ Names are resolved here and nowhere else, so that all errors about parameters ar
 """
 
 import math
+from numbers import Integral
 
 import torch
 from sklearn.base import clone
 
 from .latents import LATENTS, Latent
 from .likelihoods import LIKELIHOODS, Likelihood
-from .networks import ACTIVATIONS, MLP, NETWORKS, Network
+from .networks import MLP, NETWORKS, Network
 from .objectives import OBJECTIVES, Objective
 
 _OPTIMIZERS = {
@@ -59,8 +60,7 @@ def _resolve(parameter, value, registry, base):
             f"{parameter}={value!r} is not known; use one of {names}, or a "
             f"{base.__name__} instance."
         )
-    if hasattr(member, "check_parameters"):
-        member.check_parameters()
+    member.check_parameters()
     return member
 
 
@@ -68,16 +68,10 @@ def resolve_network(network, hidden_layer_sizes, activation, dropout):
     """Return the Network that the four parameters name."""
     if network in ("auto", "mlp") if isinstance(network, str) else False:
         sizes = hidden_layer_sizes
-        sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
-        if any(not isinstance(s, int) or isinstance(s, bool) or s < 1 for s in sizes):
-            raise ValueError(
-                f"hidden_layer_sizes={hidden_layer_sizes!r} must hold positive "
-                "integers."
-            )
-        if activation not in ACTIVATIONS:
-            names = ", ".join(repr(name) for name in ACTIVATIONS)
-            raise ValueError(f"activation={activation!r} is not known; use {names}.")
-        return MLP(sizes, activation, dropout)
+        sizes = (int(sizes),) if isinstance(sizes, Integral) else tuple(sizes)
+        network = MLP(sizes, activation, dropout)
+        network.check_parameters()
+        return network
     return _resolve("network", network, NETWORKS, Network)
 
 

@@ -191,7 +191,8 @@ def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=
     splits = _make_splits(plan, len(x) - n_valid, n_valid, generator)
     if epochs is not None:
         splits = make_splits(len(x), None, generator, can_stack=False)
-    starts = _make_starts(plan, x, weight, splits, column_scale)
+    with threads_for(x.shape[1] ** 3):
+        starts = _make_starts(plan, x, weight, splits, column_scale)
     rows = _make_rows(x, weight, starts, splits, plan.device)
     with seeded(draw_seed(generator), plan.device):
         module = VAEModule(

@@ -15,6 +15,7 @@ from sklearn.mixture import GaussianMixture
 from torch import nn
 from torch.distributions import Independent, Normal
 
+from ._checks import check_choice, check_count
 from .distributions import DiagonalNormalMixture, NormalMixture
 
 # a posterior more than exp(8) times as wide or narrow as its start is a failed one
@@ -116,6 +117,9 @@ class Latent(BaseEstimator):
 
     n_raw = 0
 
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+
     def posterior(self, raw, loc, scale):
         """Return q(z|x).
 
@@ -194,6 +198,11 @@ class Gaussian(Latent):
     def __init__(self, prior="auto", n_mixture=16):
         self.prior = prior
         self.n_mixture = n_mixture
+
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+        check_choice(self, "prior", ("auto", "standard", "mixture"))
+        check_count(self, "n_mixture", 1)
 
     def posterior(self, raw, loc, scale):
         """Return q(z|x)."""

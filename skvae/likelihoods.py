@@ -12,6 +12,7 @@ from torch.distributions import Bernoulli as _BernoulliDistribution
 from torch.distributions import Normal
 from torch.nn.functional import celu
 
+from ._checks import check_choice, check_count
 from .distributions import NormalMixture
 
 # exp(12): no column is 160,000 times as noisy as the linear model found it
@@ -51,10 +52,16 @@ class Likelihood(BaseEstimator):
         Raw decoder outputs per column.
     is_scaled : bool
         Whether columns are centred and scaled, with the Jacobian in the score.
+    support : str
+        What values are accepted, in words.
     """
 
     n_raw = 1
     is_scaled = True
+    support = "finite numbers"
+
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
 
     def free_shape(self, n_features):
         """Return the shape of the learned values that do not depend on z."""
@@ -106,6 +113,11 @@ class Gaussian(Likelihood):
         self.noise = noise
         self.variance_floor = variance_floor
 
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+        check_choice(self, "noise", ("feature", "shared", "network"), positive=True)
+        check_choice(self, "variance_floor", ("auto",), positive=True)
+
     @property
     def n_raw(self):
         """Raw decoder outputs per column."""
@@ -139,13 +151,14 @@ class GaussianMixture(Likelihood):
 
     .. math:: p(x|z) = \prod_j \sum_k w_{jk}(z) N(x_j; \mu_{jk}(z), \sigma_{jk}^2(z))
 
-    Heavy tails, several modes and repeated values have room here. The last component
-    stays at the linear start, no narrower than its noise, and the decoder gives its
-    weight alone: where the networks extrapolate badly it limits what a row can lose.
+    Heavy tails, several modes and repeated values have room here. The mean of the last
+    component stays at the linear start, and its scale no narrower than the noise there;
+    the decoder gives its weight and how much wider it is. Where the networks
+    extrapolate badly it limits what a row can lose.
 
     Parameters
     ----------
-    n_mixture : int, default=3
+    n_mixture : int, default=4
         Components of every column, at least 2.
     variance_floor : 'auto' or float, default='auto'
         Smallest variance of a component as a share of the column's variance. 'auto' is
@@ -156,9 +169,14 @@ class GaussianMixture(Likelihood):
     Bishop (1994), "Mixture density networks", eqs. 22-25.
     """
 
-    def __init__(self, n_mixture=3, variance_floor="auto"):
+    def __init__(self, n_mixture=4, variance_floor="auto"):
         self.n_mixture = n_mixture
         self.variance_floor = variance_floor
+
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+        check_count(self, "n_mixture", 2)
+        check_choice(self, "variance_floor", ("auto",), positive=True)
 
     @property
     def n_raw(self):
@@ -200,7 +218,7 @@ class GaussianMixture(Likelihood):
         lower = torch.cat(
             [(-log_range).expand(k - 1, -1), torch.zeros_like(spread)[None]]
         )
-        log_scale = torch.maximum(spread.log().expand(k, -1), lower)
+        log_scale = torch.maximum((spread / k).log().expand(k, -1), lower)
         logits = torch.zeros_like(loc)
         x = residual.unsqueeze(1)  # (n, 1, n_features)
         for _ in range(n_iter):
@@ -229,6 +247,7 @@ class Bernoulli(Likelihood):
     """
 
     is_scaled = False
+    support = "0 and 1"
 
     def __call__(self, raw, free, start, log_range):
         """Return p(x|z)."""

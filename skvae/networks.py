@@ -6,10 +6,13 @@ what the outputs mean (`latents.py`, `likelihoods.py`) is none of a network's bu
 """
 
 import math
+from numbers import Integral
 
 import torch
 from sklearn.base import BaseEstimator
 from torch import nn
+
+from ._checks import check_choice
 
 ACTIVATIONS = {
     "silu": nn.SiLU,
@@ -86,6 +89,9 @@ class Network(BaseEstimator):
     # whether both bodies are the identity, so that the whole model is linear
     is_linear = False
 
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+
     def make_encoder(self, n_inputs, n_copies=None):
         """Return the encoder's body and the number of its outputs."""
         raise NotImplementedError
@@ -115,6 +121,18 @@ class MLP(Network):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.dropout = dropout
+
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+        check_choice(self, "activation", tuple(ACTIVATIONS))
+        sizes = self.hidden_layer_sizes
+        is_count = [isinstance(s, Integral) and not isinstance(s, bool) for s in sizes]
+        if not all(is_count) or any(size < 1 for size in sizes):
+            raise ValueError(
+                f"hidden_layer_sizes={sizes!r} must hold positive integers."
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout={self.dropout!r} must lie in [0, 1).")
 
     @property
     def is_linear(self):

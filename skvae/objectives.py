@@ -7,6 +7,7 @@ trained.
 from sklearn.base import BaseEstimator
 
 from . import _evidence
+from ._checks import check_count
 
 
 def _mean(values, weight):
@@ -24,6 +25,10 @@ class Objective(BaseEstimator):
     """
 
     n_draws = 1
+
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+        check_count(self, "n_draws", 1)
 
 
 class ELBO(Objective):

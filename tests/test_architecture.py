@@ -23,7 +23,7 @@ LAYERS = [
     {"_evidence"},
     {"_linear", "_splits"},
     {"_device", "_seed"},
-    {"datasets", "distributions", "_warnings"},
+    {"datasets", "distributions", "_warnings", "_checks"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

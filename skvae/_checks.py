@@ -1,0 +1,41 @@
+"""Checks of members' hyper-parameters, worded alike."""
+
+from numbers import Integral, Real
+
+
+def _name(owner, parameter):
+    return f"{type(owner).__name__}({parameter}={getattr(owner, parameter)!r})"
+
+
+def check_count(owner, parameter, least):
+    """Refuse what is not an integer of at least `least`.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    value = getattr(owner, parameter)
+    accepted = f"an integer of at least {least} is accepted."
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{_name(owner, parameter)} is no integer; {accepted}")
+    if value < least:
+        raise ValueError(f"{_name(owner, parameter)} is too small; {accepted}")
+
+
+def check_choice(owner, parameter, choices, positive=False):
+    """Refuse what is neither one of the names nor, if allowed, a positive number.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    value = getattr(owner, parameter)
+    names = ", ".join(repr(name) for name in choices)
+    accepted = f"use {names}" + (" or a positive number." if positive else ".")
+    if isinstance(value, str):
+        if value not in choices:
+            raise ValueError(f"{_name(owner, parameter)} is not known; {accepted}")
+    elif not positive or isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{_name(owner, parameter)} is of the wrong kind; {accepted}")
+    elif not 0 < value < float("inf"):
+        raise ValueError(f"{_name(owner, parameter)} is out of range; {accepted}")
