@@ -1,7 +1,7 @@
 """Seconds of a default fit, on one thread.
 
-``python benchmarks/fit_time.py`` prints the table of ``docs/performance.md``: real and
-drawn tables of 500 rows x 30 columns and of 50,000 x 20, median of several seeds, beside
+``python benchmarks/fit_time.py`` prints the table of ``docs/performance.md``: real
+and drawn tables of 500 rows x 30 columns and of 50,000 x 20, several seeds, beside
 FactorAnalysis. The libraries are warm: a first small fit is not counted.
 """
 

@@ -2,8 +2,6 @@
 
 from skorch.callbacks import Callback
 
-from .callbacks import StopTraining
-
 
 class EpochTasks(Callback):
     """Report every epoch of a net as a task of the estimator that owns it.
@@ -29,17 +27,20 @@ class EpochTasks(Callback):
         self.context_ = self.estimator._init_callback_context(
             max_subtasks=net.max_epochs
         )
+        self.is_open_ = False
         self.context_.call_on_fit_task_begin(estimator=self.estimator, X=self.X)
 
     def on_epoch_begin(self, net, **kwargs):
         """Open the task of one epoch."""
         self.epoch_ = self.context_.subcontext(task_name="epoch")
+        self.is_open_ = True
         self.epoch_.call_on_fit_task_begin(estimator=self.estimator, X=self.X)
 
     def on_epoch_end(self, net, **kwargs):
         """Close it; a callback may ask to stop."""
         row = net.history[-1]
         metadata = {k: row[k] for k in ("train_loss", "valid_loss") if k in row}
+        self.is_open_ = False
         stops = self.epoch_.call_on_fit_task_end(
             estimator=self.estimator,
             X=self.X,
@@ -47,10 +48,12 @@ class EpochTasks(Callback):
             reconstruction_attributes=lambda: self.get_snapshot(net),
         )
         if stops:
-            raise StopTraining
+            net.stop()
 
     def on_train_end(self, net, **kwargs):
-        """Close the task of the whole fit."""
+        """Close the task of the whole fit, and of an epoch that broke off."""
+        if self.is_open_:
+            self.on_epoch_end(net)
         self.context_.call_on_fit_task_end(
             estimator=self.estimator,
             X=self.X,

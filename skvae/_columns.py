@@ -39,6 +39,11 @@ def check_kinds(X, estimator_name):
     container = get_container(X)
     if container == "array":
         dtype = getattr(X, "dtype", None)
+        if getattr(dtype, "kind", None) in ("M", "m"):
+            raise TypeError(
+                f"X has dtype {dtype}, but {estimator_name} accepts numbers and "
+                "booleans. Turn times into numbers first, such as days since a date."
+            )
         return ["boolean"] if getattr(dtype, "kind", None) == "b" else None
     dtypes = list(X.dtypes)
     kinds = [_get_kind(dtype) for dtype in dtypes]
@@ -73,7 +78,8 @@ def check_finite(X, names=None):
     ------
     ValueError
     """
-    total = X.sum(dtype=np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = X.sum(dtype=np.float64)
     if np.isfinite(total):
         return
     for begin in range(0, len(X), _CHUNK):
@@ -96,22 +102,27 @@ def check_finite(X, names=None):
 
 def describe(column, names=None):
     """Return how messages call a column."""
-    return f"column {column}" if names is None else f"column {str(names[column])!r}"
+    if names is None:
+        return f"column {column}"
+    name = names[column]
+    return f"column {str(name)!r}" if isinstance(name, str) else f"column {name}"
 
 
 def _compute_moments(X, weight):
-    """Return mean and standard deviation of every column, a chunk of rows at a time."""
+    """Return mean and standard deviation of every column, a chunk of rows at a time.
+
+    Around the first row and in units of the largest distance from it: neither an offset
+    of 1e6 standard deviations nor values of 1e200 lose digits.
+    """
     share = np.full(len(X), 1 / len(X)) if weight is None else weight / weight.sum()
-    # around the first row: offsets of 1e6 standard deviations lose no digits
     first = X[0].astype(np.float64)
-    mean, square = np.zeros(X.shape[1]), np.zeros(X.shape[1])
-    for begin in range(0, len(X), _CHUNK):
-        rows = slice(begin, begin + _CHUNK)
-        mean += share[rows] @ (X[rows] - first)
-    for begin in range(0, len(X), _CHUNK):
-        rows = slice(begin, begin + _CHUNK)
-        square += share[rows] @ (X[rows] - first - mean) ** 2
-    return mean + first, np.sqrt(square)
+    chunks = [slice(begin, begin + _CHUNK) for begin in range(0, len(X), _CHUNK)]
+    with np.errstate(over="ignore"):
+        reach = np.max([np.abs(X[c] - first).max(axis=0) for c in chunks], axis=0)
+    reach = np.where(reach > 0, reach, 1.0)
+    mean = sum(share[c] @ ((X[c] - first) / reach) for c in chunks)
+    square = sum(share[c] @ ((X[c] - first) / reach - mean) ** 2 for c in chunks)
+    return first + mean * reach, np.sqrt(square) * reach
 
 
 @dataclass
@@ -180,6 +191,12 @@ class ColumnTable:
         mean, scale = np.zeros(n_features), np.ones(n_features)
         if is_scaled:
             found_mean, deviation = _compute_moments(array, weight)
+            if not np.isfinite(deviation).all():
+                column = int(np.flatnonzero(~np.isfinite(deviation))[0])
+                raise ValueError(
+                    f"The values of {describe(column, getattr(X, 'columns', None))} lie "
+                    "too far apart for double precision; rescale it."
+                )
             # what is left is rounding: the column is constant
             rounding = 10 * np.finfo(np.float64).eps * np.abs(found_mean)
             varies = deviation > rounding
@@ -262,20 +279,18 @@ class ColumnTable:
         """Return rows in units of X as what was fitted: types, names, container."""
         if self.container == "array":
             return X.astype(self.dtypes[0], copy=False)
-        columns = {
-            name: self._as_dtype(X[:, j], dtype)
-            for j, (name, dtype) in enumerate(zip(self.names, self.dtypes, strict=True))
-        }
-        types = dict(zip(self.names, self.dtypes, strict=True))
+        columns = [self._as_dtype(X[:, j], t) for j, t in enumerate(self.dtypes)]
         if self.container == "pandas":
             import pandas as pd
 
-            frame = pd.DataFrame(dict(enumerate(columns.values())))
+            typed = zip(columns, self.dtypes, strict=True)
+            frame = pd.concat([pd.Series(c).astype(t) for c, t in typed], axis=1)
             frame.columns = self.names
-            return frame.astype(types)
+            return frame
         import polars as pl
 
-        return pl.DataFrame(columns).cast(types)
+        types = dict(zip(self.names, self.dtypes, strict=True))
+        return pl.DataFrame(dict(zip(self.names, columns, strict=True))).cast(types)
 
     @staticmethod
     def _as_dtype(values, dtype):
@@ -284,7 +299,7 @@ class ColumnTable:
             return values >= 0.5
         if "int" in str(dtype).lower():
             whole = np.rint(values)
-            limits = np.iinfo(str(dtype).lower())
+            limits = np.iinfo(str(dtype).lower().removesuffix("[pyarrow]"))
             low, high = float(limits.min), float(limits.max)
-            return np.clip(whole, low, np.nextafter(high, 0)).astype(np.int64)
+            return np.clip(whole, low, np.nextafter(high, 0)).astype(limits.dtype)
         return values

@@ -29,6 +29,11 @@ from ._columns import ColumnTable, check_finite, check_kinds, describe
 from ._warnings import UnusedComponentsWarning
 
 _METHODS = ("elbo", "evidence", "reconstruction", "kl", "refined")
+# what the net is made of: fixed as long as training goes on
+_NET_PARAMETERS = (
+    "n_components likelihood latent network hidden_layer_sizes activation dropout "
+    "standardize objective beta optimizer weight_decay device net_callbacks net_params"
+).split()
 # a component that says less than this of a row, on average, is unused
 _ACTIVE_NATS = 0.01
 # rows on which diagnostics are computed
@@ -361,6 +366,7 @@ default='adamw'
         from ._seed import make_generator
 
         _parameters.check_net_params(self.net_params)
+        _parameters.check_net_callbacks(self.net_callbacks)
         if self.image_shape is not None:
             raise ValueError(
                 f"image_shape={self.image_shape!r} is not available yet; leave it None "
@@ -385,11 +391,14 @@ default='adamw'
             array.shape[1],
             network.is_linear,
         )
-        self._check_support(likelihood, array)
+        latent = _parameters.resolve_latent(self.latent, network.is_linear)
+        objective = _parameters.resolve_objective(self.objective)
+        device = resolve_device(self.device)
+        self._check_support(likelihood, array, self._get_names(X))
         n_valid = 0
         if X_val is not None:
             validation, _ = self._validate(X_val, reset=False)
-            self._check_support(likelihood, validation)
+            self._check_support(likelihood, validation, self._get_names(X_val))
             n_valid = len(validation)
         generator = make_generator(self.random_state)
         if reset:
@@ -409,15 +418,15 @@ default='adamw'
             plan = _training.Plan(
                 network=network,
                 likelihood=likelihood,
-                latent=_parameters.resolve_latent(self.latent, network.is_linear),
-                objective=_parameters.resolve_objective(self.objective),
+                latent=latent,
+                objective=objective,
                 init=self.init,
                 n_components=self.n_components,
-                device=resolve_device(self.device),
+                device=device,
                 settings=settings,
                 callbacks=[
                     *(self.net_callbacks or []),
-                    *self._make_callbacks(array, columns, noise),
+                    *self._make_callbacks(array, columns, noise, reset),
                 ],
             )
             net = _training.train(
@@ -432,13 +441,8 @@ default='adamw'
             )
             columns = columns.rescaled(net.start_.shift, net.start_.unit)
         else:
-            if self.net_.module_.n_components != self.n_components:
-                raise ValueError(
-                    f"n_components={self.n_components} is not the "
-                    f"{self.net_.module_.n_components} of the fitted model, which "
-                    "warm_start and partial_fit go on with; use clone() to start anew."
-                )
-            callbacks = self._make_callbacks(array, columns, noise)
+            self._check_goes_on()
+            callbacks = self._make_callbacks(array, columns, noise, reset)
             net = _training.resume(
                 copy.deepcopy(self.net_),
                 x,
@@ -469,6 +473,16 @@ default='adamw'
         settings = {name: getattr(self, name) for name in names}
         return settings | {"net_params": self.net_params or {}}
 
+    def _check_goes_on(self):
+        """Refuse parameters that the net that training goes on with does not have."""
+        for name, fitted in self._net_parameters.items():
+            if repr(getattr(self, name)) != fitted:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is not the {fitted} of the fitted "
+                    "model, which warm_start and partial_fit go on with; use clone() to "
+                    "start anew."
+                )
+
     def _make_noise(self, generator):
         """Draw the block that scores share, and the one that 'refined' searches on."""
         from ._evidence import make_noise
@@ -476,15 +490,16 @@ default='adamw'
         sizes = self.n_draws, max(self.n_draws, 32)
         return [make_noise(n, self.n_components, generator).numpy() for n in sizes]
 
-    def _make_callbacks(self, X, columns, noise):
+    def _make_callbacks(self, X, columns, noise, reset):
         from ._bridge import EpochTasks
         from .callbacks import ProgressBar
 
         def get_snapshot(net):
-            kept = columns.rescaled(net.start_.shift, net.start_.unit)
+            start = net.start_
+            units = columns.rescaled(start.shift, start.unit) if reset else columns
             return {
                 "net_": net.make_snapshot(),
-                "columns_": columns if hasattr(self, "net_") else kept,
+                "columns_": units,
                 "device_": str(net.device),
                 "_noise": noise,
             }
@@ -502,9 +517,10 @@ default='adamw'
         """Take over what training reached, and compute what is asked of it."""
         best = dict(net.callbacks_)["best_weights"]
         judged = np.isfinite(best.best_loss_)
-        if net.diverged_ and not judged and net.averages_ is None:
+        has_trained = any("train_loss" in row for row in net.history)
+        if net.diverged_ and not judged and not has_trained:
             raise ValueError(
-                "The loss turned non-finite in the first steps of training and there "
+                "The loss turned non-finite in the first epoch of training and there "
                 f"are no earlier weights to keep. Lower lr={self.lr!r}, or look for "
                 "extreme values in X."
             )
@@ -512,7 +528,7 @@ default='adamw'
         self.device_ = str(net.device)
         self.columns_ = columns
         self._noise = noise
-        self.history_ = net.history
+        self._net_parameters = {n: repr(getattr(self, n)) for n in _NET_PARAMETERS}
         self.n_iter_ = len(net.history)
         rows = net.history
         self.loss_curve_ = [row["train_loss"] for row in rows if "train_loss" in row]
@@ -576,8 +592,13 @@ default='adamw'
             ensure_all_finite=False,
             ensure_min_samples=2 if is_fit else 1,
         )
-        check_finite(array, getattr(self, "feature_names_in_", None))
+        check_finite(array, self._get_names(X))
         return array, kinds
+
+    def _get_names(self, X):
+        """Return what messages call the columns of X, or None."""
+        names = getattr(X, "columns", None)
+        return getattr(self, "feature_names_in_", None) if names is None else names
 
     def _validate_weight(self, sample_weight, array):
         if sample_weight is None:
@@ -587,7 +608,7 @@ default='adamw'
         )
         return None if (weight == weight[0]).all() and weight[0] > 0 else weight
 
-    def _check_support(self, likelihood, array):
+    def _check_support(self, likelihood, array, names):
         import torch
 
         # a copy: torch warns of arrays that cannot be written to
@@ -595,7 +616,7 @@ default='adamw'
         if not mask.any():
             return
         row, column = np.argwhere(mask)[0]
-        name = describe(column, getattr(self, "feature_names_in_", None))
+        name = describe(column, names)
         raise ValueError(
             f"{name[0].upper()}{name[1:]} has the value {array[row, column]:g}, but "
             f"likelihood={type(likelihood).__name__} accepts {likelihood.support}."
@@ -839,6 +860,11 @@ default='adamw'
         return float(np.average(scores, weights=sample_weight))
 
     # scikit-learn -------------------------------------------------------------------
+
+    @property
+    def history_(self):
+        """History of the net, one row an epoch."""
+        return self.net_.history
 
     @property
     def _n_features_out(self):

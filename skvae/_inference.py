@@ -46,6 +46,8 @@ def chunks(n_samples, module, n_draws=1):
 
 def _to_tensor(array, module):
     device = module.free.device
+    # torch warns of arrays that are not writable, such as the values of data frames
+    array = np.require(array, requirements="W")
     return torch.as_tensor(array, dtype=scoring_dtype(device)).to(device)
 
 

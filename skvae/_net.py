@@ -199,7 +199,7 @@ class VAENet(NeuralNet):
     def initialize(self):
         """Initialize module, optimizer, callbacks and history."""
         super().initialize()
-        self.diverged_ = self.interrupted_ = False
+        self.diverged_ = self.interrupted_ = self.is_stopping_ = False
         return self
 
     def initialize_optimizer(self, *args, **kwargs):
@@ -209,6 +209,30 @@ class VAENet(NeuralNet):
         self.n_steps_ = 0
         self._trained = [p for p in self.module_.parameters() if p.requires_grad]
         return self
+
+    def initialize_callbacks(self):
+        """Initialize callbacks; refuse parameters of callbacks that are not there."""
+        super().initialize_callbacks()
+        known = dict(self.callbacks_)
+        for key in self.get_params_for("callbacks"):
+            name = key.split("__")[0]
+            if name not in known:
+                names = ", ".join(repr(n) for n in known)
+                raise TypeError(
+                    f"There is no callback {name!r} for the parameter "
+                    f"'callbacks__{key}'; use one of {names}."
+                )
+        return self
+
+    def notify(self, method_name, **cb_kwargs):
+        """Call all callbacks, and stop after them if one has asked for it."""
+        super().notify(method_name, **cb_kwargs)
+        if method_name == "on_epoch_end" and self.is_stopping_:
+            raise StopTraining
+
+    def stop(self):
+        """End training with this epoch, once all callbacks have seen it."""
+        self.is_stopping_ = True
 
     def get_dataset(self, X, y=None):
         """Return X, which is a `Rows`."""
@@ -262,11 +286,16 @@ class VAENet(NeuralNet):
     def train_step(self, batch, **fit_params):
         """Take one step and move the average of the weights along."""
         self.n_steps_ += 1
-        if self.n_steps_ <= self.lr_warmup:
+        is_warming_up = self.n_steps_ <= self.lr_warmup
+        if is_warming_up:
+            # for this step alone: schedulers see the full rate
+            full = [group["lr"] for group in self.optimizer_.param_groups]
             for group in self.optimizer_.param_groups:
-                group.setdefault("full_lr", group["lr"])
-                group["lr"] = group["full_lr"] * self.n_steps_ / self.lr_warmup
+                group["lr"] *= self.n_steps_ / self.lr_warmup
         step = super().train_step(batch, **fit_params)
+        if is_warming_up:
+            for group, lr in zip(self.optimizer_.param_groups, full, strict=True):
+                group["lr"] = lr
         if self.averaging:
             with torch.no_grad():
                 if self.averages_ is None:
@@ -332,9 +361,14 @@ class VAENet(NeuralNet):
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train; note when the loss left the numbers or a callback asked to stop."""
-        self.diverged_ = self.interrupted_ = False
+        self.diverged_ = self.interrupted_ = self.is_stopping_ = False
         if self._trained is None:
             self._trained = [p for p in self.module_.parameters() if p.requires_grad]
+        for name in ("averages_", "raw_weights_"):
+            # a pickled net, or a copy of one, has them on the CPU
+            if getattr(self, name) is not None:
+                moved = [value.to(self.device) for value in getattr(self, name)]
+                setattr(self, name, moved)
         try:
             super().fit_loop(X, y, epochs, **fit_params)
         except NonFiniteLossError:

@@ -8,6 +8,7 @@ from numbers import Integral
 
 import torch
 from sklearn.base import clone
+from skorch.callbacks import Callback
 
 from .latents import LATENTS, Latent
 from .likelihoods import LIKELIHOODS, Likelihood
@@ -26,6 +27,7 @@ _OPTIMIZERS = {
 _OWN_PARAMETERS = {
     "module": "network",
     "criterion": "objective",
+    "criterion__beta": "beta",
     "optimizer": "optimizer",
     "optimizer__lr": "lr",
     "optimizer__weight_decay": "weight_decay",
@@ -168,7 +170,7 @@ def resolve_batch_size(batch_size, n_samples):
         return min(batch_size, n_samples), 1
     size = 64 if n_samples < 1000 else 128
     if n_samples > 20_000:
-        size = 256 if n_samples <= 100_000 else 512
+        size = 512 if n_samples <= 200_000 else 1024
     return min(size, n_samples), 32
 
 
@@ -180,11 +182,31 @@ def check_net_params(net_params):
     ValueError
     """
     for key in net_params or {}:
-        if key in _OWN_PARAMETERS or key.startswith(("module__", "criterion__")):
-            own = _OWN_PARAMETERS.get(key, _OWN_PARAMETERS[key.split("__")[0]])
+        own = _OWN_PARAMETERS.get(key)
+        if own is None and str(key).startswith(("module__", "criterion__")):
+            own = _OWN_PARAMETERS[key.split("__")[0]]
+        if own is not None:
             raise ValueError(
                 f"net_params has the key {key!r}, which is set by the parameter "
                 f"{own!r}; use that instead."
+            )
+
+
+def check_net_callbacks(net_callbacks):
+    """Refuse what is not a skorch callback, nor a pair of a name and one.
+
+    Raises
+    ------
+    TypeError
+    """
+    for item in net_callbacks or []:
+        is_pair = isinstance(item, tuple) and len(item) == 2
+        callback = item[1] if is_pair else item
+        is_class = isinstance(callback, type) and issubclass(callback, Callback)
+        if not (is_class or isinstance(callback, Callback)):
+            raise TypeError(
+                f"net_callbacks holds {item!r}, which is neither a skorch callback nor "
+                "a pair (name, callback)."
             )
 
 

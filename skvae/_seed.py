@@ -1,11 +1,14 @@
 """random_state → private generators; torch's global one is left as it was found."""
 
 from contextlib import contextmanager
+from threading import RLock
 
 import numpy as np
 import torch
 
 _SEED_LIMIT = 2**31 - 1
+# torch's default generator is one for all threads: fits in threads take turns
+_LOCK = RLock()
 
 
 def make_generator(random_state):
@@ -18,7 +21,13 @@ def make_generator(random_state):
     """
     if isinstance(random_state, np.random.RandomState):
         random_state = random_state.randint(_SEED_LIMIT)
-    return np.random.default_rng(random_state)
+    try:
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"random_state={random_state!r} must be None, a non-negative integer or a "
+            "numpy RandomState."
+        ) from None
 
 
 def draw_seed(generator):
@@ -36,9 +45,8 @@ def seeded(seed, device="cpu"):
         backend = getattr(torch, device.type)
         index = backend.current_device() if device.index is None else device.index
         indices = [index]
-    with torch.random.fork_rng(
-        devices=indices, device_type=device.type if accelerated else "cuda"
-    ):
+    kind = device.type if accelerated else "cuda"
+    with _LOCK, torch.random.fork_rng(devices=indices, device_type=kind):
         torch.default_generator.manual_seed(seed)
         if accelerated:
             with backend.device(indices[0]):

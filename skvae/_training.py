@@ -116,15 +116,19 @@ def _start_members(module, rows, generator):
     module.start_members(samples, generator)
 
 
-def _make_net(plan, module, rows, starts, log_volume, generator):
+def _make_net(plan, module, rows, starts, log_volume, generator, epochs=None):
     """Turn parameters into a net: the single place where that happens."""
     settings = plan.settings
     n_train = len(rows)
     batch_size, min_steps = resolve_batch_size(settings["batch_size"], n_train)
+    if epochs is not None:
+        min_steps = 1
     n_valid = sum(len(r) for r in rows.valid)
     noise = make_noise(count_valid_draws(max(n_valid, 1)), plan.n_components, generator)
     volumes = [float(np.log(s.unit).sum()) + log_volume for s in starts]
-    warmup = math.ceil(settings["kl_warmup"] * settings["max_epochs"])
+    # the last epoch, at least, has all of beta
+    n_epochs = settings["max_epochs"]
+    warmup = min(math.ceil(settings["kl_warmup"] * n_epochs), max(n_epochs - 1, 0))
     callbacks = list(plan.callbacks)
     if warmup:
         callbacks.append(("kl_warmup", KLWarmup(settings["beta"], warmup)))
@@ -203,7 +207,7 @@ def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=
             splits.n_copies,
             is_corrected=plan.init == "linear",
         ).to(plan.device)
-        net = _make_net(plan, module, rows, starts, log_volume, generator)
+        net = _make_net(plan, module, rows, starts, log_volume, generator, epochs)
         net.initialize()
         net.start_ = starts[-1]
         with threads_for(net.module_.count_work(net.batch_size)):
@@ -239,6 +243,9 @@ def resume(net, x, weight, n_valid, epochs, settings, callbacks, generator):
         ),
     )
     net.set_params(max_epochs=settings["max_epochs"], lr=settings["lr"])
+    if net.iterator_train is TrainBatches:
+        _, min_steps = resolve_batch_size(settings["batch_size"], n_samples)
+        net.iterator_train__min_steps = 1 if epochs is not None else min_steps
     net.callbacks_ += [(type(c).__name__.lower(), c.initialize()) for c in callbacks]
     with (
         seeded(draw_seed(generator), device),

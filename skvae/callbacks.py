@@ -96,7 +96,7 @@ class BestWeights(Callback):
         net.history.record("valid_loss_best", is_best)
         self.misses_ = 0 if is_best else self.misses_ + 1
         if self.patience is not None and self.misses_ >= self.patience:
-            raise StopTraining
+            net.stop()
 
     @torch.no_grad()
     def on_train_end(self, net, **kwargs):

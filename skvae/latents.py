@@ -78,9 +78,12 @@ class MixturePrior(nn.Module):
         Returns
         -------
         dict of str to Tensor
-            Values for `logits`, `loc` and `log_scale` of one copy.
+            Values for `logits`, `loc` and `log_scale` of one copy; none from a single
+            draw.
         """
         n_mixture, n_components = self.loc.shape[-2:]
+        if len(z) < 2:
+            return {}
         n_used = max(1, min(n_mixture, len(z) // _ROWS_PER_COMPONENT))
         mixture = GaussianMixture(
             n_used,
@@ -183,7 +186,7 @@ class Gaussian(Latent):
         N(0, I), or a mixture of Gaussians learned with the rest and started by k-means
         and EM on the linear model's posterior. 'auto' is 'standard' for a linear model,
         'mixture' otherwise.
-    n_mixture : int, default=16
+    n_mixture : int, default=32
         Components of the mixture beside N(0, I), which always stays one of them.
 
     References
@@ -195,7 +198,7 @@ class Gaussian(Latent):
 
     n_raw = 2
 
-    def __init__(self, prior="auto", n_mixture=16):
+    def __init__(self, prior="auto", n_mixture=32):
         self.prior = prior
         self.n_mixture = n_mixture
 

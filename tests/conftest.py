@@ -1,0 +1,42 @@
+"""What all tests share: small seeded data, one cheap fitted estimator, one thread."""
+
+import os
+
+# scikit-learn's array-API checks need it before scipy is imported for the first time
+os.environ["SCIPY_ARRAY_API"] = "1"
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_breast_cancer
+from sklearn.preprocessing import StandardScaler
+
+from skvae import VAETransformer
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def X():
+    """Standardised rows of breast_cancer, (200, 6); read-only, so shared safely."""
+    table = load_breast_cancer().data[:200, :6]
+    table = np.ascontiguousarray(StandardScaler().fit_transform(table))
+    table.setflags(write=False)
+    return table
+
+
+@pytest.fixture(scope="session")
+def fitted(X):
+    """A default estimator after three epochs; tests must not change it."""
+    return VAETransformer(max_epochs=3, random_state=0).fit(X)
+
+
+@pytest.fixture
+def quick():
+    """Make an estimator that trains for two epochs unless told otherwise."""
+
+    def make(n_components=2, **params):
+        params = {"max_epochs": 2, "random_state": 0, **params}
+        return VAETransformer(n_components, **params)
+
+    return make

@@ -1,0 +1,177 @@
+"""Pickle, joblib and copy: what is fitted stays what it is, and stays small."""
+
+import copy
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import skorch
+from sklearn.base import clone
+from skorch.callbacks import Callback
+
+import skvae
+from skvae import VAETransformer
+from skvae.likelihoods import Bernoulli, Gaussian
+
+METHODS = ["elbo", "evidence", "reconstruction", "kl"]
+ROUND_TRIPS = {
+    "pickle": lambda vae, folder: pickle.loads(pickle.dumps(vae)),
+    "deepcopy": lambda vae, folder: copy.deepcopy(vae),
+    "joblib": lambda vae, folder: joblib.load(joblib.dump(vae, folder / "vae")[0]),
+}
+SCORE_IN_ANOTHER_PROCESS = """
+import sys
+import joblib
+import numpy as np
+import torch
+torch.set_num_threads(1)
+vae, X = joblib.load(sys.argv[1])
+answers = {"score": vae.score_samples(X), "z": vae.transform(X)}
+np.savez(sys.argv[2], **answers, drawn=vae.sample(5, random_state=0))
+"""
+
+
+def assert_equal(one, two, X):
+    np.testing.assert_array_equal(one.transform(X), two.transform(X))
+    for method in METHODS:
+        np.testing.assert_array_equal(
+            one.score_samples(X, method), two.score_samples(X, method)
+        )
+    np.testing.assert_array_equal(
+        one.sample(5, random_state=0), two.sample(5, random_state=0)
+    )
+
+
+@pytest.mark.parametrize("way", ROUND_TRIPS)
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"hidden_layer_sizes": (), "likelihood": Gaussian("shared")},
+        {"init": "random", "early_stopping": False, "kl_warmup": 0.5},
+        {"warm_start": True, "net_callbacks": [Callback()], "verbose": 1},
+    ],
+    ids=["default", "linear", "random", "warm"],
+)
+def test_round_trip_changes_nothing(way, params, quick, X, tmp_path):
+    vae = quick(**params).fit(X)
+    twin = ROUND_TRIPS[way](vae, tmp_path)
+    assert_equal(vae, twin, X)
+    for name, value in vars(vae).items():
+        assert name in vars(twin)
+        if isinstance(value, (np.ndarray, float, int, str, tuple)):
+            np.testing.assert_array_equal(getattr(twin, name), value)
+    assert twin.history_ is twin.net_.history
+    assert twin.history_[:, "train_loss"] == vae.history_[:, "train_loss"]
+
+
+@pytest.mark.parametrize("way", ROUND_TRIPS)
+def test_unfitted_estimator_makes_the_round_trip(way, X, tmp_path):
+    vae = VAETransformer(3, likelihood=Bernoulli(), random_state=0)
+    twin = ROUND_TRIPS[way](vae, tmp_path)
+    assert repr(twin) == repr(vae)
+    assert not hasattr(twin, "net_")
+
+
+def test_another_process_gives_the_same_bits(fitted, X, tmp_path):
+    joblib.dump((fitted, X), tmp_path / "vae")
+    answers = tmp_path / "answers.npz"
+    root = str(Path(skvae.__file__).parents[1])
+    subprocess.run(
+        [
+            *(sys.executable, "-W", "error", "-c", SCORE_IN_ANOTHER_PROCESS),
+            *(str(tmp_path / "vae"), str(answers)),
+        ],
+        check=True,
+        cwd=root,
+    )
+    with np.load(answers) as other:
+        np.testing.assert_array_equal(other["score"], fitted.score_samples(X))
+        np.testing.assert_array_equal(other["z"], fitted.transform(X))
+        np.testing.assert_array_equal(other["drawn"], fitted.sample(5, random_state=0))
+
+
+@pytest.mark.parametrize("sizes", [(), (128, 128), (256, 256)])
+def test_file_is_hardly_larger_than_the_weights(sizes, quick, X):
+    vae = quick(hidden_layer_sizes=sizes, max_epochs=10).fit(X)
+    state = vae.net_.module_.state_dict().values()
+    n_bytes = sum(value.nbytes for value in state)
+    assert len(pickle.dumps(vae)) < 1.3 * n_bytes + 60_000
+
+
+def test_file_does_not_grow_with_the_table(quick, X):
+    small = quick(hidden_layer_sizes=()).fit(X)
+    large = quick(hidden_layer_sizes=()).fit(np.repeat(X, 20, axis=0))
+    assert len(pickle.dumps(large)) < len(pickle.dumps(small)) + 2000
+
+
+def test_state_of_the_optimizer_is_kept_only_where_training_goes_on(quick, X):
+    assert not quick().fit(X).net_.optimizer_.state
+    for vae in (quick(warm_start=True).fit(X), quick().partial_fit(X)):
+        assert vae.net_.optimizer_.state
+        twin = pickle.loads(pickle.dumps(vae))
+        assert len(twin.net_.optimizer_.state) == len(vae.net_.optimizer_.state)
+
+
+def test_training_goes_on_after_a_round_trip_as_without_one(quick, X):
+    vae = quick(warm_start=True, random_state=0).fit(X)
+    twin = pickle.loads(pickle.dumps(vae))
+    np.testing.assert_array_equal(
+        vae.fit(X).score_samples(X), twin.fit(X).score_samples(X)
+    )
+    vae = quick().partial_fit(X)
+    twin = copy.deepcopy(vae)
+    np.testing.assert_array_equal(
+        vae.partial_fit(X).score_samples(X), twin.partial_fit(X).score_samples(X)
+    )
+
+
+def test_copy_is_independent_of_the_original(quick, X):
+    vae = quick(warm_start=True, early_stopping=False).fit(X)
+    scores = vae.score_samples(X)
+    twin = copy.deepcopy(vae)
+    twin.fit(X)
+    np.testing.assert_array_equal(vae.score_samples(X), scores)
+    assert not np.array_equal(twin.score_samples(X), scores)
+
+
+def test_frames_come_back_after_a_round_trip(quick, X):
+    frame = pd.DataFrame(X, columns=list("abcdef")).astype({"b": "float32"})
+    vae = quick(hidden_layer_sizes=()).fit(frame)
+    twin = pickle.loads(pickle.dumps(vae))
+    pd.testing.assert_frame_equal(twin.reconstruct(frame), vae.reconstruct(frame))
+    assert list(twin.feature_names_in_) == list("abcdef")
+
+
+def test_net_is_a_fitted_net_of_skorch_that_clones(fitted):
+    assert isinstance(fitted.net_, skorch.NeuralNet)
+    assert fitted.net_.initialized_
+    twin = clone(fitted.net_)
+    assert isinstance(twin, type(fitted.net_))
+    assert twin.get_params()["lr"] == fitted.lr
+    assert not twin.initialized_
+
+
+def test_net_makes_the_round_trip_by_itself(fitted):
+    twin = pickle.loads(pickle.dumps(fitted.net_))
+    ours = dict(fitted.net_.module_.named_parameters())
+    for name, parameter in twin.module_.named_parameters():
+        np.testing.assert_array_equal(
+            parameter.detach().numpy(), ours[name].detach().numpy()
+        )
+    clone(twin)
+
+
+def test_weights_can_be_saved_by_skorch(fitted, quick, X, tmp_path):
+    path = tmp_path / "weights.pt"
+    fitted.net_.save_params(f_params=str(path))
+    other = copy.deepcopy(fitted)
+    for parameter in other.net_.module_.parameters():
+        parameter.data.add_(1)
+    other.net_.load_params(f_params=str(path))
+    np.testing.assert_array_equal(other.score_samples(X), fitted.score_samples(X))
