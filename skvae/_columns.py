@@ -194,8 +194,8 @@ class ColumnTable:
             if not np.isfinite(deviation).all():
                 column = int(np.flatnonzero(~np.isfinite(deviation))[0])
                 raise ValueError(
-                    f"The values of {describe(column, getattr(X, 'columns', None))} lie "
-                    "too far apart for double precision; rescale it."
+                    f"The values of {describe(column, getattr(X, 'columns', None))} "
+                    "lie too far apart for double precision; rescale it."
                 )
             # what is left is rounding: the column is constant
             rounding = 10 * np.finfo(np.float64).eps * np.abs(found_mean)

@@ -31,9 +31,22 @@ from ._warnings import UnusedComponentsWarning
 _METHODS = ("elbo", "evidence", "reconstruction", "kl", "refined")
 # what the net is made of: fixed as long as training goes on
 _NET_PARAMETERS = (
-    "n_components likelihood latent network hidden_layer_sizes activation dropout "
-    "standardize objective beta optimizer weight_decay device net_callbacks net_params"
-).split()
+    "n_components",
+    "likelihood",
+    "latent",
+    "network",
+    "hidden_layer_sizes",
+    "activation",
+    "dropout",
+    "standardize",
+    "objective",
+    "beta",
+    "optimizer",
+    "weight_decay",
+    "device",
+    "net_callbacks",
+    "net_params",
+)
 # a component that says less than this of a row, on average, is unused
 _ACTIVE_NATS = 0.01
 # rows on which diagnostics are computed
@@ -364,9 +377,10 @@ default='adamw'
         from . import _parameters, _training
         from ._device import resolve_device
         from ._seed import make_generator
+        from .callbacks import check_net_callbacks
 
         _parameters.check_net_params(self.net_params)
-        _parameters.check_net_callbacks(self.net_callbacks)
+        check_net_callbacks(self.net_callbacks)
         if self.image_shape is not None:
             raise ValueError(
                 f"image_shape={self.image_shape!r} is not available yet; leave it None "
@@ -478,9 +492,9 @@ default='adamw'
         for name, fitted in self._net_parameters.items():
             if repr(getattr(self, name)) != fitted:
                 raise ValueError(
-                    f"{name}={getattr(self, name)!r} is not the {fitted} of the fitted "
-                    "model, which warm_start and partial_fit go on with; use clone() to "
-                    "start anew."
+                    f"{name}={getattr(self, name)!r} is not the {fitted} of the "
+                    "fitted model, which warm_start and partial_fit go on with; use "
+                    "clone() to start anew."
                 )
 
     def _make_noise(self, generator):

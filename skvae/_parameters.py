@@ -8,7 +8,6 @@ from numbers import Integral
 
 import torch
 from sklearn.base import clone
-from skorch.callbacks import Callback
 
 from .latents import LATENTS, Latent
 from .likelihoods import LIKELIHOODS, Likelihood
@@ -189,24 +188,6 @@ def check_net_params(net_params):
             raise ValueError(
                 f"net_params has the key {key!r}, which is set by the parameter "
                 f"{own!r}; use that instead."
-            )
-
-
-def check_net_callbacks(net_callbacks):
-    """Refuse what is not a skorch callback, nor a pair of a name and one.
-
-    Raises
-    ------
-    TypeError
-    """
-    for item in net_callbacks or []:
-        is_pair = isinstance(item, tuple) and len(item) == 2
-        callback = item[1] if is_pair else item
-        is_class = isinstance(callback, type) and issubclass(callback, Callback)
-        if not (is_class or isinstance(callback, Callback)):
-            raise TypeError(
-                f"net_callbacks holds {item!r}, which is neither a skorch callback nor "
-                "a pair (name, callback)."
             )
 
 

@@ -10,6 +10,24 @@ from skorch.callbacks import Callback
 __all__ = ["BestWeights", "KLWarmup", "ProgressBar", "StopTraining"]
 
 
+def check_net_callbacks(net_callbacks):
+    """Refuse what is not a skorch callback, nor a pair of a name and one.
+
+    Raises
+    ------
+    TypeError
+    """
+    for item in net_callbacks or []:
+        is_pair = isinstance(item, tuple) and len(item) == 2
+        callback = item[1] if is_pair else item
+        is_class = isinstance(callback, type) and issubclass(callback, Callback)
+        if not (is_class or isinstance(callback, Callback)):
+            raise TypeError(
+                f"net_callbacks holds {item!r}, which is neither a skorch callback nor "
+                "a pair (name, callback)."
+            )
+
+
 class StopTraining(Exception):
     """Raised by a callback to end training without an error."""
 
