@@ -66,19 +66,24 @@ def make_models(n_components, seed):
     }
 
 
-def run(name, n_components, seed, contenders):
-    """Return one line of the table as a dict."""
+def run(name, sizes, seed, contenders):
+    """Return the lines of one table and seed, one for each number of components."""
     warnings.simplefilter("ignore")
     train, test = split(name, seed)
-    if n_components >= train.shape[1]:
-        return None
+    sizes = [q for q in sizes if q < train.shape[1]]
+    mixture = fit_gaussian_mixture(train, test) if "gmm" in contenders else None
+    return [run_one(name, train, test, q, seed, contenders, mixture) for q in sizes]
+
+
+def run_one(name, train, test, n_components, seed, contenders, mixture):
+    """Return one line of the table as a dict, and print it."""
     row = {"table": name, "n": len(train), "d": train.shape[1]}
     row |= {"q": n_components, "seed": seed}
     row["PCA"] = PCA(n_components).fit(train).score(test)
     row["FA"] = FactorAnalysis(n_components).fit(train).score(test)
     linear = max(row["PCA"], row["FA"])
-    if "gmm" in contenders:
-        row["gmm"] = fit_gaussian_mixture(train, test) - linear
+    if mixture is not None:
+        row["gmm"] = mixture - linear
     for label, model in make_models(n_components, seed).items():
         if label not in contenders:
             continue
@@ -133,18 +138,19 @@ def main():
     parser.add_argument("--tables", nargs="*", default=None)
     parser.add_argument("--q", nargs="*", type=int, default=[2, 5, 8])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--contenders", nargs="*", default=["gmm", "skvae", "plain"])
+    parser.add_argument(
+        "--contenders", nargs="*", default=["gmm", "skvae", "floor", "plain"]
+    )
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--csv", type=Path, default=None)
     options = parser.parse_args()
     tasks = [
-        (name, q, seed, options.contenders)
+        (name, options.q, seed, options.contenders)
         for name in options.tables or list_tables()
-        for q in options.q
         for seed in options.seeds
     ]
     found = Parallel(n_jobs=options.jobs)(delayed(run)(*task) for task in tasks)
-    rows = [row for row in found if row is not None]
+    rows = [row for rows in found for row in rows]
     summarise(rows, options.contenders)
     if options.csv is not None:
         with options.csv.open("w", newline="") as file:

@@ -376,8 +376,8 @@ default='adamw'
     def _fit(self, X, sample_weight, X_val, reset, epochs=None):
         from . import _parameters, _training
         from ._device import resolve_device
+        from ._net import check_net_callbacks
         from ._seed import make_generator
-        from .callbacks import check_net_callbacks
 
         _parameters.check_net_params(self.net_params)
         check_net_callbacks(self.net_callbacks)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ._evidence import VAEOutput
-from .networks import Linear, apply_affine
+from .networks import Linear
 
 # Bodies see their inputs squashed to ±8 standard deviations: one outlier cannot throw a
 # network that learned from ordinary rows, while the linear part still sees all of it.
@@ -104,7 +104,7 @@ class VAEModule(nn.Module):
     def decode(self, z):
         """Return p(x|z) for z (..., n, n_components)."""
         start = self._get_start(z.dtype)
-        predicted = apply_affine(z, start.decoder_weight, start.decoder_bias)
+        predicted = Linear.apply_affine(z, start.decoder_weight, start.decoder_bias)
         u = z.to(self.dtype)
         if not self.network.is_linear:
             u = squash(u)

@@ -10,9 +10,15 @@ import math
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring
+from skorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EpochTimer,
+    PassthroughScoring,
+)
 from torch.utils.data import Dataset
 
+from ._evidence import elbo
 from .callbacks import BestWeights, StopTraining
 
 TERMS = ("reconstruction", "kl")
@@ -359,6 +365,25 @@ class VAENet(NeuralNet):
             self.log_volume = self.log_volume[copy]
         self.set_params(module=kept)
 
+    @torch.no_grad()
+    def score_valid_rows(self, rows):
+        """Return the ELBO of every held-out row with the weights as they are.
+
+        Returns
+        -------
+        scores, weight : Tensor (n_rows,), float64
+        """
+        self._set_training(False)
+        scores, weights = [], []
+        for x, w in self.get_iterator(rows, training=False):
+            x, w = x.to(self.device), w.to(self.device)
+            score = elbo(self.infer(x).log_weights(x))
+            volume = torch.as_tensor(self.log_volume, dtype=score.dtype).to(w.device)
+            score = score - (volume[:, None] if volume.dim() else volume)
+            scores.append(score[w > 0])
+            weights.append(w[w > 0])
+        return torch.cat(scores), torch.cat(weights)
+
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train; note when the loss left the numbers or a callback asked to stop."""
         self.diverged_ = self.interrupted_ = self.is_stopping_ = False
@@ -425,3 +450,21 @@ class VAENet(NeuralNet):
 def is_passing(callback):
     """Return whether a callback lives for one fit only."""
     return getattr(callback, "is_passing", False)
+
+
+def check_net_callbacks(net_callbacks):
+    """Refuse what is not a skorch callback, nor a pair of a name and one.
+
+    Raises
+    ------
+    TypeError
+    """
+    for item in net_callbacks or []:
+        is_pair = isinstance(item, tuple) and len(item) == 2
+        callback = item[1] if is_pair else item
+        is_class = isinstance(callback, type) and issubclass(callback, Callback)
+        if not (is_class or isinstance(callback, Callback)):
+            raise TypeError(
+                f"net_callbacks holds {item!r}, which is neither a skorch callback nor "
+                "a pair (name, callback)."
+            )

@@ -59,8 +59,9 @@ def _candidates(likelihood, column_scale):
     if getattr(likelihood, "noise", None) == "shared":
         return fits
     fits["factor_analysis"] = fit_factor_analysis
-    if column_scale.max() < 1e3 * column_scale.min():
-        fits["ppca_unscaled"] = lambda c, q: fit_ppca(c, q, column_scale)
+    relative = column_scale / column_scale.max()
+    if relative.min() > 1e-3:
+        fits["ppca_unscaled"] = lambda c, q: fit_ppca(c, q, relative)
     return fits
 
 

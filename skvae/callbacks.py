@@ -10,24 +10,6 @@ from skorch.callbacks import Callback
 __all__ = ["BestWeights", "KLWarmup", "ProgressBar", "StopTraining"]
 
 
-def check_net_callbacks(net_callbacks):
-    """Refuse what is not a skorch callback, nor a pair of a name and one.
-
-    Raises
-    ------
-    TypeError
-    """
-    for item in net_callbacks or []:
-        is_pair = isinstance(item, tuple) and len(item) == 2
-        callback = item[1] if is_pair else item
-        is_class = isinstance(callback, type) and issubclass(callback, Callback)
-        if not (is_class or isinstance(callback, Callback)):
-            raise TypeError(
-                f"net_callbacks holds {item!r}, which is neither a skorch callback nor "
-                "a pair (name, callback)."
-            )
-
-
 class StopTraining(Exception):
     """Raised by a callback to end training without an error."""
 
@@ -60,9 +42,9 @@ class KLWarmup(Callback):
 class BestWeights(Callback):
     """Stop when held-out rows gain no more, and keep the weights that were best.
 
-    The weights before the first step count too: what training adds to the start stays
-    only if held-out rows gain by it. Without held-out rows nothing is stopped and the
-    last weights stay.
+    The weights before the first step count too: what is added to the start stays only
+    if held-out rows gain by it, by more than the standard error of their mean gain.
+    Without held-out rows nothing is stopped and the last weights stay.
 
     Parameters
     ----------
@@ -87,10 +69,12 @@ class BestWeights(Callback):
         self.best_loss_ = float("inf")
         self.best_epoch_ = None
         self.best_weights_ = None
+        self.start_ = None
         self.misses_ = 0
         judges = self.keep_start and bool(X.valid)
         if judges:
             self.judge(net, net.compute_valid_loss(X), 0)
+            self.start_ = self.best_loss_, self.best_weights_, net.score_valid_rows(X)
         # first the linear start by itself, then what the members made of it
         if net.start_members() and judges:
             self.judge(net, net.compute_valid_loss(X), 0)
@@ -116,16 +100,34 @@ class BestWeights(Callback):
         if self.patience is not None and self.misses_ >= self.patience:
             net.stop()
 
-    @torch.no_grad()
-    def on_train_end(self, net, **kwargs):
-        """Put the best weights back."""
+    def on_train_end(self, net, X=None, y=None, **kwargs):
+        """Put the best weights back, or those of the start."""
         if self.best_weights_ is None:
             return
         net.raw_weights_ = None
-        pairs = zip(net.module_.parameters(), self.best_weights_, strict=True)
-        for parameter, value in pairs:
+        self._load(net, self.best_weights_)
+        if self.start_ is not None and not self._has_gained(net, X):
+            self.best_loss_, weights, _ = self.start_
+            self.best_epoch_ = 0
+            self._load(net, weights)
+        self.best_weights_ = self.start_ = None
+
+    def _has_gained(self, net, X):
+        """Return whether the gain on held-out rows is more than chance."""
+        before, weight = self.start_[2]
+        gain = net.score_valid_rows(X)[0] - before
+        share = weight / weight.sum()
+        mean = (share * gain).sum()
+        variance = (share * (gain - mean) ** 2).sum()
+        # the number of rows that would tell as much with equal weights
+        n_rows = 1 / (share**2).sum()
+        return bool(mean > (variance / n_rows).sqrt())
+
+    @staticmethod
+    @torch.no_grad()
+    def _load(net, weights):
+        for parameter, value in zip(net.module_.parameters(), weights, strict=True):
             parameter.copy_(value)
-        self.best_weights_ = None
 
 
 class ProgressBar(Callback):

@@ -26,25 +26,6 @@ ACTIVATIONS = {
 }
 
 
-def apply_affine(x, weight, bias):
-    """Return x @ weight + bias for plain or stacked weights.
-
-    Parameters
-    ----------
-    x : Tensor (..., n, n_inputs), stacked (..., n_copies, n, n_inputs)
-    weight : Tensor (n_inputs, n_outputs), stacked (n_copies, n_inputs, n_outputs)
-    bias : Tensor (1, n_outputs), stacked (n_copies, 1, n_outputs)
-    """
-    if weight.dim() == 2:
-        return nn.functional.linear(x, weight.mT, bias[0])
-    if x.dim() == 3:
-        return torch.baddbmm(bias, x, weight)
-    # draws become rows: (..., n_copies, n, in) -> (n_copies, rows, in) and back
-    by_copy = x.movedim(-3, 0)
-    y = torch.baddbmm(bias, by_copy.flatten(1, -2), weight)
-    return y.unflatten(1, by_copy.shape[1:-1]).movedim(0, -3)
-
-
 class Linear(nn.Module):
     """An affine map, or a stack of ``n_copies`` of them trained side by side.
 
@@ -74,7 +55,26 @@ class Linear(nn.Module):
 
     def forward(self, x):
         """Return x @ weight + bias, each copy its own rows."""
-        return apply_affine(x, self.weight, self.bias)
+        return self.apply_affine(x, self.weight, self.bias)
+
+    @staticmethod
+    def apply_affine(x, weight, bias):
+        """Return x @ weight + bias for plain or stacked weights.
+
+        Parameters
+        ----------
+        x : Tensor (..., n, n_inputs), stacked (..., n_copies, n, n_inputs)
+        weight : Tensor (n_inputs, n_outputs), stacked (n_copies, n_inputs, n_outputs)
+        bias : Tensor (1, n_outputs), stacked (n_copies, 1, n_outputs)
+        """
+        if weight.dim() == 2:
+            return nn.functional.linear(x, weight.mT, bias[0])
+        if x.dim() == 3:
+            return torch.baddbmm(bias, x, weight)
+        # draws become rows: (..., n_copies, n, in) -> (n_copies, rows, in) and back
+        by_copy = x.movedim(-3, 0)
+        y = torch.baddbmm(bias, by_copy.flatten(1, -2), weight)
+        return y.unflatten(1, by_copy.shape[1:-1]).movedim(0, -3)
 
 
 class Network(BaseEstimator):
