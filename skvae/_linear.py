@@ -17,8 +17,10 @@ NOISE_FLOOR = 1e-12
 # up to so many columns a full eigendecomposition is quicker than an iterative one
 _DENSE_COLUMNS = 100
 # multiplications spent on a covariance matrix; beyond, a subsample of rows is enough
-_MAX_COVARIANCE_WORK = 2e10
+_MAX_COVARIANCE_WORK = 1e11
 _MAX_MATRIX_COLUMNS = 3000
+# steps of EM before the quicker method takes over
+_EM_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Covariance:
     """Weighted mean and covariance of a table; of a wide one only its products."""
 
     def __init__(self, x, weight=None):
+        stride = int(np.ceil(len(x) * x.shape[1] ** 2 / _MAX_COVARIANCE_WORK))
+        x, weight = x[::stride], None if weight is None else weight[::stride]
         n_samples, n_features = x.shape
         self.n_features = n_features
         # repeated rows add nothing to the rank, be they weighted or written out
@@ -202,24 +206,20 @@ def fit_factor_analysis(covariance, n_components, floor=NOISE_FLOOR, max_iter=20
         explained = (model.loadings**2).sum(axis=0)
         return np.clip(variance - explained, floor * variance, variance)
 
+    # Where columns depend on one another, or rows are fewer than columns, there are
+    # several optima. EM from noise alone leads to the one that FactorAnalysis finds.
+    start = variance
+    for _ in range(_EM_STEPS):
+        start = update(start)
     upper = np.log(variance)
-    # Where columns depend on one another exactly there are several optima. EM from
-    # noise alone and the middle of the range end in different ones: keep the better.
-    by_em = variance
-    for _ in range(10):
-        by_em = update(by_em)
-    best = None
-    for start in (np.log(by_em), upper + np.log(0.5)):
-        result = minimize(
-            objective,
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=list(zip(upper + np.log(floor), upper, strict=True)),
-            options={"maxiter": max_iter, "ftol": 1e-9, "gtol": 1e-6},
-        )
-        if best is None or result.fun < best.fun:
-            best = result
-    noise = np.exp(best.x)
+    result = minimize(
+        objective,
+        np.log(start),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=list(zip(upper + np.log(floor), upper, strict=True)),
+        options={"maxiter": max_iter, "ftol": 1e-9, "gtol": 1e-6},
+    )
+    noise = np.exp(result.x)
     values, vectors = covariance.top_eigenpairs(n_components, np.sqrt(noise))
     return _from_whitened(covariance, noise, values, vectors)
