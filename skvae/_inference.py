@@ -103,7 +103,7 @@ def score(module, x, method, noise, search_noise=None):
     if method == "refined":
         return _score_refined(module, x, noise, search_noise).cpu().numpy()
     with torch.no_grad():
-        output = module(x, noise=noise.to(x.device))
+        output = module(x, noise=noise.to(x))
         if method == "kl":
             value = output.log_ratio().mean(dim=0)
         elif method == "reconstruction":
@@ -118,7 +118,7 @@ def score(module, x, method, noise, search_noise=None):
 def score_columns(module, x, noise):
     """Return E_q[log p(x_j|z)] of every column, ``(n, n_features)`` float64."""
     x = _to_tensor(x, module)
-    log_prob = module(x, noise=noise.to(x.device)).likelihood.log_prob(x)
+    log_prob = module(x, noise=noise.to(x)).likelihood.log_prob(x)
     return log_prob.mean(dim=0).double().cpu().numpy()
 
 
@@ -192,7 +192,7 @@ def kl_per_component(module, x, noise):
     E_x E_q[log q(z_k|x) - log p(z_k)] with the marginals of posterior and prior.
     """
     x = _to_tensor(x, module)
-    output = module(x, noise=noise.to(x.device))
+    output = module(x, noise=noise.to(x))
     posterior = output.posterior.base_dist.log_prob(output.z)
     prior = module.latent.log_prior_per_component(output.prior, output.z)
     return (posterior - prior).mean(dim=(0, 1)).double().cpu().numpy()

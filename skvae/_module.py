@@ -129,7 +129,7 @@ class VAEModule(nn.Module):
         posterior = self.encode(x)
         if noise is not None:
             shape = (len(noise),) + (1,) * (x.dim() - 1) + (self.n_components,)
-            noise = noise.reshape(shape).to(x.dtype)
+            noise = noise.reshape(shape).to(x)
         z = self.latent.draw(posterior, noise, n_draws)
         return VAEOutput(posterior, self.prior(), self.decode(z), z)
 
@@ -143,20 +143,20 @@ class VAEModule(nn.Module):
             Training rows of every copy.
         generator : numpy Generator
         """
-        is_stacked = self.n_copies is not None
+        is_stacked, names = self.n_copies is not None, self.start_names
         for copy, rows in enumerate(x):
-            start = {
-                name: getattr(self, name)[copy] if is_stacked else getattr(self, name)
-                for name in self.start_names
-            }
-            rows = rows.double()
+            # in float64, which not every device has
+            start = {name: getattr(self, name).cpu().double() for name in names}
+            if is_stacked:
+                start = {name: value[copy] for name, value in start.items()}
+            rows = rows.cpu().double()
             noise = torch.as_tensor(
                 generator.standard_normal((len(rows), self.n_components))
-            ).to(rows)
+            )
             z = (rows - start["encoder_centre"]) @ start["encoder_weight"]
             z = z + start["posterior_scale"] * noise
             residual = rows - z @ start["decoder_weight"] - start["decoder_bias"]
-            raw = self.likelihood.start(residual, start["log_range"][0].double())
+            raw = self.likelihood.start(residual, start["log_range"][0])
             bias = self.decoder_head.bias
             (bias[copy] if is_stacked else bias).add_(raw.flatten().to(bias))
             seed = int(generator.integers(2**31 - 1))

@@ -39,16 +39,23 @@ def draw_seed(generator):
 def seeded(seed, device="cpu"):
     """Seed torch's generators of the CPU and of one device; restore them on leaving."""
     device = torch.device(device)
-    accelerated = device.type in ("cuda", "xpu")
     indices = []
-    if accelerated:
+    if device.type in ("cuda", "xpu"):
         backend = getattr(torch, device.type)
         index = backend.current_device() if device.index is None else device.index
         indices = [index]
-    kind = device.type if accelerated else "cuda"
+    kind = device.type if indices else "cuda"
     with _LOCK, torch.random.fork_rng(devices=indices, device_type=kind):
         torch.default_generator.manual_seed(seed)
-        if accelerated:
+        if indices:
             with backend.device(indices[0]):
                 backend.manual_seed(seed)
-        yield
+        if device.type != "mps":
+            yield
+            return
+        before = torch.mps.get_rng_state()
+        torch.mps.manual_seed(seed)
+        try:
+            yield
+        finally:
+            torch.mps.set_rng_state(before)

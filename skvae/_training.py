@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from . import _start
-from ._device import threads_for
+from ._device import scoring_dtype, threads_for
 from ._evidence import make_noise
 from ._module import VAEModule
 from ._net import Loss, Rows, TrainBatches, VAENet
@@ -206,7 +206,9 @@ def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=
             _start.stack(starts),
             splits.n_copies,
             is_corrected=plan.init == "linear",
-        ).to(plan.device)
+        )
+        if scoring_dtype(plan.device) == torch.float32:
+            module = module.float()
         net = _make_net(plan, module, rows, starts, log_volume, generator, epochs)
         net.initialize()
         net.start_ = starts[-1]
