@@ -132,6 +132,35 @@ def summarise(rows, contenders):
             )
 
 
+def print_markdown(rows):
+    """Print one line a table and size: means over seeds, and the worst gain."""
+    labels = ["PCA", "FA", "gmm", "plain", "floor", "skvae", "evidence"]
+    labels = [label for label in labels if any(label in row for row in rows)]
+    print("| table (n, d) | q |", " | ".join(labels), "| worst seed | s |")
+    print("|---|--:|" + "--:|" * (len(labels) + 2))
+    for name, q in dict.fromkeys((row["table"], row["q"]) for row in rows):
+        part = [r for r in rows if (r["table"], r["q"]) == (name, q)]
+        means = [np.mean([r[label] for r in part if label in r]) for label in labels]
+        cells = [
+            f"{mean:.2f}" if label in ("PCA", "FA") else f"{mean:+.2f}"
+            for label, mean in zip(labels, means, strict=True)
+        ]
+        worst = min(r["skvae"] for r in part)
+        seconds = np.median([r["skvae_seconds"] for r in part])
+        size = f"{part[0]['n']:.0f}, {part[0]['d']:.0f}"
+        cells += [f"{worst:+.2f}", f"{seconds:.1f}"]
+        print(f"| {name} ({size}) | {q:.0f} |", " | ".join(cells), "|")
+
+
+def read(path):
+    """Return the lines of an earlier run from its file."""
+    with path.open(newline="") as file:
+        return [
+            {k: v if k == "table" else float(v) for k, v in row.items() if v}
+            for row in csv.DictReader(file)
+        ]
+
+
 def main():
     """Run the comparison and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -143,7 +172,13 @@ def main():
     )
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--csv", type=Path, default=None)
+    parser.add_argument("--read", nargs="*", type=Path, help="show earlier runs")
     options = parser.parse_args()
+    if options.read:
+        rows = [row for path in options.read for row in read(path)]
+        print_markdown(rows)
+        summarise(rows, options.contenders)
+        return
     tasks = [
         (name, options.q, seed, options.contenders)
         for name in options.tables or list_tables()
@@ -151,6 +186,7 @@ def main():
     ]
     found = Parallel(n_jobs=options.jobs)(delayed(run)(*task) for task in tasks)
     rows = [row for rows in found for row in rows]
+    print_markdown(rows)
     summarise(rows, options.contenders)
     if options.csv is not None:
         with options.csv.open("w", newline="") as file:

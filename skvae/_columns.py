@@ -19,6 +19,11 @@ def get_container(X):
     return "polars" if is_polars_df(X) else "array"
 
 
+def get_index(X):
+    """Return the index of a pandas data frame, or None."""
+    return X.index if get_container(X) == "pandas" else None
+
+
 def _get_kind(dtype):
     """Return 'boolean', 'number' or 'other' for the dtype of one column."""
     name = str(dtype).lower()
@@ -275,8 +280,15 @@ class ColumnTable:
         )
         return np.logaddexp(known, differs)
 
-    def make_output(self, X):
-        """Return rows in units of X as what was fitted: types, names, container."""
+    def make_output(self, X, index=None):
+        """Return rows in units of X as what was fitted: types, names, container.
+
+        Parameters
+        ----------
+        X : ndarray (n_samples, n_features)
+        index : pandas Index or None, default=None
+            Of the rows, for a pandas data frame.
+        """
         if self.container == "array":
             return X.astype(self.dtypes[0], copy=False)
         columns = [self._as_dtype(X[:, j], t) for j, t in enumerate(self.dtypes)]
@@ -286,7 +298,7 @@ class ColumnTable:
             typed = zip(columns, self.dtypes, strict=True)
             frame = pd.concat([pd.Series(c).astype(t) for c, t in typed], axis=1)
             frame.columns = self.names
-            return frame
+            return frame if index is None else frame.set_axis(index)
         import polars as pl
 
         types = dict(zip(self.names, self.dtypes, strict=True))
@@ -301,5 +313,8 @@ class ColumnTable:
             whole = np.rint(values)
             limits = np.iinfo(str(dtype).lower().removesuffix("[pyarrow]"))
             low, high = float(limits.min), float(limits.max)
-            return np.clip(whole, low, np.nextafter(high, 0)).astype(limits.dtype)
+            if limits.bits == 64:
+                # the largest float that is one: 2^63 itself is not
+                high = np.nextafter(high, 0)
+            return np.clip(whole, low, high).astype(limits.dtype)
         return values

@@ -17,6 +17,16 @@ def _is_available(kind):
     return backend is not None and backend.is_available()
 
 
+def is_available(device):
+    """Return whether a device, named as torch does, is there."""
+    resolved = torch.device(device)
+    if resolved.type == "cpu":
+        return True
+    if not _is_available(resolved.type):
+        return False
+    return (resolved.index or 0) < getattr(torch, resolved.type).device_count()
+
+
 def resolve_device(device):
     """Return the torch.device that the name stands for, or say what is missing.
 
@@ -42,14 +52,11 @@ def resolve_device(device):
             f"device={device!r} is not known; use 'auto', 'cpu', 'cuda', 'cuda:1', "
             "'mps' or 'xpu'."
         )
-    if resolved.type != "cpu":
-        present = _is_available(resolved.type)
-        count = getattr(torch, resolved.type).device_count() if present else 0
-        if not present or (resolved.index or 0) >= count:
-            raise ValueError(
-                f"device={device!r} is not available on this machine; use "
-                "device='auto' or device='cpu'."
-            )
+    if not is_available(resolved):
+        raise ValueError(
+            f"device={device!r} is not available on this machine; use device='auto' or "
+            "device='cpu'."
+        )
     return resolved
 
 

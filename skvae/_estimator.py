@@ -14,6 +14,7 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
+    clone,
 )
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -25,7 +26,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from ._columns import ColumnTable, check_finite, check_kinds, describe
+from ._columns import ColumnTable, check_finite, check_kinds, describe, get_index
 from ._warnings import UnusedComponentsWarning
 
 _METHODS = ("elbo", "evidence", "reconstruction", "kl", "refined")
@@ -43,14 +44,30 @@ _NET_PARAMETERS = (
     "beta",
     "optimizer",
     "weight_decay",
-    "device",
-    "net_callbacks",
+    "kl_warmup",
+    "n_draws",
     "net_params",
 )
 # a component that says less than this of a row, on average, is unused
 _ACTIVE_NATS = 0.01
 # rows on which diagnostics are computed
 _DIAGNOSTIC_ROWS = 2000
+
+
+def _describe_value(value):
+    """Return a parameter in a form whose equality is that of its meaning."""
+    if isinstance(value, BaseEstimator):
+        parameters = value.get_params(deep=False)
+        parts = {k: _describe_value(v) for k, v in parameters.items()}
+        return type(value).__name__, sorted(parts.items())
+    if isinstance(value, dict):
+        return {key: _describe_value(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_describe_value(v) for v in value]
+    if value is None or isinstance(value, (str, Integral, Real, type)):
+        return value
+    # torch modules and the like: copies of them are equal
+    return type(value).__name__
 
 
 class VAETransformer(
@@ -490,9 +507,9 @@ default='adamw'
     def _check_goes_on(self):
         """Refuse parameters that the net that training goes on with does not have."""
         for name, fitted in self._net_parameters.items():
-            if repr(getattr(self, name)) != fitted:
+            if _describe_value(getattr(self, name)) != _describe_value(fitted):
                 raise ValueError(
-                    f"{name}={getattr(self, name)!r} is not the {fitted} of the "
+                    f"{name}={getattr(self, name)!r} is not the {fitted!r} of the "
                     "fitted model, which warm_start and partial_fit go on with; use "
                     "clone() to start anew."
                 )
@@ -542,7 +559,9 @@ default='adamw'
         self.device_ = str(net.device)
         self.columns_ = columns
         self._noise = noise
-        self._net_parameters = {n: repr(getattr(self, n)) for n in _NET_PARAMETERS}
+        self._net_parameters = {
+            name: clone(getattr(self, name), safe=False) for name in _NET_PARAMETERS
+        }
         self.n_iter_ = len(net.history)
         rows = net.history
         self.loss_curve_ = [row["train_loss"] for row in rows if "train_loss" in row]
@@ -558,7 +577,7 @@ default='adamw'
                 "The loss turned non-finite in training; the best weights so far are "
                 f"kept. Lower lr={self.lr!r}, or look for extreme values in X.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         if net.interrupted_:
             raise KeyboardInterrupt
@@ -590,7 +609,7 @@ default='adamw'
                 "n_components describes X as well; if all are unused, the columns may "
                 "be independent.",
                 UnusedComponentsWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
     # validation ---------------------------------------------------------------------
@@ -623,6 +642,8 @@ default='adamw'
         return None if (weight == weight[0]).all() and weight[0] > 0 else weight
 
     def _check_support(self, likelihood, array, names):
+        if not likelihood.is_limited:
+            return
         import torch
 
         # a copy: torch warns of arrays that cannot be written to
@@ -643,6 +664,7 @@ default='adamw'
         check_is_fitted(self)
         array, _ = self._validate(X, reset=False)
         module = self.net_.module_.eval()
+        self._check_support(module.likelihood, array, self._get_names(X))
         if precise:
             module = _inference.make_precise(module)
         for rows in _inference.chunks(len(array), module, n_draws):
@@ -710,7 +732,7 @@ default='adamw'
             self.columns_.decode(_inference.decode_mean(module, array[rows]))
             for rows in _inference.chunks(len(array), module)
         ]
-        return self.columns_.make_output(np.concatenate(parts))
+        return self.columns_.make_output(np.concatenate(parts), get_index(Z))
 
     def reconstruct(self, X):
         """Return ``inverse_transform(transform(X))``.
@@ -731,7 +753,7 @@ default='adamw'
             )
             for m, _, x in self._encode(X)
         ]
-        return self.columns_.make_output(np.concatenate(parts))
+        return self.columns_.make_output(np.concatenate(parts), get_index(X))
 
     def sample(self, n_samples=1, *, random_state=None, mean=False):
         """Draw new rows from the model.

@@ -23,8 +23,6 @@ _REFINE_RATE = 0.1
 _REFINE_LEAST_RATE = 1e-3
 _REFINE_TOL = 1e-4
 
-METHODS = ("elbo", "evidence", "reconstruction", "kl", "refined")
-
 
 def make_precise(module):
     """Return a copy of a module that computes in float64 where the device can."""
@@ -34,11 +32,7 @@ def make_precise(module):
 
 def chunks(n_samples, module, n_draws=1):
     """Yield slices of rows small enough for bounded memory."""
-    width = max(
-        module.likelihood.n_raw * module.n_features * n_draws,
-        module.n_components * n_draws,
-        256,
-    )
+    width = n_draws * module.count_widest()
     size = int(min(max(_CHUNK_VALUES // width, 1), _MAX_CHUNK_ROWS))
     for begin in range(0, n_samples, size):
         yield slice(begin, min(begin + size, n_samples))
@@ -54,7 +48,8 @@ def _to_tensor(array, module):
 @torch.no_grad()
 def embed(module, x):
     """Return the latent's point summary of rows, ``(n, n_components)`` float64."""
-    return module.latent.embed(module.encode(_to_tensor(x, module))).cpu().numpy()
+    point = module.latent.embed(module.encode(_to_tensor(x, module)))
+    return point.cpu().double().numpy()
 
 
 @torch.no_grad()
@@ -67,13 +62,13 @@ def compute_posterior(module, x):
 @torch.no_grad()
 def decode_mean(module, z):
     """Return E[x|z], ``(n, n_features)`` float64."""
-    return module.decode(_to_tensor(z, module)).mean.double().cpu().numpy()
+    return module.decode(_to_tensor(z, module)).mean.cpu().double().numpy()
 
 
 @torch.no_grad()
 def decode_variance(module, z):
     """Return Var[x|z], ``(n, n_features)`` float64."""
-    return module.decode(_to_tensor(z, module)).variance.double().cpu().numpy()
+    return module.decode(_to_tensor(z, module)).variance.cpu().double().numpy()
 
 
 @torch.no_grad()
@@ -82,7 +77,7 @@ def draw(module, n_samples, mean):
     z = module.prior().sample((n_samples,)).reshape(n_samples, -1)
     likelihood = module.decode(z.to(scoring_dtype(z.device)))
     x = likelihood.mean if mean else likelihood.sample()
-    return x.double().cpu().numpy()
+    return x.cpu().double().numpy()
 
 
 def score(module, x, method, noise, search_noise=None):
@@ -93,7 +88,7 @@ def score(module, x, method, noise, search_noise=None):
     module : VAEModule
         From `make_precise`.
     x : ndarray (n, n_features)
-    method : one of METHODS
+    method : {'elbo', 'evidence', 'reconstruction', 'kl', 'refined'}
     noise : Tensor (n_draws, n_components)
         The block that all rows share.
     search_noise : Tensor (n_draws, n_components), default=None
@@ -111,7 +106,7 @@ def score(module, x, method, noise, search_noise=None):
         else:
             bound = {"elbo": _evidence.elbo, "evidence": _evidence.log_evidence}
             value = bound[method](output.log_weights(x))
-    return value.double().cpu().numpy()
+    return value.cpu().double().numpy()
 
 
 @torch.no_grad()
@@ -119,7 +114,7 @@ def score_columns(module, x, noise):
     """Return E_q[log p(x_j|z)] of every column, ``(n, n_features)`` float64."""
     x = _to_tensor(x, module)
     log_prob = module(x, noise=noise.to(x)).likelihood.log_prob(x)
-    return log_prob.mean(dim=0).double().cpu().numpy()
+    return log_prob.mean(dim=0).cpu().double().numpy()
 
 
 def _score_refined(module, x, noise, search_noise):
@@ -195,7 +190,7 @@ def kl_per_component(module, x, noise):
     output = module(x, noise=noise.to(x))
     posterior = output.posterior.base_dist.log_prob(output.z)
     prior = module.latent.log_prior_per_component(output.prior, output.z)
-    return (posterior - prior).mean(dim=(0, 1)).double().cpu().numpy()
+    return (posterior - prior).mean(dim=(0, 1)).cpu().double().numpy()
 
 
 def as_noise(block):

@@ -80,8 +80,12 @@ class Covariance:
     """Weighted mean and covariance of a table; of a wide one only its products."""
 
     def __init__(self, x, weight=None):
-        stride = int(np.ceil(len(x) * x.shape[1] ** 2 / _MAX_COVARIANCE_WORK))
-        x, weight = x[::stride], None if weight is None else weight[::stride]
+        products = min(x.shape[1], 100 if x.shape[1] > _MAX_MATRIX_COLUMNS else np.inf)
+        n_kept = int(_MAX_COVARIANCE_WORK / (x.shape[1] * products))
+        if n_kept < len(x):
+            kept = np.random.default_rng(0).choice(len(x), n_kept, replace=False)
+            kept.sort()
+            x, weight = x[kept], None if weight is None else weight[kept]
         n_samples, n_features = x.shape
         self.n_features = n_features
         # repeated rows add nothing to the rank, be they weighted or written out

@@ -184,6 +184,12 @@ class VAEModule(nn.Module):
             parameter.copy_(stacked[name][copy].reshape(parameter.shape))
         return module.train(self.training)
 
+    def count_widest(self):
+        """Return the values a row has in the widest tensor of a pass."""
+        outputs = [p.shape[-1] for p in self.parameters() if p.dim() > 1]
+        prior = [p.numel() for p in self.prior.parameters()]
+        return max(*outputs, *prior, self.n_features, 256)
+
     def count_work(self, batch_size):
         """Return the floating-point operations of one training step, about."""
         products = sum(p.numel() for p in self.parameters() if p.dim() > 1)

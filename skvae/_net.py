@@ -18,8 +18,10 @@ from skorch.callbacks import (
 )
 from torch.utils.data import Dataset
 
+from ._device import is_available
 from ._evidence import elbo
 from .callbacks import BestWeights, StopTraining
+from .objectives import ELBO
 
 TERMS = ("reconstruction", "kl")
 
@@ -125,6 +127,11 @@ class Loss(torch.nn.Module):
     def __init__(self, objective, beta=1.0):
         super().__init__()
         self.objective, self.beta = objective, beta
+
+    @property
+    def is_elbo(self):
+        """Whether what is maximised is the ELBO itself."""
+        return isinstance(self.objective, ELBO) and self.beta == 1
 
     def forward(self, output, x, weight):
         return self.objective(output, x, weight, self.beta)
@@ -241,7 +248,12 @@ class VAENet(NeuralNet):
         self.is_stopping_ = True
 
     def get_dataset(self, X, y=None):
-        """Return X, which is a `Rows`."""
+        """Return X, which must be a `Rows`."""
+        if not isinstance(X, Rows):
+            raise TypeError(
+                f"VAENet takes Rows, not {type(X).__name__}: rows in the units of its "
+                "module. Use the methods of VAETransformer for tables."
+            )
         return X
 
     def get_split_datasets(self, X, y=None, **fit_params):
@@ -256,23 +268,28 @@ class VAENet(NeuralNet):
         return self.module_(x, noise=self.noise)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Return the objective on a batch, in nats per row in the units of X."""
+        """Return the objective on a batch, in nats per row in the units of X.
+
+        y_true is the weight of the rows, which travels where targets do.
+        """
         x = X.to(self.device)
         weight = y_true.to(self.device)
         loss, terms = self.criterion_(y_pred, x, weight)
         volume = self._volume(weight)
-        terms["reconstruction"] = terms["reconstruction"] - volume
         prefix = "train_" if training else "valid_"
         for name, value in terms.items():
-            self.history.record_batch(prefix + name, value.item())
+            shift = volume if name == "reconstruction" else 0.0
+            self.history.record_batch(prefix + name, value.item() - float(shift))
+        if not training:
+            self.history.record_batch("valid_weight", weight.sum().item())
         return loss + volume
 
     def _volume(self, weight):
         if isinstance(self.log_volume, float):
             return self.log_volume
-        volume = torch.as_tensor(self.log_volume, device=weight.device)
-        share = weight.sum(dim=-1).double()
-        return ((volume * share).sum() / share.sum()).float()
+        volume = torch.as_tensor(self.log_volume, dtype=weight.dtype).to(weight.device)
+        share = weight.sum(dim=-1)
+        return (volume * (share / share.sum())).sum()
 
     def train_step_single(self, batch, **fit_params):
         """Compute the loss of a batch and its gradient, cut to a bounded length."""
@@ -280,7 +297,7 @@ class VAENet(NeuralNet):
         if not math.isfinite(step["loss"].item()):
             raise NonFiniteLossError
         if self.module_.n_copies is not None:
-            # the loss is the mean over copies; each learns as if it were alone
+            # the loss is the mean over copies: bring back the gradient of each alone
             gradients = [p.grad for p in self._trained if p.grad is not None]
             torch._foreach_mul_(gradients, self.module_.n_copies)
         if self.max_gradient_norm is not None:
@@ -318,6 +335,11 @@ class VAENet(NeuralNet):
         else:
             self._use_averages()
         super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+        if not training and iterator is not None:
+            # batches count by the weight of their rows, not by their number
+            for batch in self.history[-1]["batches"]:
+                if "valid_weight" in batch:
+                    batch["valid_batch_size"] = batch.pop("valid_weight")
 
     def _use_averages(self):
         """Put the averaged weights in, and keep those the optimizer works on."""
@@ -371,7 +393,7 @@ class VAENet(NeuralNet):
 
         Returns
         -------
-        scores, weight : Tensor (n_rows,), float64
+        scores, weight : Tensor (n_rows,)
         """
         self._set_training(False)
         scores, weights = [], []
@@ -398,7 +420,6 @@ class VAENet(NeuralNet):
             super().fit_loop(X, y, epochs, **fit_params)
         except NonFiniteLossError:
             self.diverged_ = True
-            self._use_averages()
         except StopTraining:
             pass
         except KeyboardInterrupt:
@@ -425,7 +446,16 @@ class VAENet(NeuralNet):
         """Return a net that can infer with the weights as they are now."""
         net = object.__new__(type(self))
         net.__dict__.update(self.__dict__)
-        net.__dict__["module_"] = copy.deepcopy(self.module_.select(-1)).eval()
+        module = copy.deepcopy(self.module_.select(-1)).eval()
+        net.__dict__ |= {
+            "module": module,
+            "module_": module,
+            "callbacks": [c for c in self.callbacks or [] if not is_passing(c)],
+            "callbacks_": [],
+            "_trained": None,
+            "averages_": None,
+            "raw_weights_": None,
+        }
         return net
 
     def __getstate__(self):
@@ -443,6 +473,8 @@ class VAENet(NeuralNet):
         return state
 
     def __setstate__(self, state):
+        if not is_available(state["device"]):
+            state = {**state, "device": "cpu"}
         super().__setstate__(state)
         self.module = self.module_
 

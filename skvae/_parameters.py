@@ -39,11 +39,16 @@ _OWN_PARAMETERS = {
     "warm_start": "warm_start",
     "verbose": "verbose",
     "device": "device",
+    "callbacks__best_weights__patience": "n_iter_no_change",
+    "callbacks__best_weights__tol": "tol",
+    "callbacks__best_weights__restore": "early_stopping",
+    "callbacks__best_weights__first_epoch": "kl_warmup",
 }
+_INTERNALS = ("log_volume", "noise", "members_start", "dataset")
 _LATER = {
-    "conv": "network='conv' is not available yet; use 'mlp' or a Network of your own.",
-    "categorical": "likelihood='categorical' is not available yet; encode the column "
-    "first, for example with sklearn.preprocessing.OneHotEncoder.",
+    ("network", "conv"): "use 'mlp' or a Network of your own",
+    ("likelihood", "categorical"): "encode the column first, for example with "
+    "sklearn.preprocessing.OneHotEncoder",
 }
 
 
@@ -53,8 +58,9 @@ def _resolve(parameter, value, registry, base):
         member = clone(value)
     elif isinstance(value, str) and value in registry:
         member = registry[value]()
-    elif value in _LATER if isinstance(value, str) else False:
-        raise ValueError(_LATER[value])
+    elif isinstance(value, str) and (parameter, value) in _LATER:
+        advice = _LATER[parameter, value]
+        raise ValueError(f"{parameter}={value!r} is not available yet; {advice}.")
     else:
         names = ", ".join(repr(name) for name in registry)
         raise ValueError(
@@ -67,7 +73,7 @@ def _resolve(parameter, value, registry, base):
 
 def resolve_network(network, hidden_layer_sizes, activation, dropout):
     """Return the Network that the four parameters name."""
-    if network in ("auto", "mlp") if isinstance(network, str) else False:
+    if isinstance(network, str) and network in ("auto", "mlp"):
         sizes = hidden_layer_sizes
         sizes = (int(sizes),) if isinstance(sizes, Integral) else tuple(sizes)
         network = MLP(sizes, activation, dropout)
@@ -144,10 +150,7 @@ def resolve_optimizer(optimizer, lr, weight_decay, n_samples, device):
         optimizer = _OPTIMIZERS[optimizer]
     arguments = {"optimizer": optimizer, "lr": lr}
     if weight_decay == "auto":
-        # as strong as a few hundred rows need, fading as rows become many
-        weight_decay = min(1.0, 300 / n_samples)
-        if optimizer is not torch.optim.AdamW:
-            weight_decay = 0.0
+        weight_decay = resolve_weight_decay(optimizer, n_samples)
     if weight_decay:
         arguments["optimizer__weight_decay"] = weight_decay
         # whatever is not called "...weight": biases, free values, the prior
@@ -157,6 +160,11 @@ def resolve_optimizer(optimizer, lr, weight_decay, n_samples, device):
     if optimizer in fused and torch.device(device).type in ("cpu", "cuda"):
         arguments["optimizer__fused"] = True
     return arguments
+
+
+def resolve_weight_decay(optimizer, n_samples):
+    """Return what 'auto' is: strong for a few hundred rows, fading as they get many."""
+    return min(1.0, 300 / n_samples) if optimizer is torch.optim.AdamW else 0.0
 
 
 def resolve_batch_size(batch_size, n_samples):
@@ -184,6 +192,10 @@ def check_net_params(net_params):
         own = _OWN_PARAMETERS.get(key)
         if own is None and str(key).startswith(("module__", "criterion__")):
             own = _OWN_PARAMETERS[key.split("__")[0]]
+        if key in _INTERNALS:
+            raise ValueError(
+                f"net_params has the key {key!r}, which VAETransformer works out itself."
+            )
         if own is not None:
             raise ValueError(
                 f"net_params has the key {key!r}, which is set by the parameter "

@@ -18,8 +18,6 @@ from ._linear import (
     fit_ppca,
 )
 
-# a smaller variance of z-dependent noise is repeated values, not noise
-_NARROW_FLOOR = 1e-3
 # a split never believes a column to be 10 times as precise as all rows do
 _SPLIT_NOISE_SHARE = 1e-2
 _MIN_LOG_RANGE = 0.02
@@ -52,11 +50,11 @@ def _covariance(x, weight):
 
 def _candidates(likelihood, column_scale):
     """Return the fits (covariance, n_components) -> LinearModel to choose from."""
-    fixed = getattr(likelihood, "fixed_noise", None)
+    fixed = likelihood.fixed_noise
     if fixed is not None:
         return {"fixed": lambda c, q: fit_ppca(c, q, noise=fixed**2)}
     fits = {"ppca": fit_ppca}
-    if getattr(likelihood, "noise", None) == "shared":
+    if likelihood.is_isotropic:
         return fits
     fits["factor_analysis"] = fit_factor_analysis
     relative = column_scale / column_scale.max()
@@ -66,11 +64,13 @@ def _candidates(likelihood, column_scale):
 
 
 def _take(x, weight, rows):
+    if len(rows) == len(x):
+        return x, weight
     return x[rows], None if weight is None else weight[rows]
 
 
 def _choose(fits, x, weight, splits, n_components):
-    """Return the fit whose models predict held-out rows best, and its whole model.
+    """Return the fit that predicts held-out rows best, its model, and the variances.
 
     The models of a split have at least a hundredth of the noise that the model of all
     rows finds: a column may be constant on a split and not on its held-out rows.
@@ -79,7 +79,7 @@ def _choose(fits, x, weight, splits, n_components):
     whole = {name: fit(table, n_components) for name, fit in fits.items()}
     if len(fits) == 1 or not splits.valid:
         name = "factor_analysis" if "factor_analysis" in fits else next(iter(fits))
-        return fits[name], whole[name]
+        return fits[name], whole[name], table.variance
     n_judges = len(splits.valid) if x.shape[1] <= _MAX_COLUMNS_TO_CROSS_VALIDATE else 1
     total = dict.fromkeys(fits, 0.0)
     for train, valid in list(zip(splits.train, splits.valid, strict=False))[:n_judges]:
@@ -90,7 +90,7 @@ def _choose(fits, x, weight, splits, n_components):
             model = model.with_least_noise(_SPLIT_NOISE_SHARE * whole[name].noise)
             total[name] += (share * model.score_samples(x[valid])).sum()
     best = max(total, key=total.get)
-    return fits[best], whole[best]
+    return fits[best], whole[best], table.variance
 
 
 def make_linear_starts(x, weight, splits, n_components, likelihood, column_scale):
@@ -111,10 +111,9 @@ def make_linear_starts(x, weight, splits, n_components, likelihood, column_scale
         return _make_binary_starts(x, weight, splits, n_components)
     n_used = min(n_components, x.shape[1] - 1)
     fits = _candidates(likelihood, column_scale)
-    fit, whole = _choose(fits, x, weight, splits, n_used)
-    variance = _covariance(*_take(x, weight, splits.table)).variance
-    floor = getattr(likelihood, "variance_floor", "auto")
-    if floor != "auto":
+    fit, whole, variance = _choose(fits, x, weight, splits, n_used)
+    floor, _ = likelihood.get_least_variance()
+    if floor is not None:
         whole = whole.with_least_noise(floor * variance)
     models = []
     for train in splits.train:
@@ -134,10 +133,7 @@ def _pad(array, n_components):
 
 def _log_range(likelihood, noise):
     """Return how far log scales may fall, for noise as a share of the variance."""
-    floor = getattr(likelihood, "variance_floor", "auto")
-    if floor == "auto":
-        constant = getattr(likelihood, "noise", None) in ("feature", "shared")
-        floor = NOISE_FLOOR if constant else _NARROW_FLOOR
+    _, floor = likelihood.get_least_variance()
     return np.maximum(0.5 * np.log(noise / floor), _MIN_LOG_RANGE)
 
 
@@ -208,7 +204,7 @@ def make_random_starts(x, weight, splits, n_components, likelihood):
     if not likelihood.is_scaled:
         centre = np.average(x, axis=0, weights=weight)
         scale = np.sqrt(np.clip(centre * (1 - centre), 1e-3, None))
-    fixed = getattr(likelihood, "fixed_noise", None)
+    fixed = likelihood.fixed_noise
     unit = np.ones(n_features) if fixed is None else np.full(n_features, fixed)
     tensors = {
         "decoder_weight": np.zeros((n_components, n_features)),

@@ -5,7 +5,7 @@ nothing here reads the estimator.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -20,6 +20,7 @@ from ._parameters import (
     count_valid_draws,
     resolve_batch_size,
     resolve_optimizer,
+    resolve_weight_decay,
 )
 from ._seed import draw_seed, seeded
 from ._splits import make_splits, split_off
@@ -103,7 +104,7 @@ def _start_members(module, rows, generator):
     """Let likelihood and prior start from a sample of every copy's rows."""
     samples = []
     for copy, train in enumerate(rows.train):
-        weight = rows.weight[train].double().cpu().numpy()
+        weight = rows.weight[train].cpu().double().numpy()
         n_drawn = min(len(train), _MAX_START_ROWS)
         if (weight == weight[0]).all():
             chosen = generator.permutation(len(train))[:n_drawn]
@@ -142,7 +143,10 @@ def _make_net(plan, module, rows, starts, log_volume, generator, epochs=None):
         "max_epochs": settings["max_epochs"],
         "batch_size": batch_size,
         "callbacks": callbacks,
-        "callbacks__best_weights__patience": settings["n_iter_no_change"],
+        "callbacks__best_weights__patience": (
+            settings["n_iter_no_change"] if settings["early_stopping"] else None
+        ),
+        "callbacks__best_weights__restore": settings["early_stopping"],
         "callbacks__best_weights__tol": settings["tol"],
         "callbacks__best_weights__first_epoch": warmup,
         "callbacks__best_weights__keep_start": not warmup,
@@ -163,7 +167,11 @@ def _make_net(plan, module, rows, starts, log_volume, generator, epochs=None):
         arguments["iterator_train__min_steps"] = min_steps
     else:
         arguments["iterator_train"] = torch.utils.data.DataLoader
-        arguments["iterator_train__shuffle"] = True
+        if not any(key.endswith("sampler") for key in net_params):
+            arguments["iterator_train__shuffle"] = True
+    if any(key.startswith("optimizer__fo") for key in net_params):
+        # foreach and fused exclude each other
+        arguments.pop("optimizer__fused", None)
     arguments["iterator_valid__batch_size"] = 2048
     return VAENet(module, **{**arguments, **net_params})
 
@@ -192,12 +200,18 @@ def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=
         Trained, its module a single copy; the units of its `start_` come on top of the
         columns'.
     """
-    splits = _make_splits(plan, len(x) - n_valid, n_valid, generator)
-    if epochs is not None:
+    if epochs is None:
+        splits = _make_splits(plan, len(x) - n_valid, n_valid, generator)
+    else:
         splits = make_splits(len(x), None, generator, can_stack=False)
     with threads_for(x.shape[1] ** 3):
         starts = _make_starts(plan, x, weight, splits, column_scale)
-    rows = _make_rows(x, weight, starts, splits, plan.device)
+    loads_itself = any(
+        k.startswith("iterator_train") for k in plan.settings["net_params"]
+    )
+    # the workers of a loader cannot read from an accelerator
+    rows_device = "cpu" if loads_itself else plan.device
+    rows = _make_rows(x, weight, starts, splits, rows_device)
     with seeded(draw_seed(generator), plan.device):
         module = VAEModule(
             plan.network,
@@ -211,7 +225,7 @@ def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=
             module = module.float()
         net = _make_net(plan, module, rows, starts, log_volume, generator, epochs)
         net.initialize()
-        net.start_ = starts[-1]
+        net.start_ = replace(starts[-1], tensors={}, model=None)
         with threads_for(net.module_.count_work(net.batch_size)):
             net.members_start = partial(_start_members, rows=rows, generator=generator)
             net.partial_fit(rows, epochs=epochs)
@@ -236,6 +250,8 @@ def resume(net, x, weight, n_valid, epochs, settings, callbacks, generator):
         splits = make_splits(n_samples, fraction, generator, can_stack=False)
     weight = np.ones(len(x)) if weight is None else weight
     device = torch.device(net.device)
+    if net.iterator_train is not TrainBatches:
+        device = torch.device("cpu")
     rows = Rows(
         torch.as_tensor(x, dtype=torch.float32, device=device),
         torch.as_tensor(weight / weight.mean(), dtype=torch.float32, device=device),
@@ -246,11 +262,19 @@ def resume(net, x, weight, n_valid, epochs, settings, callbacks, generator):
     )
     net.set_params(max_epochs=settings["max_epochs"], lr=settings["lr"])
     if net.iterator_train is TrainBatches:
-        _, min_steps = resolve_batch_size(settings["batch_size"], n_samples)
+        batch_size, min_steps = resolve_batch_size(settings["batch_size"], n_samples)
+        net.set_params(batch_size=batch_size)
         net.iterator_train__min_steps = 1 if epochs is not None else min_steps
+    if settings["weight_decay"] == "auto":
+        weight_decay = resolve_weight_decay(net.optimizer, n_samples)
+        # the last group has the weight matrices
+        net.optimizer_.param_groups[-1]["weight_decay"] = weight_decay
+    best = dict(net.callbacks_)["best_weights"]
+    best.patience = settings["n_iter_no_change"] if settings["early_stopping"] else None
+    best.tol, best.restore = settings["tol"], settings["early_stopping"]
     net.callbacks_ += [(type(c).__name__.lower(), c.initialize()) for c in callbacks]
     with (
-        seeded(draw_seed(generator), device),
+        seeded(draw_seed(generator), net.device),
         threads_for(net.module_.count_work(net.batch_size)),
     ):
         net.partial_fit(rows, epochs=epochs)

@@ -56,13 +56,18 @@ class BestWeights(Callback):
         Epoch before which nothing counts, the end of a warm-up.
     keep_start : bool, default=True
         Whether the weights before the first step may win.
+    restore : bool, default=True
+        Whether the best weights come back at the end, rather than the last.
     """
 
-    def __init__(self, patience=10, tol=1e-4, first_epoch=0, keep_start=True):
+    def __init__(
+        self, patience=10, tol=1e-4, first_epoch=0, keep_start=True, restore=True
+    ):
         self.patience = patience
         self.tol = tol
         self.first_epoch = first_epoch
         self.keep_start = keep_start
+        self.restore = restore
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         """Judge the start."""
@@ -84,7 +89,7 @@ class BestWeights(Callback):
         if not loss < self.best_loss_ - self.tol:
             return False
         self.best_loss_, self.best_epoch_ = loss, epoch
-        self.best_weights_ = [p.detach().clone() for p in net.module_.parameters()]
+        self.best_weights_ = self._copy(net)
         self.misses_ = 0
         return True
 
@@ -92,7 +97,11 @@ class BestWeights(Callback):
         """Judge the epoch, and stop after too many without a gain."""
         epoch = len(net.history)
         loss = net.history[-1].get("valid_loss")
-        if loss is None or epoch <= self.first_epoch:
+        if loss is None:
+            # nobody judges: what an epoch ended with is kept in case the next diverges
+            self.best_weights_ = self._copy(net)
+            return
+        if epoch <= self.first_epoch:
             return
         is_best = self.judge(net, loss, epoch)
         net.history.record("valid_loss_best", is_best)
@@ -102,18 +111,26 @@ class BestWeights(Callback):
 
     def on_train_end(self, net, X=None, y=None, **kwargs):
         """Put the best weights back, or those of the start."""
-        if self.best_weights_ is None:
-            return
-        net.raw_weights_ = None
-        self._load(net, self.best_weights_)
-        if self.start_ is not None and not self._has_gained(net, X):
-            self.best_loss_, weights, _ = self.start_
-            self.best_epoch_ = 0
-            self._load(net, weights)
+        is_judged = self.best_epoch_ is not None
+        if self.best_weights_ is not None and (
+            net.diverged_ or (is_judged and self.restore)
+        ):
+            self._load(net, self.best_weights_)
+            if self.start_ is not None and not self._has_gained(net, X):
+                self.best_loss_, weights, _ = self.start_
+                self.best_epoch_ = 0
+                self._load(net, weights)
+            # averages of another run of weights
+            net.raw_weights_ = net.averages_ = None
         self.best_weights_ = self.start_ = None
 
     def _has_gained(self, net, X):
-        """Return whether the gain on held-out rows is more than chance."""
+        """Return whether the gain on held-out rows is more than chance.
+
+        Their scores say so of the ELBO alone; other objectives just have to gain.
+        """
+        if not net.criterion_.is_elbo:
+            return True
         before, weight = self.start_[2]
         gain = net.score_valid_rows(X)[0] - before
         share = weight / weight.sum()
@@ -122,6 +139,10 @@ class BestWeights(Callback):
         # the number of rows that would tell as much with equal weights
         n_rows = 1 / (share**2).sum()
         return bool(mean > (variance / n_rows).sqrt())
+
+    @staticmethod
+    def _copy(net):
+        return [p.detach().clone() for p in net.module_.parameters()]
 
     @staticmethod
     @torch.no_grad()
@@ -144,9 +165,11 @@ class ProgressBar(Callback):
     def on_epoch_end(self, net, **kwargs):
         """Move on by one epoch."""
         row = net.history[-1]
-        shown = {"elbo": f"{-row['train_loss']:.3f}"}
-        if "valid_loss" in row:
-            shown["valid_elbo"] = f"{-row['valid_loss']:.3f}"
+        shown = {}
+        for part, label in (("train", "elbo"), ("valid", "valid_elbo")):
+            if f"{part}_kl" in row:
+                elbo = row[f"{part}_reconstruction"] - row[f"{part}_kl"]
+                shown[label] = f"{elbo:.3f}"
         self.bar_.set_postfix(shown)
         self.bar_.update()
 

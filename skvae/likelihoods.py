@@ -13,10 +13,15 @@ from torch.distributions import Normal
 from torch.nn.functional import celu
 
 from ._checks import check_choice, check_count
+from ._linear import NOISE_FLOOR
 from .distributions import NormalMixture
 
 # exp(12): no column is 160,000 times as noisy as the linear model found it
 _MAX_LOG_SCALE = 12.0
+# noise that depends on z and is smaller than this is repeated values, not noise
+_NARROW_FLOOR = 1e-3
+# columns whose mixtures are started at a time
+_COLUMN_BLOCK = 256
 # share of a column's mixture that starts as the linear model itself
 _LINEAR_SHARE = 0.05
 
@@ -54,11 +59,30 @@ class Likelihood(BaseEstimator):
         Whether columns are centred and scaled, with the Jacobian in the score.
     support : str
         What values are accepted, in words.
+    fixed_noise : float or None
+        A known standard deviation of the noise.
+    is_isotropic : bool
+        Whether all columns have one noise variance.
     """
 
     n_raw = 1
     is_scaled = True
     support = "finite numbers"
+    fixed_noise = None
+    is_isotropic = False
+
+    @property
+    def is_limited(self):
+        """Whether there are finite numbers that are not accepted."""
+        return type(self).find_unsupported is not Likelihood.find_unsupported
+
+    def get_least_variance(self):
+        """Return the least variance of the noise, as a share of the column's.
+
+        The first is for the linear start, None where that has its own; the second for
+        what the decoder gives.
+        """
+        return None, _NARROW_FLOOR
 
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""
@@ -128,6 +152,19 @@ class Gaussian(Likelihood):
         """The known standard deviation, or None."""
         return float(self.noise) if isinstance(self.noise, Real) else None
 
+    @property
+    def is_isotropic(self):
+        """Whether all columns have one noise variance."""
+        return self.noise == "shared"
+
+    def get_least_variance(self):
+        """Return the least variances of the linear start and of the decoder."""
+        if self.fixed_noise is not None:
+            return None, NOISE_FLOOR
+        if self.variance_floor == "auto":
+            return None, _NARROW_FLOOR if self.noise == "network" else NOISE_FLOOR
+        return self.variance_floor, self.variance_floor
+
     def free_shape(self, n_features):
         """Return the shape of the learned values that do not depend on z."""
         return {"feature": (1, n_features), "shared": (1, 1)}.get(
@@ -178,6 +215,12 @@ class GaussianMixture(Likelihood):
         check_count(self, "n_mixture", 2)
         check_choice(self, "variance_floor", ("auto",), positive=True)
 
+    def get_least_variance(self):
+        """Return the least variances of the linear start and of the decoder."""
+        if self.variance_floor == "auto":
+            return None, _NARROW_FLOOR
+        return self.variance_floor, self.variance_floor
+
     @property
     def n_raw(self):
         """Raw decoder outputs per column: weights and scales, and all means but one."""
@@ -206,6 +249,15 @@ class GaussianMixture(Likelihood):
         -------
         Tensor (n_raw, n_features)
         """
+        # columns are independent: a block of them at a time bounds the memory
+        blocks = zip(
+            residual.split(_COLUMN_BLOCK, dim=1),
+            log_range.split(_COLUMN_BLOCK),
+            strict=True,
+        )
+        return torch.cat([self._fit_block(*block, n_iter) for block in blocks], dim=1)
+
+    def _fit_block(self, residual, log_range, n_iter):
         n, n_features = residual.shape
         k = self.n_mixture
         # one pseudo-row keeps a component alive, a share of all rows the linear one
