@@ -1,7 +1,7 @@
 """Fit a VAE in a scikit-learn pipeline and see what it knows of held-out rows.
 
 ``python examples/quickstart.py [PICTURE]`` prints scores and saves a picture, unless
-told otherwise as ``docs/images/quickstart.png`` of this repository.
+told otherwise as ``quickstart.png`` in the current folder.
 """
 
 import os
@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skvae import VAETransformer
 
-PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "quickstart.png"
+PICTURE = Path("quickstart.png")
 COLOURS = {"PCA": "#8a8f98", "FactorAnalysis": "#e08e3c", "VAE": "#1f6fb2"}
 CLASS_COLOURS = ("#c43c5a", "#2a9d8f")
 PAIR = ("mean radius", "mean area")

@@ -54,6 +54,12 @@ def check_kinds(X, estimator_name):
     kinds = [_get_kind(dtype) for dtype in dtypes]
     for name, dtype, kind in zip(X.columns, dtypes, kinds, strict=True):
         is_object = str(dtype) == "object"
+        if kind == "other" and str(dtype).lower().startswith(("date", "time", "dur")):
+            raise TypeError(
+                f"Column {name!r} has dtype {dtype}, but {estimator_name} accepts "
+                "numbers and booleans. Turn times into numbers first, such as days "
+                "since a date."
+            )
         if kind == "other" and not (is_object and _is_numeric_object(X[name])):
             raise TypeError(
                 f"Column {name!r} has dtype {dtype}, but {estimator_name} accepts "
@@ -64,7 +70,8 @@ def check_kinds(X, estimator_name):
         name = X.columns[kinds.index("boolean")]
         raise TypeError(
             f"Column {name!r} is boolean and others are not. Mixed types are not "
-            "supported yet: convert all columns, for example with X.astype(float)."
+            "supported yet: fit the boolean columns apart, or leave them out. (As "
+            "numbers 0 and 1 they would have a density, not a probability.)"
         )
     return kinds
 

@@ -1,6 +1,6 @@
 """Where tensors live and how many threads work on them."""
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -63,6 +63,24 @@ def resolve_device(device):
 def scoring_dtype(device):
     """Return float64, or float32 on a device that lacks it."""
     return torch.float32 if torch.device(device).type == "mps" else torch.float64
+
+
+@contextmanager
+def isolated(device="cpu"):
+    """Compute as if the user had changed none of torch's modes.
+
+    Neither inference mode, nor switched-off gradients, autocasting or another default
+    device reach what runs inside. Also a decorator, ``@isolated()``.
+    """
+    kind = torch.device(device).type
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        if torch.is_autocast_enabled(kind):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        yield
 
 
 @contextmanager

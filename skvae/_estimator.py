@@ -128,8 +128,8 @@ dict, default='auto'
     max_epochs : int, default=100
         Passes over the rows, at most.
     batch_size : int or 'auto', default='auto'
-        Rows per step. 'auto' is 64 to 512, growing with the table, and lets an epoch of
-        a small table make at least 32 steps.
+        Rows per step. 'auto' is 64 to 1024, growing with the table, and lets an epoch
+        of a small table make at least 32 steps.
     lr : float, default=0.003
         Learning rate.
     optimizer : {'adamw', 'adam', 'nadam', 'radam', 'rmsprop', 'sgd'} or class, \
@@ -331,7 +331,8 @@ default='adamw'
             Numbers, or booleans.
         y : ignored
         sample_weight : array-like (n_samples,), default=None
-            Weights of the rows; an integer weight is that many equal rows.
+            Weights of the rows. An integer weight stands for that many equal rows;
+            training being stochastic, the fits agree in distribution.
         X_val : array-like or data frame (n_valid, n_features), default=None
             Rows to judge by; none of X is then held out.
 
@@ -570,8 +571,9 @@ default='adamw'
         ]
         self.best_validation_score_ = -best.best_loss_ if judged else None
         net.finish(keeps_training=self.warm_start or epochs is not None)
-        self._diagnose(X)
+        # from here on an interrupt loses nothing
         self._finished = True
+        self._diagnose(X)
         if net.diverged_:
             warnings.warn(
                 "The loss turned non-finite in training; the best weights so far are "
@@ -639,6 +641,12 @@ default='adamw'
         weight = _check_sample_weight(
             sample_weight, array, dtype=np.float64, ensure_non_negative=True
         )
+        positive = weight[weight > 0]
+        if len(positive) and positive.min() < 1e-30 * positive.max():
+            raise ValueError(
+                f"sample_weight has values from {positive.min():g} to "
+                f"{positive.max():g}, too far apart for single precision."
+            )
         return None if (weight == weight[0]).all() and weight[0] > 0 else weight
 
     def _check_support(self, likelihood, array, names):
@@ -647,6 +655,7 @@ default='adamw'
         import torch
 
         # a copy: torch warns of arrays that cannot be written to
+        array = np.ascontiguousarray(array)
         mask = likelihood.find_unsupported(torch.tensor(array)).numpy()
         if not mask.any():
             return
@@ -709,6 +718,9 @@ default='adamw'
     def inverse_transform(self, Z):
         """Return E[x given z] for every row of Z.
 
+        Where the fitted X was a data frame, integer columns are rounded and boolean
+        ones are whether True is the likelier.
+
         Parameters
         ----------
         Z : array-like (n_samples, n_components)
@@ -757,6 +769,8 @@ default='adamw'
 
     def sample(self, n_samples=1, *, random_state=None, mean=False):
         """Draw new rows from the model.
+
+        Integer columns of data frames are rounded.
 
         Parameters
         ----------
@@ -892,7 +906,9 @@ default='adamw'
         """
         scores = self.score_samples(X)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, scores[:, None])
+            sample_weight = _check_sample_weight(
+                sample_weight, scores[:, None], ensure_non_negative=True
+            )
         return float(np.average(scores, weights=sample_weight))
 
     # scikit-learn -------------------------------------------------------------------

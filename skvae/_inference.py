@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from . import _evidence
-from ._device import scoring_dtype
+from ._device import isolated, scoring_dtype
 
 # values held at a time by the widest tensor of a chunk
 _CHUNK_VALUES = 2_000_000
@@ -24,6 +24,7 @@ _REFINE_LEAST_RATE = 1e-3
 _REFINE_TOL = 1e-4
 
 
+@isolated()
 def make_precise(module):
     """Return a copy of a module that computes in float64 where the device can."""
     precise = copy.deepcopy(module).eval()
@@ -40,11 +41,13 @@ def chunks(n_samples, module, n_draws=1):
 
 def _to_tensor(array, module):
     device = module.free.device
-    # torch warns of arrays that are not writable, such as the values of data frames
-    array = np.require(array, requirements="W")
+    # torch warns of arrays that are not writable, such as the values of data frames,
+    # and refuses reversed ones
+    array = np.require(array, requirements=["C", "W"])
     return torch.as_tensor(array, dtype=scoring_dtype(device)).to(device)
 
 
+@isolated()
 @torch.no_grad()
 def embed(module, x):
     """Return the latent's point summary of rows, ``(n, n_components)`` float64."""
@@ -52,6 +55,7 @@ def embed(module, x):
     return point.cpu().double().numpy()
 
 
+@isolated()
 @torch.no_grad()
 def compute_posterior(module, x):
     """Return mean and standard deviation of q(z|x), each ``(n, n_components)``."""
@@ -59,18 +63,21 @@ def compute_posterior(module, x):
     return posterior.mean.cpu().numpy(), posterior.stddev.cpu().numpy()
 
 
+@isolated()
 @torch.no_grad()
 def decode_mean(module, z):
     """Return E[x|z], ``(n, n_features)`` float64."""
     return module.decode(_to_tensor(z, module)).mean.cpu().double().numpy()
 
 
+@isolated()
 @torch.no_grad()
 def decode_variance(module, z):
     """Return Var[x|z], ``(n, n_features)`` float64."""
     return module.decode(_to_tensor(z, module)).variance.cpu().double().numpy()
 
 
+@isolated()
 @torch.no_grad()
 def draw(module, n_samples, mean):
     """Draw rows from the model: z from the prior, then x (or its mean) given z."""
@@ -80,6 +87,7 @@ def draw(module, n_samples, mean):
     return x.cpu().double().numpy()
 
 
+@isolated()
 def score(module, x, method, noise, search_noise=None):
     """Return one number a row, ``(n,)`` float64 nats, in the units of the module.
 
@@ -109,6 +117,7 @@ def score(module, x, method, noise, search_noise=None):
     return value.cpu().double().numpy()
 
 
+@isolated()
 @torch.no_grad()
 def score_columns(module, x, noise):
     """Return E_q[log p(x_j|z)] of every column, ``(n, n_features)`` float64."""
@@ -180,6 +189,7 @@ def _ascend(bound, loc, n_raw, block):
     return best_raw
 
 
+@isolated()
 @torch.no_grad()
 def kl_per_component(module, x, noise):
     """Return the mean KL of every component's marginals, ``(n_components,)`` nats.
@@ -193,6 +203,7 @@ def kl_per_component(module, x, noise):
     return (posterior - prior).mean(dim=(0, 1)).cpu().double().numpy()
 
 
+@isolated()
 def as_noise(block):
     """Return a noise block (numpy) as a tensor."""
     return torch.as_tensor(np.asarray(block))

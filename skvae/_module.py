@@ -11,6 +11,8 @@ from .networks import Linear
 # Bodies see their inputs squashed to ±8 standard deviations: one outlier cannot throw a
 # network that learned from ordinary rows, while the linear part still sees all of it.
 _SQUASH = 8.0
+# standard deviations beyond which the networks see no difference
+_FARTHEST = 1e30
 
 
 def squash(u):
@@ -62,7 +64,9 @@ class VAEModule(nn.Module):
         )
         copies = (1,) if n_copies is None else (n_copies, 1)
         self.free = nn.Parameter(
-            torch.zeros(*copies, *likelihood.free_shape(n_features))
+            torch.zeros(
+                *copies, *likelihood.free_shape(n_features), dtype=torch.float32
+            )
         )
         self.prior = latent.make_prior(n_components, n_copies)
 
@@ -95,7 +99,10 @@ class VAEModule(nn.Module):
         start = self._get_start(x.dtype)
         u = x - start.encoder_centre
         loc = u @ start.encoder_weight
-        u = (u * start.input_scale).to(self.dtype)
+        u = u * start.input_scale
+        if u.dtype != self.dtype:
+            # finite in single precision too
+            u = u.clamp(-_FARTHEST, _FARTHEST).to(self.dtype)
         if not self.network.is_linear:
             u = torch.cat([u, self.encoder(squash(u))], dim=-1)
         raw = self.encoder_head(u).unflatten(-1, (self.latent.n_raw, self.n_components))

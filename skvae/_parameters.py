@@ -44,7 +44,14 @@ _OWN_PARAMETERS = {
     "callbacks__best_weights__restore": "early_stopping",
     "callbacks__best_weights__first_epoch": "kl_warmup",
 }
-_INTERNALS = ("log_volume", "noise", "members_start", "dataset")
+_INTERNALS = (
+    "log_volume",
+    "noise",
+    "members_start",
+    "dataset",
+    "history_",
+    "initialized_",
+)
 _LATER = {
     ("network", "conv"): "use 'mlp' or a Network of your own",
     ("likelihood", "categorical"): "encode the column first, for example with "
@@ -75,6 +82,11 @@ def resolve_network(network, hidden_layer_sizes, activation, dropout):
     """Return the Network that the four parameters name."""
     if isinstance(network, str) and network in ("auto", "mlp"):
         sizes = hidden_layer_sizes
+        if isinstance(sizes, (bool, set, dict)):
+            raise ValueError(
+                f"hidden_layer_sizes={sizes!r} must be an integer or a sequence of "
+                "integers."
+            )
         sizes = (int(sizes),) if isinstance(sizes, Integral) else tuple(sizes)
         network = MLP(sizes, activation, dropout)
         network.check_parameters()
@@ -113,6 +125,9 @@ def _resolve_dict(likelihood, columns, n_features, automatic):
         raise ValueError(
             f"likelihood names column {unknown[0]!r}, but X has no such column."
         )
+    for member in likelihood.values():
+        if not (isinstance(member, str) and member == "auto"):
+            _resolve("likelihood", member, LIKELIHOODS, Likelihood)
     chosen = [likelihood.get(name, "auto") for name in known]
     chosen = [automatic if isinstance(c, str) and c == "auto" else c for c in chosen]
     first = chosen[0]
@@ -189,12 +204,15 @@ def check_net_params(net_params):
     ValueError
     """
     for key in net_params or {}:
+        if not isinstance(key, str):
+            raise TypeError(f"net_params has the key {key!r}; keys must be strings.")
         own = _OWN_PARAMETERS.get(key)
         if own is None and str(key).startswith(("module__", "criterion__")):
             own = _OWN_PARAMETERS[key.split("__")[0]]
         if key in _INTERNALS:
             raise ValueError(
-                f"net_params has the key {key!r}, which VAETransformer works out itself."
+                f"net_params has the key {key!r}, which VAETransformer works out by "
+                "itself."
             )
         if own is not None:
             raise ValueError(

@@ -6,6 +6,8 @@ from threading import RLock
 import numpy as np
 import torch
 
+from ._device import isolated
+
 _SEED_LIMIT = 2**31 - 1
 # torch's default generator is one for all threads: fits in threads take turns
 _LOCK = RLock()
@@ -45,7 +47,8 @@ def seeded(seed, device="cpu"):
         index = backend.current_device() if device.index is None else device.index
         indices = [index]
     kind = device.type if indices else "cuda"
-    with _LOCK, torch.random.fork_rng(devices=indices, device_type=kind):
+    fork = torch.random.fork_rng(devices=indices, device_type=kind)
+    with _LOCK, isolated(device), fork:
         torch.default_generator.manual_seed(seed)
         if indices:
             with backend.device(indices[0]):

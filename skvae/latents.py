@@ -31,8 +31,9 @@ class StandardPrior(nn.Module):
 
     def __init__(self, n_components):
         super().__init__()
-        self.register_buffer("loc", torch.zeros(n_components), persistent=False)
-        self.register_buffer("scale", torch.ones(n_components), persistent=False)
+        loc = torch.zeros(n_components, dtype=torch.float32)
+        self.register_buffer("loc", loc, persistent=False)
+        self.register_buffer("scale", torch.ones_like(loc), persistent=False)
 
     def forward(self):
         """Return p(z)."""
@@ -50,11 +51,15 @@ class MixturePrior(nn.Module):
     def __init__(self, n_components, n_mixture, n_copies=None):
         super().__init__()
         copies = () if n_copies is None else (n_copies, 1)
-        logits = torch.full((*copies, n_mixture + 1), -30.0)
+        logits = torch.full((*copies, n_mixture + 1), -30.0, dtype=torch.float32)
         logits[..., 0] = 0.0
         self.logits = nn.Parameter(logits)
-        self.loc = nn.Parameter(torch.zeros(*copies, n_mixture, n_components))
-        self.log_scale = nn.Parameter(torch.zeros(*copies, n_mixture, n_components))
+        self.loc = nn.Parameter(
+            torch.zeros(*copies, n_mixture, n_components, dtype=torch.float32)
+        )
+        self.log_scale = nn.Parameter(
+            torch.zeros(*copies, n_mixture, n_components, dtype=torch.float32)
+        )
 
     def forward(self):
         """Return p(z)."""

@@ -44,8 +44,12 @@ class Linear(nn.Module):
     def __init__(self, n_inputs, n_outputs, n_copies=None, zero=False):
         super().__init__()
         copies = () if n_copies is None else (n_copies,)
-        self.weight = nn.Parameter(torch.zeros(*copies, n_inputs, n_outputs))
-        self.bias = nn.Parameter(torch.zeros(*copies, 1, n_outputs))
+        self.weight = nn.Parameter(
+            torch.zeros(*copies, n_inputs, n_outputs, dtype=torch.float32)
+        )
+        self.bias = nn.Parameter(
+            torch.zeros(*copies, 1, n_outputs, dtype=torch.float32)
+        )
         if not zero:
             bound = 1 / math.sqrt(max(n_inputs, 1))
             # every copy starts at the same point: they differ by their rows alone
