@@ -22,7 +22,8 @@ LAYERS = [
     {"networks", "latents", "likelihoods"},
     {"_evidence"},
     {"_linear", "_splits"},
-    {"_device", "_seed"},
+    {"_seed"},
+    {"_device"},
     {"datasets", "distributions", "_warnings", "_checks"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
