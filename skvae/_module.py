@@ -8,8 +8,8 @@ from torch import nn
 from ._evidence import VAEOutput
 from .networks import Linear
 
-# Bodies see their inputs squashed to ±8 standard deviations: one outlier cannot throw a
-# network that learned from ordinary rows, while the linear part still sees all of it.
+# Corrections see their inputs squashed to ±8 standard deviations: one outlier cannot
+# throw what was learned from ordinary rows, while the linear start still sees all of it.
 _SQUASH = 8.0
 # standard deviations beyond which the networks see no difference
 _FARTHEST = 1e30
@@ -104,7 +104,8 @@ class VAEModule(nn.Module):
             # finite in single precision too
             u = u.clamp(-_FARTHEST, _FARTHEST).to(self.dtype)
         if not self.network.is_linear:
-            u = torch.cat([u, self.encoder(squash(u))], dim=-1)
+            u = squash(u)
+            u = torch.cat([u, self.encoder(u)], dim=-1)
         raw = self.encoder_head(u).unflatten(-1, (self.latent.n_raw, self.n_components))
         return self.latent.posterior(raw, loc, start.posterior_scale)
 
