@@ -139,3 +139,12 @@ def test_constant_columns_stay_finite_where_new_rows_differ(X):
     assert same == pytest.approx(known, abs=1e-6)
     assert differs == pytest.approx(other, abs=1e-6)
     np.testing.assert_array_equal(vae.reconstruct(new)[:, -1], 3.0)
+
+
+def test_corrections_do_not_grow_with_an_outlier(fitted, X):
+    far = X[:1] + 1e4 * np.eye(X.shape[1])
+    _, near_std = fitted.posterior(X[:1] + 1e3 * np.eye(X.shape[1]))
+    _, far_std = fitted.posterior(far)
+    # ten times as far out is no other row to the networks
+    np.testing.assert_allclose(far_std, near_std, rtol=1e-3)
+    assert np.isfinite(fitted.score_samples(far)).all()
