@@ -9,7 +9,7 @@ from ._evidence import VAEOutput
 from .networks import Linear
 
 # Corrections see their inputs squashed to ±8 standard deviations: one outlier cannot
-# throw what was learned from ordinary rows, while the linear start still sees all of it.
+# throw what was learned from ordinary rows, while the linear start still sees it all.
 _SQUASH = 8.0
 # standard deviations beyond which the networks see no difference
 _FARTHEST = 1e30
