@@ -90,10 +90,11 @@ def check_finite(X, names=None):
     ------
     ValueError
     """
-    with np.errstate(invalid="ignore", over="ignore"):
-        total = X.sum(dtype=np.float64)
-    if np.isfinite(total):
+    if X.dtype.kind != "f":
         return
+    with np.errstate(invalid="ignore", over="ignore"):
+        if np.isfinite(X.sum()):
+            return
     for begin in range(0, len(X), _CHUNK):
         bad = ~np.isfinite(X[begin : begin + _CHUNK])
         if bad.any():
@@ -247,9 +248,17 @@ class ColumnTable:
         return float(self.score_constants(self.value[None]).sum())
 
     def encode(self, X):
-        """Return rows in the units of the model, float64, without constant columns."""
+        """Return rows in the units of the model, without constant columns.
+
+        They are float64, but for float32 rows whose units are the model's: those are
+        not even copied.
+        """
         rows = X if self.varies.all() else X[:, self.varies]
-        return (rows.astype(np.float64, copy=False) - self.location) / self.unit
+        if not self.location.any() and (self.unit == 1).all():
+            return rows if rows.dtype == np.float32 else rows.astype(np.float64)
+        rows = np.subtract(rows, self.location, dtype=np.float64)
+        rows /= self.unit
+        return rows
 
     def decode(self, x):
         """Return rows of the model in the units of X, float64."""

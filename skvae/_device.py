@@ -1,12 +1,17 @@
 """Where tensors live and how many threads work on them."""
 
 from contextlib import ExitStack, contextmanager
+from functools import cache
+from types import SimpleNamespace
 
+import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 # floating-point operations of one step above which a second thread pays
 _THREADED_WORK = 0.1e9
+# share of an accelerator's free memory that data may take
+_RESIDENT_SHARE = 0.6
 _ACCELERATORS = ("cuda", "xpu", "mps")
 
 
@@ -65,22 +70,78 @@ def scoring_dtype(device):
     return torch.float32 if torch.device(device).type == "mps" else torch.float64
 
 
+def as_tensor(array):
+    """Return a tensor that shares the memory of an array, writable or not.
+
+    Nothing may be written to it. torch warns of arrays that cannot be written to, and
+    refuses strides below zero: those are copied.
+    """
+    if any(stride < 0 for stride in array.strides):
+        array = array.copy()
+    if not array.flags.writeable:
+        # numpy's own description of the memory, but for the mark
+        memory = SimpleNamespace(__array_interface__=dict(array.__array_interface__))
+        address, _ = memory.__array_interface__["data"]
+        memory.__array_interface__["data"] = address, False
+        memory.owner = array
+        array = np.asarray(memory)
+    return torch.from_numpy(array)
+
+
+def fits_on(n_bytes, device):
+    """Return whether so much data may stay on a device, with room for the rest."""
+    device = torch.device(device)
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return n_bytes <= _RESIDENT_SHARE * free
+
+
+@contextmanager
+def matmul_precision(precision):
+    """Compute products of float32 in this precision; restore the user's on leaving."""
+    before = torch.get_float32_matmul_precision()
+    if before == precision:
+        yield
+        return
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def give_memory_back(device):
+    """Return memory that torch keeps for later to the accelerator."""
+    kind = torch.device(device).type
+    if kind in _ACCELERATORS:
+        getattr(torch, kind).empty_cache()
+
+
 @contextmanager
 def isolated(device="cpu"):
     """Compute as if the user had changed none of torch's modes.
 
-    Neither inference mode, nor switched-off gradients, autocasting or another default
-    device reach what runs inside. Also a decorator, ``@isolated()``.
+    Neither inference mode, nor switched-off gradients, autocasting, products in less
+    than single precision or another default device reach what runs inside. Also a
+    decorator, ``@isolated()``.
     """
     kind = torch.device(device).type
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
+        stack.enter_context(matmul_precision("highest"))
         if torch.is_autocast_enabled(kind):
             stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         yield
+
+
+@cache
+def _get_controller():
+    # looking for libraries takes longer than a small fit
+    return ThreadpoolController()
 
 
 @contextmanager
@@ -100,7 +161,7 @@ def threads_for(work):
         torch.set_num_threads(1)
     try:
         # waiting for a busy core costs small products more than the products
-        with threadpool_limits(1, user_api="blas"):
+        with _get_controller().limit(limits=1, user_api="blas"):
             yield
     finally:
         if torch.get_num_threads() != before:

@@ -50,8 +50,10 @@ _NET_PARAMETERS = (
 )
 # a component that says less than this of a row, on average, is unused
 _ACTIVE_NATS = 0.01
+# rows whose support is checked at a time
+_CHECKED_ROWS = 1024
 # rows on which diagnostics are computed
-_DIAGNOSTIC_ROWS = 2000
+_DIAGNOSTIC_ROWS = 500
 
 
 def _describe_value(value):
@@ -585,24 +587,10 @@ default='adamw'
             raise KeyboardInterrupt
 
     def _diagnose(self, X):
-        from . import _inference
-
         step = max(1, len(X) // _DIAGNOSTIC_ROWS)
-        x = self.columns_.encode(X[::step][:_DIAGNOSTIC_ROWS])
-        module = _inference.make_precise(self.net_.module_)
-        noise = _inference.as_noise(self._noise[0])
-        kl, variance, total = 0.0, 0.0, len(x)
-        for rows in _inference.chunks(len(x), module, len(noise)):
-            share = len(x[rows]) / total
-            kl = kl + share * _inference.kl_per_component(module, x[rows], noise)
-            z = _inference.embed(module, x[rows])
-            variance = variance + share * _inference.decode_variance(module, z).mean(0)
-        self.kl_per_component_ = np.maximum(kl, 0.0)
-        self.n_active_components_ = int((self.kl_per_component_ > _ACTIVE_NATS).sum())
-        self.noise_variance_ = self.columns_.merge(
-            variance * self.columns_.unit**2,
-            (1e-6 * np.maximum(np.abs(self.columns_.value), 1.0)) ** 2,
-        )
+        kl, variance = self._get_model().diagnose(X[::step][:_DIAGNOSTIC_ROWS])
+        self.kl_per_component_, self.noise_variance_ = kl, variance
+        self.n_active_components_ = int((kl > _ACTIVE_NATS).sum())
         unused = len(self.kl_per_component_) - self.n_active_components_
         if unused:
             warnings.warn(
@@ -623,7 +611,8 @@ default='adamw'
             self,
             X,
             reset=reset,
-            dtype=[np.float64, np.float32],
+            # cast by chunks where it is used
+            dtype="numeric",
             ensure_all_finite=False,
             ensure_min_samples=2 if is_fit else 1,
         )
@@ -654,30 +643,32 @@ default='adamw'
             return
         import torch
 
-        # a copy: torch warns of arrays that cannot be written to
-        array = np.ascontiguousarray(array)
-        mask = likelihood.find_unsupported(torch.tensor(array)).numpy()
-        if not mask.any():
-            return
-        row, column = np.argwhere(mask)[0]
-        name = describe(column, names)
-        raise ValueError(
-            f"{name[0].upper()}{name[1:]} has the value {array[row, column]:g}, but "
-            f"likelihood={type(likelihood).__name__} accepts {likelihood.support}."
-        )
+        for begin in range(0, len(array), _CHECKED_ROWS):
+            part = array[begin : begin + _CHECKED_ROWS]
+            # a copy: torch warns of arrays that cannot be written to
+            mask = likelihood.find_unsupported(torch.tensor(part)).numpy()
+            if mask.any():
+                row, column = np.argwhere(mask)[0]
+                name = describe(column, names)
+                raise ValueError(
+                    f"{name[0].upper()}{name[1:]} has the value {part[row, column]:g}, "
+                    f"but likelihood={type(likelihood).__name__} accepts "
+                    f"{likelihood.support}."
+                )
 
-    def _encode(self, X, n_draws=1, precise=False):
-        """Yield ``(module, rows of X, rows in the module's units)`` by chunks."""
-        from . import _inference
+    def _get_model(self):
+        """Return what computes with the fitted net."""
+        from ._fitted import FittedModel
 
         check_is_fitted(self)
+        return FittedModel(self.net_.module_, self.columns_, self._noise)
+
+    def _read(self, X):
+        """Return the model and the rows of X, checked against it."""
+        model = self._get_model()
         array, _ = self._validate(X, reset=False)
-        module = self.net_.module_.eval()
-        self._check_support(module.likelihood, array, self._get_names(X))
-        if precise:
-            module = _inference.make_precise(module)
-        for rows in _inference.chunks(len(array), module, n_draws):
-            yield module, array[rows], self.columns_.encode(array[rows])
+        self._check_support(model.module.likelihood, array, self._get_names(X))
+        return model, array
 
     # the latent ---------------------------------------------------------------------
 
@@ -693,10 +684,8 @@ default='adamw'
         ndarray (n_samples, n_components), float32
             Or a data frame, see `set_output`.
         """
-        from . import _inference
-
-        parts = [_inference.embed(m, x) for m, _, x in self._encode(X)]
-        return np.concatenate(parts).astype(np.float32)
+        model, array = self._read(X)
+        return model.embed(array)
 
     def posterior(self, X):
         """Return mean and standard deviation of q(z|x) for every row.
@@ -709,11 +698,9 @@ default='adamw'
         -------
         mean, std : ndarray (n_samples, n_components), float32
         """
-        from . import _inference
-
-        parts = [_inference.compute_posterior(m, x) for m, _, x in self._encode(X)]
-        mean, std = (np.concatenate(p) for p in zip(*parts, strict=True))
-        return mean.astype(np.float32), std.astype(np.float32)
+        model, array = self._read(X)
+        both = model.compute_posterior(array)
+        return np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])
 
     def inverse_transform(self, Z):
         """Return E[x given z] for every row of Z.
@@ -730,21 +717,15 @@ default='adamw'
         ndarray or data frame (n_samples, n_features)
             In the units, columns and types of the X that was fitted.
         """
-        from . import _inference
-
-        check_is_fitted(self)
+        model = self._get_model()
         array = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
-        module = self.net_.module_.eval()
-        if array.shape[1] != module.n_components:
+        n_components = model.module.n_components
+        if array.shape[1] != n_components:
             raise ValueError(
                 f"Z has {array.shape[1]} columns, but {type(self).__name__} has "
-                f"n_components={module.n_components}."
+                f"n_components={n_components}."
             )
-        parts = [
-            self.columns_.decode(_inference.decode_mean(module, array[rows]))
-            for rows in _inference.chunks(len(array), module)
-        ]
-        return self.columns_.make_output(np.concatenate(parts), get_index(Z))
+        return self.columns_.make_output(model.decode(array), get_index(Z))
 
     def reconstruct(self, X):
         """Return ``inverse_transform(transform(X))``.
@@ -757,15 +738,8 @@ default='adamw'
         -------
         ndarray or data frame (n_samples, n_features)
         """
-        from . import _inference
-
-        parts = [
-            self.columns_.decode(
-                _inference.decode_mean(m, _inference.embed(m, x).astype(np.float32))
-            )
-            for m, _, x in self._encode(X)
-        ]
-        return self.columns_.make_output(np.concatenate(parts), get_index(X))
+        model, array = self._read(X)
+        return self.columns_.make_output(model.reconstruct(array), get_index(X))
 
     def sample(self, n_samples=1, *, random_state=None, mean=False):
         """Draw new rows from the model.
@@ -785,20 +759,14 @@ default='adamw'
         ndarray or data frame (n_samples, n_features)
             In the units, columns and types of the X that was fitted.
         """
-        from . import _inference
         from ._seed import draw_seed, make_generator, seeded
 
-        check_is_fitted(self)
+        model = self._get_model()
         is_count = isinstance(n_samples, Integral) and not isinstance(n_samples, bool)
         if not is_count or n_samples < 1:
             raise ValueError(f"n_samples={n_samples!r} must be a positive integer.")
-        module = self.net_.module_.eval()
-        parts = []
         with seeded(draw_seed(make_generator(random_state)), self.device_):
-            for rows in _inference.chunks(int(n_samples), module):
-                x = _inference.draw(module, rows.stop - rows.start, mean)
-                parts.append(self.columns_.decode(x))
-        return self.columns_.make_output(np.concatenate(parts))
+            return self.columns_.make_output(model.draw(int(n_samples), mean))
 
     def impute(self, X, *, n_draws=None, random_state=None):
         """Fill the missing cells of X; not available yet.
@@ -844,23 +812,11 @@ default='adamw'
         Duvenaud (2018), "Inference suboptimality in variational autoencoders", section
         4.1, for 'refined'.
         """
-        from . import _inference
-
         if method not in _METHODS:
             names = ", ".join(repr(name) for name in _METHODS)
             raise ValueError(f"method={method!r} is not known; use one of {names}.")
-        check_is_fitted(self)
-        noise, search = map(_inference.as_noise, self._noise)
-        n_draws = max(len(noise), len(search)) if method == "refined" else len(noise)
-        parts = []
-        for module, rows, x in self._encode(X, n_draws, precise=True):
-            scores = _inference.score(module, x, method, noise, search)
-            if method != "kl":
-                constants = rows[:, ~self.columns_.varies]
-                scores += self.columns_.score_constants(constants).sum(axis=1)
-                scores -= self.columns_.log_volume
-            parts.append(scores)
-        return np.concatenate(parts)
+        model, array = self._read(X)
+        return model.score(array, method)
 
     def score_features(self, X):
         """Return the reconstruction log-likelihood of every cell.
@@ -874,21 +830,8 @@ default='adamw'
         ndarray (n_samples, n_features), float64
             Nats in the units of X; rows sum to ``score_samples(X, 'reconstruction')``.
         """
-        from . import _inference
-
-        check_is_fitted(self)
-        noise = _inference.as_noise(self._noise[0])
-        parts = []
-        for module, rows, x in self._encode(X, len(noise), precise=True):
-            scores = _inference.score_columns(module, x, noise)
-            constants = rows[:, ~self.columns_.varies]
-            parts.append(
-                self.columns_.merge(
-                    scores - np.log(self.columns_.unit),
-                    self.columns_.score_constants(constants),
-                )
-            )
-        return np.concatenate(parts)
+        model, array = self._read(X)
+        return model.score_columns(array)
 
     def score(self, X, y=None, sample_weight=None):
         """Return the mean ELBO of the rows.

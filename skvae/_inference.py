@@ -1,7 +1,8 @@
-"""Passes through a fitted module: embed, decode, draw, score, in chunks of rows.
+"""Passes of a chunk of rows through a fitted module: embed, decode, draw, score.
 
-Everything here is row-wise: what a row gets depends on that row alone. Scores run in
-float64, so that they are the same to many digits however rows are batched.
+Gradients are off, as `FittedModel` has it. Everything here is row-wise: what a row gets
+depends on that row alone. Scores run in float64, so that they are the same to many
+digits however rows are batched.
 """
 
 import copy
@@ -13,8 +14,8 @@ from . import _evidence
 from ._device import isolated, scoring_dtype
 
 # values held at a time by the widest tensor of a chunk
-_CHUNK_VALUES = 2_000_000
-_MAX_CHUNK_ROWS = 8192
+_CHUNK_VALUES = 1_000_000
+_MAX_CHUNK_ROWS = 4096
 # per-row optimisation of q: steps at most, and steps without a gain before the rate
 # halves
 _REFINE_STEPS = 2000
@@ -27,58 +28,73 @@ _REFINE_TOL = 1e-4
 @isolated()
 def make_precise(module):
     """Return a copy of a module that computes in float64 where the device can."""
-    precise = copy.deepcopy(module).eval()
-    return precise.to(scoring_dtype(module.free.device))
+    return _convert(module, scoring_dtype(module.free.device)).eval()
 
 
-def chunks(n_samples, module, n_draws=1):
-    """Yield slices of rows small enough for bounded memory."""
+def _convert(module, dtype):
+    """Return a copy of a module with its numbers in another precision.
+
+    A deep copy takes ten times as long, more than scoring a few rows does.
+    """
+    converted = copy.copy(module)
+    converted.__dict__ = {**vars(module), "_cast": {}}
+    for kind in ("_parameters", "_buffers"):
+        tensors = {
+            name: tensor.detach().to(dtype)
+            if tensor is not None and tensor.is_floating_point()
+            else tensor
+            for name, tensor in vars(module)[kind].items()
+        }
+        converted.__dict__[kind] = tensors
+    converted.__dict__["_modules"] = {
+        name: None if child is None else _convert(child, dtype)
+        for name, child in module._modules.items()
+    }
+    return converted
+
+
+def get_chunk_size(module, n_draws=1):
+    """Return a number of rows small enough for the processor's own memory."""
     width = n_draws * module.count_widest()
-    size = int(min(max(_CHUNK_VALUES // width, 1), _MAX_CHUNK_ROWS))
-    for begin in range(0, n_samples, size):
-        yield slice(begin, min(begin + size, n_samples))
+    return int(min(max(_CHUNK_VALUES // width, 1), _MAX_CHUNK_ROWS))
 
 
 def _to_tensor(array, module):
+    """Return rows as a tensor: float64, unless single precision is all that is used."""
     device = module.free.device
     # torch warns of arrays that are not writable, such as the values of data frames,
     # and refuses reversed ones
     array = np.require(array, requirements=["C", "W"])
-    return torch.as_tensor(array, dtype=scoring_dtype(device)).to(device)
+    is_single = array.dtype == np.float32 and module.is_single
+    dtype = torch.float32 if is_single else scoring_dtype(device)
+    return torch.as_tensor(array, dtype=dtype).to(device)
 
 
-@isolated()
-@torch.no_grad()
+def _to_float32(tensor):
+    return tensor.to("cpu", torch.float32).numpy()
+
+
 def embed(module, x):
-    """Return the latent's point summary of rows, ``(n, n_components)`` float64."""
-    point = module.latent.embed(module.encode(_to_tensor(x, module)))
-    return point.cpu().double().numpy()
+    """Return the latent's point summary of rows, ``(n, n_components)`` float32."""
+    return _to_float32(module.latent.embed(module.encode(_to_tensor(x, module))))
 
 
-@isolated()
-@torch.no_grad()
 def compute_posterior(module, x):
-    """Return mean and standard deviation of q(z|x), each ``(n, n_components)``."""
+    """Return mean and standard deviation, ``(n, 2, n_components)`` float32."""
     posterior = module.encode(_to_tensor(x, module))
-    return posterior.mean.cpu().numpy(), posterior.stddev.cpu().numpy()
+    return _to_float32(torch.stack([posterior.mean, posterior.stddev], dim=1))
 
 
-@isolated()
-@torch.no_grad()
 def decode_mean(module, z):
     """Return E[x|z], ``(n, n_features)`` float64."""
     return module.decode(_to_tensor(z, module)).mean.cpu().double().numpy()
 
 
-@isolated()
-@torch.no_grad()
 def decode_variance(module, z):
     """Return Var[x|z], ``(n, n_features)`` float64."""
     return module.decode(_to_tensor(z, module)).variance.cpu().double().numpy()
 
 
-@isolated()
-@torch.no_grad()
 def draw(module, n_samples, mean):
     """Draw rows from the model: z from the prior, then x (or its mean) given z."""
     z = module.prior().sample((n_samples,)).reshape(n_samples, -1)
@@ -87,7 +103,6 @@ def draw(module, n_samples, mean):
     return x.cpu().double().numpy()
 
 
-@isolated()
 def score(module, x, method, noise, search_noise=None):
     """Return one number a row, ``(n,)`` float64 nats, in the units of the module.
 
@@ -105,20 +120,17 @@ def score(module, x, method, noise, search_noise=None):
     x = _to_tensor(x, module)
     if method == "refined":
         return _score_refined(module, x, noise, search_noise).cpu().numpy()
-    with torch.no_grad():
-        output = module(x, noise=noise.to(x))
-        if method == "kl":
-            value = output.log_ratio().mean(dim=0)
-        elif method == "reconstruction":
-            value = output.log_likelihood(x).mean(dim=0)
-        else:
-            bound = {"elbo": _evidence.elbo, "evidence": _evidence.log_evidence}
-            value = bound[method](output.log_weights(x))
+    output = module(x, noise=noise.to(x))
+    if method == "kl":
+        value = output.log_ratio().mean(dim=0)
+    elif method == "reconstruction":
+        value = output.log_likelihood(x).mean(dim=0)
+    else:
+        bound = {"elbo": _evidence.elbo, "evidence": _evidence.log_evidence}
+        value = bound[method](output.log_weights(x))
     return value.cpu().double().numpy()
 
 
-@isolated()
-@torch.no_grad()
 def score_columns(module, x, noise):
     """Return E_q[log p(x_j|z)] of every column, ``(n, n_features)`` float64."""
     x = _to_tensor(x, module)
@@ -133,9 +145,8 @@ def _score_refined(module, x, noise, search_noise):
     gains nothing.
     """
     noise, search_noise = noise.to(x), search_noise.to(x)
-    with torch.no_grad():
-        start = module.encode(x)
-        loc, scale = start.mean, start.stddev
+    start = module.encode(x)
+    loc, scale = start.mean, start.stddev
     amortised = torch.as_tensor(score(module, x.cpu().numpy(), "elbo", noise)).to(x)
 
     def bound(raw, rows, block):
@@ -145,8 +156,7 @@ def _score_refined(module, x, noise, search_noise):
         return _evidence.elbo(output.log_weights(x[rows]))
 
     best_raw = _ascend(bound, loc, module.latent.n_raw, search_noise)
-    with torch.no_grad():
-        refined = bound(best_raw, slice(None), noise)
+    refined = bound(best_raw, slice(None), noise)
     return torch.maximum(amortised, torch.nan_to_num(refined, nan=-torch.inf)).double()
 
 
@@ -164,9 +174,10 @@ def _ascend(bound, loc, n_raw, block):
     misses = torch.zeros(n, dtype=torch.long, device=loc.device)
     rows = torch.arange(n, device=loc.device)
     for step in range(1, _REFINE_STEPS + 1):
-        trial = raw[rows].requires_grad_()
-        value = bound(trial, rows, block)
-        (gradient,) = torch.autograd.grad(value.sum(), trial)
+        with torch.enable_grad():
+            trial = raw[rows].requires_grad_()
+            value = bound(trial, rows, block)
+            (gradient,) = torch.autograd.grad(value.sum(), trial)
         value, gradient = value.detach(), torch.nan_to_num(gradient)
         gained = value > best[rows] + _REFINE_TOL
         improved = value > best[rows]
@@ -189,18 +200,16 @@ def _ascend(bound, loc, n_raw, block):
     return best_raw
 
 
-@isolated()
-@torch.no_grad()
 def kl_per_component(module, x, noise):
-    """Return the mean KL of every component's marginals, ``(n_components,)`` nats.
+    """Return the KL of the marginals of every row, ``(n, n_components)`` nats.
 
-    E_x E_q[log q(z_k|x) - log p(z_k)] with the marginals of posterior and prior.
+    E_q[log q(z_k|x) - log p(z_k)] with the marginals of posterior and prior.
     """
-    x = _to_tensor(x, module)
-    output = module(x, noise=noise.to(x))
-    posterior = output.posterior.base_dist.log_prob(output.z)
-    prior = module.latent.log_prior_per_component(output.prior, output.z)
-    return (posterior - prior).mean(dim=(0, 1)).cpu().double().numpy()
+    posterior = module.encode(_to_tensor(x, module))
+    z = module.latent.draw(posterior, noise.to(posterior.mean).unsqueeze(1))
+    log_posterior = posterior.base_dist.log_prob(z)
+    log_prior = module.latent.log_prior_per_component(module.prior(), z)
+    return (log_posterior - log_prior).mean(dim=0).cpu().double().numpy()
 
 
 @isolated()

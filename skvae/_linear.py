@@ -5,6 +5,7 @@ variance, factor analysis one per column. All is float64 numpy on standardised c
 nothing here knows of networks.
 """
 
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,8 @@ _DENSE_COLUMNS = 100
 # multiplications spent on a covariance matrix; beyond, a subsample of rows is enough
 _MAX_COVARIANCE_WORK = 1e11
 _MAX_MATRIX_COLUMNS = 3000
+# values held at a time
+_CHUNK_VALUES = 500_000
 # steps of EM before the quicker method takes over
 _EM_STEPS = 20
 
@@ -76,8 +79,35 @@ class LinearModel:
         return -0.5 * (distance + log_det + x.shape[1] * np.log(2 * np.pi))
 
 
+def _iterate_roots(x, weight, mean):
+    """Yield (x - mean) sqrt(weight) by chunks of rows; mean is filled in first."""
+    n_samples, n_features = x.shape
+    weight = np.ones(n_samples) if weight is None else weight
+    weight = weight / weight.sum()
+    size = max(1, _CHUNK_VALUES // n_features)
+    chunks = [slice(begin, begin + size) for begin in range(0, n_samples, size)]
+    # about the first row: the mean of a constant column is then exact
+    first = x[0].astype(np.float64)
+    mean[:] = first + sum(weight[rows] @ (x[rows] - first) for rows in chunks)
+    for rows in chunks:
+        yield (x[rows] - mean) * np.sqrt(weight[rows])[:, None]
+
+
+def compute_variance(x, weight=None):
+    """Return the weighted variance of every column, ``(n_features,)``."""
+    roots = _iterate_roots(x, weight, np.zeros(x.shape[1]))
+    return sum((root**2).sum(axis=0) for root in roots)
+
+
 class Covariance:
-    """Weighted mean and covariance of a table; of a wide one only its products."""
+    """Weighted mean and covariance of a table; of a wide one only its products.
+
+    Parameters
+    ----------
+    x : ndarray (n_samples, n_features)
+        Read a chunk of rows at a time: it may be in single precision or on a disk.
+    weight : ndarray (n_samples,), default=None
+    """
 
     def __init__(self, x, weight=None):
         products = min(x.shape[1], 100 if x.shape[1] > _MAX_MATRIX_COLUMNS else np.inf)
@@ -91,17 +121,25 @@ class Covariance:
         # repeated rows add nothing to the rank, be they weighted or written out
         is_tall = n_samples > 10 * n_features
         self.n_distinct = n_samples if is_tall else len(np.unique(x, axis=0))
-        weight = np.ones(n_samples) if weight is None else weight
-        weight = weight / weight.sum()
-        # about the first row: the mean of a constant column is then exact
-        self.mean = x[0] + weight @ (x - x[0])
-        centred = x - self.mean
-        root = centred * np.sqrt(weight)[:, None]
-        self.variance = (root**2).sum(axis=0)
+        self.mean = np.zeros(n_features)
+        roots = _iterate_roots(x, weight, self.mean)
         if n_features <= _MAX_MATRIX_COLUMNS:
-            self.matrix, self.root = root.T @ root, None
+            self.matrix, self.root = sum(root.T @ root for root in roots), None
+            self.variance = self.matrix.diagonal().copy()
         else:
-            self.matrix, self.root = None, root
+            self.matrix, self.root = None, np.concatenate(list(roots))
+            self.variance = (self.root**2).sum(axis=0)
+
+    def in_units(self, shift, scale):
+        """Return the covariance of (x - shift) / scale."""
+        other = copy(self)
+        other.mean = (self.mean - shift) / scale
+        other.variance = self.variance / scale**2
+        if self.matrix is not None:
+            other.matrix = self.matrix / np.outer(scale, scale)
+        else:
+            other.root = self.root / scale
+        return other
 
     def with_noise_in_constants(self, floor):
         """Return self, with variance floor · max(1, mean²) in constant columns."""

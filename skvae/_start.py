@@ -14,6 +14,7 @@ from ._linear import (
     NOISE_FLOOR,
     Covariance,
     LinearModel,
+    compute_variance,
     fit_factor_analysis,
     fit_ppca,
 )
@@ -171,7 +172,8 @@ def _make_binary_starts(x, weight, splits, n_components):
     mean = np.clip(np.average(x, axis=0, weights=weight), 1e-3, 1 - 1e-3)
     scale = np.sqrt(mean * (1 - mean))
     n_used = min(n_components, x.shape[1] - 1)
-    model = fit_factor_analysis(_covariance((x - mean) / scale, weight), n_used)
+    covariance = _covariance(x, weight).in_units(mean, scale)
+    model = fit_factor_analysis(covariance, n_used)
     model = model.with_least_noise(0.1)
     posterior_weight, posterior_scale = model.posterior()
     explained = np.minimum((model.loadings**2).sum(axis=0), 0.9)
@@ -206,6 +208,7 @@ def make_random_starts(x, weight, splits, n_components, likelihood):
         scale = np.sqrt(np.clip(centre * (1 - centre), 1e-3, None))
     fixed = likelihood.fixed_noise
     unit = np.ones(n_features) if fixed is None else np.full(n_features, fixed)
+    variance = np.maximum(compute_variance(x, weight), NOISE_FLOOR)
     tensors = {
         "decoder_weight": np.zeros((n_components, n_features)),
         "decoder_bias": np.zeros((1, n_features)),
@@ -213,9 +216,7 @@ def make_random_starts(x, weight, splits, n_components, likelihood):
         "encoder_weight": np.zeros((n_features, n_components)),
         "posterior_scale": np.ones((1, n_components)),
         "input_scale": (unit / scale)[None],
-        "log_range": _log_range(likelihood, unit**2 / _covariance(x, weight).variance)[
-            None
-        ],
+        "log_range": _log_range(likelihood, unit**2 / variance)[None],
     }
     start = Start(np.zeros(n_features), unit, _as_tensors(tensors))
     return [start] * len(splits.train)

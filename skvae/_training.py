@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from . import _start
-from ._device import scoring_dtype, threads_for
+from ._device import as_tensor, fits_on, scoring_dtype, threads_for
 from ._evidence import make_noise
 from ._module import VAEModule
 from ._net import Loss, Rows, TrainBatches, VAENet
@@ -28,6 +28,8 @@ from .callbacks import KLWarmup
 
 # rows from which likelihood and prior take their start
 _MAX_START_ROWS = 4000
+# rows cast at a time
+_CHUNK_ROWS = 1024
 
 
 @dataclass
@@ -82,19 +84,30 @@ def _make_starts(plan, x, weight, splits, column_scale):
     )
 
 
+def _to_tensor(x, start, device):
+    """Return rows in the units of a start, float32; those that are so are not copied.
+
+    On the way nothing larger than a chunk of them is in double precision.
+    """
+    if x.dtype == np.float32 and not start.shift.any() and (start.unit == 1).all():
+        return as_tensor(x).to(device)
+    scaled = np.empty(x.shape, dtype=np.float32)
+    for begin in range(0, len(x), _CHUNK_ROWS):
+        rows = slice(begin, begin + _CHUNK_ROWS)
+        scaled[rows] = (x[rows] - start.shift) / start.unit
+    return torch.from_numpy(scaled).to(device)
+
+
 def _make_rows(x, weight, starts, splits, device):
     """Return the table in the units of every copy, on the device."""
     weight = np.ones(len(x)) if weight is None else weight
-    if len(starts) == 1:
-        scaled = (x - starts[0].shift) / starts[0].unit
-    else:
-        scaled = np.stack([(x - s.shift) / s.unit for s in starts])
+    tensors = [_to_tensor(x, start, device) for start in starts]
     as_rows = [
         [torch.as_tensor(rows, device=device) for rows in part]
         for part in (splits.train, splits.valid)
     ]
     return Rows(
-        torch.as_tensor(scaled, dtype=torch.float32, device=device),
+        tensors[0] if len(tensors) == 1 else torch.stack(tensors),
         torch.as_tensor(weight / weight.mean(), dtype=torch.float32, device=device),
         *as_rows,
     )
@@ -210,7 +223,8 @@ def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=
         k.startswith("iterator_train") for k in plan.settings["net_params"]
     )
     # the workers of a loader cannot read from an accelerator
-    rows_device = "cpu" if loads_itself else plan.device
+    is_resident = not loads_itself and fits_on(4 * x.size * len(starts), plan.device)
+    rows_device = plan.device if is_resident else torch.device("cpu")
     rows = _make_rows(x, weight, starts, splits, rows_device)
     with seeded(draw_seed(generator), plan.device):
         module = VAEModule(
@@ -227,7 +241,10 @@ def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=
         net.initialize()
         net.start_ = replace(starts[-1], tensors={}, model=None)
         with threads_for(net.module_.count_work(net.batch_size)):
-            net.members_start = partial(_start_members, rows=rows, generator=generator)
+            if plan.likelihood.has_start or plan.latent.has_start:
+                net.members_start = partial(
+                    _start_members, rows=rows, generator=generator
+                )
             net.partial_fit(rows, epochs=epochs)
         net.keep_copy(-1)
     return net

@@ -126,11 +126,11 @@ class NormalMixture(Distribution):
     def sample(self, sample_shape=()):
         """Draw one value of every column, ``sample_shape + (..., n_features)``."""
         with torch.no_grad():
-            chosen = Categorical(logits=self.logits.movedim(-2, -1)).sample(
-                sample_shape
-            )
             shape = torch.Size(sample_shape) + self.loc.shape
-            index = chosen.unsqueeze(-2)
+            # as many weights as lie, summed up, below a uniform number
+            bounds = self.probs.cumsum(dim=-2)[..., :-1, :]
+            level = torch.rand_like(self.loc.expand(shape)[..., :1, :])
+            index = (bounds < level).sum(dim=-2, keepdim=True)
             loc = self.loc.expand(shape).gather(-2, index).squeeze(-2)
             log_scale = self.log_scale.expand(shape).gather(-2, index).squeeze(-2)
             return torch.normal(loc, log_scale.exp())

@@ -453,7 +453,7 @@ def test_noise_variance_is_in_units_of_the_table():
         {"objective": ELBO(n_draws=2), "beta": 0.5},
         {"beta": 4.0},
         {"beta": 0.0},
-        {"init": "random"},
+        {"init": "random", "max_epochs": 20},
         {"standardize": False},
         {"early_stopping": False},
         {"batch_size": 50},

@@ -1,0 +1,152 @@
+"""FittedModel: arrays in the units of X through a fitted module, a chunk at a time.
+
+Memory is bounded whatever the number of rows: a chunk is cast, computed and written
+into a result made once.
+"""
+
+import numpy as np
+import torch
+
+from . import _inference
+from ._columns import ColumnTable
+from ._device import isolated, threads_for
+from ._inference import as_noise
+
+
+def _collect(parts, n_samples):
+    """Return one array from (rows, part) pairs."""
+    whole = None
+    for rows, part in parts:
+        if whole is None:
+            whole = np.empty((n_samples, *part.shape[1:]), dtype=part.dtype)
+        whole[rows] = part
+    return whole
+
+
+class FittedModel:
+    """A module, the columns it was fitted to and the noise that its scores share.
+
+    Parameters
+    ----------
+    module : VAEModule
+    columns : ColumnTable
+    noise : pair of ndarray (n_draws, n_components)
+        The block of the scores, and the one that 'refined' searches on.
+    """
+
+    def __init__(self, module, columns: ColumnTable, noise):
+        self.module, self.columns = module.eval(), columns
+        self.noise, self.search_noise = map(as_noise, noise)
+
+    def _map(self, function, n_samples, n_draws=1):
+        """Return the rows that a function of a slice gives, all in one array."""
+        size = _inference.get_chunk_size(self.module, n_draws)
+        slices = [
+            slice(begin, min(begin + size, n_samples))
+            for begin in range(0, n_samples, size)
+        ]
+        work = self.module.count_work(min(size, n_samples) * n_draws) / 3
+        device = self.module.free.device
+        with threads_for(work), isolated(device), torch.no_grad():
+            return _collect(((rows, function(rows)) for rows in slices), n_samples)
+
+    def embed(self, X):
+        """Return the point summaries of rows, ``(n, n_components)`` float32."""
+
+        def embed(rows):
+            return _inference.embed(self.module, self.columns.encode(X[rows]))
+
+        return self._map(embed, len(X))
+
+    def compute_posterior(self, X):
+        """Return mean and standard deviation, ``(n, 2, n_components)`` float32."""
+
+        def compute(rows):
+            x = self.columns.encode(X[rows])
+            return _inference.compute_posterior(self.module, x)
+
+        return self._map(compute, len(X))
+
+    def decode(self, Z):
+        """Return E[x|z], ``(n, n_features)`` float64."""
+
+        def decode(rows):
+            return self.columns.decode(_inference.decode_mean(self.module, Z[rows]))
+
+        return self._map(decode, len(Z))
+
+    def reconstruct(self, X):
+        """Return E[x|z] at the point summaries of rows, ``(n, n_features)`` float64."""
+
+        def reconstruct(rows):
+            z = _inference.embed(self.module, self.columns.encode(X[rows]))
+            return self.columns.decode(_inference.decode_mean(self.module, z))
+
+        return self._map(reconstruct, len(X))
+
+    def draw(self, n_samples, mean):
+        """Return new rows, ``(n_samples, n_features)`` float64."""
+
+        def draw(rows):
+            x = _inference.draw(self.module, rows.stop - rows.start, mean)
+            return self.columns.decode(x)
+
+        return self._map(draw, n_samples)
+
+    def score(self, X, method):
+        """Return one number a row, ``(n,)`` float64 nats."""
+        precise = _inference.make_precise(self.module)
+        is_refined, n_draws = method == "refined", len(self.noise)
+        if is_refined:
+            n_draws = max(n_draws, len(self.search_noise))
+
+        def score(rows):
+            x = self.columns.encode(X[rows])
+            scores = _inference.score(precise, x, method, self.noise, self.search_noise)
+            if method != "kl":
+                scores -= self.columns.log_volume
+                if not self.columns.varies.all():
+                    constants = X[rows][:, ~self.columns.varies]
+                    scores += self.columns.score_constants(constants).sum(axis=1)
+            return scores
+
+        return self._map(score, len(X), n_draws)
+
+    def score_columns(self, X):
+        """Return the reconstruction term of every cell, ``(n, n_features)`` nats."""
+        precise = _inference.make_precise(self.module)
+
+        def score(rows):
+            x = self.columns.encode(X[rows])
+            scores = _inference.score_columns(precise, x, self.noise)
+            constants = X[rows][:, ~self.columns.varies]
+            return self.columns.merge(
+                scores - np.log(self.columns.unit),
+                self.columns.score_constants(constants),
+            )
+
+        return self._map(score, len(X), len(self.noise))
+
+    def diagnose(self, X):
+        """Return the KL of every component and the noise variance of every column.
+
+        Returns
+        -------
+        kl : ndarray (n_components,)
+        variance : ndarray (n_features,)
+        """
+        precise = _inference.make_precise(self.module)
+        noise = self.noise
+
+        def compute(rows):
+            x = self.columns.encode(X[rows])
+            kl = _inference.kl_per_component(precise, x, noise)
+            z = _inference.embed(precise, x)
+            variance = _inference.decode_variance(precise, z)
+            return np.hstack([kl, variance])
+
+        means = self._map(compute, len(X), len(noise)).mean(axis=0)
+        kl, variance = np.split(means, [self.module.n_components])
+        constant = (1e-6 * np.maximum(np.abs(self.columns.value), 1.0)) ** 2
+        variance = self.columns.merge(variance * self.columns.unit**2, constant)
+        return np.maximum(kl, 0.0), variance
