@@ -73,9 +73,9 @@ def elbo(log_weights):
     return log_weights.mean(dim=0)
 
 
-def log_evidence(log_weights):
-    """Return log (1/K) Σ w, Burda et al. (2016), eq. 8, over the draws (dim 0)."""
-    return torch.logsumexp(log_weights, dim=0) - math.log(log_weights.shape[0])
+def log_evidence(log_weights, dim=0):
+    """Return log (1/K) Σ w, Burda et al. (2016), eq. 8, over the draws."""
+    return torch.logsumexp(log_weights, dim=dim) - math.log(log_weights.shape[dim])
 
 
 def make_noise(n_draws, n_components, generator):

@@ -10,14 +10,14 @@ from .networks import Linear
 
 # Corrections see their inputs squashed to ±8 standard deviations: one outlier cannot
 # throw what was learned from ordinary rows, while the linear start still sees it all.
-_SQUASH = 8.0
+SQUASH = 8.0
 # standard deviations beyond which the networks see no difference
 _FARTHEST = 1e30
 
 
 def squash(u):
     """Return u, bounded smoothly by ±8."""
-    return _SQUASH * torch.tanh(u / _SQUASH)
+    return SQUASH * torch.tanh(u / SQUASH)
 
 
 class VAEModule(nn.Module):
@@ -51,13 +51,18 @@ class VAEModule(nn.Module):
         for name, value in start.items():
             self.register_buffer(name, value)
         self._cast = {}
+        # a textbook network has no affine path beside its hidden layers
+        has_path = is_corrected or network.is_linear
         self.encoder, n_hidden = network.make_encoder(n_features, n_copies)
         self.encoder_head = Linear(
-            n_features + n_hidden, latent.n_raw * n_components, n_copies, is_corrected
+            has_path * n_features + n_hidden,
+            latent.n_raw * n_components,
+            n_copies,
+            is_corrected,
         )
         self.decoder, n_hidden = network.make_decoder(n_components, n_copies)
         self.decoder_head = Linear(
-            n_components + n_hidden,
+            has_path * n_components + n_hidden,
             likelihood.n_raw * n_features,
             n_copies,
             is_corrected,
@@ -76,12 +81,32 @@ class VAEModule(nn.Module):
         return self.decoder_head.weight.dtype
 
     def _get_start(self, dtype):
-        """Return the buffers of the linear start in the given precision."""
+        """Return the buffers of the linear start in the given precision.
+
+        What changes nothing is None, and costs nothing.
+        """
         if dtype not in self._cast:
-            self._cast[dtype] = SimpleNamespace(
-                **{name: getattr(self, name).to(dtype) for name in self.start_names}
-            )
+            start = {name: getattr(self, name).to(dtype) for name in self.start_names}
+            neutral = {
+                "encoder_centre": 0.0,
+                "encoder_weight": 0.0,
+                "decoder_weight": 0.0,
+                "input_scale": 1.0,
+                "posterior_scale": 1.0,
+            }
+            for name, value in neutral.items():
+                if (start[name] == value).all():
+                    start[name] = None
+            self._cast[dtype] = SimpleNamespace(**start)
         return self._cast[dtype]
+
+    @property
+    def is_single(self):
+        """Whether double precision of the input would change nothing."""
+        start = self._get_start(torch.float64)
+        names = ("encoder_centre", "encoder_weight", "decoder_weight", "input_scale")
+        is_empty = all(getattr(start, name) is None for name in names)
+        return self.dtype == torch.float32 and is_empty
 
     def _apply(self, fn, recurse=True):
         self._cast = {}
@@ -94,32 +119,45 @@ class VAEModule(nn.Module):
     def __getstate__(self):
         return {**super().__getstate__(), "_cast": {}}
 
+    def _hide(self, u, body):
+        """Return what a head sees: a body, and beside a linear start its own input."""
+        if self.network.is_linear:
+            return u
+        if not self.is_corrected:
+            return body(u)
+        u = squash(u)
+        return torch.cat([u, body(u)], dim=-1)
+
     def encode(self, x):
         """Return q(z|x) for x (..., n, n_features)."""
         start = self._get_start(x.dtype)
-        u = x - start.encoder_centre
-        loc = u @ start.encoder_weight
-        u = u * start.input_scale
+        u = x if start.encoder_centre is None else x - start.encoder_centre
+        if start.encoder_weight is None:
+            loc = x.new_zeros(*x.shape[:-1], self.n_components)
+        else:
+            loc = u @ start.encoder_weight
+        if start.input_scale is not None:
+            u = u * start.input_scale
         if u.dtype != self.dtype:
             # finite in single precision too
             u = u.clamp(-_FARTHEST, _FARTHEST).to(self.dtype)
-        if not self.network.is_linear:
-            u = squash(u)
-            u = torch.cat([u, self.encoder(u)], dim=-1)
-        raw = self.encoder_head(u).unflatten(-1, (self.latent.n_raw, self.n_components))
-        return self.latent.posterior(raw, loc, start.posterior_scale)
+        raw = self.encoder_head(self._hide(u, self.encoder))
+        raw = raw.unflatten(-1, (self.latent.n_raw, self.n_components))
+        scale = start.posterior_scale
+        if scale is None:
+            scale = x.new_ones(1, self.n_components)
+        return self.latent.posterior(raw, loc, scale)
 
     def decode(self, z):
         """Return p(x|z) for z (..., n, n_components)."""
         start = self._get_start(z.dtype)
-        predicted = Linear.apply_affine(z, start.decoder_weight, start.decoder_bias)
+        if start.decoder_weight is None:
+            predicted = start.decoder_bias.expand(*z.shape[:-1], self.n_features)
+        else:
+            predicted = Linear.apply_affine(z, start.decoder_weight, start.decoder_bias)
         u = z.to(self.dtype)
-        if not self.network.is_linear:
-            u = squash(u)
-            u = torch.cat([u, self.decoder(u)], dim=-1)
-        raw = self.decoder_head(u).unflatten(
-            -1, (self.likelihood.n_raw, self.n_features)
-        )
+        raw = self.decoder_head(self._hide(u, self.decoder))
+        raw = raw.unflatten(-1, (self.likelihood.n_raw, self.n_features))
         free = self.free.to(z.dtype)
         return self.likelihood(raw.to(z.dtype), free, predicted, start.log_range)
 

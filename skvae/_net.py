@@ -14,111 +14,15 @@ from skorch.callbacks import (
     Callback,
     EarlyStopping,
     EpochTimer,
-    PassthroughScoring,
 )
-from torch.utils.data import Dataset
 
-from ._device import is_available
+from ._device import give_memory_back, is_available, matmul_precision
 from ._evidence import elbo
-from .callbacks import BestWeights, StopTraining
+from ._module_pass import TERMS
+from ._rows import Rows, TrainBatches, ValidBatches
+from ._steps import NonFiniteLossError, Steps
+from .callbacks import BestWeights, EpochMeans, StopTraining
 from .objectives import ELBO
-
-TERMS = ("reconstruction", "kl")
-
-
-class NonFiniteLossError(StopTraining):
-    """The loss is no number any more."""
-
-
-class Rows(Dataset):
-    """A table for the net: rows, weights and the splits of every copy.
-
-    Parameters
-    ----------
-    x : Tensor (n, n_features) or (n_copies, n, n_features)
-        In the units of the module.
-    weight : Tensor (n,)
-    train, valid : list of Tensor of int
-        Row numbers of every copy.
-    """
-
-    def __init__(self, x, weight, train, valid):
-        self.x, self.weight = x, weight
-        self.train, self.valid = train, valid
-
-    def __len__(self):
-        return min(len(rows) for rows in self.train)
-
-    def __getitem__(self, index):
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices):
-        rows = self.train[-1][torch.as_tensor(indices)]
-        return list(zip(self.x[rows], self.weight[rows], strict=True))
-
-    def take(self, rows):
-        """Return the given rows, ``(n,)`` or ``(n_copies, n)``, and their weights."""
-        if self.x.dim() == 2:
-            return self.x.index_select(0, rows), self.weight[rows]
-        copies = torch.arange(len(self.x), device=self.x.device)[:, None]
-        return self.x[copies, rows], self.weight[rows]
-
-
-class TrainBatches:
-    """Shuffled batches of a table, all of a size or one row apart.
-
-    Parameters
-    ----------
-    rows : Rows
-    batch_size : int
-    min_steps : int, default=1
-        Pass over the rows again until there have been so many batches.
-    """
-
-    def __init__(self, rows, batch_size, min_steps=1):
-        self.rows, self.batch_size, self.min_steps = rows, batch_size, min_steps
-
-    def _one_pass(self):
-        device = self.rows.x.device
-        orders = [
-            rows[torch.randperm(len(rows), device=device)] for rows in self.rows.train
-        ]
-        n = len(self.rows)
-        n_batches = max(1, math.ceil(n / self.batch_size))
-        if len(orders) == 1:
-            yield from orders[0].tensor_split(n_batches)
-            return
-        size = n // n_batches
-        for i in range(n_batches):
-            yield torch.stack([o[i * size : (i + 1) * size] for o in orders])
-
-    def __iter__(self):
-        steps = 0
-        while steps < self.min_steps:
-            for batch in self._one_pass():
-                yield self.rows.take(batch)
-                steps += 1
-
-
-class ValidBatches:
-    """The held-out rows of every copy, in order; a copy without any has weight 0."""
-
-    def __init__(self, rows, batch_size):
-        self.rows, self.batch_size = rows, batch_size
-
-    def __iter__(self):
-        valid = self.rows.valid
-        n_copies = len(self.rows.train)
-        for begin in range(0, len(valid[0]), self.batch_size):
-            parts = [rows[begin : begin + self.batch_size] for rows in valid]
-            if n_copies == 1:
-                yield self.rows.take(parts[0])
-                continue
-            judged = len(parts)
-            parts += [parts[0]] * (n_copies - judged)
-            x, weight = self.rows.take(torch.stack(parts))
-            weight[judged:] = 0
-            yield x, weight
 
 
 class Loss(torch.nn.Module):
@@ -156,6 +60,11 @@ class VAENet(NeuralNet):
         Longer gradients are cut to this length.
     members_start : callable, default=None
         Called once with the module before training: lets its members take their start.
+    matmul_precision : {'highest', 'high', 'medium'}, default='highest'
+        Of products in training steps, see `torch.set_float32_matmul_precision`; 'high'
+        allows TF32 on accelerators that have it.
+    autocast : torch.dtype, default=None
+        Such as torch.bfloat16: training steps under `torch.autocast`.
     **kwargs
         Any other parameter of `skorch.NeuralNet`.
     """
@@ -171,6 +80,8 @@ class VAENet(NeuralNet):
         lr_warmup=50,
         max_gradient_norm=None,
         members_start=None,
+        matmul_precision="highest",
+        autocast=None,
         iterator_train=TrainBatches,
         iterator_valid=ValidBatches,
         **kwargs,
@@ -181,6 +92,8 @@ class VAENet(NeuralNet):
         self.lr_warmup = lr_warmup
         self.max_gradient_norm = max_gradient_norm
         self.members_start = members_start
+        self.matmul_precision = matmul_precision
+        self.autocast = autocast
         super().__init__(
             module,
             criterion,
@@ -192,20 +105,9 @@ class VAENet(NeuralNet):
 
     @property
     def _default_callbacks(self):
-        scores = [("train_loss", True), ("valid_loss", False)]
-        for term in TERMS:
-            scores += [(f"train_{term}", True), (f"valid_{term}", False)]
         return [
             ("epoch_timer", EpochTimer()),
-            *(
-                (
-                    name,
-                    PassthroughScoring(
-                        name, lower_is_better="loss" in name, on_train=on_train
-                    ),
-                )
-                for name, on_train in scores
-            ),
+            ("epoch_means", EpochMeans(TERMS)),
             ("best_weights", BestWeights()),
         ]
 
@@ -220,6 +122,7 @@ class VAENet(NeuralNet):
         super().initialize_optimizer(*args, **kwargs)
         self.averages_ = self.raw_weights_ = None
         self.n_steps_ = 0
+        self._steps = None
         self._trained = [p for p in self.module_.parameters() if p.requires_grad]
         return self
 
@@ -275,7 +178,7 @@ class VAENet(NeuralNet):
         x = X.to(self.device)
         weight = y_true.to(self.device)
         loss, terms = self.criterion_(y_pred, x, weight)
-        volume = self._volume(weight)
+        volume = self.get_volume(weight)
         prefix = "train_" if training else "valid_"
         for name, value in terms.items():
             shift = volume if name == "reconstruction" else 0.0
@@ -284,7 +187,8 @@ class VAENet(NeuralNet):
             self.history.record_batch("valid_weight", weight.sum().item())
         return loss + volume
 
-    def _volume(self, weight):
+    def get_volume(self, weight):
+        """Return the log-Jacobian of the units, a mean over rows with these weights."""
         if isinstance(self.log_volume, float):
             return self.log_volume
         volume = torch.as_tensor(self.log_volume, dtype=weight.dtype).to(weight.device)
@@ -332,6 +236,9 @@ class VAENet(NeuralNet):
         """Train on raw weights, validate (and let callbacks see) averaged ones."""
         if training:
             self.use_raw_weights()
+            if self._has_steps():
+                self._steps.run(iterator)
+                return
         else:
             self._use_averages()
         super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
@@ -340,6 +247,26 @@ class VAENet(NeuralNet):
             for batch in self.history[-1]["batches"]:
                 if "valid_weight" in batch:
                     batch["valid_batch_size"] = batch.pop("valid_weight")
+
+    def _has_steps(self):
+        """Return whether `Steps` train, made at the first epoch of a fit."""
+        if self._steps is None and Steps.can_train(self):
+            self._steps = Steps(self)
+        if self._steps is not None and not self._steps.is_current():
+            self._drop_steps()
+        return self._steps is not None
+
+    def _drop_steps(self):
+        if self._steps is not None:
+            self._steps.release()
+            self._steps = None
+            give_memory_back(self.device)
+        self._trained = [p for p in self.module_.parameters() if p.requires_grad]
+
+    def _set_training(self, training=True):
+        """Switch modes, where there is anything to switch."""
+        if self.module_.training != training:
+            super()._set_training(training)
 
     def _use_averages(self):
         """Put the averaged weights in, and keep those the optimizer works on."""
@@ -366,7 +293,7 @@ class VAENet(NeuralNet):
         for x, w in self.get_iterator(rows, training=False):
             x, w = x.to(self.device), w.to(self.device)
             loss, _ = self.criterion_(self.infer(x), x, w)
-            total += (loss.item() + float(self._volume(w))) * w.sum().item()
+            total += (loss.item() + float(self.get_volume(w))) * w.sum().item()
             weight += w.sum().item()
         return total / weight
 
@@ -409,15 +336,15 @@ class VAENet(NeuralNet):
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train; note when the loss left the numbers or a callback asked to stop."""
         self.diverged_ = self.interrupted_ = self.is_stopping_ = False
-        if self._trained is None:
-            self._trained = [p for p in self.module_.parameters() if p.requires_grad]
+        self._drop_steps()
         for name in ("averages_", "raw_weights_"):
             # a pickled net, or a copy of one, has them on the CPU
             if getattr(self, name) is not None:
                 moved = [value.to(self.device) for value in getattr(self, name)]
                 setattr(self, name, moved)
         try:
-            super().fit_loop(X, y, epochs, **fit_params)
+            with matmul_precision(self.matmul_precision):
+                super().fit_loop(X, y, epochs, **fit_params)
         except NonFiniteLossError:
             self.diverged_ = True
         except StopTraining:
@@ -431,6 +358,8 @@ class VAENet(NeuralNet):
             )
             if self.interrupted_:
                 self._use_averages()
+        finally:
+            self._drop_steps()
         return self
 
     def finish(self, keeps_training):
@@ -453,6 +382,7 @@ class VAENet(NeuralNet):
             "callbacks": [c for c in self.callbacks or [] if not is_passing(c)],
             "callbacks_": [],
             "_trained": None,
+            "_steps": None,
             "averages_": None,
             "raw_weights_": None,
         }
@@ -460,7 +390,7 @@ class VAENet(NeuralNet):
 
     def __getstate__(self):
         state = dict(super().__getstate__())
-        state["_trained"] = None
+        state["_trained"] = state["_steps"] = None
         # the module was handed over as an instance: one copy of the weights is enough
         state["module"] = None
         for name in ("averages_", "raw_weights_"):

@@ -7,11 +7,49 @@ skorch calls the first group, through ``net_callbacks``; scikit-learn the last, 
 import torch
 from skorch.callbacks import Callback
 
-__all__ = ["BestWeights", "KLWarmup", "ProgressBar", "StopTraining"]
+__all__ = ["BestWeights", "EpochMeans", "KLWarmup", "ProgressBar", "StopTraining"]
 
 
 class StopTraining(Exception):
     """Raised by a callback to end training without an error."""
+
+
+class EpochMeans(Callback):
+    """Record what the batches of an epoch come to, and whether it was the best so far.
+
+    What skorch's `PassthroughScoring` does for one value, for all of them at once:
+    ``train_loss``, ``valid_loss`` and the terms of both, weighted by the sizes of the
+    batches, and ``..._best``.
+
+    Parameters
+    ----------
+    terms : tuple of str
+        Recorded beside the loss; higher is better but for 'kl'.
+    """
+
+    def __init__(self, terms):
+        self.terms = terms
+
+    def on_train_begin(self, net, **kwargs):
+        """Forget what was best."""
+        self.best_ = {}
+
+    def on_epoch_end(self, net, **kwargs):
+        """Record the means of the epoch."""
+        batches = net.history[-1]["batches"]
+        for part in ("train", "valid"):
+            size = f"{part}_batch_size"
+            judged = [batch for batch in batches if size in batch]
+            total = sum(batch[size] for batch in judged)
+            for term in ("loss", *self.terms) if judged else ():
+                name = f"{part}_{term}"
+                mean = sum(batch[name] * batch[size] for batch in judged) / total
+                sign = -1 if term in ("loss", "kl") else 1
+                is_best = sign * mean > self.best_.get(name, -float("inf"))
+                if is_best:
+                    self.best_[name] = sign * mean
+                net.history.record(name, mean)
+                net.history.record(f"{name}_best", is_best)
 
 
 class KLWarmup(Callback):
@@ -73,7 +111,7 @@ class BestWeights(Callback):
         """Judge the start."""
         self.best_loss_ = float("inf")
         self.best_epoch_ = None
-        self.best_weights_ = None
+        self.best_weights_ = self.parameters_ = None
         self.start_ = None
         self.misses_ = 0
         judges = self.keep_start and bool(X.valid)
@@ -122,7 +160,7 @@ class BestWeights(Callback):
                 self._load(net, weights)
             # averages of another run of weights
             net.raw_weights_ = net.averages_ = None
-        self.best_weights_ = self.start_ = None
+        self.best_weights_ = self.start_ = self.parameters_ = None
 
     def _has_gained(self, net, X):
         """Return whether the gain on held-out rows is more than chance.
@@ -140,9 +178,11 @@ class BestWeights(Callback):
         n_rows = 1 / (share**2).sum()
         return bool(mean > (variance / n_rows).sqrt())
 
-    @staticmethod
-    def _copy(net):
-        return [p.detach().clone() for p in net.module_.parameters()]
+    def _copy(self, net):
+        # a walk through the module takes longer than the copies
+        if self.parameters_ is None:
+            self.parameters_ = list(net.module_.parameters())
+        return [p.detach().clone() for p in self.parameters_]
 
     @staticmethod
     @torch.no_grad()

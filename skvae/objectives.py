@@ -4,6 +4,7 @@ What they are made of stands in `_evidence.py`. `score` is the ELBO whatever was
 trained.
 """
 
+import torch
 from sklearn.base import BaseEstimator
 
 from . import _evidence
@@ -25,10 +26,33 @@ class Objective(BaseEstimator):
     """
 
     n_draws = 1
+    # whether steps may do without autograd: `value` and `differentiate` are defined
+    is_closed = False
+    # whether the loss is β KL - reconstruction, and nothing has to be defined for it
+    is_linear = False
+    # whether the KL is taken as `VAEOutput.kl` has it, and not as the log ratio
+    uses_kl = True
 
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""
         check_count(self, "n_draws", 1)
+
+    def value(self, log_likelihood, kl, share, beta):
+        """Return the loss, a tensor ().
+
+        Parameters
+        ----------
+        log_likelihood : Tensor (..., n_draws, n)
+        kl : Tensor (..., n_draws, n)
+        share : Tensor (..., n)
+            Weights of the rows, summing to one.
+        beta : float
+        """
+        raise NotImplementedError
+
+    def differentiate(self, log_likelihood, kl, share, beta):
+        """Return the loss' derivatives by log_likelihood and kl, in their shapes."""
+        raise NotImplementedError
 
 
 class ELBO(Objective):
@@ -46,6 +70,9 @@ class ELBO(Objective):
     Kingma & Welling (2014), "Auto-encoding variational Bayes", eq. 3; Higgins et al.
     (2017), "beta-VAE", eq. 4.
     """
+
+    is_closed = True
+    is_linear = True
 
     def __init__(self, n_draws=1):
         self.n_draws = n_draws
@@ -73,6 +100,9 @@ class IWAE(Objective):
     Burda, Grosse & Salakhutdinov (2016), "Importance weighted autoencoders", eq. 8.
     """
 
+    is_closed = True
+    uses_kl = False
+
     def __init__(self, n_draws=5):
         self.n_draws = n_draws
 
@@ -87,6 +117,17 @@ class IWAE(Objective):
             "kl": _mean(log_ratio.mean(dim=0), weight).detach(),
         }
         return -bound, terms
+
+    def value(self, log_likelihood, kl, share, beta):
+        """Return the loss."""
+        log_weights = log_likelihood - beta * kl
+        return -(share * _evidence.log_evidence(log_weights, dim=-2)).sum()
+
+    def differentiate(self, log_likelihood, kl, share, beta):
+        """Return the loss' derivatives by log_likelihood and kl."""
+        log_weights = log_likelihood - beta * kl
+        by_log_weights = torch.softmax(log_weights, dim=-2) * -share.unsqueeze(-2)
+        return by_log_weights, -beta * by_log_weights
 
 
 OBJECTIVES = {"elbo": ELBO, "iwae": IWAE}

@@ -12,28 +12,40 @@ LAYERS = [
     {"__init__"},
     {"_estimator"},
     {"_bridge"},
-    {"_training"},
+    {"_training", "_fitted"},
     {"_parameters", "_inference", "_columns"},
     {"_net"},
-    {"callbacks"},
+    {"_steps"},
+    {"_graphs", "_weights", "_module_pass"},
+    {"callbacks", "_rows"},
     {"objectives"},
     {"_module"},
-    {"_start"},
+    {"_start", "_passes"},
     {"networks", "latents", "likelihoods"},
     {"_evidence"},
     {"_linear", "_splits"},
     {"_seed"},
     {"_device"},
-    {"datasets", "distributions", "_warnings", "_checks"},
+    {"datasets", "distributions", "_program", "_warnings", "_checks"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def list_sources():
+    """Return (name of the room, path) of every file; a folder is one room."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path
 
 
 def find_imports(path):
     """Return the modules of the package that a file imports, wherever it does."""
     found = set()
+    # how many dots lead to the package: inside a folder one dot stays in the room
+    depth = len(path.relative_to(PACKAGE).parts)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
+        if isinstance(node, ast.ImportFrom) and 0 < node.level < depth:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.level:
             names = [node.module] if node.module else [a.name for a in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             parts = node.module.split(".")
@@ -50,15 +62,15 @@ def find_imports(path):
 
 
 def test_every_module_has_its_layer():
-    assert {path.stem for path in PACKAGE.glob("*.py")} == set(LEVEL)
+    assert {room for room, _ in list_sources()} == set(LEVEL)
 
 
 def test_modules_import_from_layers_below_only():
     upward = [
-        f"{path.stem} imports {name}"
-        for path in sorted(PACKAGE.glob("*.py"))
+        f"{room} imports {name}"
+        for room, path in list_sources()
         for name in sorted(find_imports(path))
-        if LEVEL[name] <= LEVEL[path.stem]
+        if LEVEL[name] <= LEVEL[room]
     ]
     assert upward == []
 
@@ -75,8 +87,8 @@ def find_outside(path):
 
 
 def test_skorch_is_used_around_the_net_alone():
-    users = {p.stem for p in PACKAGE.glob("*.py") if "skorch" in find_outside(p)}
-    assert users <= {"_bridge", "_net", "callbacks"}
+    users = {room for room, path in list_sources() if "skorch" in find_outside(path)}
+    assert users <= {"_bridge", "_net", "_steps", "callbacks"}
 
 
 def test_closed_forms_and_tables_know_no_torch():
@@ -86,7 +98,7 @@ def test_closed_forms_and_tables_know_no_torch():
 
 def test_private_names_of_scikit_learn_are_confined():
     private = []
-    for path in sorted(PACKAGE.glob("*.py")):
+    for room, path in list_sources():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.ImportFrom) or node.level:
                 continue
@@ -94,7 +106,7 @@ def test_private_names_of_scikit_learn_are_confined():
                 continue
             parts = [*node.module.split("."), *(alias.name for alias in node.names)]
             if any(part.startswith("_") for part in parts):
-                private.append(path.stem)
+                private.append(room)
     assert set(private) <= {"_estimator", "_columns"}
 
 

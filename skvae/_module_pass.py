@@ -1,0 +1,286 @@
+"""Loss and gradient of a whole module on a batch, composed of its members' passes.
+
+Every member in play brings a pass (`_passes.py`, `latents`, `likelihoods`) and the
+objective says what a row's terms weigh; `ModulePass` joins them in the order of
+`VAEModule.forward`. Where one of them offers none, autograd does it all.
+"""
+
+import torch
+
+from ._module import SQUASH
+from ._passes import AffinePass, AutogradPass, make_body_pass
+from ._program import Program, suits_numpy
+
+TERMS = ("reconstruction", "kl")
+_tanh_backward = torch.ops.aten.tanh_backward.grad_input
+
+
+class SidePass:
+    """A body beside its own input, both squashed: what a head of the module sees."""
+
+    def __init__(self, program, module, body, head, n_inputs, needs_input):
+        self.program, self.n_inputs = program, n_inputs
+        self.is_corrected = module.is_corrected
+        n_hidden = head.weight.shape[-2] - self.is_corrected * n_inputs
+        self.body = None
+        if not module.network.is_linear:
+            self.body = make_body_pass(program, body, n_hidden, needs_input)
+        self.n_hidden = n_hidden
+
+    def forward(self, u):
+        """Write down what the head sees."""
+        program = self.program
+        if self.body is None:
+            return u
+        if not self.is_corrected:
+            return self.body.forward(u)
+        self.tanh = program.multiply(u, 1 / SQUASH, program.empty(*u.shape))
+        program.tanh(self.tanh, self.tanh)
+        both = program.empty(*u.shape[:-1], self.n_inputs + self.n_hidden)
+        beside, hidden = both.tensor_split([self.n_inputs], dim=-1)
+        program.multiply(self.tanh, SQUASH, beside)
+        self.body.forward(beside, hidden)
+        return both
+
+    def backward(self, grad):
+        """Write down the gradient of the input, if anybody asked for it."""
+        program = self.program
+        if self.body is None:
+            return grad
+        if not self.is_corrected:
+            return self.body.backward(grad)
+        beside, hidden = grad.tensor_split([self.n_inputs], dim=-1)
+        grad = self.body.backward(hidden)
+        if grad is not None:
+            program.add(grad, beside, grad)
+            program.call(_tanh_backward, grad, self.tanh, grad_input=grad)
+        return grad
+
+
+class ModulePass:
+    """Loss of a `VAEModule` on a batch, and the gradient of all its weights.
+
+    Parameters
+    ----------
+    module : VAEModule
+        Every weight has a ``grad`` to be written to.
+    objective : Objective
+    shape : tuple of int
+        Of the batches, (..., n, n_features).
+    dtype : torch.dtype
+
+    Attributes
+    ----------
+    x : Tensor of that shape
+        Rows, to be filled before every run.
+    noise : Tensor (..., n_draws, n, n_components)
+        Standard draws, likewise.
+    terms : Tensor (4,)
+        Loss, reconstruction and KL after a run, means over rows, and `length`.
+    length : Tensor ()
+        Of the gradient, for whoever works it out.
+    """
+
+    def __init__(self, module, objective, shape, dtype=torch.float32):
+        self.objective, self.n_draws = objective, objective.n_draws
+        like = torch.empty(0, dtype=dtype, device=module.free.device)
+        program = self.program = Program(like, suits_numpy(like.device))
+        *leading, n, _ = shape
+        self.x = program.zeros(*shape)
+        n_draws, n_components = objective.n_draws, module.n_components
+        self.noise = program.zeros(*leading, n_draws, n, n_components)
+        self.terms = program.zeros(4)
+        self.loss, self.reconstruction, self.mean_kl, self.length = self.terms.unbind()
+        self.settings = None, None
+        self.likelihood = module.likelihood.make_pass(program)
+        self.latent = module.latent.make_pass(program, module.prior, objective.uses_kl)
+        self.is_complete = (
+            self.likelihood is not None
+            and self.latent is not None
+            and objective.is_closed
+        )
+        if self.is_complete:
+            self._write(module, module._get_start(dtype), leading, n)
+
+    def _write(self, module, start, leading, n):
+        """Write down the whole step."""
+        program, rows_last = self.program, self.likelihood.rows_last
+        head = module.encoder_head
+        encoder = SidePass(
+            program, module, module.encoder, head, module.n_features, False
+        )
+        encoder_head = AffinePass(program, head, not module.network.is_linear)
+        head = module.decoder_head
+        decoder = SidePass(
+            program, module, module.decoder, head, module.n_components, True
+        )
+        decoder_head = AffinePass(program, head, rows_last=rows_last)
+        self.is_closed = not any(
+            isinstance(side.body, AutogradPass) for side in (encoder, decoder)
+        )
+        u, loc = self._write_start(start)
+        raw = encoder_head.forward(encoder.forward(u))
+        z = self.latent.forward(raw, loc, start.posterior_scale, self.noise)
+        raw = decoder_head.forward(decoder.forward(z))
+        log_likelihood = self.likelihood.forward(
+            self._repeat(self.x, rows_last),
+            raw,
+            module.free,
+            self._predict(z, start, rows_last),
+            start.log_range,
+        ).view(*leading, self.n_draws, n)
+        kl = self.latent.kl()
+        by_log_likelihood, by_kl = self._write_loss(log_likelihood, kl)
+        by_raw, by_predicted = self.likelihood.backward(by_log_likelihood.flatten(-2))
+        by_z = decoder.backward(decoder_head.backward(by_raw))
+        if start.decoder_weight is not None:
+            if rows_last:
+                by_predicted = by_predicted.mT
+            through = program.empty(*by_z.shape)
+            program.matmul(by_predicted, start.decoder_weight.mT, through)
+            by_z = program.add(through, by_z, through)
+        by_hidden = encoder_head.backward(self.latent.backward(by_z, by_kl))
+        if by_hidden is not None:
+            encoder.backward(by_hidden)
+
+    def _write_start(self, start):
+        """Write down the encoder's input, and the posterior mean of the start."""
+        program, u, loc = self.program, self.x, None
+        if start.encoder_centre is not None:
+            u = program.subtract(u, start.encoder_centre, program.empty(*u.shape))
+        if start.encoder_weight is not None:
+            n_components = start.encoder_weight.shape[-1]
+            loc = program.empty(*u.shape[:-1], n_components)
+            program.matmul(u, start.encoder_weight, loc)
+        if start.input_scale is not None:
+            u = program.multiply(u, start.input_scale, program.empty(*u.shape))
+        return u, loc
+
+    def _repeat(self, x, rows_last):
+        """Write down x once for each draw, laid out as the likelihood has it."""
+        program, n_draws = self.program, self.n_draws
+        *leading, n, n_features = x.shape
+        if n_draws > 1:
+            repeated = program.empty(*leading, n_draws, n, n_features)
+            program.copy(x.unsqueeze(-3).expand_as(repeated), repeated)
+            x = repeated.flatten(-3, -2)
+        if rows_last:
+            x = program.copy(x.mT, program.empty(*leading, n_features, n_draws * n))
+        return x
+
+    def _predict(self, z, start, rows_last):
+        """Write down the location that the linear start predicts."""
+        program, bias, weight = self.program, start.decoder_bias, start.decoder_weight
+        if rows_last:
+            bias = bias.mT
+        if weight is None:
+            return bias if bias.any() else None
+        *leading, n, _ = z.shape
+        n_features = weight.shape[-1]
+        if rows_last:
+            predicted = program.empty(*leading, n_features, n)
+            program.matmul(weight.mT, z.mT, predicted)
+        else:
+            predicted = program.empty(*leading, n, n_features)
+            program.matmul(z, weight, predicted)
+        return program.add(predicted, bias, predicted) if bias.any() else predicted
+
+    def _write_loss(self, log_likelihood, kl):
+        """Write down the terms, and return the derivatives of the loss."""
+        program = self.program
+        self.log_likelihood, self.kl = log_likelihood, kl
+        # what the mean over rows and draws weighs them by, and the derivatives
+        self.shares = program.zeros(*log_likelihood.shape), program.zeros(*kl.shape)
+        self.by = program.zeros(*log_likelihood.shape), program.zeros(*kl.shape)
+        program.dot(self.shares[0], log_likelihood, self.reconstruction)
+        program.dot(self.shares[1], kl, self.mean_kl)
+        if not self.objective.is_linear:
+            program.call(self._differentiate)
+        return self.by
+
+    def _differentiate(self):
+        inputs = self.log_likelihood, self.kl, *self.settings
+        self.loss.copy_(self.objective.value(*inputs))
+        for target, found in zip(
+            self.by, self.objective.differentiate(*inputs), strict=True
+        ):
+            target.copy_(found)
+
+    def weigh(self, share, beta):
+        """Set the weights of the rows, (..., n) and summing to one, and of the KL."""
+        known, known_beta = self.settings
+        if share is known and beta == known_beta:
+            return
+        self.settings = share, beta
+        for target in self.shares:
+            target.copy_((share / target.shape[-2]).unsqueeze(-2).expand_as(target))
+        if self.objective.is_linear:
+            torch.neg(self.shares[0], out=self.by[0])
+            torch.mul(self.shares[1], beta, out=self.by[1])
+
+    def run(self):
+        """Compute the terms, and write the gradient into every weight's ``grad``."""
+        self.program.run()
+        if self.objective.is_linear:
+            _, beta = self.settings
+            torch.sub(beta * self.mean_kl, self.reconstruction, out=self.loss)
+
+
+class AutogradModulePass:
+    """The same of any members at all, by autograd; it draws its noise itself.
+
+    Parameters
+    ----------
+    module : VAEModule
+    objective : Objective
+    shape : tuple of int
+    grad : Tensor
+        Of all weights.
+    autocast : torch.dtype, default=None
+        Of products under autocasting.
+    """
+
+    is_closed, noise = False, None
+
+    def __init__(self, module, objective, shape, grad, autocast=None):
+        self.module, self.objective, self.grad = module, objective, grad
+        self.autocast = autocast
+        self.x, self.terms = grad.new_zeros(shape), grad.new_zeros(4)
+        self.length = self.terms[3]
+
+    def weigh(self, share, beta):
+        """Set the weights of the rows, (..., n) and summing to one, and of the KL."""
+        self.settings = share, beta
+
+    def run(self):
+        """Compute the terms, and write the gradient into every weight's ``grad``."""
+        is_cast = self.autocast is not None
+        cast = torch.autocast(self.x.device.type, self.autocast, enabled=is_cast)
+        with torch.enable_grad(), cast:
+            output = self.module(self.x, n_draws=self.objective.n_draws)
+            loss, terms = self.objective(output, self.x, *self.settings)
+        self.grad.zero_()
+        loss.backward()
+        values = loss.detach(), *(terms[name] for name in TERMS)
+        self.terms[:3] = torch.stack([value.float() for value in values])
+
+
+def make_module_pass(module, objective, shape, grad, autocast=None):
+    """Return the pass of a module on batches of a shape.
+
+    Parameters
+    ----------
+    module : VAEModule
+        Every weight has a ``grad`` to be written to.
+    objective : Objective
+    shape : tuple of int
+    grad : Tensor
+        Of all weights: what those are views of.
+    autocast : torch.dtype, default=None
+        Leave all to autograd, under autocasting.
+    """
+    if autocast is None:
+        closed = ModulePass(module, objective, shape, module.free.dtype)
+        if closed.is_complete:
+            return closed
+    return AutogradModulePass(module, objective, shape, grad, autocast)

@@ -1,0 +1,121 @@
+"""Rows of a table on their way to the net, a batch at a time."""
+
+import math
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+
+class Rows(Dataset):
+    """A table for the net: rows, weights and the splits of every copy.
+
+    Parameters
+    ----------
+    x : Tensor (n, n_features) or (n_copies, n, n_features)
+        In the units of the module.
+    weight : Tensor (n,)
+    train, valid : list of Tensor of int
+        Row numbers of every copy.
+    """
+
+    def __init__(self, x, weight, train, valid):
+        self.x, self.weight = x, weight
+        self.train, self.valid = train, valid
+        self.is_uniform = bool((weight == weight[0]).all())
+        # copies one below the other
+        self.table = x.flatten(0, -2)
+
+    def __len__(self):
+        return min(len(rows) for rows in self.train)
+
+    def __getitem__(self, index):
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices):
+        rows = self.train[-1][torch.as_tensor(indices)]
+        return list(zip(self.x[rows], self.weight[rows], strict=True))
+
+    def take(self, rows):
+        """Return the given rows, ``(n,)`` or ``(n_copies, n)``, and their weights."""
+        x = self.x.new_empty(*rows.shape, self.x.shape[-1])
+        self.gather(rows, x)
+        return x, self.weight[rows]
+
+    def gather(self, rows, out):
+        """Copy the given rows, ``(n,)`` or ``(n_copies, n)``, into a tensor."""
+        if self.x.dim() == 3:
+            n_copies, n, _ = self.x.shape
+            first = torch.arange(0, n_copies * n, n, device=self.x.device)
+            rows = rows + first.unsqueeze(1)
+        table, rows, target = self.table, rows.flatten(), out.view(-1, out.shape[-1])
+        if out.device != table.device:
+            # from pinned memory, while the accelerator is at work
+            out.copy_(table.index_select(0, rows).pin_memory(), non_blocking=True)
+        elif table.is_cpu:
+            # as quick as memory allows: numpy checks nothing
+            np.take(table.numpy(), rows.numpy(), 0, target.numpy(), "clip")
+        else:
+            torch.index_select(table, 0, rows, out=target)
+
+
+class TrainBatches:
+    """Shuffled batches of a table, all of a size or one row apart.
+
+    Parameters
+    ----------
+    rows : Rows
+    batch_size : int
+    min_steps : int, default=1
+        Pass over the rows again until there have been so many batches.
+    """
+
+    def __init__(self, rows, batch_size, min_steps=1):
+        self.rows, self.batch_size, self.min_steps = rows, batch_size, min_steps
+
+    def _one_pass(self):
+        device = self.rows.x.device
+        orders = [
+            rows[torch.randperm(len(rows), device=device)] for rows in self.rows.train
+        ]
+        n = len(self.rows)
+        n_batches = max(1, math.ceil(n / self.batch_size))
+        if len(orders) == 1:
+            yield from orders[0].tensor_split(n_batches)
+            return
+        size = n // n_batches
+        for i in range(n_batches):
+            yield torch.stack([o[i * size : (i + 1) * size] for o in orders])
+
+    def choose(self):
+        """Yield the numbers of the rows of one batch after the other."""
+        steps = 0
+        while steps < self.min_steps:
+            for batch in self._one_pass():
+                yield batch
+                steps += 1
+
+    def __iter__(self):
+        for batch in self.choose():
+            yield self.rows.take(batch)
+
+
+class ValidBatches:
+    """The held-out rows of every copy, in order; a copy without any has weight 0."""
+
+    def __init__(self, rows, batch_size):
+        self.rows, self.batch_size = rows, batch_size
+
+    def __iter__(self):
+        valid = self.rows.valid
+        n_copies = len(self.rows.train)
+        for begin in range(0, len(valid[0]), self.batch_size):
+            parts = [rows[begin : begin + self.batch_size] for rows in valid]
+            if n_copies == 1:
+                yield self.rows.take(parts[0])
+                continue
+            judged = len(parts)
+            parts += [parts[0]] * (n_copies - judged)
+            x, weight = self.rows.take(torch.stack(parts))
+            weight[judged:] = 0
+            yield x, weight

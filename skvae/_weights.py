@@ -1,0 +1,191 @@
+"""All weights of a module in one tensor, and optimizers that step along it.
+
+The optimizer, the bound on the gradient and the average of the weights are then a few
+operations each, however many layers there are.
+"""
+
+import torch
+
+# every weight begins at a multiple of 64 bytes
+_ALIGNMENT = 16
+
+
+class FlatWeights:
+    """The weights of a module and their gradients, each in one tensor.
+
+    The module's parameters, and their ``grad``, become views; `release` undoes it.
+
+    Parameters
+    ----------
+    groups : list of list of Parameter
+        Weights that one call of the optimizer updates lie side by side.
+    """
+
+    def __init__(self, groups):
+        self.parameters = [p for group in groups for p in group]
+        self.spans, self.slices, size = [], [], 0
+        for group in groups:
+            begin = size
+            for p in group:
+                self.spans.append((size, size + p.numel()))
+                size += -(-p.numel() // _ALIGNMENT) * _ALIGNMENT
+            self.slices.append(slice(begin, size))
+        like = self.parameters[0].detach()
+        self.values, self.grad = like.new_zeros(size), like.new_zeros(size)
+        values, grads = self.split(self.values), self.split(self.grad)
+        for p, value, grad in zip(self.parameters, values, grads, strict=True):
+            value.copy_(p.detach())
+            p.data, p.grad = value, grad
+
+    def split(self, flat):
+        """Return the views of a flat tensor, one for each parameter."""
+        return [
+            flat[begin:end].view(p.shape)
+            for p, (begin, end) in zip(self.parameters, self.spans, strict=True)
+        ]
+
+    def bound_gradient(self, limit, length):
+        """Cut the gradient to a length of at most limit.
+
+        Parameters
+        ----------
+        limit : float or None
+        length : Tensor ()
+            Is set to the length that the gradient had.
+        """
+        torch.linalg.vector_norm(self.grad, out=length)
+        if limit is None:
+            return
+        if not self.grad.is_cpu:
+            # an accelerator is not waited for
+            self.grad.mul_((limit / (length + 1e-6)).clamp_(max=1.0))
+        elif not length.item() <= limit:
+            self.grad.mul_(limit / (length + 1e-6))
+
+    def release(self):
+        """Give every parameter memory of its own again, and no gradient."""
+        for p in self.parameters:
+            p.data, p.grad = p.data.clone(), None
+
+
+class Stepper:
+    """Steps of an optimizer.
+
+    Attributes
+    ----------
+    is_flat : bool
+        Whether rates may be tensors, and a step is a fixed run of operations.
+    """
+
+    is_flat = False
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+    def get_rates(self, factor):
+        """Return the groups' learning rates times a factor."""
+        return [group["lr"] * factor for group in self.optimizer.param_groups]
+
+    def step(self, rates):
+        """Take a step at these learning rates, one for each group."""
+        groups = self.optimizer.param_groups
+        full = [group["lr"] for group in groups]
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
+        self.optimizer.step()
+        for group, rate in zip(groups, full, strict=True):
+            group["lr"] = rate
+
+    def release(self):
+        """Give the optimizer's state memory of its own again."""
+
+
+class FlatAdam(Stepper):
+    """Steps of a torch Adam or AdamW on flat weights, in one call for each group.
+
+    The state stays where torch's optimizer looks for it, as views.
+    """
+
+    is_flat = True
+
+    def __init__(self, optimizer, weights):
+        super().__init__(optimizer)
+        self.weights = weights
+        self.first = torch.zeros_like(weights.values)
+        self.second = torch.zeros_like(weights.values)
+        self.steps = weights.values.new_zeros(len(weights.parameters))
+        views = zip(
+            weights.parameters,
+            self.steps,
+            weights.split(self.first),
+            weights.split(self.second),
+            strict=True,
+        )
+        for p, *new in views:
+            state = optimizer.state[p]
+            for name, view in zip(("step", "exp_avg", "exp_avg_sq"), new, strict=True):
+                if name in state:
+                    view.copy_(state[name])
+                state[name] = view
+        is_decoupled = isinstance(optimizer, torch.optim.AdamW)
+        self.update = torch._fused_adamw_ if is_decoupled else torch._fused_adam_
+        names = ("values", "grad")
+        self.tensors = [
+            [
+                *([getattr(weights, name)[part]] for name in names),
+                *([moment[part]] for moment in (self.first, self.second)),
+            ]
+            for part in weights.slices
+        ]
+        self.count = [self.steps[0]]
+        # numpy adds to a few numbers in half the time
+        self.counts = self.steps.numpy() if self.steps.is_cpu else self.steps
+
+    @staticmethod
+    def fits(optimizer):
+        """Return whether an optimizer takes plain steps of Adam."""
+        return (
+            type(optimizer) in (torch.optim.Adam, torch.optim.AdamW)
+            and not optimizer._optimizer_step_pre_hooks
+            and not optimizer._optimizer_step_post_hooks
+            and not any(
+                group[name]
+                for group in optimizer.param_groups
+                for name in ("amsgrad", "maximize", "differentiable", "capturable")
+            )
+        )
+
+    def step(self, rates):
+        """Take a step at these learning rates, numbers or tensors ()."""
+        # what torch's schedulers ask of an optimizer
+        self.optimizer._opt_called = True
+        self.counts += 1
+        groups = zip(self.optimizer.param_groups, rates, self.tensors, strict=True)
+        for group, rate, tensors in groups:
+            beta1, beta2 = group["betas"]
+            self.update(
+                *tensors,
+                [],
+                self.count,
+                lr=rate,
+                beta1=beta1,
+                beta2=beta2,
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                amsgrad=False,
+                maximize=False,
+            )
+
+    def release(self):
+        """Give the optimizer's state memory of its own again."""
+        for p in self.weights.parameters:
+            state = self.optimizer.state[p]
+            for name in ("step", "exp_avg", "exp_avg_sq"):
+                state[name] = state[name].clone()
+
+
+def make_stepper(optimizer, weights):
+    """Return what takes the optimizer's steps, the quickest way there is."""
+    if FlatAdam.fits(optimizer):
+        return FlatAdam(optimizer, weights)
+    return Stepper(optimizer)

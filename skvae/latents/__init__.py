@@ -1,0 +1,19 @@
+"""Latents: a family of posteriors q(z|x), a prior p(z), and a point summary.
+
+A latent never sees the data, only the raw outputs of an encoder.
+"""
+
+from ._base import Latent, LatentPass
+from ._gaussian import Gaussian
+from ._priors import MixturePrior, StandardPrior
+
+__all__ = [
+    "LATENTS",
+    "Gaussian",
+    "Latent",
+    "LatentPass",
+    "MixturePrior",
+    "StandardPrior",
+]
+
+LATENTS = {"gaussian": Gaussian}

@@ -1,0 +1,136 @@
+"""What all latents share."""
+
+from sklearn.base import BaseEstimator
+
+
+class LatentPass:
+    """Draws, their KL and the gradient of both, for steps without autograd.
+
+    Parameters
+    ----------
+    program : Program
+        What operations are written down in.
+    """
+
+    def __init__(self, program):
+        self.program = program
+
+    def forward(self, raw, loc, scale, noise):
+        """Write down draws, ``(..., n_draws * n, n_components)``.
+
+        Parameters
+        ----------
+        raw : Tensor (..., n, n_raw * n_components)
+        loc : Tensor (..., n, n_components) or None
+            Posterior mean of the linear start; None is zero.
+        scale : Tensor (..., 1, n_components) or None
+            Its standard deviation; None is one.
+        noise : Tensor (..., n_draws, n, n_components)
+            Standard draws.
+        """
+        raise NotImplementedError
+
+    def kl(self):
+        """Write down the KL of every draw, ``(..., n_draws, n)``.
+
+        Or of every row, ``(..., 1, n)``, where it is exact.
+        """
+        raise NotImplementedError
+
+    def backward(self, grad, weight):
+        """Write down the gradient of raw, and that of the prior's weights.
+
+        Parameters
+        ----------
+        grad : Tensor (..., n_draws * n, n_components)
+            Derivative of the loss with respect to the draws, the KL left out.
+        weight : Tensor, of the shape of `kl`
+            Derivative of the loss with respect to the KL.
+        """
+        raise NotImplementedError
+
+
+class Latent(BaseEstimator):
+    """Base of all latents: hyper-parameters, the posterior's family and the prior.
+
+    Attributes
+    ----------
+    n_raw : int
+        Raw encoder outputs per component.
+    """
+
+    n_raw = 0
+
+    @property
+    def has_start(self):
+        """Whether the prior can be fitted to draws before training."""
+        return type(self).start_prior is not Latent.start_prior
+
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+
+    def posterior(self, raw, loc, scale):
+        """Return q(z|x).
+
+        Parameters
+        ----------
+        raw : Tensor (..., n_raw, n_components)
+            Zero is the linear start.
+        loc, scale : Tensor (..., n_components)
+            Mean and standard deviation of the linear start's posterior.
+        """
+        raise NotImplementedError
+
+    def draw(self, posterior, noise=None, n_draws=1):
+        """Return differentiable draws from a posterior, ``(n_draws, ...)``.
+
+        Parameters
+        ----------
+        posterior : Distribution
+        noise : Tensor broadcastable to (n_draws, ..., n_components), default=None
+            Standard noise to be transformed; None draws it.
+        n_draws : int, default=1
+        """
+        raise NotImplementedError
+
+    def make_prior(self, n_components, n_copies=None):
+        """Return a module that, called, returns p(z)."""
+        raise NotImplementedError
+
+    def start_prior(self, prior, z, seed):
+        """Return values for the prior's weights that fit draws z, by name."""
+        return {}
+
+    def make_pass(self, program, prior, is_exact):
+        """Return a `LatentPass` equal to `posterior`, `draw` and the prior, or None.
+
+        None leaves the gradient to autograd.
+
+        Parameters
+        ----------
+        program : Program
+        prior : Module
+            What `make_prior` returned.
+        is_exact : bool
+            Whether the KL is to be as `VAEOutput.kl` has it, or log q(z|x) - log p(z)
+            with all of its gradient.
+        """
+        return None
+
+    def embed(self, posterior):
+        """Return the point that `transform` returns, ``(..., n_components)``."""
+        raise NotImplementedError
+
+    def log_prior_per_component(self, prior, z):
+        """Return the log density of the prior's marginals at z, component by component.
+
+        Parameters
+        ----------
+        prior : Distribution
+        z : Tensor (..., n_components)
+
+        Returns
+        -------
+        Tensor (..., n_components)
+        """
+        raise NotImplementedError

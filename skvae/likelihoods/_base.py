@@ -1,0 +1,181 @@
+"""What all likelihoods share: the base class, and how raw values become log scales."""
+
+import torch
+from sklearn.base import BaseEstimator
+from torch.nn.functional import celu
+
+# exp(12): no column is 160,000 times as noisy as the linear model found it
+MAX_LOG_SCALE = 12.0
+# noise that depends on z and is smaller than this is repeated values, not noise
+NARROW_FLOOR = 1e-3
+_bounded = torch.ops.aten.hardtanh_backward.grad_input
+
+
+def bound(raw, log_range):
+    """Return log scales: raw where positive, bent above -log_range elsewhere."""
+    return (log_range * celu(raw / log_range)).clamp(max=MAX_LOG_SCALE)
+
+
+def unbound(log_scale, log_range):
+    """Return the raw value that `bound` maps to log_scale."""
+    ratio = (log_scale / log_range).clamp(-0.999, 0.0)
+    return torch.where(log_scale < 0, log_range * torch.log1p(ratio), log_scale)
+
+
+class BoundPass:
+    """What `bound` does, for steps without autograd."""
+
+    def __init__(self, program):
+        self.program = program
+
+    def forward(self, raw, log_range, out):
+        """Write down log scale = max(raw, 0) + log_range (slope - 1), at most 12."""
+        program, self.raw = self.program, raw
+        self.slope = program.empty(*out.shape)
+        program.clip(raw.expand_as(out), None, 0.0, self.slope)
+        program.multiply(self.slope, 1 / log_range, self.slope)
+        program.exp(self.slope, self.slope)
+        program.multiply(log_range, self.slope, out)
+        program.subtract(out, log_range, out)
+        upper = program.empty(*out.shape)
+        program.clip(raw.expand_as(out), 0.0, MAX_LOG_SCALE, upper)
+        return program.add(out, upper, out)
+
+    def backward(self, grad, out):
+        """Write down the gradient of raw; grad is overwritten."""
+        self.program.multiply(grad, self.slope, grad)
+        bounds = -torch.inf, MAX_LOG_SCALE
+        raw = self.raw.expand_as(grad)
+        self.program.call(_bounded, grad, raw, *bounds, grad_input=out)
+        return out
+
+
+class LikelihoodPass:
+    """log p(x|z) and its gradient, for training steps without autograd.
+
+    Parameters
+    ----------
+    program : Program
+        What operations are written down in.
+
+    Attributes
+    ----------
+    rows_last : bool
+        Whether tensors come as (..., features, n) rather than (..., n, features).
+    """
+
+    rows_last = False
+
+    def __init__(self, program):
+        self.program = program
+
+    def forward(self, x, raw, free, predicted, log_range):
+        """Write down log p(x|z) of every row, ``(..., n)``.
+
+        Parameters
+        ----------
+        x : Tensor (..., n, n_features)
+        raw : Tensor (..., n, n_raw * n_features)
+        free : Tensor (..., 1, n_free, n_features)
+            Its ``grad`` is written by `backward`.
+        predicted : Tensor broadcastable to x, or None
+            Location of the linear start; None is zero.
+        log_range : Tensor (..., 1, n_features)
+        """
+        raise NotImplementedError
+
+    def backward(self, weight):
+        """Write down the gradients of raw and predicted, and that of free.
+
+        Parameters
+        ----------
+        weight : Tensor (..., n)
+            Derivative of the loss with respect to log p(x|z) of every row.
+        """
+        raise NotImplementedError
+
+
+class Likelihood(BaseEstimator):
+    """Base of all likelihoods: hyper-parameters, and the map from raw outputs.
+
+    Calling a likelihood with ``(raw, free, start, log_range)`` returns a
+    `torch.distributions.Distribution` whose last dimension is one row of the table and
+    whose ``log_prob`` has one value a column.
+
+    - ``raw`` (..., n_raw, n_features): what the decoder says, given z;
+    - ``free`` (..., n_free, n_features): learned values that do not depend on z;
+    - ``start`` (..., n_features): the location that the linear start predicts from z;
+    - ``log_range`` (..., n_features): how far a log scale may fall below 0.
+
+    Zero everywhere in ``raw`` and ``free`` is the linear start itself.
+
+    Attributes
+    ----------
+    n_raw : int
+        Raw decoder outputs per column.
+    is_scaled : bool
+        Whether columns are centred and scaled, with the Jacobian in the score.
+    support : str
+        What values are accepted, in words.
+    fixed_noise : float or None
+        A known standard deviation of the noise.
+    is_isotropic : bool
+        Whether all columns have one noise variance.
+    """
+
+    n_raw = 1
+    is_scaled = True
+    support = "finite numbers"
+    fixed_noise = None
+    is_isotropic = False
+
+    @property
+    def is_limited(self):
+        """Whether there are finite numbers that are not accepted."""
+        return type(self).find_unsupported is not Likelihood.find_unsupported
+
+    @property
+    def has_start(self):
+        """Whether there is something better to start from than zeros."""
+        return type(self).start is not Likelihood.start
+
+    def get_least_variance(self):
+        """Return the least variance of the noise, as a share of the column's.
+
+        The first is for the linear start, None where that has its own; the second for
+        what the decoder gives.
+        """
+        return None, NARROW_FLOOR
+
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+
+    def free_shape(self, n_features):
+        """Return the shape of the learned values that do not depend on z."""
+        return (0, n_features)
+
+    def start(self, residual, log_range):
+        """Fit raw outputs to what the linear start leaves over.
+
+        Parameters
+        ----------
+        residual : Tensor (n, n_features)
+        log_range : Tensor (n_features,)
+
+        Returns
+        -------
+        Tensor (n_raw, n_features)
+            Zeros unless the likelihood has something better.
+        """
+        return residual.new_zeros(self.n_raw, residual.shape[-1])
+
+    def make_pass(self, program):
+        """Return a `LikelihoodPass` equal to calling this, or None.
+
+        None leaves the gradient to autograd.
+        """
+        return None
+
+    def find_unsupported(self, x):
+        """Return a mask of the values of x (n, n_features) outside the support."""
+        return torch.zeros_like(x, dtype=torch.bool)
