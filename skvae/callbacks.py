@@ -114,13 +114,15 @@ class BestWeights(Callback):
         self.best_weights_ = self.parameters_ = None
         self.start_ = None
         self.misses_ = 0
-        judges = self.keep_start and bool(X.valid)
-        if judges:
+        self.judges_start_ = self.keep_start and bool(X.valid)
+        if self.judges_start_:
             self.judge(net, net.compute_valid_loss(X), 0)
             self.start_ = self.best_loss_, self.best_weights_, net.score_valid_rows(X)
-        # first the linear start by itself, then what the members made of it
-        if net.start_members() and judges:
-            self.judge(net, net.compute_valid_loss(X), 0)
+
+    def on_epoch_begin(self, net, dataset_train=None, **kwargs):
+        """Judge what the members made of the linear start, before the first step."""
+        if net.start_members() and self.judges_start_:
+            self.judge(net, net.compute_valid_loss(dataset_train), 0)
 
     def judge(self, net, loss, epoch):
         """Note the weights if the loss is the least so far; return whether it was."""
