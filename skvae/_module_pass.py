@@ -8,7 +8,13 @@ objective says what a row's terms weigh; `ModulePass` joins them in the order of
 import torch
 
 from ._module import SQUASH
-from ._passes import AffinePass, AutogradPass, make_body_pass
+from ._passes import (
+    AffinePass,
+    AutogradPass,
+    have_hooks,
+    make_body_pass,
+    share_weights,
+)
 from ._program import Program, suits_numpy
 
 TERMS = ("reconstruction", "kl")
@@ -79,7 +85,11 @@ class ModulePass:
         Loss, reconstruction and KL after a run, means over rows, and `length`.
     length : Tensor ()
         Of the gradient, for whoever works it out.
+    names : tuple of str
+        Of the terms between loss and length.
     """
+
+    names = TERMS
 
     def __init__(self, module, objective, shape, dtype=torch.float32):
         self.objective, self.n_draws = objective, objective.n_draws
@@ -191,6 +201,7 @@ class ModulePass:
         self.log_likelihood, self.kl = log_likelihood, kl
         # what the mean over rows and draws weighs them by, and the derivatives
         self.shares = program.zeros(*log_likelihood.shape), program.zeros(*kl.shape)
+        self.share = program.zeros(*self.x.shape[:-1])
         self.by = program.zeros(*log_likelihood.shape), program.zeros(*kl.shape)
         program.dot(self.shares[0], log_likelihood, self.reconstruction)
         program.dot(self.shares[1], kl, self.mean_kl)
@@ -199,7 +210,7 @@ class ModulePass:
         return self.by
 
     def _differentiate(self):
-        inputs = self.log_likelihood, self.kl, *self.settings
+        inputs = self.log_likelihood, self.kl, self.share, self.settings[1]
         self.loss.copy_(self.objective.value(*inputs))
         for target, found in zip(
             self.by, self.objective.differentiate(*inputs), strict=True
@@ -212,6 +223,7 @@ class ModulePass:
         if share is known and beta == known_beta:
             return
         self.settings = share, beta
+        self.share.copy_(share)
         for target in self.shares:
             target.copy_((share / target.shape[-2]).unsqueeze(-2).expand_as(target))
         if self.objective.is_linear:
@@ -245,8 +257,7 @@ class AutogradModulePass:
     def __init__(self, module, objective, shape, grad, autocast=None):
         self.module, self.objective, self.grad = module, objective, grad
         self.autocast = autocast
-        self.x, self.terms = grad.new_zeros(shape), grad.new_zeros(4)
-        self.length = self.terms[3]
+        self.x = grad.new_zeros(shape)
 
     def weigh(self, share, beta):
         """Set the weights of the rows, (..., n) and summing to one, and of the KL."""
@@ -261,8 +272,29 @@ class AutogradModulePass:
             loss, terms = self.objective(output, self.x, *self.settings)
         self.grad.zero_()
         loss.backward()
-        values = loss.detach(), *(terms[name] for name in TERMS)
-        self.terms[:3] = torch.stack([value.float() for value in values])
+        self.names = tuple(terms)
+        self.terms = self.grad.new_zeros(len(terms) + 2)
+        self.terms[:-1] = torch.stack([v.float() for v in (loss, *terms.values())])
+        self.length = self.terms[-1]
+
+
+def _is_plain(module, objective):
+    """Return whether nothing but the members' own gradients is asked for."""
+    members = (
+        (module.likelihood, "make_pass"),
+        (module.latent, "make_pass"),
+        (objective, "is_closed"),
+    )
+    bodies = [module.encoder, module.decoder]
+    inside = {m for body in bodies for m in body.modules()}
+    hooks = ("_backward_hooks", "_post_accumulate_grad_hooks")
+    return (
+        # what a subclass inherits may not be the gradient of what it computes
+        all(name in vars(type(member)) for member, name in members)
+        and not share_weights(bodies)
+        and not have_hooks(set(module.modules()) - inside)
+        and not any(getattr(p, name) for p in module.parameters() for name in hooks)
+    )
 
 
 def make_module_pass(module, objective, shape, grad, autocast=None):
@@ -279,7 +311,7 @@ def make_module_pass(module, objective, shape, grad, autocast=None):
     autocast : torch.dtype, default=None
         Leave all to autograd, under autocasting.
     """
-    if autocast is None:
+    if autocast is None and _is_plain(module, objective):
         closed = ModulePass(module, objective, shape, module.free.dtype)
         if closed.is_complete:
             return closed

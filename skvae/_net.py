@@ -7,6 +7,7 @@ weights, and that it starts from, and may fall back to, the linear model.
 
 import copy
 import math
+from contextlib import nullcontext
 
 import torch
 from skorch import NeuralNet
@@ -123,7 +124,7 @@ class VAENet(NeuralNet):
         self.averages_ = self.raw_weights_ = None
         self.n_steps_ = 0
         self._steps = None
-        self._trained = [p for p in self.module_.parameters() if p.requires_grad]
+        self._trained = list(self.module_.parameters())
         return self
 
     def initialize_callbacks(self):
@@ -197,7 +198,11 @@ class VAENet(NeuralNet):
 
     def train_step_single(self, batch, **fit_params):
         """Compute the loss of a batch and its gradient, cut to a bounded length."""
-        step = super().train_step_single(batch, **fit_params)
+        cast = nullcontext()
+        if self.autocast is not None:
+            cast = torch.autocast(torch.device(self.device).type, self.autocast)
+        with cast:
+            step = super().train_step_single(batch, **fit_params)
         if not math.isfinite(step["loss"].item()):
             raise NonFiniteLossError
         if self.module_.n_copies is not None:
@@ -261,7 +266,7 @@ class VAENet(NeuralNet):
             self._steps.release()
             self._steps = None
             give_memory_back(self.device)
-        self._trained = [p for p in self.module_.parameters() if p.requires_grad]
+        self._trained = list(self.module_.parameters())
 
     def _set_training(self, training=True):
         """Switch modes, where there is anything to switch."""
@@ -389,6 +394,9 @@ class VAENet(NeuralNet):
         return net
 
     def __getstate__(self):
+        if getattr(self, "_steps", None) is not None:
+            # weights without views of one another; training goes on with new steps
+            self._drop_steps()
         state = dict(super().__getstate__())
         state["_trained"] = state["_steps"] = None
         # the module was handed over as an instance: one copy of the weights is enough

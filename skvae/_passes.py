@@ -195,9 +195,21 @@ class AutogradPass:
             by_x.copy_(self.leaf.grad)
 
 
-def _has_hooks(module):
-    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
-    return any(getattr(m, name) for m in module.modules() for name in names)
+def have_hooks(modules):
+    """Return whether anything is to be called when torch runs some modules."""
+    names = (
+        "_forward_hooks",
+        "_forward_pre_hooks",
+        "_backward_hooks",
+        "_backward_pre_hooks",
+    )
+    return any(getattr(m, name) for m in modules for name in names)
+
+
+def share_weights(modules):
+    """Return whether a weight is in two of some modules, or one of them comes twice."""
+    found = [id(p) for module in modules for p in module.parameters()]
+    return len(set(found)) < len(found)
 
 
 def make_body_pass(program, body, n_outputs, needs_input=True):
@@ -223,6 +235,7 @@ def make_body_pass(program, body, n_outputs, needs_input=True):
             passes.append(DropoutPass(program, layer))
         else:
             return AutogradPass(program, body, n_outputs, needs_input)
-    if not passes or _has_hooks(body):
+    # a pass writes gradients where others would add theirs
+    if not passes or share_weights(layers) or have_hooks(body.modules()):
         return AutogradPass(program, body, n_outputs, needs_input)
     return ChainPass(passes)

@@ -1,6 +1,7 @@
 """Training steps: from batches to updated weights, and what an epoch came to."""
 
 from functools import partial
+from inspect import Parameter, signature
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ class Steps:
             and all(p.requires_grad and p.dtype == torch.float32 for p in parameters)
             and sum(len(g["params"]) for g in net.optimizer_.param_groups)
             == len(parameters)
-            and type(net.optimizer_) is not torch.optim.LBFGS
+            and not _needs_closure(net.optimizer_)
         )
 
     def _split(self, flat):
@@ -136,7 +137,9 @@ class Steps:
                 found.append(gradient.terms.clone())
                 volumes.append(volume)
                 sizes.append(len(gradient.x))
-        self._record(torch.stack(found), volumes, sizes)
+        if found:
+            self._record(torch.stack(found), gradient.names, volumes, sizes)
+        self.net.history.record("train_batch_count", len(sizes))
 
     def _take_step(self, gradient):
         """Take a step, recorded and replayed where that can be."""
@@ -161,7 +164,8 @@ class Steps:
             pull = 1.0
         else:
             # a short memory at first: the start is no part of the average for long
-            pull = 1 - min(net.averaging, (net.n_steps_ + 1) / (net.n_steps_ + 10))
+            decay = (net.n_steps_ + 1) / (net.n_steps_ + 10)
+            pull = 1 - min(net.averaging or 0.0, decay)
         factor = min(1.0, net.n_steps_ / max(net.lr_warmup, 1))
         return self.stepper.get_rates(factor), pull
 
@@ -187,22 +191,30 @@ class Steps:
         if net.averaging:
             net.averages_[0].lerp_(self.weights.values, pull)
 
-    def _record(self, found, volumes, sizes):
+    def _record(self, found, names, volumes, sizes):
         """Write the epoch's means into the history, as one batch."""
         if not torch.isfinite(found).all():
+            self.stepper.forget()
             raise NonFiniteLossError
         found = found.double().cpu()
         share = torch.tensor(sizes, dtype=torch.float64)
         share = share / share.sum()
-        loss, reconstruction, kl, _ = (share @ found).tolist()
+        loss, *values, _ = (share @ found).tolist()
         volume = float(share @ torch.tensor([float(v) for v in volumes]).double())
         history = self.net.history
         history.new_batch()
-        history.record_batch("train_reconstruction", reconstruction - volume)
-        history.record_batch("train_kl", kl)
+        for name, value in zip(names, values, strict=True):
+            shift = volume if name == "reconstruction" else 0.0
+            history.record_batch(f"train_{name}", value - shift)
         history.record_batch("train_loss", loss + volume)
         history.record_batch("train_batch_size", sum(sizes))
-        history.record("train_batch_count", len(sizes))
+
+
+def _needs_closure(optimizer):
+    """Return whether an optimizer's step has to be given something, as LBFGS's has."""
+    kinds = Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD
+    _, *parameters = signature(type(optimizer).step).parameters.values()
+    return any(p.default is Parameter.empty and p.kind in kinds for p in parameters)
 
 
 def _watches_batches(callback):

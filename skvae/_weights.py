@@ -96,6 +96,10 @@ class Stepper:
         for group, rate in zip(groups, full, strict=True):
             group["lr"] = rate
 
+    def forget(self):
+        """Drop the optimizer's state."""
+        self.optimizer.state.clear()
+
     def release(self):
         """Give the optimizer's state memory of its own again."""
 
@@ -127,7 +131,9 @@ class FlatAdam(Stepper):
                 if name in state:
                     view.copy_(state[name])
                 state[name] = view
-        is_decoupled = isinstance(optimizer, torch.optim.AdamW)
+        is_decoupled = optimizer.defaults.get(
+            "decoupled_weight_decay", isinstance(optimizer, torch.optim.AdamW)
+        )
         self.update = torch._fused_adamw_ if is_decoupled else torch._fused_adam_
         names = ("values", "grad")
         self.tensors = [
@@ -143,9 +149,12 @@ class FlatAdam(Stepper):
 
     @staticmethod
     def fits(optimizer):
-        """Return whether an optimizer takes plain steps of Adam."""
+        """Return whether an optimizer takes plain steps of Adam, all weights alike."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        states = [optimizer.state.get(p, {}) for p in parameters]
         return (
             type(optimizer) in (torch.optim.Adam, torch.optim.AdamW)
+            and len({float(state.get("step", 0)) for state in states}) == 1
             and not optimizer._optimizer_step_pre_hooks
             and not optimizer._optimizer_step_post_hooks
             and not any(
@@ -175,6 +184,11 @@ class FlatAdam(Stepper):
                 amsgrad=False,
                 maximize=False,
             )
+
+    def forget(self):
+        """Drop the optimizer's state."""
+        for tensor in (self.first, self.second, self.steps):
+            tensor.zero_()
 
     def release(self):
         """Give the optimizer's state memory of its own again."""

@@ -118,6 +118,9 @@ class BestWeights(Callback):
         if self.judges_start_:
             self.judge(net, net.compute_valid_loss(X), 0)
             self.start_ = self.best_loss_, self.best_weights_, net.score_valid_rows(X)
+        else:
+            # in case the first epoch diverges
+            self.best_weights_ = self._copy(net)
 
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
         """Judge what the members made of the linear start, before the first step."""
@@ -137,11 +140,9 @@ class BestWeights(Callback):
         """Judge the epoch, and stop after too many without a gain."""
         epoch = len(net.history)
         loss = net.history[-1].get("valid_loss")
-        if loss is None:
+        if loss is None or epoch <= self.first_epoch:
             # nobody judges: what an epoch ended with is kept in case the next diverges
             self.best_weights_ = self._copy(net)
-            return
-        if epoch <= self.first_epoch:
             return
         is_best = self.judge(net, loss, epoch)
         net.history.record("valid_loss_best", is_best)

@@ -1,18 +1,21 @@
+"""Gradients that the members bring are those that autograd finds."""
+
 import itertools
 
 import pytest
 import torch
+from torch import nn
 
 from skvae import _module_pass
 from skvae._evidence import VAEOutput
 from skvae._module import VAEModule
-from skvae._module_pass import make_module_pass
+from skvae._module_pass import AutogradModulePass, ModulePass, make_module_pass
 from skvae._weights import FlatWeights
-from skvae.latents import Gaussian
-from skvae.likelihoods import Bernoulli, GaussianMixture
+from skvae.latents import LATENTS, Gaussian
+from skvae.likelihoods import LIKELIHOODS, Bernoulli, GaussianMixture
 from skvae.likelihoods import Gaussian as GaussianNoise
-from skvae.networks import ACTIVATIONS, MLP
-from skvae.objectives import ELBO, IWAE
+from skvae.networks import ACTIVATIONS, MLP, NETWORKS, Linear, Network
+from skvae.objectives import ELBO, IWAE, OBJECTIVES
 
 N, D, Q = 7, 5, 2
 
@@ -97,6 +100,35 @@ def differentiate(module, objective, x, noise, weight, beta):
     return (loss.detach(), terms["reconstruction"], terms["kl"]), grads
 
 
+@pytest.fixture(params=["numpy", "torch"])
+def library(request, monkeypatch):
+    """Let programs use the one library or the other."""
+    uses_numpy = request.param == "numpy"
+    monkeypatch.setattr(_module_pass, "suits_numpy", lambda device: uses_numpy)
+
+
+def make_gradient(module, objective, n_copies=None):
+    """Return the pass of a module on batches, with no gradient written yet."""
+    weights = FlatWeights([list(module.parameters())])
+    weights.grad.fill_(torch.nan)
+    shape = (N, D) if n_copies is None else (n_copies, N, D)
+    with torch.no_grad():
+        return make_module_pass(module, objective, shape, weights.grad)
+
+
+def run(gradient, x, noise, share, beta):
+    """Return loss, reconstruction and KL; all gradients are written."""
+    with torch.no_grad(), torch.random.fork_rng():
+        # the second run must not see anything of the first
+        for x_now in (torch.rand_like(x), x):
+            gradient.x.copy_(x_now)
+            gradient.noise.copy_(noise.movedim(0, -3))
+            gradient.weigh(share, beta)
+            torch.manual_seed(2)
+            gradient.run()
+        return gradient.terms[:3].unbind()
+
+
 def assert_equals_autograd(
     network, latent, likelihood, objective, n_copies=None, is_corrected=True
 ):
@@ -106,31 +138,13 @@ def assert_equals_autograd(
     with torch.random.fork_rng():
         torch.manual_seed(2)
         expected, grads = differentiate(module, objective, x, noise, weight, 0.5)
-    flat = FlatWeights([list(module.parameters())])
-    flat.grad.fill_(torch.nan)  # every gradient is written, none added to
-    with torch.no_grad(), torch.random.fork_rng():
-        closed = make_module_pass(module, objective, tuple(x.shape), flat.grad)
-        torch.manual_seed(2)
-        # the second run must not see anything of the first
-        for x_now in (torch.rand_like(x), x):
-            closed.x.copy_(x_now)
-            closed.noise.copy_(noise.movedim(0, -3))
-            closed.weigh(weight / weight.sum(), 0.5)
-            torch.manual_seed(2)
-            closed.run()
-        found = closed.terms[:3].unbind()
+    closed = make_gradient(module, objective, n_copies)
+    found = run(closed, x, noise, weight / weight.sum(), 0.5)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
     for (name, p), grad in zip(module.named_parameters(), grads, strict=True):
         torch.testing.assert_close(
             p.grad, grad, rtol=1e-10, atol=1e-10, msg=lambda m, name=name: name + m
         )
-
-
-@pytest.fixture(params=["numpy", "torch"])
-def library(request, monkeypatch):
-    """Let programs use the one library or the other."""
-    uses_numpy = request.param == "numpy"
-    monkeypatch.setattr(_module_pass, "suits_numpy", lambda device: uses_numpy)
 
 
 @pytest.mark.usefixtures("library")
@@ -168,3 +182,374 @@ def test_steps_equal_autograd_for_every_activation(activation):
 def test_steps_equal_autograd_with_dropout():
     network = MLP((30, 20), dropout=0.3)
     assert_equals_autograd(network, Gaussian("standard"), GaussianNoise(), ELBO())
+
+
+# which members bring their gradient ---------------------------------------------------
+
+
+class Body(nn.Module):
+    """A residual connection, and a layer whose weights no gradient reaches."""
+
+    def __init__(self, n_inputs, width=6):
+        super().__init__()
+        self.first = nn.Linear(n_inputs, width)
+        self.second = nn.Linear(width, width)
+        self.unused = nn.Linear(1, 1)
+
+    def forward(self, x):
+        hidden = torch.tanh(self.first(x))
+        return hidden + torch.tanh(self.second(hidden))
+
+
+class Bodies(Network):
+    """Encoder and decoder from one function of the number of inputs."""
+
+    is_stackable = True
+
+    def __init__(self, make):
+        self.make = make
+
+    def make_encoder(self, n_inputs, n_copies=None):
+        return self.make(n_inputs, n_copies)
+
+    make_decoder = make_encoder
+
+
+def make_torch_layers(n_inputs, n_copies=None):
+    return nn.Sequential(nn.Linear(n_inputs, 6), nn.Tanh(), nn.Linear(6, 4)), 4
+
+
+def make_residual(n_inputs, n_copies=None):
+    return Body(n_inputs), 6
+
+
+def make_own_layers(n_inputs, n_copies=None):
+    """Return what brings its gradient, in another order than in `MLP`."""
+    layers = [nn.Tanh(), Linear(n_inputs, 6, n_copies), Linear(6, 4, n_copies)]
+    return nn.Sequential(*layers, nn.GELU(approximate="tanh"), nn.ELU(0.5)), 4
+
+
+def make_inplace(n_inputs, n_copies=None):
+    first, second = Linear(n_inputs, 6, n_copies), Linear(6, 4, n_copies)
+    layers = first, nn.SiLU(inplace=True), second, nn.ELU(inplace=True)
+    return nn.Sequential(*layers), 4
+
+
+def make_tied(n_inputs, n_copies=None):
+    """Return a body that uses one layer twice."""
+    layer = Linear(6, 6, n_copies)
+    first = Linear(n_inputs, 6, n_copies)
+    return nn.Sequential(first, nn.Tanh(), layer, nn.Tanh(), layer), 6
+
+
+def make_tied_weight(n_inputs, n_copies=None):
+    """Return a body in which two layers have one weight."""
+    first, second = (Linear(6, 6, n_copies) for _ in range(2))
+    second.weight = first.weight
+    return nn.Sequential(Linear(n_inputs, 6, n_copies), first, nn.Tanh(), second), 6
+
+
+def make_nothing(n_inputs, n_copies=None):
+    return nn.Identity(), n_inputs
+
+
+OWN_BODIES = {"own layers": make_own_layers, "in place": make_inplace}
+AUTOGRAD_BODIES = {
+    "torch's layers": make_torch_layers,
+    "residual": make_residual,
+    "tied layer": make_tied,
+    "tied weight": make_tied_weight,
+    "no weights": make_nothing,
+}
+
+
+@pytest.mark.parametrize("prior", ["standard", "mixture"])
+@pytest.mark.parametrize("n_copies", [None, 2])
+@pytest.mark.parametrize("is_corrected", [True, False])
+@pytest.mark.parametrize(
+    "names",
+    [*itertools.product(NETWORKS, LATENTS, LIKELIHOODS, OBJECTIVES)],
+    ids="-".join,
+)
+def test_all_members_that_come_with_the_package_train_without_autograd(
+    names, prior, n_copies, is_corrected
+):
+    registries = NETWORKS, LATENTS, LIKELIHOODS, OBJECTIVES
+    network, latent, likelihood, objective = (
+        registry[name]() for registry, name in zip(registries, names, strict=True)
+    )
+    latent.set_params(prior=prior)
+    module = make_module(network, latent, likelihood, n_copies, is_corrected)
+    closed = make_gradient(module, objective, n_copies)
+    assert isinstance(closed, ModulePass)
+    assert closed.is_closed
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("make", OWN_BODIES)
+@pytest.mark.parametrize("objective", OBJECTIVE_CASES)
+@pytest.mark.parametrize("n_copies", [None, 3])
+@pytest.mark.parametrize("is_corrected", [True, False])
+def test_own_bodies_of_known_layers_bring_their_gradient(
+    make, objective, n_copies, is_corrected
+):
+    network = Bodies(OWN_BODIES[make])
+    module = make_module(network, Gaussian("standard"), GaussianNoise(), n_copies)
+    assert make_gradient(module, ELBO(), n_copies).is_closed
+    assert_equals_autograd(
+        network,
+        Gaussian("standard"),
+        GaussianNoise(),
+        OBJECTIVE_CASES[objective],
+        n_copies,
+        is_corrected,
+    )
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("make", AUTOGRAD_BODIES)
+@pytest.mark.parametrize("objective", OBJECTIVE_CASES)
+def test_only_the_gradient_of_other_bodies_is_autograds(make, objective):
+    network = Bodies(AUTOGRAD_BODIES[make])
+    module = make_module(network, Gaussian("mixture", 3), GaussianMixture())
+    closed = make_gradient(module, ELBO())
+    assert isinstance(closed, ModulePass)
+    assert not closed.is_closed
+    for is_corrected in (True, False):
+        assert_equals_autograd(
+            network,
+            Gaussian("mixture", 3),
+            GaussianMixture(),
+            OBJECTIVE_CASES[objective],
+            is_corrected=is_corrected,
+        )
+
+
+@pytest.mark.usefixtures("library")
+def test_weights_that_no_gradient_reaches_have_gradient_zero():
+    module = make_module(Bodies(make_residual), Gaussian("standard"), GaussianNoise())
+    closed = make_gradient(module, ELBO())
+    x, noise, weight = make_batch(None, 1, is_binary=False)
+    run(closed, x, noise, weight / weight.sum(), 1.0)
+    assert (module.encoder.unused.weight.grad == 0).all()
+    assert all(p.grad.any() for p in module.encoder.first.parameters())
+
+
+def test_weights_that_encoder_and_decoder_share_leave_all_to_autograd():
+    shared = Linear(6, 6)
+
+    def make(n_inputs, n_copies=None):
+        return nn.Sequential(Linear(n_inputs, 6), nn.Tanh(), shared), 6
+
+    module = make_module(Bodies(make), Gaussian("standard"), GaussianNoise())
+    assert isinstance(make_gradient(module, ELBO()), AutogradModulePass)
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        "register_forward_hook",
+        "register_forward_pre_hook",
+        "register_full_backward_hook",
+        "register_full_backward_pre_hook",
+    ],
+)
+def test_hooks_of_a_body_are_called(register):
+    module = make_module(MLP((4,)), Gaussian("standard"), GaussianNoise())
+    assert make_gradient(module, ELBO()).is_closed
+    called = []
+    getattr(module.decoder[0], register)(lambda *args: called.append(len(args)))
+    hooked = make_gradient(module, ELBO())
+    assert not hooked.is_closed
+    x, noise, weight = make_batch(None, 1, is_binary=False)
+    run(hooked, x, noise, weight / weight.sum(), 1.0)
+    # once in each of two runs
+    assert len(called) == 2
+
+
+def ignore(*args):
+    pass
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda module: module.register_forward_hook(ignore),
+        lambda module: module.encoder_head.register_forward_pre_hook(ignore),
+        lambda module: module.prior.register_full_backward_hook(ignore),
+        lambda module: module.encoder[0].weight.register_hook(ignore),
+        lambda module: module.free.register_post_accumulate_grad_hook(ignore),
+    ],
+    ids=["module", "head", "prior", "weight", "gradient"],
+)
+def test_hooks_elsewhere_leave_all_to_autograd(register):
+    module = make_module(MLP((4,)), Gaussian("standard"), GaussianNoise())
+    assert make_gradient(module, ELBO()).is_closed
+    register(module)
+    assert isinstance(make_gradient(module, ELBO()), AutogradModulePass)
+
+
+# a subclass changes what its parent's gradient is the gradient of
+
+
+class WiderNoise(GaussianNoise):
+    def __call__(self, raw, free, start, log_range):
+        normal = super().__call__(raw, free, start, log_range)
+        return torch.distributions.Normal(normal.loc, 2 * normal.scale)
+
+
+class WiderPosterior(Gaussian):
+    def posterior(self, raw, loc, scale):
+        return super().posterior(raw, loc, 2 * scale)
+
+
+class DoubleLoss(ELBO):
+    def __call__(self, output, x, weight=None, beta=1.0):
+        loss, terms = super().__call__(output, x, weight, beta)
+        return 2 * loss, terms
+
+
+class SamePass(GaussianNoise):
+    make_pass = GaussianNoise.make_pass
+
+
+def test_subclasses_do_not_inherit_the_gradient_of_what_they_change():
+    def is_closed(likelihood=None, latent=None, objective=None):
+        module = make_module(
+            MLP((4,)), latent or Gaussian("standard"), likelihood or GaussianNoise()
+        )
+        return make_gradient(module, objective or ELBO()).is_closed
+
+    assert is_closed()
+    assert not is_closed(likelihood=WiderNoise())
+    assert not is_closed(latent=WiderPosterior("standard"))
+    assert not is_closed(objective=DoubleLoss())
+    assert is_closed(likelihood=SamePass())
+
+
+# at the edges -------------------------------------------------------------------------
+
+
+def set_bias(values, n_columns):
+    """Return a bias that repeats one value for each kind of raw output."""
+    return torch.tensor(values, dtype=torch.float64).repeat_interleave(n_columns)
+
+
+def make_extreme_module(latent, likelihood, raw_latent, raw_likelihood, free=0.0):
+    """Return a module whose raw outputs are hardly more than the biases given.
+
+    Rows still differ by a little: what the weights are multiplied with is not constant.
+    """
+    module = make_module(MLP((6, 4)), latent, likelihood)
+    with torch.no_grad():
+        for head, values, width in (
+            (module.encoder_head, raw_latent, Q),
+            (module.decoder_head, raw_likelihood, D),
+        ):
+            head.weight.mul_(1e-3)
+            head.bias.copy_(set_bias(values, width))
+        module.free.fill_(free)
+    return module
+
+
+def assert_finite_and_equal(module, objective, x, noise, weight):
+    """Compare where values are so large that they lose digits, in float64 too."""
+    expected, grads = differentiate(module, objective, x, noise, weight, 0.5)
+    closed = make_gradient(module, objective)
+    assert closed.is_closed
+    found = run(closed, x, noise, weight / weight.sum(), 0.5)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    for (name, p), grad in zip(module.named_parameters(), grads, strict=True):
+        assert torch.isfinite(p.grad).all(), name
+        # what is small beside the rest of a tensor is what is left of larger numbers
+        atol = 1e-9 * grad.abs().max().item() if grad.numel() else 0.0
+        torch.testing.assert_close(
+            p.grad, grad, rtol=1e-7, atol=atol, msg=lambda m, name=name: name + m
+        )
+
+
+EXTREME_LATENTS = {
+    "narrow": [0.0, -20.0],
+    "wide": [0.0, 20.0],
+    "far": [1e3, 0.0],
+}
+# weights of three components, two narrow, one wide, two shifts
+EXTREME_MIXTURES = {
+    "wide at 0": [0, 0, 0, 0, 0, 0, 0, 0],
+    "wide below 0": [0, 0, 0, 0, 0, -3, 0, 0],
+    "wide above its bound": [0, 0, 0, 0, 0, 20, 0, 0],
+    "narrow above its bound": [0, 0, 0, 20, 13, 0, 0, 0],
+    "narrow far below 0": [0, 0, 0, -60, -1e3, 0, 0, 0],
+    "components far away": [0, 0, 0, 0, 0, 0, 1e3, -1e3],
+    "all weight in one": [80, -80, -80, 0, 0, 0, 0, 0],
+    "all weight in one far away": [80, -80, -80, -60, 0, 0, 1e3, 0],
+}
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("objective", OBJECTIVE_CASES)
+@pytest.mark.parametrize("prior", LATENT_CASES)
+@pytest.mark.parametrize("raw", EXTREME_LATENTS)
+def test_gradient_is_right_for_extreme_posteriors(raw, prior, objective):
+    module = make_extreme_module(
+        LATENT_CASES[prior], GaussianNoise(), EXTREME_LATENTS[raw], [0.0]
+    )
+    objective = OBJECTIVE_CASES[objective]
+    batch = make_batch(None, objective.n_draws, is_binary=False)
+    assert_finite_and_equal(module, objective, *batch)
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("objective", OBJECTIVE_CASES)
+@pytest.mark.parametrize("raw", EXTREME_MIXTURES)
+def test_gradient_is_right_for_extreme_mixtures(raw, objective):
+    module = make_extreme_module(
+        Gaussian("standard"), GaussianMixture(3), [0.0, 0.0], EXTREME_MIXTURES[raw]
+    )
+    if raw == "wide at 0":
+        # exactly: no weight leads there either
+        with torch.no_grad():
+            module.decoder_head.weight.unflatten(-1, (8, D))[:, 5] = 0.0
+    objective = OBJECTIVE_CASES[objective]
+    batch = make_batch(None, objective.n_draws, is_binary=False)
+    assert_finite_and_equal(module, objective, *batch)
+    if raw == "wide at 0":
+        # a start often leaves it there, and it must be able to leave
+        assert module.decoder_head.bias.grad.unflatten(-1, (8, D))[..., 5, :].all()
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("raw", [-1e3, -20.0, 11.9, 20.0])
+@pytest.mark.parametrize("noise", ["feature", "shared", "network"])
+def test_gradient_is_right_for_extreme_noise(noise, raw):
+    is_network = noise == "network"
+    module = make_extreme_module(
+        Gaussian("standard"),
+        GaussianNoise(noise),
+        [0.0, 0.0],
+        [0.0, raw] if is_network else [0.0],
+        free=raw,
+    )
+    assert_finite_and_equal(module, ELBO(), *make_batch(None, 1, is_binary=False))
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("raw", [-1e3, 1e3])
+def test_gradient_is_right_for_extreme_logits(raw):
+    module = make_extreme_module(Gaussian("standard"), Bernoulli(), [0.0, 0.0], [raw])
+    assert_finite_and_equal(module, ELBO(), *make_batch(None, 1, is_binary=True))
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("objective", OBJECTIVE_CASES)
+@pytest.mark.parametrize("prior", LATENT_CASES)
+@pytest.mark.parametrize(
+    "likelihood", [name for name in LIKELIHOOD_CASES if name != "bernoulli"]
+)
+def test_gradient_is_right_for_rows_far_away(likelihood, prior, objective):
+    module = make_module(MLP((6, 4)), LATENT_CASES[prior], LIKELIHOOD_CASES[likelihood])
+    objective = OBJECTIVE_CASES[objective]
+    x, noise, weight = make_batch(None, objective.n_draws, is_binary=False)
+    x[0] *= 1e6
+    x[1, 2] = -1e6
+    assert_finite_and_equal(module, objective, x, noise, weight)
