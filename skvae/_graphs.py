@@ -44,10 +44,9 @@ class StepGraph:
         self.numbers = self.written = self.replay = None
 
     @staticmethod
-    def can_record(gradient, stepper):
-        """Return whether steps run on CUDA, without autograd or a foreign optimizer."""
-        is_cuda = gradient.x.device.type == "cuda"
-        return is_cuda and gradient.is_closed and stepper.is_flat
+    def can_record(weights, stepper):
+        """Return whether weights are on CUDA, and the optimizer can be recorded."""
+        return weights.device.type == "cuda" and stepper.is_flat
 
     def _step(self):
         *rates, pull = self.numbers.unbind()

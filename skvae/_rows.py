@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -25,6 +24,7 @@ class Rows(Dataset):
         self.is_uniform = bool((weight == weight[0]).all())
         # copies one below the other
         self.table = x.flatten(0, -2)
+        self.array = self.table.numpy() if self.table.is_cpu else None
 
     def __len__(self):
         return min(len(rows) for rows in self.train)
@@ -47,16 +47,16 @@ class Rows(Dataset):
         if self.x.dim() == 3:
             n_copies, n, _ = self.x.shape
             first = torch.arange(0, n_copies * n, n, device=self.x.device)
-            rows = rows + first.unsqueeze(1)
-        table, rows, target = self.table, rows.flatten(), out.view(-1, out.shape[-1])
-        if out.device != table.device:
-            # from pinned memory, while the accelerator is at work
-            out.copy_(table.index_select(0, rows).pin_memory(), non_blocking=True)
-        elif table.is_cpu:
+            rows, out = (rows + first.unsqueeze(1)).flatten(), out.flatten(0, 1)
+        if self.array is None:
+            torch.index_select(self.table, 0, rows, out=out)
+        elif out.is_cpu:
             # as quick as memory allows: numpy checks nothing
-            np.take(table.numpy(), rows.numpy(), 0, target.numpy(), "clip")
+            self.array.take(rows.numpy(), 0, out.numpy(), "clip")
         else:
-            torch.index_select(table, 0, rows, out=target)
+            # from pinned memory, while the accelerator is at work
+            chosen = self.table.index_select(0, rows).pin_memory()
+            out.copy_(chosen, non_blocking=True)
 
 
 class TrainBatches:

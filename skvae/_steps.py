@@ -37,6 +37,7 @@ class Steps:
         self.stepper = make_stepper(self.optimizer, self.weights)
         self.module, self.objective = module, objective
         self.passes, self.shares, self.graphs = {}, {}, {}
+        self.records = StepGraph.can_record(self.weights.values, self.stepper)
         if net.averages_ is not None:
             average = torch.zeros_like(self.weights.values)
             for view, value in zip(self._split(average), net.averages_, strict=True):
@@ -144,7 +145,7 @@ class Steps:
     def _take_step(self, gradient):
         """Take a step, recorded and replayed where that can be."""
         rates, pull = self._schedule()
-        if not StepGraph.can_record(gradient, self.stepper):
+        if not (self.records and gradient.is_closed):
             self.step(gradient, rates, pull)
             return
         groups = self.optimizer.param_groups
