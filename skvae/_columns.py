@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.utils._dataframe import is_pandas_df, is_polars_df
 
-# rows cast at a time where a whole copy of the table would be a waste
-_CHUNK = 65_536
+# values cast at a time: as many as stay in a processor's own memory
+_CHUNK_VALUES = 32_768
 
 
 def get_container(X):
@@ -83,6 +83,12 @@ def _is_numeric_object(column):
     )
 
 
+def _list_chunks(X):
+    """Return slices of rows that are worked on at a time."""
+    size = max(1, _CHUNK_VALUES // X.shape[1])
+    return [slice(begin, begin + size) for begin in range(0, len(X), size)]
+
+
 def check_finite(X, names=None):
     """Refuse infinite and missing values, naming column and value.
 
@@ -95,11 +101,12 @@ def check_finite(X, names=None):
     with np.errstate(invalid="ignore", over="ignore"):
         if np.isfinite(X.sum()):
             return
-    for begin in range(0, len(X), _CHUNK):
-        bad = ~np.isfinite(X[begin : begin + _CHUNK])
+    for rows in _list_chunks(X):
+        bad = ~np.isfinite(X[rows])
         if bad.any():
             row, column = np.argwhere(bad)[0]
-            value = X[begin + row, column]
+            row += rows.start
+            value = X[row, column]
             advice = (
                 "missing values are not supported yet; fill them first, for example "
                 "with sklearn.impute.KNNImputer"
@@ -109,7 +116,7 @@ def check_finite(X, names=None):
             shown = "NaN" if np.isnan(value) else value
             raise ValueError(
                 f"Input X contains {shown} in {describe(column, names)}, row "
-                f"{begin + row}; {advice}."
+                f"{row}; {advice}."
             )
 
 
@@ -129,7 +136,7 @@ def _compute_moments(X, weight):
     """
     share = np.full(len(X), 1 / len(X)) if weight is None else weight / weight.sum()
     first = X[0].astype(np.float64)
-    chunks = [slice(begin, begin + _CHUNK) for begin in range(0, len(X), _CHUNK)]
+    chunks = _list_chunks(X)
     with np.errstate(over="ignore"):
         reach = np.max([np.abs(X[c] - first).max(axis=0) for c in chunks], axis=0)
     reach = np.where(reach > 0, reach, 1.0)

@@ -641,12 +641,11 @@ default='adamw'
     def _check_support(self, likelihood, array, names):
         if not likelihood.is_limited:
             return
-        import torch
+        from ._device import as_tensor
 
         for begin in range(0, len(array), _CHECKED_ROWS):
             part = array[begin : begin + _CHECKED_ROWS]
-            # a copy: torch warns of arrays that cannot be written to
-            mask = likelihood.find_unsupported(torch.tensor(part)).numpy()
+            mask = likelihood.find_unsupported(as_tensor(part)).numpy()
             if mask.any():
                 row, column = np.argwhere(mask)[0]
                 name = describe(column, names)

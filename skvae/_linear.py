@@ -22,6 +22,8 @@ _MAX_COVARIANCE_WORK = 1e11
 _MAX_MATRIX_COLUMNS = 3000
 # values held at a time
 _CHUNK_VALUES = 500_000
+# those that stay in a processor's own memory
+_CACHED_VALUES = 32_768
 # steps of EM before the quicker method takes over
 _EM_STEPS = 20
 
@@ -79,12 +81,12 @@ class LinearModel:
         return -0.5 * (distance + log_det + x.shape[1] * np.log(2 * np.pi))
 
 
-def _iterate_roots(x, weight, mean):
+def _iterate_roots(x, weight, mean, n_values=_CHUNK_VALUES):
     """Yield (x - mean) sqrt(weight) by chunks of rows; mean is filled in first."""
     n_samples, n_features = x.shape
     weight = np.ones(n_samples) if weight is None else weight
     weight = weight / weight.sum()
-    size = max(1, _CHUNK_VALUES // n_features)
+    size = max(1, n_values // n_features)
     chunks = [slice(begin, begin + size) for begin in range(0, n_samples, size)]
     # about the first row: the mean of a constant column is then exact
     first = x[0].astype(np.float64)
@@ -93,10 +95,18 @@ def _iterate_roots(x, weight, mean):
         yield (x[rows] - mean) * np.sqrt(weight[rows])[:, None]
 
 
+def compute_mean(x, weight=None):
+    """Return the weighted mean of every column, ``(n_features,)``."""
+    weight = np.ones(len(x)) if weight is None else weight
+    size = max(1, _CACHED_VALUES // x.shape[1])
+    slices = [slice(begin, begin + size) for begin in range(0, len(x), size)]
+    return sum(weight[rows] @ x[rows] for rows in slices) / weight.sum()
+
+
 def compute_variance(x, weight=None):
     """Return the weighted variance of every column, ``(n_features,)``."""
-    roots = _iterate_roots(x, weight, np.zeros(x.shape[1]))
-    return sum((root**2).sum(axis=0) for root in roots)
+    roots = _iterate_roots(x, weight, np.zeros(x.shape[1]), _CACHED_VALUES)
+    return sum(np.einsum("ij,ij->j", root, root) for root in roots)
 
 
 class Covariance:

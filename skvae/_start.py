@@ -14,6 +14,7 @@ from ._linear import (
     NOISE_FLOOR,
     Covariance,
     LinearModel,
+    compute_mean,
     compute_variance,
     fit_factor_analysis,
     fit_ppca,
@@ -169,7 +170,7 @@ def _make_binary_starts(x, weight, splits, n_components):
     relation of factor analysis and item response theory (Lord & Novick 1968, eq. 16.9).
     """
     x, weight = _take(x, weight, splits.table)
-    mean = np.clip(np.average(x, axis=0, weights=weight), 1e-3, 1 - 1e-3)
+    mean = np.clip(compute_mean(x, weight), 1e-3, 1 - 1e-3)
     scale = np.sqrt(mean * (1 - mean))
     n_used = min(n_components, x.shape[1] - 1)
     covariance = _covariance(x, weight).in_units(mean, scale)
@@ -204,11 +205,13 @@ def make_random_starts(x, weight, splits, n_components, likelihood):
     n_features = x.shape[1]
     centre, scale = np.zeros(n_features), np.ones(n_features)
     if not likelihood.is_scaled:
-        centre = np.average(x, axis=0, weights=weight)
+        centre = compute_mean(x, weight)
         scale = np.sqrt(np.clip(centre * (1 - centre), 1e-3, None))
     fixed = likelihood.fixed_noise
     unit = np.ones(n_features) if fixed is None else np.full(n_features, fixed)
-    variance = np.maximum(compute_variance(x, weight), NOISE_FLOOR)
+    variance = np.ones(n_features)
+    if likelihood.is_scaled:
+        variance = np.maximum(compute_variance(x, weight), NOISE_FLOOR)
     tensors = {
         "decoder_weight": np.zeros((n_components, n_features)),
         "decoder_bias": np.zeros((1, n_features)),

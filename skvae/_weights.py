@@ -4,6 +4,8 @@ The optimizer, the bound on the gradient and the average of the weights are then
 operations each, however many layers there are.
 """
 
+from functools import partial
+
 import torch
 
 # every weight begins at a multiple of 64 bytes
@@ -144,6 +146,7 @@ class FlatAdam(Stepper):
             for part in weights.slices
         ]
         self.count = [self.steps[0]]
+        self.settings = None
         # numpy adds to a few numbers in half the time
         self.counts = self.steps.numpy() if self.steps.is_cpu else self.steps
 
@@ -169,21 +172,29 @@ class FlatAdam(Stepper):
         # what torch's schedulers ask of an optimizer
         self.optimizer._opt_called = True
         self.counts += 1
-        groups = zip(self.optimizer.param_groups, rates, self.tensors, strict=True)
-        for group, rate, tensors in groups:
-            beta1, beta2 = group["betas"]
-            self.update(
-                *tensors,
-                [],
-                self.count,
-                lr=rate,
-                beta1=beta1,
-                beta2=beta2,
-                weight_decay=group["weight_decay"],
-                eps=group["eps"],
-                amsgrad=False,
-                maximize=False,
-            )
+        groups = self.optimizer.param_groups
+        settings = [(g["betas"], g["weight_decay"], g["eps"]) for g in groups]
+        if settings != self.settings:
+            self.settings = settings
+            self.updates = [
+                partial(
+                    self.update,
+                    *tensors,
+                    [],
+                    self.count,
+                    beta1=betas[0],
+                    beta2=betas[1],
+                    weight_decay=weight_decay,
+                    eps=eps,
+                    amsgrad=False,
+                    maximize=False,
+                )
+                for tensors, (betas, weight_decay, eps) in zip(
+                    self.tensors, settings, strict=True
+                )
+            ]
+        for update, rate in zip(self.updates, rates, strict=True):
+            update(lr=rate)
 
     def forget(self):
         """Drop the optimizer's state."""
