@@ -124,8 +124,11 @@ class BestWeights(Callback):
 
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
         """Judge what the members made of the linear start, before the first step."""
+        self._start_members(net, dataset_train)
+
+    def _start_members(self, net, rows):
         if net.start_members() and self.judges_start_:
-            self.judge(net, net.compute_valid_loss(dataset_train), 0)
+            self.judge(net, net.compute_valid_loss(rows), 0)
 
     def judge(self, net, loss, epoch):
         """Note the weights if the loss is the least so far; return whether it was."""
@@ -152,6 +155,9 @@ class BestWeights(Callback):
 
     def on_train_end(self, net, X=None, y=None, **kwargs):
         """Put the best weights back, or those of the start."""
+        if not net.history:
+            # no epoch was asked for
+            self._start_members(net, X)
         is_judged = self.best_epoch_ is not None
         if self.best_weights_ is not None and (
             net.diverged_ or (is_judged and self.restore)
