@@ -67,6 +67,7 @@ def measure_fit(name, work, seed):
         elbo = fit(X, work, seed)
     if name != "pca":
         found.step = found.seconds / work.n_steps
+        found.row = found.seconds / (work.n_samples * work.epochs)
     if elbo is not None:
         found.elbo = elbo(X[:_JUDGED_ROWS])
     return [vars(found)]

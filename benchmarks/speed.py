@@ -2,7 +2,8 @@
 
 ``python benchmarks/speed.py`` prints one table a workload. Every measurement has a
 fresh process, contenders take turns, and medians over the repeats are shown, with
-their ratio to skvae's plain model: 2 is twice as slow. us/step is seconds by steps; MB
+their ratio to skvae's plain model: 2 is twice as slow. us/step is seconds by steps,
+us/row seconds by rows and epochs; MB
 is the peak of memory above what was there before; nats is the ELBO per row of the
 trained model, so that equal quality can be seen; of `skvae default` they are those of
 its own density. `floor` does the matrix products alone.
@@ -34,6 +35,7 @@ _COLUMNS = {
     "most": ("max", "{:.3g}"),
     "ratio": ("/ skvae", "{:.2f}"),
     "step": ("us/step", "{:.0f}"),
+    "row": ("us/row", "{:.2f}"),
     "memory": ("MB", "{:.0f}"),
     "elbo": ("nats", "{:.2f}"),
 }
@@ -112,8 +114,9 @@ def print_contenders(rows):
         values |= {"least": min(seconds), "most": max(seconds)}
         if plain is not None:
             values["ratio"] = values["seconds"] / plain
-        if values["step"] is not None:
-            values["step"] *= 1e6
+        for field in ("step", "row"):
+            if values[field] is not None:
+                values[field] *= 1e6
         lines[contender] = values
     fields = [f for f in _COLUMNS if any(v[f] is not None for v in lines.values())]
     print_table(
@@ -206,7 +209,7 @@ def main():
         work = get_workload(name, options.quick, options.threads)
         chosen = [
             contender
-            for contender in CONTENDERS[work.kind]
+            for contender in work.contenders or CONTENDERS[work.kind]
             if contender in options.contenders and contender not in absent
         ]
         found = run_workload(name, work, chosen, options) if chosen else []

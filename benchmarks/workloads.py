@@ -16,7 +16,8 @@ class Workload:
     """What is fitted or applied, how, and to what.
 
     ``kind`` names the function of ``measure.py`` that times it; ``parts`` are the
-    tables of a workload that has several.
+    tables of a workload that has several; ``contenders`` are those that take part, all
+    of the kind where it is empty.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Workload:
     learns_noise: bool = False
     lr: float = 1e-3
     parts: tuple = ("",)
+    contenders: tuple = ()
 
     @property
     def n_steps(self):
@@ -54,6 +56,13 @@ WORKLOADS = {
     "mnist": Workload(
         "fit", (400,), 20, 60_000, 784, n_threads=2, likelihood="bernoulli"
     ),
+    # the cost of a row, whatever their number
+    **{
+        f"rows_{n}": Workload(
+            "fit", n_samples=n, contenders=("skvae", "textbook"), **_MEDIUM
+        )
+        for n in (10_000, 100_000, 1_000_000)
+    },
     "transform": Workload("transform", n_samples=1_000_000, n_threads=2, **_MEDIUM),
     "score": Workload("score", n_samples=200_000, n_threads=2, **_MEDIUM),
     # three folds, so that each fit has 2,000 rows
