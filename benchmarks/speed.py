@@ -3,10 +3,10 @@
 ``python benchmarks/speed.py`` prints one table a workload. Every measurement has a
 fresh process, contenders take turns, and medians over the repeats are shown, with
 their ratio to skvae's plain model: 2 is twice as slow. us/step is seconds by steps,
-us/row seconds by rows and epochs; MB
-is the peak of memory above what was there before; nats is the ELBO per row of the
-trained model, so that equal quality can be seen; of `skvae default` they are those of
-its own density. `floor` does the matrix products alone.
+us/row seconds by rows and epochs; MB is the peak of memory above what was there
+before; nats is the ELBO per row of the trained model, so that equal quality can be
+seen; of `skvae default` they are those of its own density. `floor` does the matrix
+products alone.
 
 The table of `level` has the seconds until held-out rows have that many nats, and in
 brackets the ratio to skvae's default; `skvae, one Gaussian` and the others have one
