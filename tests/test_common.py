@@ -1,35 +1,17 @@
 """scikit-learn's own checks: those of check_estimator, and those beyond it."""
 
 import pytest
-import torch
 from sklearn.base import clone
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch_network import TorchNetwork
 
 from skvae import UnusedComponentsWarning, VAETransformer
-from skvae.networks import Network
 
 # the checks fit pure noise, of which a component may well say nothing
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{UnusedComponentsWarning.__module__}.{UnusedComponentsWarning.__name__}"
 )
-
-
-class TorchNetwork(Network):
-    """Bodies made of plain torch layers."""
-
-    def __init__(self, width=8):
-        self.width = width
-
-    def make_encoder(self, n_inputs, n_copies=None):
-        return self._make(n_inputs)
-
-    def make_decoder(self, n_inputs, n_copies=None):
-        return self._make(n_inputs)
-
-    def _make(self, n_inputs):
-        layers = torch.nn.Linear(n_inputs, self.width), torch.nn.Tanh()
-        return torch.nn.Sequential(*layers), self.width
 
 
 ESTIMATORS = {

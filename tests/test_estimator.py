@@ -30,12 +30,13 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
+from torch_network import TorchNetwork
 
 from skvae import UnusedComponentsWarning, VAETransformer
 from skvae.datasets import make_factors
 from skvae.latents import Gaussian as GaussianLatent
 from skvae.likelihoods import Bernoulli, Gaussian, GaussianMixture
-from skvae.networks import MLP, Network
+from skvae.networks import MLP
 from skvae.objectives import ELBO, IWAE
 
 LOADERS = {
@@ -84,23 +85,6 @@ class TaskRecorder:
         self.scores.append(fitted_estimator.score(X))
         self.metadata.append(metadata)
         return context.task_name == "epoch" and context.task_id + 1 == self.stop_after
-
-
-class TorchNetwork(Network):
-    """Bodies made of plain torch layers."""
-
-    def __init__(self, width=8):
-        self.width = width
-
-    def make_encoder(self, n_inputs, n_copies=None):
-        return self._make(n_inputs)
-
-    def make_decoder(self, n_inputs, n_copies=None):
-        return self._make(n_inputs)
-
-    def _make(self, n_inputs):
-        layers = torch.nn.Linear(n_inputs, self.width), torch.nn.Tanh()
-        return torch.nn.Sequential(*layers), self.width
 
 
 def fit_factor_analysis(table, n_components):
