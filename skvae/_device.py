@@ -148,13 +148,15 @@ def _get_controller():
 def threads_for(work):
     """Use one intra-op thread for small work; restore the user's setting on leaving.
 
+    Where torch has one thread, so have the libraries of numpy.
+
     Parameters
     ----------
     work : float
         Floating-point operations of one step.
     """
     before = torch.get_num_threads()
-    if work >= _THREADED_WORK:
+    if work >= _THREADED_WORK and before > 1:
         yield
         return
     if before != 1:
