@@ -26,7 +26,7 @@ from workloads import get_workload, load_rows
 _JUDGED_ROWS = 5_000
 # epochs of the textbook loop that set a level, and seconds after which a race ends
 _LEVEL_EPOCHS = 100
-_LEVEL_SECONDS = 120
+_LEVEL_SECONDS = 60
 
 
 def read_memory():
