@@ -59,7 +59,7 @@ WORKLOADS = {
     # the cost of a row, whatever their number
     **{
         f"rows_{n}": Workload(
-            "fit", n_samples=n, contenders=("skvae", "textbook"), **_MEDIUM
+            "fit", n_samples=n, epochs=5, contenders=("skvae",), **_MEDIUM
         )
         for n in (10_000, 100_000, 1_000_000)
     },
