@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
 
-# floating-point operations of one step above which a second thread pays
-_THREADED_WORK = 0.1e9
+# floating-point operations of one step above which a second thread pays: with fewer it
+# gains little on an idle machine, and loses tenfold beside a busy neighbour
+_THREADED_WORK = 0.4e9
 # share of an accelerator's free memory that data may take
 _RESIDENT_SHARE = 0.6
 _ACCELERATORS = ("cuda", "xpu", "mps")
