@@ -11,6 +11,7 @@ from ._module import SQUASH
 from ._passes import (
     AffinePass,
     AutogradPass,
+    ChainPass,
     have_hooks,
     make_body_pass,
     share_weights,
@@ -24,22 +25,13 @@ _tanh_backward = torch.ops.aten.tanh_backward.grad_input
 class SidePass:
     """A body beside its own input, both squashed: what a head of the module sees."""
 
-    def __init__(self, program, module, body, head, n_inputs, needs_input):
-        self.program, self.n_inputs = program, n_inputs
-        self.is_corrected = module.is_corrected
-        n_hidden = head.weight.shape[-2] - self.is_corrected * n_inputs
-        self.body = None
-        if not module.network.is_linear:
-            self.body = make_body_pass(program, body, n_hidden, needs_input)
-        self.n_hidden = n_hidden
+    def __init__(self, program, body, n_inputs, n_hidden):
+        self.program, self.body = program, body
+        self.n_inputs, self.n_hidden = n_inputs, n_hidden
 
     def forward(self, u):
         """Write down what the head sees."""
         program = self.program
-        if self.body is None:
-            return u
-        if not self.is_corrected:
-            return self.body.forward(u)
         self.tanh = program.multiply(u, 1 / SQUASH, program.empty(*u.shape))
         program.tanh(self.tanh, self.tanh)
         both = program.empty(*u.shape[:-1], self.n_inputs + self.n_hidden)
@@ -50,17 +42,24 @@ class SidePass:
 
     def backward(self, grad):
         """Write down the gradient of the input, if anybody asked for it."""
-        program = self.program
-        if self.body is None:
-            return grad
-        if not self.is_corrected:
-            return self.body.backward(grad)
         beside, hidden = grad.tensor_split([self.n_inputs], dim=-1)
         grad = self.body.backward(hidden)
         if grad is not None:
-            program.add(grad, beside, grad)
-            program.call(_tanh_backward, grad, self.tanh, grad_input=grad)
+            self.program.add(grad, beside, grad)
+            self.program.call(_tanh_backward, grad, self.tanh, grad_input=grad)
         return grad
+
+
+def _make_side_pass(program, module, body, head, n_inputs, needs_input):
+    """Return the pass of what `VAEModule._hide` does, and whether it is closed."""
+    if module.network.is_linear:
+        return ChainPass([]), True
+    n_hidden = head.weight.shape[-2] - module.is_corrected * n_inputs
+    body = make_body_pass(program, body, n_hidden, needs_input)
+    is_closed = not isinstance(body, AutogradPass)
+    if module.is_corrected:
+        body = SidePass(program, body, n_inputs, n_hidden)
+    return body, is_closed
 
 
 class ModulePass:
@@ -116,18 +115,16 @@ class ModulePass:
         """Write down the whole step."""
         program, rows_last = self.program, self.likelihood.rows_last
         head = module.encoder_head
-        encoder = SidePass(
+        encoder, encoder_is_closed = _make_side_pass(
             program, module, module.encoder, head, module.n_features, False
         )
         encoder_head = AffinePass(program, head, not module.network.is_linear)
         head = module.decoder_head
-        decoder = SidePass(
+        decoder, decoder_is_closed = _make_side_pass(
             program, module, module.decoder, head, module.n_components, True
         )
         decoder_head = AffinePass(program, head, rows_last=rows_last)
-        self.is_closed = not any(
-            isinstance(side.body, AutogradPass) for side in (encoder, decoder)
-        )
+        self.is_closed = encoder_is_closed and decoder_is_closed
         u, loc = self._write_start(start)
         raw = encoder_head.forward(encoder.forward(u))
         z = self.latent.forward(raw, loc, start.posterior_scale, self.noise)

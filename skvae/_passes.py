@@ -143,7 +143,7 @@ class DropoutPass:
 
 
 class ChainPass:
-    """One pass after the other."""
+    """One pass after the other; none is the identity."""
 
     def __init__(self, passes):
         self.passes = passes
@@ -151,7 +151,7 @@ class ChainPass:
     def forward(self, x, out=None):
         for piece in self.passes[:-1]:
             x = piece.forward(x)
-        return self.passes[-1].forward(x, out)
+        return self.passes[-1].forward(x, out) if self.passes else x
 
     def backward(self, grad):
         for piece in reversed(self.passes):
