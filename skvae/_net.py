@@ -217,25 +217,37 @@ class VAENet(NeuralNet):
 
     def train_step(self, batch, **fit_params):
         """Take one step and move the average of the weights along."""
-        self.n_steps_ += 1
-        is_warming_up = self.n_steps_ <= self.lr_warmup
-        if is_warming_up:
-            # for this step alone: schedulers see the full rate
-            full = [group["lr"] for group in self.optimizer_.param_groups]
-            for group in self.optimizer_.param_groups:
-                group["lr"] *= self.n_steps_ / self.lr_warmup
+        factor, pull = self.advance()
+        groups = self.optimizer_.param_groups
+        # for this step alone: schedulers see the full rate
+        full = [group["lr"] for group in groups]
+        for group in groups:
+            group["lr"] *= factor
         step = super().train_step(batch, **fit_params)
-        if is_warming_up:
-            for group, lr in zip(self.optimizer_.param_groups, full, strict=True):
-                group["lr"] = lr
+        for group, lr in zip(groups, full, strict=True):
+            group["lr"] = lr
         if self.averaging:
             with torch.no_grad():
                 if self.averages_ is None:
                     self.averages_ = [p.detach().clone() for p in self._trained]
-                # a short memory at first: the start is no part of the average for long
-                decay = min(self.averaging, (self.n_steps_ + 1) / (self.n_steps_ + 10))
-                torch._foreach_lerp_(self.averages_, self._trained, 1 - decay)
+                torch._foreach_lerp_(self.averages_, self._trained, pull)
         return step
+
+    def advance(self):
+        """Count a step.
+
+        Returns
+        -------
+        factor : float
+            The share of the learning rate that it takes.
+        pull : float
+            How far the average of the weights moves towards them after it.
+        """
+        self.n_steps_ += 1
+        factor = min(1.0, self.n_steps_ / max(self.lr_warmup, 1))
+        # a short memory at first: the start is no part of the average for long
+        decay = (self.n_steps_ + 1) / (self.n_steps_ + 10)
+        return factor, 1 - min(self.averaging or 0.0, decay)
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """Train on raw weights, validate (and let callbacks see) averaged ones."""

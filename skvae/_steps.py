@@ -158,16 +158,10 @@ class Steps:
     def _schedule(self):
         """Return the rates of the next step, and how far the average moves."""
         net = self.net
-        net.n_steps_ += 1
+        factor, pull = net.advance()
         if net.averaging and net.averages_ is None:
             # nothing of the start remains: the first step moves all the way
-            net.averages_ = [self.weights.values.clone()]
-            pull = 1.0
-        else:
-            # a short memory at first: the start is no part of the average for long
-            decay = (net.n_steps_ + 1) / (net.n_steps_ + 10)
-            pull = 1 - min(net.averaging or 0.0, decay)
-        factor = min(1.0, net.n_steps_ / max(net.lr_warmup, 1))
+            net.averages_, pull = [self.weights.values.clone()], 1.0
         return self.stepper.get_rates(factor), pull
 
     def step(self, gradient, rates, pull):
