@@ -1,8 +1,9 @@
 """VAENet: a skorch net whose loss is the bound, fed rows a batch at a time.
 
-skorch does the rest: epochs, history, callbacks, optimizers. What the net adds is how
-rows reach it (also several copies of the network side by side), the averaging of
-weights, and that it starts from, and may fall back to, the linear model.
+skorch does the rest: epochs, history, callbacks, optimizers. What the net adds is that
+`Steps` take its steps unless somebody watches batches, the averaging of weights,
+several copies of the network side by side, and that it starts from, and may fall back
+to, the linear model.
 """
 
 import copy
@@ -11,11 +12,7 @@ from contextlib import nullcontext
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    EpochTimer,
-)
+from skorch.callbacks import Callback, EarlyStopping, EpochTimer
 
 from ._device import give_memory_back, is_available, matmul_precision
 from ._evidence import elbo
