@@ -429,6 +429,7 @@ default='adamw'
         objective = _parameters.resolve_objective(self.objective)
         device = resolve_device(self.device)
         self._check_support(likelihood, array, self._get_names(X))
+        likelihood.adapt(array, weight)
         n_valid = 0
         if X_val is not None:
             validation, _ = self._validate(X_val, reset=False)

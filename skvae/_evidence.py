@@ -10,7 +10,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch.distributions import Distribution, Independent, kl_divergence
+from torch.distributions import Distribution, kl_divergence
+
+from .distributions import detach
 
 
 @dataclass(slots=True)
@@ -24,18 +26,58 @@ class VAEOutput:
     prior : Distribution
         p(z).
     likelihood : Distribution
-        p(x|z), one value a column, (n_draws, ..., n, n_features).
+        p(x|z), (n_draws, ..., n, n_features). Columns are independent, one value each
+        from ``log_prob``, or one event, with a ``log_prob_by_column``.
     z : Tensor (n_draws, ..., n, n_components)
+    log_share : Tensor (n_draws, ..., n) or None
+        Logarithm of what every draw counts for, where z goes through all its values;
+        None for equal shares.
     """
 
     posterior: Distribution
     prior: Distribution
     likelihood: Distribution
     z: torch.Tensor
+    log_share: torch.Tensor | None = None
+
+    def average(self, values):
+        """Return the mean over draws, (n_draws, ..., n) to ``(..., n)``.
+
+        A single draw may stand for all: ``(1, ..., n)``.
+        """
+        if self.log_share is None or len(values) == 1:
+            return values.mean(dim=0)
+        # zero times minus infinity is a value that never occurs
+        share = self.log_share.exp()
+        return (share * torch.where(share > 0, values, 0.0)).sum(dim=0)
+
+    def elbo(self, x):
+        """Return the evidence lower bound, ``(..., n)``."""
+        return self.average(self.log_weights(x))
+
+    def log_evidence(self, x):
+        """Return log (1/K) Σ w, ``(..., n)``, Burda et al. (2016), eq. 8.
+
+        Where z goes through all its values it is log p(x) itself.
+        """
+        log_weights = self.log_weights(x)
+        if self.log_share is None:
+            return log_evidence(log_weights)
+        return torch.logsumexp(log_weights + self.log_share, dim=0)
 
     def log_likelihood(self, x):
         """Return log p(x|z), ``(n_draws, ..., n)``."""
-        return self.likelihood.log_prob(x).sum(dim=-1)
+        log_prob = self.likelihood.log_prob(x)
+        return log_prob if self.likelihood.event_shape else log_prob.sum(dim=-1)
+
+    def log_likelihood_by_column(self, x):
+        """Return log p(x|z) of every column, ``(n_draws, ..., n, n_features)``.
+
+        Where columns depend on one another given z, that of each given those before it.
+        """
+        if self.likelihood.event_shape:
+            return self.likelihood.log_prob_by_column(x)
+        return self.likelihood.log_prob(x)
 
     def log_ratio(self):
         """Return log q(z|x) - log p(z), ``(n_draws, ..., n)``."""
@@ -51,21 +93,12 @@ class VAEOutput:
         try:
             return kl_divergence(self.posterior, self.prior).unsqueeze(0)
         except NotImplementedError:
-            log_posterior = _detach(self.posterior).log_prob(self.z)
+            log_posterior = detach(self.posterior).log_prob(self.z)
             return log_posterior - self.prior.log_prob(self.z)
 
     def log_weights(self, x):
         """Return log p(x|z) + log p(z) - log q(z|x), ``(n_draws, ..., n)``."""
         return self.log_likelihood(x) - self.log_ratio()
-
-
-def _detach(distribution):
-    """Return an independent distribution with the same, constant parameters."""
-    base = distribution.base_dist
-    constants = {name: getattr(base, name).detach() for name in base.arg_constraints}
-    base = type(base)(**constants, validate_args=False)
-    n_dims = distribution.reinterpreted_batch_ndims
-    return Independent(base, n_dims, validate_args=False)
 
 
 def elbo(log_weights):

@@ -10,7 +10,6 @@ import copy
 import numpy as np
 import torch
 
-from . import _evidence
 from ._device import isolated, scoring_dtype
 
 # values held at a time by the widest tensor of a chunk
@@ -97,7 +96,7 @@ def decode_variance(module, z):
 
 def draw(module, n_samples, mean):
     """Draw rows from the model: z from the prior, then x (or its mean) given z."""
-    z = module.prior().sample((n_samples,)).reshape(n_samples, -1)
+    z = module.get_prior().sample((n_samples,)).reshape(n_samples, -1)
     likelihood = module.decode(z.to(scoring_dtype(z.device)))
     x = likelihood.mean if mean else likelihood.sample()
     return x.cpu().double().numpy()
@@ -122,20 +121,22 @@ def score(module, x, method, noise, search_noise=None):
         return _score_refined(module, x, noise, search_noise).cpu().numpy()
     output = module(x, noise=noise.to(x))
     if method == "kl":
-        value = output.log_ratio().mean(dim=0)
+        value = output.average(output.log_ratio())
     elif method == "reconstruction":
-        value = output.log_likelihood(x).mean(dim=0)
+        value = output.average(output.log_likelihood(x))
     else:
-        bound = {"elbo": _evidence.elbo, "evidence": _evidence.log_evidence}
-        value = bound[method](output.log_weights(x))
+        value = output.elbo(x) if method == "elbo" else output.log_evidence(x)
     return value.cpu().double().numpy()
 
 
 def score_columns(module, x, noise):
     """Return E_q[log p(x_j|z)] of every column, ``(n, n_features)`` float64."""
     x = _to_tensor(x, module)
-    log_prob = module(x, noise=noise.to(x)).likelihood.log_prob(x)
-    return log_prob.mean(dim=0).cpu().double().numpy()
+    output = module(x, noise=noise.to(x))
+    log_prob = output.log_likelihood_by_column(x).movedim(-1, 1)  # (n_draws, d, n)
+    if output.log_share is not None:
+        output.log_share = output.log_share.unsqueeze(1)
+    return output.average(log_prob).mT.cpu().double().numpy()
 
 
 def _score_refined(module, x, noise, search_noise):
@@ -145,34 +146,31 @@ def _score_refined(module, x, noise, search_noise):
     gains nothing.
     """
     noise, search_noise = noise.to(x), search_noise.to(x)
-    start = module.encode(x)
-    loc, scale = start.mean, start.stddev
+    loc, scale = module.latent.recentre(module.encode(x))
     amortised = torch.as_tensor(score(module, x.cpu().numpy(), "elbo", noise)).to(x)
 
     def bound(raw, rows, block):
-        posterior = module.latent.posterior(raw, loc[rows], scale[rows])
-        z = module.latent.draw(posterior, block.unsqueeze(1))
-        output = _evidence.VAEOutput(posterior, module.prior(), module.decode(z), z)
-        return _evidence.elbo(output.log_weights(x[rows]))
+        posterior = module.make_posterior(raw, loc[rows], scale[rows])
+        return module.complete(posterior, block.unsqueeze(1)).elbo(x[rows])
 
-    best_raw = _ascend(bound, loc, module.latent.n_raw, search_noise)
+    shape = module.latent.raw_shape(module.n_components)
+    best_raw = _ascend(bound, x.new_zeros(len(x), *shape), search_noise)
     refined = bound(best_raw, slice(None), noise)
     return torch.maximum(amortised, torch.nan_to_num(refined, nan=-torch.inf)).double()
 
 
-def _ascend(bound, loc, n_raw, block):
+def _ascend(bound, raw, block):
     """Maximise a row-wise bound over raw posterior outputs by Adam, row by row.
 
     Every row has its own step size and stops by itself, so rows do not affect each
     other.
     """
-    n, n_components = loc.shape
-    raw = loc.new_zeros(n, n_raw, n_components)
-    best_raw, best = raw.clone(), loc.new_full((n,), -torch.inf)
+    n = len(raw)
+    best_raw, best = raw.clone(), raw.new_full((n,), -torch.inf)
     first, second = torch.zeros_like(raw), torch.zeros_like(raw)
-    rate = loc.new_full((n,), _REFINE_RATE)
-    misses = torch.zeros(n, dtype=torch.long, device=loc.device)
-    rows = torch.arange(n, device=loc.device)
+    rate = raw.new_full((n,), _REFINE_RATE)
+    misses = torch.zeros(n, dtype=torch.long, device=raw.device)
+    rows = torch.arange(n, device=raw.device)
     for step in range(1, _REFINE_STEPS + 1):
         with torch.enable_grad():
             trial = raw[rows].requires_grad_()
@@ -196,7 +194,8 @@ def _ascend(bound, loc, n_raw, block):
         change = (first[rows] / (1 - 0.9**step)) / (
             (second[rows] / (1 - 0.99**step)).sqrt() + 1e-12
         )
-        raw[rows] = raw[rows] + rate[rows, None, None] * change
+        by_row = rate[rows].view(-1, *[1] * (raw.dim() - 1))
+        raw[rows] = raw[rows] + by_row * change
     return best_raw
 
 
@@ -205,11 +204,13 @@ def kl_per_component(module, x, noise):
 
     E_q[log q(z_k|x) - log p(z_k)] with the marginals of posterior and prior.
     """
-    posterior = module.encode(_to_tensor(x, module))
-    z = module.latent.draw(posterior, noise.to(posterior.mean).unsqueeze(1))
-    log_posterior = posterior.base_dist.log_prob(z)
-    log_prior = module.latent.log_prior_per_component(module.prior(), z)
-    return (log_posterior - log_prior).mean(dim=0).cpu().double().numpy()
+    output = module(_to_tensor(x, module), noise=noise)
+    per_component = module.latent.log_ratio_per_component(
+        output.posterior, output.prior, output.z
+    ).movedim(-1, 1)
+    if output.log_share is not None:
+        output.log_share = output.log_share.unsqueeze(1)
+    return output.average(per_component).mT.cpu().double().numpy()
 
 
 @isolated()

@@ -1,5 +1,6 @@
 """VAEModule: encoder, decoder and prior; owner of every weight."""
 
+import math
 from types import SimpleNamespace
 
 import torch
@@ -43,9 +44,11 @@ class VAEModule(nn.Module):
         self, network, latent, likelihood, start, n_copies=None, is_corrected=True
     ):
         super().__init__()
-        n_components, n_features = start["decoder_weight"].shape[-2:]
+        n_inputs, n_components = start["encoder_weight"].shape[-2:]
+        n_features = start["log_range"].shape[-1]
         self.network, self.latent, self.likelihood = network, latent, likelihood
         self.n_features, self.n_components = n_features, n_components
+        self.n_inputs = n_inputs
         self.n_copies, self.is_corrected = n_copies, is_corrected
         self.start_names = tuple(start)
         for name, value in start.items():
@@ -53,10 +56,10 @@ class VAEModule(nn.Module):
         self._cast = {}
         # a textbook network has no affine path beside its hidden layers
         has_path = is_corrected or network.is_linear
-        self.encoder, n_hidden = network.make_encoder(n_features, n_copies)
+        self.encoder, n_hidden = network.make_encoder(n_inputs, n_copies)
         self.encoder_head = Linear(
-            has_path * n_features + n_hidden,
-            latent.n_raw * n_components,
+            has_path * n_inputs + n_hidden,
+            math.prod(latent.raw_shape(n_components)),
             n_copies,
             is_corrected,
         )
@@ -74,6 +77,7 @@ class VAEModule(nn.Module):
             )
         )
         self.prior = latent.make_prior(n_components, n_copies)
+        self._is_encoded = getattr(self.prior, "needs_encoder", False)
 
     @property
     def dtype(self):
@@ -131,33 +135,58 @@ class VAEModule(nn.Module):
     def encode(self, x):
         """Return q(z|x) for x (..., n, n_features)."""
         start = self._get_start(x.dtype)
-        u = x if start.encoder_centre is None else x - start.encoder_centre
-        if start.encoder_weight is None:
-            loc = x.new_zeros(*x.shape[:-1], self.n_components)
-        else:
-            loc = u @ start.encoder_weight
+        u = self.likelihood.represent(x)
+        if start.encoder_centre is not None:
+            u = u - start.encoder_centre
+        loc = None if start.encoder_weight is None else u @ start.encoder_weight
         if start.input_scale is not None:
             u = u * start.input_scale
+        return self._encode_standard(u, loc)
+
+    def encode_standard(self, u):
+        """Return q(z|x) for representations that are centred and scaled already."""
+        start = self._get_start(u.dtype)
+        loc = None
+        if start.encoder_weight is not None:
+            scale = 1.0 if start.input_scale is None else start.input_scale
+            loc = u / scale @ start.encoder_weight
+        return self._encode_standard(u, loc)
+
+    def _encode_standard(self, u, loc):
+        start = self._get_start(u.dtype)
+        if loc is None:
+            loc = u.new_zeros(*u.shape[:-1], self.n_components)
         if u.dtype != self.dtype:
             # finite in single precision too
             u = u.clamp(-_FARTHEST, _FARTHEST).to(self.dtype)
         raw = self.encoder_head(self._hide(u, self.encoder))
-        raw = raw.unflatten(-1, (self.latent.n_raw, self.n_components))
+        raw = raw.unflatten(-1, self.latent.raw_shape(self.n_components))
         scale = start.posterior_scale
         if scale is None:
-            scale = x.new_ones(1, self.n_components)
-        return self.latent.posterior(raw, loc, scale)
+            scale = loc.new_ones(1, self.n_components)
+        return self.make_posterior(raw, loc, scale)
+
+    def make_posterior(self, raw, loc, scale):
+        """Return q(z|x) from what `Latent.posterior` takes."""
+        shared = {"prior": self.prior} if self.latent.shares_prior else {}
+        return self.latent.posterior(raw, loc, scale, **shared)
+
+    def get_prior(self):
+        """Return p(z)."""
+        return self.prior(self.encode_standard) if self._is_encoded else self.prior()
 
     def decode(self, z):
         """Return p(x|z) for z (..., n, n_components)."""
         start = self._get_start(z.dtype)
         if start.decoder_weight is None:
-            predicted = start.decoder_bias.expand(*z.shape[:-1], self.n_features)
+            predicted = start.decoder_bias.expand(*z.shape[:-1], -1)
         else:
             predicted = Linear.apply_affine(z, start.decoder_weight, start.decoder_bias)
         u = z.to(self.dtype)
         raw = self.decoder_head(self._hide(u, self.decoder))
         raw = raw.unflatten(-1, (self.likelihood.n_raw, self.n_features))
+        if self.likelihood.n_start > 1:
+            predicted = predicted.unflatten(-1, (-1, self.n_features))
         free = self.free.to(z.dtype)
         return self.likelihood(raw.to(z.dtype), free, predicted, start.log_range)
 
@@ -168,16 +197,37 @@ class VAEModule(nn.Module):
         ----------
         x : Tensor (..., n, n_features)
         noise : Tensor (n_draws, n_components), default=None
-            Standard draws that all rows share; None draws fresh ones for every row.
+            Standard draws that all rows share, or nothing but a sign that a latent of
+            few values should enumerate them; None draws fresh ones for every row.
         n_draws : int, default=1
             Fresh draws per row.
         """
-        posterior = self.encode(x)
         if noise is not None:
             shape = (len(noise),) + (1,) * (x.dim() - 1) + (self.n_components,)
             noise = noise.reshape(shape).to(x)
-        z = self.latent.draw(posterior, noise, n_draws)
-        return VAEOutput(posterior, self.prior(), self.decode(z), z)
+        return self.complete(self.encode(x), noise, n_draws)
+
+    def complete(self, posterior, noise=None, n_draws=1):
+        """Return the output for a posterior: draws from it, and what they say of x.
+
+        Parameters
+        ----------
+        posterior : Distribution
+        noise : Tensor broadcastable to (n_draws, ..., n_components), default=None
+        n_draws : int, default=1
+        """
+        states = None
+        if noise is not None or self.latent.enumerates:
+            states = self.latent.enumerate(self.n_components)
+        if states is None:
+            z = self.latent.draw(posterior, noise, n_draws)
+            return VAEOutput(posterior, self.get_prior(), self.decode(z), z)
+        # (n_values, ..., 1, n_components): p(x|z) does not depend on the row
+        z = states.to(self.free.device)[:, *(None,) * len(posterior.batch_shape)]
+        z = z.to(posterior.mean.dtype)
+        output = VAEOutput(posterior, self.get_prior(), self.decode(z), z)
+        output.log_share = posterior.log_prob(z)
+        return output
 
     @torch.no_grad()
     def start_members(self, x, generator):
@@ -199,14 +249,16 @@ class VAEModule(nn.Module):
             noise = torch.as_tensor(
                 generator.standard_normal((len(rows), self.n_components))
             )
-            z = (rows - start["encoder_centre"]) @ start["encoder_weight"]
-            z = z + start["posterior_scale"] * noise
-            residual = rows - z @ start["decoder_weight"] - start["decoder_bias"]
-            raw = self.likelihood.start(residual, start["log_range"][0])
-            bias = self.decoder_head.bias
-            (bias[copy] if is_stacked else bias).add_(raw.flatten().to(bias))
+            inputs = self.likelihood.represent(rows) - start["encoder_centre"]
+            z = inputs @ start["encoder_weight"] + start["posterior_scale"] * noise
+            if self.likelihood.has_start:
+                residual = rows - z @ start["decoder_weight"] - start["decoder_bias"]
+                raw = self.likelihood.start(residual, start["log_range"][0])
+                bias = self.decoder_head.bias
+                (bias[copy] if is_stacked else bias).add_(raw.flatten().to(bias))
             seed = int(generator.integers(2**31 - 1))
-            for name, value in self.latent.start_prior(self.prior, z, seed).items():
+            seen = inputs * start["input_scale"] if self._is_encoded else z
+            for name, value in self.latent.start_prior(self.prior, seen, seed).items():
                 parameter = getattr(self.prior, name)
                 target = parameter[copy] if is_stacked else parameter
                 target.copy_(value.reshape(target.shape))

@@ -105,6 +105,7 @@ class ModulePass:
         self.latent = module.latent.make_pass(program, module.prior, objective.uses_kl)
         self.is_complete = (
             self.likelihood is not None
+            and self.likelihood.is_represented == module.likelihood.is_represented
             and self.latent is not None
             and objective.is_closed
         )
@@ -116,7 +117,7 @@ class ModulePass:
         program, rows_last = self.program, self.likelihood.rows_last
         head = module.encoder_head
         encoder, encoder_is_closed = _make_side_pass(
-            program, module, module.encoder, head, module.n_features, False
+            program, module, module.encoder, head, module.n_inputs, False
         )
         encoder_head = AffinePass(program, head, not module.network.is_linear)
         head = module.decoder_head
@@ -152,7 +153,8 @@ class ModulePass:
 
     def _write_start(self, start):
         """Write down the encoder's input, and the posterior mean of the start."""
-        program, u, loc = self.program, self.x, None
+        program, loc = self.program, None
+        u = self.likelihood.represent(self.x)
         if start.encoder_centre is not None:
             u = program.subtract(u, start.encoder_centre, program.empty(*u.shape))
         if start.encoder_weight is not None:

@@ -15,7 +15,6 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, EpochTimer
 
 from ._device import give_memory_back, is_available, matmul_precision
-from ._evidence import elbo
 from ._module_pass import TERMS
 from ._rows import Rows, TrainBatches, ValidBatches
 from ._steps import NonFiniteLossError, Steps
@@ -340,7 +339,7 @@ class VAENet(NeuralNet):
         scores, weights = [], []
         for x, w in self.get_iterator(rows, training=False):
             x, w = x.to(self.device), w.to(self.device)
-            score = elbo(self.infer(x).log_weights(x))
+            score = self.infer(x).elbo(x)
             volume = torch.as_tensor(self.log_volume, dtype=score.dtype).to(w.device)
             score = score - (volume[:, None] if volume.dim() else volume)
             scores.append(score[w > 0])

@@ -23,6 +23,10 @@ from ._linear import (
 # a split never believes a column to be 10 times as precise as all rows do
 _SPLIT_NOISE_SHARE = 1e-2
 _MIN_LOG_RANGE = 0.02
+# of a column in what the encoder sees of it: rarer values are not blown up further
+_LEAST_VARIANCE = 1e-3
+# rows represented at a time
+_CHUNK_ROWS = 1024
 # above so many columns the one split that judges is the first
 _MAX_COLUMNS_TO_CROSS_VALIDATE = 500
 
@@ -101,7 +105,7 @@ def make_linear_starts(x, weight, splits, n_components, likelihood, column_scale
     Parameters
     ----------
     x : ndarray (n_samples, n_features), float64
-        Standardised rows, or binary ones for a likelihood that is not scaled.
+        Standardised rows, or those of X for a likelihood that is not scaled.
     weight : ndarray (n_samples,) or None
     splits : Splits
     n_components : int
@@ -110,7 +114,9 @@ def make_linear_starts(x, weight, splits, n_components, likelihood, column_scale
         What the columns were divided by.
     """
     if not likelihood.is_scaled:
-        return _make_binary_starts(x, weight, splits, n_components)
+        table = _take(x, weight, splits.table)
+        start = _make_linked_start(*table, n_components, likelihood)
+        return [start] * len(splits.train)
     n_used = min(n_components, x.shape[1] - 1)
     fits = _candidates(likelihood, column_scale)
     fit, whole, variance = _choose(fits, x, weight, splits, n_used)
@@ -162,63 +168,74 @@ def _as_tensors(arrays):
     return tensors
 
 
-def _make_binary_starts(x, weight, splits, n_components):
-    """Return starts for 0/1 columns: factor analysis read as a logistic model.
+def _represent(x, likelihood):
+    """Return rows as the encoder sees them, ``(n_samples, n_inputs)``."""
+    if not likelihood.is_represented:
+        return x
+    n_inputs = likelihood.count_inputs(x.shape[1])
+    represented = np.empty((len(x), n_inputs), dtype=np.float32)
+    for begin in range(0, len(x), _CHUNK_ROWS):
+        rows = torch.as_tensor(np.array(x[begin : begin + _CHUNK_ROWS], np.float64))
+        represented[begin : begin + _CHUNK_ROWS] = likelihood.represent(rows)
+    return represented
 
-    A loading w of the standardised column is a correlation with a factor; the logistic
-    slope that gives the same correlation is 1.7 w / sqrt(1 - Σ w²), the classical
-    relation of factor analysis and item response theory (Lord & Novick 1968, eq. 16.9).
+
+def _make_linked_start(x, weight, n_components, likelihood, is_linear=True):
+    """Return the start of a likelihood that is not scaled.
+
+    A linear model of the standardised representation, which `Likelihood.link` reads as
+    one of the likelihood's parameters. Without `is_linear` it explains nothing.
     """
-    x, weight = _take(x, weight, splits.table)
-    mean = np.clip(compute_mean(x, weight), 1e-3, 1 - 1e-3)
-    scale = np.sqrt(mean * (1 - mean))
-    n_used = min(n_components, x.shape[1] - 1)
-    covariance = _covariance(x, weight).in_units(mean, scale)
-    model = fit_factor_analysis(covariance, n_used)
-    model = model.with_least_noise(0.1)
-    posterior_weight, posterior_scale = model.posterior()
-    explained = np.minimum((model.loadings**2).sum(axis=0), 0.9)
-    slope = 1.7 * model.loadings / np.sqrt(1 - explained)
-    # E σ(b + s·z) is about σ(b / sqrt(1 + π s²/8)) (MacKay 1992, eq. 10)
-    widening = np.sqrt(1 + np.pi / 8 * (slope**2).sum(axis=0))
+    n_features = x.shape[1]
+    r = _represent(x, likelihood)
+    mean = compute_mean(r, weight)
+    variance = compute_variance(r, weight)
+    scale = np.sqrt(np.maximum(variance, _LEAST_VARIANCE))
+    n_inputs = len(mean)
+    n_used = min(n_components, n_inputs - 1) if is_linear else 0
+    centre = np.zeros(n_inputs)
+    loadings, noise = np.zeros((0, n_inputs)), np.ones(n_inputs)
+    encoder_weight, posterior_scale = np.zeros((n_inputs, 0)), np.ones(0)
+    if n_used:
+        covariance = _covariance(r, weight).in_units(mean, scale)
+        model = fit_factor_analysis(covariance, n_used)
+        model = model.with_least_noise(likelihood.least_noise)
+        centre, loadings, noise = model.mean, model.loadings, model.noise
+        encoder_weight, posterior_scale = model.posterior()
+        encoder_weight = encoder_weight / (scale * np.sqrt(noise))[:, None]
+    decoder_weight, bias = likelihood.link(mean, scale, loadings, noise)
     tensors = {
-        "decoder_weight": _pad(slope, n_components),
-        "decoder_bias": (np.log(mean / (1 - mean)) * widening)[None],
-        "encoder_centre": (mean + scale * model.mean)[None],
-        "encoder_weight": _pad(
-            (posterior_weight / (scale * np.sqrt(model.noise))[:, None]).T, n_components
-        ).T,
+        "decoder_weight": _pad(decoder_weight, n_components),
+        "decoder_bias": bias[None],
+        "encoder_centre": (mean + scale * centre)[None],
+        "encoder_weight": _pad(encoder_weight.T, n_components).T,
         "posterior_scale": np.append(posterior_scale, np.ones(n_components - n_used))[
             None
         ],
         "input_scale": (1 / scale)[None],
-        "log_range": np.ones((1, x.shape[1])),
+        "log_range": np.ones((1, n_features)),
     }
-    n_features = x.shape[1]
-    start = Start(np.zeros(n_features), np.ones(n_features), _as_tensors(tensors))
-    return [start] * len(splits.train)
+    return Start(np.zeros(n_features), np.ones(n_features), _as_tensors(tensors))
 
 
 def make_random_starts(x, weight, splits, n_components, likelihood):
     """Return the start of every copy for random initial weights: N(0, I), no slope."""
     x, weight = _take(x, weight, splits.table)
     n_features = x.shape[1]
-    centre, scale = np.zeros(n_features), np.ones(n_features)
     if not likelihood.is_scaled:
-        centre = compute_mean(x, weight)
-        scale = np.sqrt(np.clip(centre * (1 - centre), 1e-3, None))
+        start = _make_linked_start(x, weight, n_components, likelihood, is_linear=False)
+        return [start] * len(splits.train)
     fixed = likelihood.fixed_noise
     unit = np.ones(n_features) if fixed is None else np.full(n_features, fixed)
-    variance = np.ones(n_features)
-    if likelihood.is_scaled:
-        variance = np.maximum(compute_variance(x, weight), NOISE_FLOOR)
+    variance = np.maximum(compute_variance(x, weight), NOISE_FLOOR)
+    n_start = likelihood.n_start * n_features
     tensors = {
-        "decoder_weight": np.zeros((n_components, n_features)),
-        "decoder_bias": np.zeros((1, n_features)),
-        "encoder_centre": centre[None],
+        "decoder_weight": np.zeros((n_components, n_start)),
+        "decoder_bias": np.zeros((1, n_start)),
+        "encoder_centre": np.zeros((1, n_features)),
         "encoder_weight": np.zeros((n_features, n_components)),
         "posterior_scale": np.ones((1, n_components)),
-        "input_scale": (unit / scale)[None],
+        "input_scale": unit[None],
         "log_range": _log_range(likelihood, unit**2 / variance)[None],
     }
     start = Start(np.zeros(n_features), unit, _as_tensors(tensors))

@@ -24,7 +24,7 @@ from ._parameters import (
 )
 from ._seed import draw_seed, seeded
 from ._splits import make_splits, split_off
-from .callbacks import KLWarmup
+from .callbacks import Annealing, KLWarmup
 
 # rows from which likelihood and prior take their start
 _MAX_START_ROWS = 4000
@@ -58,6 +58,11 @@ class Plan:
     settings: dict
     callbacks: list = field(default_factory=list)
 
+    @property
+    def is_corrected(self):
+        """Whether training starts at the linear model, and corrects it."""
+        return self.init == "linear" and self.latent.is_anchored
+
 
 def _make_splits(plan, n_samples, n_valid, generator):
     settings = plan.settings
@@ -70,12 +75,13 @@ def _make_splits(plan, n_samples, n_valid, generator):
         and not loads_itself
         and not settings["warm_start"]
         and not plan.network.is_linear
+        and plan.latent.is_stackable
     )
     return make_splits(n_samples, fraction, generator, can_stack)
 
 
 def _make_starts(plan, x, weight, splits, column_scale):
-    if plan.init == "linear":
+    if plan.is_corrected:
         return _start.make_linear_starts(
             x, weight, splits, plan.n_components, plan.likelihood, column_scale
         )
@@ -146,6 +152,8 @@ def _make_net(plan, module, rows, starts, log_volume, generator, epochs=None):
     callbacks = list(plan.callbacks)
     if warmup:
         callbacks.append(("kl_warmup", KLWarmup(settings["beta"], warmup)))
+    if plan.latent.is_annealed:
+        callbacks.append(("annealing", Annealing(n_epochs)))
     arguments = {
         "criterion": Loss,
         "criterion__objective": plan.objective,
@@ -233,7 +241,7 @@ def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=
             plan.likelihood,
             _start.stack(starts),
             splits.n_copies,
-            is_corrected=plan.init == "linear",
+            is_corrected=plan.is_corrected,
         )
         if scoring_dtype(plan.device) == torch.float32:
             module = module.float()

@@ -7,7 +7,14 @@ skorch calls the first group, through ``net_callbacks``; scikit-learn the last, 
 import torch
 from skorch.callbacks import Callback
 
-__all__ = ["BestWeights", "EpochMeans", "KLWarmup", "ProgressBar", "StopTraining"]
+__all__ = [
+    "Annealing",
+    "BestWeights",
+    "EpochMeans",
+    "KLWarmup",
+    "ProgressBar",
+    "StopTraining",
+]
 
 
 class StopTraining(Exception):
@@ -75,6 +82,25 @@ class KLWarmup(Callback):
         """Set beta for the epoch that begins."""
         epoch = len(net.history) - 1
         net.criterion_.beta = self.beta * min(1.0, epoch / max(self.n_epochs, 1))
+
+
+class Annealing(Callback):
+    """Let a latent change with training, as `Latent.anneal` has it.
+
+    Parameters
+    ----------
+    n_epochs : int
+        How many epochs training has.
+    """
+
+    def __init__(self, n_epochs):
+        self.n_epochs = n_epochs
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Tell the latent how far training is."""
+        module = net.module_
+        progress = (len(net.history) - 1) / max(self.n_epochs, 1)
+        module.latent.anneal(module.prior, min(progress, 1.0))
 
 
 class BestWeights(Callback):

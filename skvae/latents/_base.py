@@ -1,6 +1,7 @@
 """What all latents share."""
 
 from sklearn.base import BaseEstimator
+from torch.distributions import Normal
 
 
 class LatentPass:
@@ -57,9 +58,27 @@ class Latent(BaseEstimator):
     ----------
     n_raw : int
         Raw encoder outputs per component.
+    is_anchored : bool
+        Whether raw outputs are corrections to the linear start's posterior. Without,
+        training starts at random weights.
+    is_stackable : bool
+        Whether several copies can be trained side by side, see `networks.Linear`.
+    shares_prior : bool
+        Whether `posterior` is handed the prior's module as well, ``prior=``.
+    enumerates : bool
+        Whether training goes through all values of z instead of drawing some.
     """
 
     n_raw = 0
+    is_anchored = True
+    is_stackable = True
+    shares_prior = False
+    enumerates = False
+
+    @property
+    def is_annealed(self):
+        """Whether something changes in the course of training."""
+        return type(self).anneal is not Latent.anneal
 
     @property
     def has_start(self):
@@ -69,17 +88,44 @@ class Latent(BaseEstimator):
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""
 
+    def raw_shape(self, n_components):
+        """Return the shape of the encoder's raw outputs for one row."""
+        return (self.n_raw, n_components)
+
     def posterior(self, raw, loc, scale):
         """Return q(z|x).
 
         Parameters
         ----------
-        raw : Tensor (..., n_raw, n_components)
+        raw : Tensor (..., *raw_shape)
             Zero is the linear start.
         loc, scale : Tensor (..., n_components)
-            Mean and standard deviation of the linear start's posterior.
+            Mean and standard deviation of the linear start's posterior, or what
+            `recentre` returned.
         """
         raise NotImplementedError
+
+    def recentre(self, posterior):
+        """Return ``(loc, scale)`` with which raw outputs of zero are a posterior."""
+        return posterior.mean, posterior.stddev
+
+    def enumerate(self, n_components):
+        """Return all values of z, ``(n_values, n_components)``, or None.
+
+        Where there are few of them scores are exact sums, not averages over draws.
+        """
+        return None
+
+    def anneal(self, prior, progress):
+        """Set what changes in the course of training.
+
+        Parameters
+        ----------
+        prior : Module
+            What `make_prior` returned.
+        progress : float
+            Share of the epochs that are over.
+        """
 
     def draw(self, posterior, noise=None, n_draws=1):
         """Return differentiable draws from a posterior, ``(n_draws, ...)``.
@@ -98,7 +144,17 @@ class Latent(BaseEstimator):
         raise NotImplementedError
 
     def start_prior(self, prior, z, seed):
-        """Return values for the prior's weights that fit draws z, by name."""
+        """Return values for the prior's weights that fit the linear start, by name.
+
+        Parameters
+        ----------
+        prior : Module
+            What `make_prior` returned.
+        z : Tensor (n, n_components)
+            Draws from the posteriors of the linear start. For a prior that
+            ``needs_encoder`` what the encoder sees of the rows, (n, n_inputs).
+        seed : int
+        """
         return {}
 
     def make_pass(self, program, prior, is_exact):
@@ -134,3 +190,20 @@ class Latent(BaseEstimator):
         Tensor (..., n_components)
         """
         raise NotImplementedError
+
+    def log_ratio_per_component(self, posterior, prior, z):
+        """Return log q(z_k|x) - log p(z_k) of the marginals, component by component.
+
+        As it stands, of normal ones.
+
+        Parameters
+        ----------
+        posterior, prior : Distribution
+        z : Tensor (n_draws, ..., n_components)
+
+        Returns
+        -------
+        Tensor (n_draws, ..., n_components)
+        """
+        marginal = Normal(posterior.mean, posterior.stddev, validate_args=False)
+        return marginal.log_prob(z) - self.log_prior_per_component(prior, z)

@@ -69,6 +69,15 @@ class LikelihoodPass:
     def __init__(self, program):
         self.program = program
 
+    @property
+    def is_represented(self):
+        """Whether the encoder sees something else than the columns themselves."""
+        return type(self).represent is not LikelihoodPass.represent
+
+    def represent(self, x):
+        """Write down what `Likelihood.represent` returns."""
+        return x
+
     def forward(self, x, raw, free, predicted, log_range):
         """Write down log p(x|z) of every row, ``(..., n)``.
 
@@ -78,8 +87,8 @@ class LikelihoodPass:
         raw : Tensor (..., n, n_raw * n_features)
         free : Tensor (..., 1, n_free, n_features)
             Its ``grad`` is written by `backward`.
-        predicted : Tensor broadcastable to x, or None
-            Location of the linear start; None is zero.
+        predicted : Tensor broadcastable to (..., n, n_start * n_features), or None
+            What the linear start predicts; None is zero.
         log_range : Tensor (..., 1, n_features)
         """
         raise NotImplementedError
@@ -104,7 +113,8 @@ class Likelihood(BaseEstimator):
 
     - ``raw`` (..., n_raw, n_features): what the decoder says, given z;
     - ``free`` (..., n_free, n_features): learned values that do not depend on z;
-    - ``start`` (..., n_features): the location that the linear start predicts from z;
+    - ``start`` (..., n_features): the location that the linear start predicts from z,
+      ``(..., n_start, n_features)`` where it predicts several values a column;
     - ``log_range`` (..., n_features): how far a log scale may fall below 0.
 
     Zero everywhere in ``raw`` and ``free`` is the linear start itself.
@@ -113,8 +123,14 @@ class Likelihood(BaseEstimator):
     ----------
     n_raw : int
         Raw decoder outputs per column.
+    n_start : int
+        Values per column that the linear start predicts from z.
     is_scaled : bool
-        Whether columns are centred and scaled, with the Jacobian in the score.
+        Whether columns are centred and scaled, with the Jacobian in the score. Without,
+        `link` says what the linear start is in the likelihood's own parameters.
+    least_noise : float
+        Share of a column's variance, as `represent` has it, that a linear start which
+        is not scaled leaves to noise at least.
     support : str
         What values are accepted, in words.
     fixed_noise : float or None
@@ -124,7 +140,9 @@ class Likelihood(BaseEstimator):
     """
 
     n_raw = 1
+    n_start = 1
     is_scaled = True
+    least_noise = 0.1
     support = "finite numbers"
     fixed_noise = None
     is_isotropic = False
@@ -153,6 +171,61 @@ class Likelihood(BaseEstimator):
     def free_shape(self, n_features):
         """Return the shape of the learned values that do not depend on z."""
         return (0, n_features)
+
+    def adapt(self, x, weight=None):
+        """Learn from the training rows what shapes depend on, such as levels.
+
+        Parameters
+        ----------
+        x : ndarray (n, n_features)
+            In the units of X.
+        weight : ndarray (n,) or None
+        """
+
+    @property
+    def is_represented(self):
+        """Whether the encoder sees something else than the columns themselves."""
+        return type(self).represent is not Likelihood.represent
+
+    def count_inputs(self, n_features):
+        """Return the number of values that `represent` makes of a row."""
+        return n_features
+
+    def represent(self, x):
+        """Return rows as the linear start and the encoder see them.
+
+        Parameters
+        ----------
+        x : Tensor (..., n, n_features)
+
+        Returns
+        -------
+        Tensor (..., n, n_inputs)
+            Real numbers whose variances and covariances mean something.
+        """
+        return x
+
+    def link(self, mean, scale, loadings, noise):
+        """Return the linear start in the likelihood's own parameters.
+
+        Only asked of what is not scaled.
+
+        Parameters
+        ----------
+        mean, scale : ndarray (n_inputs,)
+            Moments of the training rows as `represent` has them.
+        loadings : ndarray (n_components, n_inputs)
+            Of the linear model in those units; zero for random initial weights.
+        noise : ndarray (n_inputs,)
+            Share of the variance that it leaves to noise.
+
+        Returns
+        -------
+        weight : ndarray (n_components, n_start * n_features)
+        bias : ndarray (n_start * n_features,)
+            ``start`` is ``z @ weight + bias``.
+        """
+        raise NotImplementedError
 
     def start(self, residual, log_range):
         """Fit raw outputs to what the linear start leaves over.

@@ -1,5 +1,6 @@
 """Binary columns."""
 
+import numpy as np
 import torch
 from torch.distributions import Bernoulli as _BernoulliDistribution
 
@@ -29,6 +30,21 @@ class Bernoulli(Likelihood):
         return _BernoulliDistribution(
             logits=start + raw[..., 0, :], validate_args=False
         )
+
+    def link(self, mean, scale, loadings, noise):
+        """Return factor analysis read as a logistic model.
+
+        A loading w of the standardised column is a correlation with a factor; the
+        logistic slope that gives the same correlation is 1.7 w / sqrt(1 - Σ w²), the
+        classical relation of factor analysis and item response theory (Lord & Novick
+        1968, eq. 16.9).
+        """
+        mean = np.clip(mean, 1e-3, 1 - 1e-3)
+        explained = np.minimum((loadings**2).sum(axis=0), 0.9)
+        slope = 1.7 * loadings / np.sqrt(1 - explained)
+        # E σ(b + s·z) is about σ(b / sqrt(1 + π s²/8)) (MacKay 1992, eq. 10)
+        widening = np.sqrt(1 + np.pi / 8 * (slope**2).sum(axis=0))
+        return slope, np.log(mean / (1 - mean)) * widening
 
     def make_pass(self, program):
         """Return the pass for steps without autograd."""
