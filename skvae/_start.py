@@ -23,7 +23,7 @@ from ._linear import (
 # a split never believes a column to be 10 times as precise as all rows do
 _SPLIT_NOISE_SHARE = 1e-2
 _MIN_LOG_RANGE = 0.02
-# of a column in what the encoder sees of it: rarer values are not blown up further
+# of a column of what likelihoods represent: constant ones must not divide by zero
 _LEAST_VARIANCE = 1e-3
 # rows represented at a time
 _CHUNK_ROWS = 1024
@@ -212,7 +212,7 @@ def _make_linked_start(x, weight, n_components, likelihood, is_linear=True):
         "posterior_scale": np.append(posterior_scale, np.ones(n_components - n_used))[
             None
         ],
-        "input_scale": (1 / scale)[None],
+        "input_scale": (1 / np.maximum(scale, likelihood.least_scale))[None],
         "log_range": np.ones((1, n_features)),
     }
     return Start(np.zeros(n_features), np.ones(n_features), _as_tensors(tensors))

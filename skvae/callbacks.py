@@ -11,6 +11,7 @@ __all__ = [
     "Annealing",
     "BestWeights",
     "EpochMeans",
+    "FreshBinarization",
     "KLWarmup",
     "ProgressBar",
     "StopTraining",
@@ -101,6 +102,46 @@ class Annealing(Callback):
         module = net.module_
         progress = (len(net.history) - 1) / max(self.n_epochs, 1)
         module.latent.anneal(module.prior, min(progress, 1.0))
+
+
+class FreshBinarization(Callback):
+    """Draw binary images anew from their grey levels before every epoch.
+
+    For `net_callbacks` of a fit to one such draw: grey levels in [0, 1] are read as
+    probabilities of a pixel being 1, and no image is ever seen twice.
+
+    Parameters
+    ----------
+    probabilities : array-like (n_samples, n_features)
+        Of the rows of X, in their order.
+
+    References
+    ----------
+    Burda, Grosse & Salakhutdinov (2016), "Importance weighted autoencoders",
+    section 5.1.
+    """
+
+    def __init__(self, probabilities):
+        self.probabilities = probabilities
+
+    def on_train_begin(self, net, X=None, **kwargs):
+        """Take the grey levels to where the rows are."""
+        levels = torch.as_tensor(self.probabilities, dtype=torch.float32)
+        if levels.flatten(1).shape != X.x.shape[-2:]:
+            raise ValueError(
+                f"probabilities has the shape {tuple(levels.shape)}, but there are "
+                f"{X.x.shape[-2]} rows of {X.x.shape[-1]} columns to train on."
+            )
+        self.levels_ = levels.flatten(1).to(X.x.device)
+
+    @torch.no_grad()
+    def on_epoch_begin(self, net, dataset_train=None, **kwargs):
+        """Replace all rows, those of every copy by the same."""
+        dataset_train.x.copy_(torch.bernoulli(self.levels_))
+
+    def on_train_end(self, net, **kwargs):
+        """Let go of the grey levels."""
+        del self.levels_
 
 
 class BestWeights(Callback):

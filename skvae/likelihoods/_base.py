@@ -131,6 +131,8 @@ class Likelihood(BaseEstimator):
     least_noise : float
         Share of a column's variance, as `represent` has it, that a linear start which
         is not scaled leaves to noise at least.
+    least_scale : float
+        What the encoder sees is divided by its standard deviation, or by this.
     support : str
         What values are accepted, in words.
     fixed_noise : float or None
@@ -143,6 +145,7 @@ class Likelihood(BaseEstimator):
     n_start = 1
     is_scaled = True
     least_noise = 0.1
+    least_scale = 0.0
     support = "finite numbers"
     fixed_noise = None
     is_isotropic = False

@@ -23,6 +23,8 @@ class Bernoulli(Likelihood):
     """
 
     is_scaled = False
+    # rare ones are not blown up: an image's margins would drown the rest
+    least_scale = 0.5
     support = "0 and 1"
 
     def __call__(self, raw, free, start, log_range):

@@ -1,0 +1,136 @@
+"""Negative log-likelihoods of binary images beside those that papers report.
+
+``python benchmarks/images.py`` trains the models named on the command line (all of
+them by default; ``--epochs`` shortens the schedule) and prints test NLLs by importance
+sampling, nats per image. Data come from the folder that `tables.find_folder` returns.
+"""
+
+import argparse
+import time
+import warnings
+from functools import cache
+from pathlib import Path
+
+import joblib
+import numpy as np
+import tables
+import torch
+from skorch.callbacks import LRScheduler
+
+from skvae import VAETransformer, latents
+from skvae.callbacks import FreshBinarization
+
+MLP = {"hidden_layer_sizes": (200, 200), "activation": "tanh", "n_components": 50}
+WIDE = {"hidden_layer_sizes": (400,), "activation": "relu", "n_components": 20}
+# name: (data, published NLL and its source, epochs, parameters)
+MODELS = {
+    "VAE": ("dynamic", 86.76, 400, MLP),
+    "IWAE 5": ("dynamic", 85.54, 100, {**MLP, "objective": ("iwae", 5)}),
+    "IWAE 50": ("dynamic", 84.78, 20, {**MLP, "objective": ("iwae", 50)}),
+    "VAE (400)": ("static", 89.78, 200, WIDE),
+    "IWAE 50 (400)": ("static", 86.82, 20, {**WIDE, "objective": ("iwae", 50)}),
+}
+
+
+@cache
+def load(kind):
+    """Return grey or binary training images, and binary test images."""
+    folder = tables.find_folder() / "images"
+    if kind == "static":
+        with np.load(folder / "mnist_static_binary.npz") as data:
+            parts = [data[f"X_{part}"] for part in ("train", "valid", "test")]
+        train, valid, test = (np.unpackbits(p, axis=1, count=784) for p in parts)
+        return train.astype(np.float32), valid, test
+    with np.load(folder / "mnist.npz") as data:
+        train, test = data["X_train"], data["X_test"]
+    train = train.reshape(len(train), -1).astype(np.float32) / 255
+    grey = test.reshape(len(test), -1) / 255
+    test = np.random.default_rng(0).random(grey.shape) < grey
+    return train, None, test.astype(np.float32)
+
+
+def make_objective(given):
+    """Return an objective from its name and number of draws."""
+    from skvae.objectives import OBJECTIVES
+
+    name, n_draws = given
+    return OBJECTIVES[name](n_draws=n_draws)
+
+
+def fit(kind, epochs, parameters, seed=0):
+    """Return a model fitted to the training images, and the seconds it took."""
+    train, _, _ = load(kind)
+    parameters = dict(parameters)
+    if "objective" in parameters:
+        parameters["objective"] = make_objective(parameters["objective"])
+    rate = LRScheduler(
+        torch.optim.lr_scheduler.CosineAnnealingLR, T_max=epochs, eta_min=2e-5
+    )
+    callbacks = [("rate", rate)]
+    X = train
+    if kind == "dynamic":
+        X = (np.random.default_rng(seed).random(train.shape) < train).astype(np.float32)
+        callbacks.append(("pixels", FreshBinarization(train)))
+    model = VAETransformer(
+        likelihood="bernoulli",
+        latent=parameters.pop("latent", latents.Gaussian(prior="standard")),
+        init="random",
+        max_epochs=epochs,
+        batch_size=100,
+        lr=1e-3,
+        optimizer="adam",
+        weight_decay=0.0,
+        early_stopping=False,
+        net_callbacks=callbacks,
+        random_state=seed,
+        **parameters,
+    )
+    begin = time.perf_counter()
+    model.fit(X)
+    return model, time.perf_counter() - begin
+
+
+def score(model, kind, n_images, n_draws):
+    """Return ELBO and NLL of test images, its standard error over them, and seconds."""
+    _, _, test = load(kind)
+    test = test[:: len(test) // n_images][:n_images].astype(np.float32)
+    begin = time.perf_counter()
+    evidence = model.score_samples(test, method="evidence", n_draws=n_draws)
+    error = evidence.std() / len(test) ** 0.5
+    return model.score(test), -evidence.mean(), error, time.perf_counter() - begin
+
+
+def main():
+    """Train, score and print one row a model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", help=f"of {', '.join(MODELS)}")
+    parser.add_argument("--epochs", type=int, help="instead of each model's own")
+    parser.add_argument("--images", type=int, default=10_000, help="of the test set")
+    parser.add_argument("--draws", type=int, default=5_000)
+    parser.add_argument("--keep", help="folder for the fitted models, used again")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    print("| model | MNIST | published | NLL | ELBO | epochs | minutes |")
+    print("|---|---|--:|--:|--:|--:|--:|")
+    for name in arguments.models or MODELS:
+        kind, published, epochs, parameters = MODELS[name]
+        epochs = arguments.epochs or epochs
+        path = None
+        if arguments.keep:
+            path = Path(arguments.keep) / f"{name}, {epochs} epochs.joblib"
+        if path is not None and path.exists():
+            model, seconds = joblib.load(path)
+        else:
+            model, seconds = fit(kind, epochs, parameters)
+            if path is not None:
+                joblib.dump((model, seconds), path)
+        elbo, nll, error, _ = score(model, kind, arguments.images, arguments.draws)
+        print(
+            f"| {name} | {kind} | {published} | {nll:.2f} ± {error:.2f} | {elbo:.2f} "
+            f"| {epochs} | {seconds / 60:.0f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
