@@ -23,15 +23,15 @@ _ACTIVATIONS = {
         lambda m, g, x, y: partial(_aten.silu_backward.grad_input, g, x),
     ),
     nn.ReLU: (
-        lambda m, x: partial(_aten.clamp.out, x, 0.0),
+        lambda m, x: partial(torch.clamp_min, x, 0.0),
         lambda m, g, x, y: partial(_aten.threshold_backward.grad_input, g, y, 0.0),
     ),
     nn.Tanh: (
-        lambda m, x: partial(_aten.tanh.out, x),
+        lambda m, x: partial(torch.tanh, x),
         lambda m, g, x, y: partial(_aten.tanh_backward.grad_input, g, y),
     ),
     nn.Sigmoid: (
-        lambda m, x: partial(_aten.sigmoid.out, x),
+        lambda m, x: partial(torch.sigmoid, x),
         lambda m, g, x, y: partial(_aten.sigmoid_backward.grad_input, g, y),
     ),
     nn.GELU: (
