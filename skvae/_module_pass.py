@@ -100,7 +100,7 @@ class ModulePass:
         self.noise = program.zeros(*leading, n_draws, n, n_components)
         self.terms = program.zeros(4)
         self.loss, self.reconstruction, self.mean_kl, self.length = self.terms.unbind()
-        self.settings = None, None
+        self.settings, self.beta = (None, None), program.zeros()
         self.likelihood = module.likelihood.make_pass(program)
         self.latent = module.latent.make_pass(program, module.prior, objective.uses_kl)
         self.is_complete = (
@@ -204,7 +204,10 @@ class ModulePass:
         self.by = program.zeros(*log_likelihood.shape), program.zeros(*kl.shape)
         program.dot(self.shares[0], log_likelihood, self.reconstruction)
         program.dot(self.shares[1], kl, self.mean_kl)
-        if not self.objective.is_linear:
+        if self.objective.is_linear:
+            program.multiply(self.mean_kl, self.beta, self.loss)
+            program.subtract(self.loss, self.reconstruction, self.loss)
+        else:
             program.call(self._differentiate)
         return self.by
 
@@ -223,6 +226,7 @@ class ModulePass:
             return
         self.settings = share, beta
         self.share.copy_(share)
+        self.beta.fill_(beta)
         for target in self.shares:
             target.copy_((share / target.shape[-2]).unsqueeze(-2).expand_as(target))
         if self.objective.is_linear:
@@ -232,9 +236,6 @@ class ModulePass:
     def run(self):
         """Compute the terms, and write the gradient into every weight's ``grad``."""
         self.program.run()
-        if self.objective.is_linear:
-            _, beta = self.settings
-            torch.sub(beta * self.mean_kl, self.reconstruction, out=self.loss)
 
 
 class AutogradModulePass:
