@@ -188,21 +188,20 @@ class Steps:
 
     def _record(self, found, names, volumes, sizes):
         """Write the epoch's means into the history, as one batch."""
-        if not torch.isfinite(found).all():
+        # a few numbers: numpy is several times as quick
+        found = found.double().cpu().numpy()
+        if not np.isfinite(found).all():
             self.stepper.forget()
             raise NonFiniteLossError
-        found = found.double().cpu()
-        share = torch.tensor(sizes, dtype=torch.float64)
-        share = share / share.sum()
-        loss, *values, _ = (share @ found).tolist()
-        volume = float(share @ torch.tensor([float(v) for v in volumes]).double())
-        history = self.net.history
-        history.new_batch()
-        for name, value in zip(names, values, strict=True):
-            shift = volume if name == "reconstruction" else 0.0
-            history.record_batch(f"train_{name}", value - shift)
-        history.record_batch("train_loss", loss + volume)
-        history.record_batch("train_batch_size", sum(sizes))
+        loss, *values, _ = np.average(found, axis=0, weights=sizes).tolist()
+        volume = float(np.average([float(v) for v in volumes], weights=sizes))
+        shift = {"reconstruction": volume}
+        batch = {
+            f"train_{name}": value - shift.get(name, 0.0)
+            for name, value in zip(names, values, strict=True)
+        }
+        batch |= {"train_loss": loss + volume, "train_batch_size": sum(sizes)}
+        self.net.history[-1]["batches"].append(batch)
 
 
 def _needs_closure(optimizer):

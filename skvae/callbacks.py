@@ -44,7 +44,9 @@ class EpochMeans(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         """Record the means of the epoch."""
-        batches = net.history[-1]["batches"]
+        # a dict: reading the history takes longer than all that is done here
+        row = net.history[-1]
+        batches = row["batches"]
         for part in ("train", "valid"):
             size = f"{part}_batch_size"
             judged = [batch for batch in batches if size in batch]
@@ -56,8 +58,7 @@ class EpochMeans(Callback):
                 is_best = sign * mean > self.best_.get(name, -float("inf"))
                 if is_best:
                     self.best_[name] = sign * mean
-                net.history.record(name, mean)
-                net.history.record(f"{name}_best", is_best)
+                row |= {name: mean, f"{name}_best": is_best}
 
 
 class KLWarmup(Callback):
