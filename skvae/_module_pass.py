@@ -91,7 +91,7 @@ class ModulePass:
     names = TERMS
 
     def __init__(self, module, objective, shape, dtype=torch.float32):
-        self.objective, self.n_draws = objective, objective.n_draws
+        self.shape, self.objective, self.n_draws = shape, objective, objective.n_draws
         like = torch.empty(0, dtype=dtype, device=module.free.device)
         program = self.program = Program(like, suits_numpy(like.device))
         *leading, n, _ = shape
@@ -256,7 +256,7 @@ class AutogradModulePass:
 
     def __init__(self, module, objective, shape, grad, autocast=None):
         self.module, self.objective, self.grad = module, objective, grad
-        self.autocast = autocast
+        self.shape, self.autocast = shape, autocast
         self.x = grad.new_zeros(shape)
 
     def weigh(self, share, beta):

@@ -239,10 +239,12 @@ class VAENet(NeuralNet):
         pull : float
             How far the average of the weights moves towards them after it.
         """
-        self.n_steps_ += 1
-        factor = min(1.0, self.n_steps_ / max(self.lr_warmup, 1))
+        n_steps = self.n_steps_ + 1
+        # past skorch's own, which looks for modules and takes a hundredth of a step
+        vars(self)["n_steps_"] = n_steps
+        factor = min(1.0, n_steps / max(self.lr_warmup, 1))
         # a short memory at first: the start is no part of the average for long
-        decay = (self.n_steps_ + 1) / (self.n_steps_ + 10)
+        decay = (n_steps + 1) / (n_steps + 10)
         return factor, 1 - min(self.averaging or 0.0, decay)
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):

@@ -100,8 +100,9 @@ class Steps:
                 yield gradient, weight.to(gradient.x.device)
             return
         rows = batches.rows
+        n_features = rows.x.shape[-1]
         for chosen in batches.choose():
-            gradient = self._get_pass((*chosen.shape, rows.x.shape[-1]))
+            gradient = self._get_pass((*chosen.shape, n_features))
             rows.gather(chosen, gradient.x)
             weight = None
             if not rows.is_uniform:
@@ -112,9 +113,9 @@ class Steps:
         """Return the rows' shares in the loss, and the volume that comes with them."""
         if weight is not None:
             return weight / weight.sum(), self.net.get_volume(weight)
-        shape = gradient.x.shape[:-1]
+        shape = gradient.shape
         if shape not in self.shares:
-            weight = gradient.x.new_ones(shape)
+            weight = gradient.x.new_ones(shape[:-1])
             self.shares[shape] = weight / weight.sum(), self.net.get_volume(weight)
         return self.shares[shape]
 
@@ -128,6 +129,7 @@ class Steps:
             If a loss or a gradient was no number.
         """
         self.net._set_training(True)
+        self.stepper.read_settings()
         beta = self.net.criterion_.beta
         found, volumes, sizes = [], [], []
         with np.errstate(all="ignore"):
@@ -137,7 +139,7 @@ class Steps:
                 self._take_step(gradient)
                 found.append(gradient.terms.clone())
                 volumes.append(volume)
-                sizes.append(len(gradient.x))
+                sizes.append(gradient.shape[0])
         if found:
             self._record(torch.stack(found), gradient.names, volumes, sizes)
         self.net.history.record("train_batch_count", len(sizes))
@@ -148,9 +150,7 @@ class Steps:
         if not (self.records and gradient.is_closed):
             self.step(gradient, rates, pull)
             return
-        groups = self.optimizer.param_groups
-        fixed = [(g["betas"], g["eps"], g["weight_decay"]) for g in groups]
-        key = gradient.x.shape, self.net.criterion_.beta, *fixed
+        key = gradient.shape, self.net.criterion_.beta, *self.stepper.settings
         if key not in self.graphs:
             self.graphs[key] = StepGraph(partial(self.step, gradient), gradient.x)
         self.graphs[key](rates, pull)
@@ -193,8 +193,9 @@ class Steps:
         if not np.isfinite(found).all():
             self.stepper.forget()
             raise NonFiniteLossError
-        loss, *values, _ = np.average(found, axis=0, weights=sizes).tolist()
-        volume = float(np.average([float(v) for v in volumes], weights=sizes))
+        share = np.divide(sizes, sum(sizes))
+        loss, *values, _ = (share @ found).tolist()
+        volume = float(share @ [float(v) for v in volumes])
         shift = {"reconstruction": volume}
         batch = {
             f"train_{name}": value - shift.get(name, 0.0)

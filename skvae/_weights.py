@@ -83,10 +83,15 @@ class Stepper:
 
     def __init__(self, optimizer):
         self.optimizer = optimizer
+        self.read_settings()
+
+    def read_settings(self):
+        """Take over the optimizer's settings, which callbacks may have changed."""
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
 
     def get_rates(self, factor):
         """Return the groups' learning rates times a factor."""
-        return [group["lr"] * factor for group in self.optimizer.param_groups]
+        return [rate * factor for rate in self.rates]
 
     def step(self, rates):
         """Take a step at these learning rates, one for each group."""
@@ -115,7 +120,6 @@ class FlatAdam(Stepper):
     is_flat = True
 
     def __init__(self, optimizer, weights):
-        super().__init__(optimizer)
         self.weights = weights
         self.first = torch.zeros_like(weights.values)
         self.second = torch.zeros_like(weights.values)
@@ -146,9 +150,9 @@ class FlatAdam(Stepper):
             for part in weights.slices
         ]
         self.count = [self.steps[0]]
-        self.settings = None
         # numpy adds to a few numbers in half the time
         self.counts = self.steps.numpy() if self.steps.is_cpu else self.steps
+        super().__init__(optimizer)
 
     @staticmethod
     def fits(optimizer):
@@ -167,32 +171,34 @@ class FlatAdam(Stepper):
             )
         )
 
-    def step(self, rates):
-        """Take a step at these learning rates, numbers or tensors ()."""
+    def read_settings(self):
+        """Take over the optimizer's settings, which callbacks may have changed."""
+        super().read_settings()
         # what torch's schedulers ask of an optimizer
         self.optimizer._opt_called = True
-        self.counts += 1
         groups = self.optimizer.param_groups
-        settings = [(g["betas"], g["weight_decay"], g["eps"]) for g in groups]
-        if settings != self.settings:
-            self.settings = settings
-            self.updates = [
-                partial(
-                    self.update,
-                    *tensors,
-                    [],
-                    self.count,
-                    beta1=betas[0],
-                    beta2=betas[1],
-                    weight_decay=weight_decay,
-                    eps=eps,
-                    amsgrad=False,
-                    maximize=False,
-                )
-                for tensors, (betas, weight_decay, eps) in zip(
-                    self.tensors, settings, strict=True
-                )
-            ]
+        self.settings = [(g["betas"], g["weight_decay"], g["eps"]) for g in groups]
+        self.updates = [
+            partial(
+                self.update,
+                *tensors,
+                [],
+                self.count,
+                beta1=betas[0],
+                beta2=betas[1],
+                weight_decay=weight_decay,
+                eps=eps,
+                amsgrad=False,
+                maximize=False,
+            )
+            for tensors, (betas, weight_decay, eps) in zip(
+                self.tensors, self.settings, strict=True
+            )
+        ]
+
+    def step(self, rates):
+        """Take a step at these learning rates, numbers or tensors ()."""
+        self.counts += 1
         for update, rate in zip(self.updates, rates, strict=True):
             update(lr=rate)
 
