@@ -72,6 +72,11 @@ class Program:
             self.call(getattr(torch, name), *operands, out=out)
         return out
 
+    def _write_dot(self, a, b, out):
+        """Write down a product by numpy, the one with the least to find out."""
+        self.call(self._get(a).dot, self._get(b), self._get(out))
+        return out
+
     def add(self, a, b, out):
         """Write down a + b."""
         return self._write("add", a, b, out=out)
@@ -90,10 +95,9 @@ class Program:
 
     def matmul(self, a, b, out):
         """Write down the matrix product."""
-        is_plain = max(a.dim(), b.dim()) <= 2 and out.is_contiguous()
-        # the same product; numpy has less to find out
-        name = "dot" if self.uses_numpy and is_plain else "matmul"
-        return self._write(name, a, b, out=out)
+        if self.uses_numpy and max(a.dim(), b.dim()) <= 2 and out.is_contiguous():
+            return self._write_dot(a, b, out)
+        return self._write("matmul", a, b, out=out)
 
     def exp(self, x, out):
         """Write down the exponential."""
@@ -126,7 +130,10 @@ class Program:
 
     def dot(self, a, b, out):
         """Write down the sum of the products of all elements, a tensor ()."""
-        return self._write("dot", a.flatten(), b.flatten(), out=out)
+        a, b = a.flatten(), b.flatten()
+        if self.uses_numpy:
+            return self._write_dot(a, b, out)
+        return self._write("dot", a, b, out=out)
 
     def sum(self, x, dim, out):
         """Write down the sum over one dimension, counted from the last."""
