@@ -1,0 +1,61 @@
+"""The affine layer that bodies and heads are made of."""
+
+import math
+
+import torch
+from torch import nn
+
+
+class Linear(nn.Module):
+    """An affine map, or a stack of ``n_copies`` of them trained side by side.
+
+    A stack maps ``(..., n_copies, n, in)``, each copy its own rows, in one batched
+    product; small networks are several times faster that way than one after the other.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+    n_copies : int or None
+        None is a plain affine map.
+    zero : bool
+        Start at zero rather than at torch's default uniform law.
+    """
+
+    def __init__(self, n_inputs, n_outputs, n_copies=None, zero=False):
+        super().__init__()
+        copies = () if n_copies is None else (n_copies,)
+        self.weight = nn.Parameter(
+            torch.zeros(*copies, n_inputs, n_outputs, dtype=torch.float32)
+        )
+        self.bias = nn.Parameter(
+            torch.zeros(*copies, 1, n_outputs, dtype=torch.float32)
+        )
+        if not zero:
+            bound = 1 / math.sqrt(max(n_inputs, 1))
+            # every copy starts at the same point: they differ by their rows alone
+            for parameter in (self.weight, self.bias):
+                one = parameter.new_empty(parameter.shape[-2:]).uniform_(-bound, bound)
+                parameter.data.copy_(one.expand_as(parameter))
+
+    def forward(self, x):
+        """Return x @ weight + bias, each copy its own rows."""
+        return self.apply_affine(x, self.weight, self.bias)
+
+    @staticmethod
+    def apply_affine(x, weight, bias):
+        """Return x @ weight + bias for plain or stacked weights.
+
+        Parameters
+        ----------
+        x : Tensor (..., n, n_inputs), stacked (..., n_copies, n, n_inputs)
+        weight : Tensor (n_inputs, n_outputs), stacked (n_copies, n_inputs, n_outputs)
+        bias : Tensor (1, n_outputs), stacked (n_copies, 1, n_outputs)
+        """
+        if weight.dim() == 2:
+            return nn.functional.linear(x, weight.mT, bias[0])
+        if x.dim() == 3:
+            return torch.baddbmm(bias, x, weight)
+        # draws become rows: (..., n_copies, n, in) -> (n_copies, rows, in) and back
+        by_copy = x.movedim(-3, 0)
+        y = torch.baddbmm(bias, by_copy.flatten(1, -2), weight)
+        return y.unflatten(1, by_copy.shape[1:-1]).movedim(0, -3)

@@ -1,0 +1,65 @@
+"""Fully connected layers."""
+
+from numbers import Integral
+
+from torch import nn
+
+from .._checks import check_choice
+from ._base import ACTIVATIONS, Network
+from ._layers import Linear
+
+
+class MLP(Network):
+    """Fully connected layers; the decoder mirrors the encoder.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int, default=(128, 128)
+        Widths of the encoder's hidden layers. ``()`` has none: the model is linear.
+    activation : {'silu', 'relu', 'tanh', 'gelu', 'elu', 'leaky_relu', 'softplus', \
+'sigmoid'}, default='silu'
+        What follows every hidden layer.
+    dropout : float, default=0.0
+        Share of hidden units left out at each training step.
+    """
+
+    is_stackable = True
+
+    def __init__(self, hidden_layer_sizes=(128, 128), activation="silu", dropout=0.0):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+        check_choice(self, "activation", tuple(ACTIVATIONS))
+        sizes = self.hidden_layer_sizes
+        is_count = [isinstance(s, Integral) and not isinstance(s, bool) for s in sizes]
+        if not all(is_count) or any(size < 1 for size in sizes):
+            raise ValueError(
+                f"hidden_layer_sizes={sizes!r} must hold positive integers."
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout={self.dropout!r} must lie in [0, 1).")
+
+    @property
+    def is_linear(self):
+        """Whether there is no hidden layer."""
+        return len(self.hidden_layer_sizes) == 0
+
+    def make_encoder(self, n_inputs, n_copies=None):
+        """Return the encoder's body and the number of its outputs."""
+        return self._make(n_inputs, self.hidden_layer_sizes, n_copies)
+
+    def make_decoder(self, n_inputs, n_copies=None):
+        """Return the decoder's body and the number of its outputs."""
+        return self._make(n_inputs, self.hidden_layer_sizes[::-1], n_copies)
+
+    def _make(self, n_inputs, sizes, n_copies):
+        layers = []
+        for size in sizes:
+            layers += [Linear(n_inputs, size, n_copies), ACTIVATIONS[self.activation]()]
+            if self.dropout:
+                layers.append(nn.Dropout(self.dropout))
+            n_inputs = size
+        return nn.Sequential(*layers), (sizes[-1] if len(sizes) else 0)
