@@ -12,6 +12,7 @@ _SUBMODULES = (
     "datasets",
     "latents",
     "likelihoods",
+    "metrics",
     "networks",
     "objectives",
 )

@@ -26,7 +26,8 @@ LAYERS = [
     {"_linear", "_splits"},
     {"_seed"},
     {"_device"},
-    {"datasets", "distributions", "_program", "_warnings", "_checks"},
+    {"datasets", "distributions", "metrics"},
+    {"_program", "_warnings", "_checks"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
