@@ -22,6 +22,37 @@ def check_count(owner, parameter, least):
         raise ValueError(f"{_name(owner, parameter)} is too small; {accepted}")
 
 
+def check_counts(owner, parameter):
+    """Refuse what is not a sequence of positive integers, at least one.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    value = getattr(owner, parameter)
+    accepted = "a tuple of positive integers is accepted."
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"{_name(owner, parameter)} is no tuple; {accepted}")
+    is_count = [isinstance(v, Integral) and not isinstance(v, bool) for v in value]
+    if not value or not all(is_count) or min(value) < 1:
+        raise ValueError(f"{_name(owner, parameter)} is out of range; {accepted}")
+
+
+def check_share(owner, parameter):
+    """Refuse what is not a number in [0, 1).
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    value = getattr(owner, parameter)
+    accepted = "a number in [0, 1) is accepted."
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{_name(owner, parameter)} is no number; {accepted}")
+    if not 0 <= value < 1:
+        raise ValueError(f"{_name(owner, parameter)} is out of range; {accepted}")
+
+
 def check_choice(owner, parameter, choices, positive=False):
     """Refuse what is neither one of the names nor, if allowed, a positive number.
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
+from ._bodies import measure_body
 from ._evidence import VAEOutput
 from .networks import Linear
 
@@ -19,6 +20,15 @@ _FARTHEST = 1e30
 def squash(u):
     """Return u, bounded smoothly by ±8."""
     return SQUASH * torch.tanh(u / SQUASH)
+
+
+class OutputHead(Linear):
+    """An affine map of z, beside a body that gives the raw outputs itself."""
+
+    def forward(self, h):
+        """Return the sum of the two, which lie side by side in h."""
+        z, outputs = h.tensor_split([self.weight.shape[-2]], dim=-1)
+        return outputs + super().forward(z)
 
 
 class VAEModule(nn.Module):
@@ -56,20 +66,30 @@ class VAEModule(nn.Module):
         self._cast = {}
         # a textbook network has no affine path beside its hidden layers
         has_path = is_corrected or network.is_linear
+        self.n_widest = self.n_repeated = 0
         self.encoder, n_hidden = network.make_encoder(n_inputs, n_copies)
+        self._measure("encoder", n_inputs, n_hidden)
         self.encoder_head = Linear(
             has_path * n_inputs + n_hidden,
             math.prod(latent.raw_shape(n_components)),
             n_copies,
             is_corrected,
         )
-        self.decoder, n_hidden = network.make_decoder(n_components, n_copies)
-        self.decoder_head = Linear(
-            has_path * n_components + n_hidden,
-            likelihood.n_raw * n_features,
-            n_copies,
-            is_corrected,
-        )
+        n_outputs = likelihood.n_raw * n_features
+        if network.has_outputs:
+            self.decoder, _ = network.make_decoder(
+                n_components, n_copies, n_raw=likelihood.n_raw, zero=is_corrected
+            )
+            self._measure("decoder", n_components, n_outputs, (1,))
+            self.decoder_head = OutputHead(
+                has_path * n_components, n_outputs, n_copies, zero=True
+            )
+        else:
+            self.decoder, n_hidden = network.make_decoder(n_components, n_copies)
+            self._measure("decoder", n_components, n_hidden, (1,))
+            self.decoder_head = Linear(
+                has_path * n_components + n_hidden, n_outputs, n_copies, is_corrected
+            )
         copies = (1,) if n_copies is None else (n_copies, 1)
         self.free = nn.Parameter(
             torch.zeros(
@@ -78,6 +98,28 @@ class VAEModule(nn.Module):
         )
         self.prior = latent.make_prior(n_components, n_copies)
         self._is_encoded = getattr(self.prior, "needs_encoder", False)
+
+    def _measure(self, kind, n_inputs, n_outputs, leading=()):
+        """Refuse a body of another width than its head takes; note what it needs."""
+        if self.network.is_linear:
+            return
+        copies = () if self.n_copies is None else (self.n_copies,)
+        shape = (*leading, *copies, 1, n_inputs)
+        source = f"the n_outputs that make_{kind} returned"
+        if kind == "decoder" and self.network.has_outputs:
+            n_raw = self.likelihood.n_raw
+            source = (
+                f"n_raw * n_features = {n_raw} * {self.n_features}: the raw outputs "
+                "of the likelihood, which has_outputs=True promises"
+            )
+        message = (
+            f"network={self.network!r}: the {kind}'s body maps {shape} to {{given}}, "
+            f"but the last dimension must be {n_outputs}, {source}."
+        )
+        body = getattr(self, kind)
+        widest, repeated = measure_body(body, shape, n_outputs, message)
+        self.n_widest = max(self.n_widest, widest)
+        self.n_repeated += repeated
 
     @property
     def dtype(self):
@@ -286,9 +328,10 @@ class VAEModule(nn.Module):
         """Return the values a row has in the widest tensor of a pass."""
         outputs = [p.shape[-1] for p in self.parameters() if p.dim() > 1]
         prior = [p.numel() for p in self.prior.parameters()]
-        return max(*outputs, *prior, self.n_features, 256)
+        return max(*outputs, *prior, self.n_features, self.n_widest, 256)
 
     def count_work(self, batch_size):
         """Return the floating-point operations of one training step, about."""
         products = sum(p.numel() for p in self.parameters() if p.dim() > 1)
+        products += self.n_repeated
         return 6 * batch_size * products

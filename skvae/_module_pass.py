@@ -7,7 +7,7 @@ objective says what a row's terms weigh; `ModulePass` joins them in the order of
 
 import torch
 
-from ._module import SQUASH
+from ._module import SQUASH, OutputHead
 from ._passes import (
     AffinePass,
     AutogradPass,
@@ -50,11 +50,41 @@ class SidePass:
         return grad
 
 
+class OutputPass:
+    """An affine map of z added to raw outputs: an `OutputHead`."""
+
+    def __init__(self, program, head, rows_last):
+        self.program, self.rows_last = program, rows_last
+        self.n_inputs = head.weight.shape[-2]
+        self.path = AffinePass(program, head, rows_last=rows_last)
+
+    def forward(self, h):
+        """Write down the raw outputs."""
+        z, outputs = h.tensor_split([self.n_inputs], dim=-1)
+        raw = self.path.forward(z)
+        return self.program.add(raw, outputs.mT if self.rows_last else outputs, raw)
+
+    def backward(self, grad):
+        """Write down the gradient of both inputs, side by side."""
+        program, by_z = self.program, self.path.backward(grad)
+        if self.rows_last:
+            grad = grad.mT
+        width = self.n_inputs + grad.shape[-1]
+        by_both = program.empty(*grad.shape[:-1], width)
+        beside, outputs = by_both.tensor_split([self.n_inputs], dim=-1)
+        program.copy(by_z, beside)
+        program.copy(grad, outputs)
+        return by_both
+
+
 def _make_side_pass(program, module, body, head, n_inputs, needs_input):
     """Return the pass of what `VAEModule._hide` does, and whether it is closed."""
     if module.network.is_linear:
         return ChainPass([]), True
-    n_hidden = head.weight.shape[-2] - module.is_corrected * n_inputs
+    if isinstance(head, OutputHead):
+        n_hidden = head.weight.shape[-1]
+    else:
+        n_hidden = head.weight.shape[-2] - module.is_corrected * n_inputs
     body = make_body_pass(program, body, n_hidden, needs_input)
     is_closed = not isinstance(body, AutogradPass)
     if module.is_corrected:
@@ -124,7 +154,8 @@ class ModulePass:
         decoder, decoder_is_closed = _make_side_pass(
             program, module, module.decoder, head, module.n_components, True
         )
-        decoder_head = AffinePass(program, head, rows_last=rows_last)
+        make_pass = OutputPass if isinstance(head, OutputHead) else AffinePass
+        decoder_head = make_pass(program, head, rows_last=rows_last)
         self.is_closed = encoder_is_closed and decoder_is_closed
         u, loc = self._write_start(start)
         raw = encoder_head.forward(encoder.forward(u))

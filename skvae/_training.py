@@ -30,6 +30,9 @@ from .callbacks import Annealing, KLWarmup
 _MAX_START_ROWS = 4000
 # rows cast at a time
 _CHUNK_ROWS = 1024
+# rows judged at a time, and values of the widest tensor that comes of them
+_MAX_VALID_ROWS = 2048
+_VALID_VALUES = 50_000_000
 
 
 @dataclass
@@ -193,7 +196,9 @@ def _make_net(plan, module, rows, starts, log_volume, generator, epochs=None):
     if any(key.startswith("optimizer__fo") for key in net_params):
         # foreach and fused exclude each other
         arguments.pop("optimizer__fused", None)
-    arguments["iterator_valid__batch_size"] = 2048
+    values = len(noise) * module.count_widest()
+    n_rows = min(_MAX_VALID_ROWS, max(1, _VALID_VALUES // values))
+    arguments["iterator_valid__batch_size"] = n_rows
     return VAENet(module, **{**arguments, **net_params})
 
 

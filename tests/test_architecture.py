@@ -20,14 +20,14 @@ LAYERS = [
     {"callbacks", "_rows"},
     {"objectives"},
     {"_module"},
-    {"_start", "_passes"},
+    {"_start", "_passes", "_bodies"},
     {"networks", "latents", "likelihoods"},
     {"_evidence"},
     {"_linear", "_splits"},
     {"_seed"},
     {"_device"},
     {"datasets", "distributions", "metrics"},
-    {"_program", "_warnings", "_checks"},
+    {"_program", "_warnings", "_checks", "_images"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

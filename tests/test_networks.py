@@ -1,15 +1,29 @@
+from math import prod
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.base import clone
 from torch import nn
 
 from skvae import VAETransformer
 from skvae._seed import seeded
-from skvae.networks import ACTIVATIONS, MLP, NETWORKS, Linear, Network
+from skvae.networks import ACTIVATIONS, MLP, NETWORKS, Conv, Linear, Network
+
+
+def make_network(network, image_shape=(2, 3, 1)):
+    """Return a network that knows of images with six pixels."""
+    network = network if isinstance(network, Network) else network()
+    network.set_image(image_shape)
+    return network
+
 
 VARIANTS = [
-    *(cls() for cls in NETWORKS.values()),
+    *(make_network(cls) for cls in NETWORKS.values()),
+    make_network(Conv((3, 2, 4), n_blocks=2, n_hidden=5, activation="gelu")),
+    make_network(Conv((3,), n_blocks=0, n_hidden=4, dropout=0.3)),
     MLP((8,)),
     MLP((8, 5, 3), activation="tanh"),
     MLP((8,), dropout=0.3),
@@ -17,6 +31,9 @@ VARIANTS = [
 ]
 
 over_variants = pytest.mark.parametrize("network", VARIANTS, ids=repr)
+over_stackable = pytest.mark.parametrize(
+    "network", [network for network in VARIANTS if network.is_stackable], ids=repr
+)
 
 
 class Residual(Network):
@@ -49,7 +66,7 @@ def test_bodies_map_the_last_dimension(network, leading):
         assert output.shape == (*leading, 6 if network.is_linear else n_outputs)
 
 
-@over_variants
+@over_stackable
 @pytest.mark.parametrize("leading", [(), (5,)])
 def test_stacked_bodies_keep_copies_apart(network, leading):
     with seeded(0):
@@ -67,14 +84,17 @@ def test_stacked_bodies_keep_copies_apart(network, leading):
 @over_variants
 @pytest.mark.parametrize("n_copies", [None, 2])
 def test_every_parameter_of_a_body_gets_a_gradient(network, n_copies):
-    with seeded(0):
-        body, _ = network.make_encoder(6, n_copies)
-        x = torch.randn(*(() if n_copies is None else (n_copies,)), 20, 6)
-        x.requires_grad_()
-        body(x).square().sum().backward()
-    for parameter in body.parameters():
-        assert parameter.grad is not None
-        assert (parameter.grad != 0).any()
+    if n_copies is not None and not network.is_stackable:
+        pytest.skip("one network after the other")
+    for make in (network.make_encoder, network.make_decoder):
+        with seeded(0):
+            body, _ = make(6, n_copies)
+            x = torch.randn(*(() if n_copies is None else (n_copies,)), 20, 6)
+            x.requires_grad_()
+            body(x).square().sum().backward()
+        for parameter in body.parameters():
+            assert parameter.grad is not None
+            assert (parameter.grad != 0).any()
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -182,4 +202,135 @@ def test_network_of_ones_own_is_trained():
     assert vae.net_.module_.network.width == 5
     assert any("layer" in name for name, _ in vae.net_.module_.named_parameters())
     assert vae.transform(X).shape == (60, 2)
+    assert np.isfinite(vae.score_samples(X)).all()
+
+
+# convolutions -------------------------------------------------------------------------
+
+images = st.tuples(st.integers(1, 3), st.integers(1, 11), st.integers(1, 11))
+stages = st.lists(st.integers(2, 4), min_size=1, max_size=3)
+leads = st.lists(st.integers(1, 3), max_size=3).map(tuple)
+
+
+@st.composite
+def shapes(draw):
+    """Return the shape of images, and those pixels that vary: at least one."""
+    image_shape = draw(images)
+    size = prod(image_shape)
+    kept = draw(st.none() | st.sets(st.integers(0, size - 1), min_size=1))
+    return image_shape, None if kept is None else np.array(sorted(kept))
+
+
+def count_columns(image_shape, columns):
+    return prod(image_shape) if columns is None else len(columns)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(shapes(), stages, leads, st.integers(1, 3), st.integers(1, 4))
+def test_convolutions_map_images_of_any_size(shape, channels, leading, n_raw, q):
+    network = Conv(channels, n_hidden=5)
+    network.set_image(*shape)
+    n_columns = count_columns(*shape)
+    with seeded(0):
+        encoder, n_outputs = network.make_encoder(n_columns)
+        assert n_outputs == 5
+        assert encoder(torch.randn(*leading, n_columns)).shape == (*leading, 5)
+        decoder, n_outputs = network.make_decoder(q, n_raw=n_raw)
+        assert n_outputs == n_raw * n_columns
+        assert decoder(torch.randn(*leading, q)).shape == (*leading, n_outputs)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(shapes(), stages, st.integers(1, 2))
+def test_rows_of_images_do_not_know_of_each_other(shape, channels, n_raw):
+    network = Conv(channels, n_hidden=5)
+    network.set_image(*shape)
+    n_columns = count_columns(*shape)
+    with seeded(0):
+        bodies = (
+            (network.make_encoder(n_columns)[0], n_columns),
+            (network.make_decoder(3, n_raw=n_raw)[0], 3),
+        )
+        for body, n_inputs in bodies:
+            body = body.double().train()
+            x = torch.randn(2, 3, n_inputs, dtype=torch.float64)
+            together = body(x)
+            for i, j in np.ndindex(2, 3):
+                torch.testing.assert_close(body(x[i, j]), together[i, j])
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(shapes(), stages, st.integers(0, 2), st.integers(1, 2))
+def test_every_parameter_of_convolutions_gets_a_gradient(
+    shape, channels, n_blocks, n_raw
+):
+    network = Conv(channels, n_blocks, n_hidden=5)
+    network.set_image(*shape)
+    with seeded(0):
+        encoder, _ = network.make_encoder(count_columns(*shape))
+        decoder, _ = network.make_decoder(3, n_raw=n_raw)
+        for body, n_inputs in ((encoder, count_columns(*shape)), (decoder, 3)):
+            body(torch.randn(9, n_inputs)).square().sum().backward()
+            for name, parameter in body.named_parameters():
+                assert parameter.grad is not None, name
+                assert (parameter.grad != 0).any(), name
+
+
+def test_columns_are_the_pixels_in_order():
+    network = Conv((4,), n_hidden=3)
+    columns = np.array([1, 2, 5])
+    network.set_image((2, 1, 3), columns)
+    grid = network.make_encoder(3)[0].grid
+    shown = grid(torch.tensor([[1.0, 2.0, 3.0]]))
+    assert shown.tolist() == [[[[0.0, 1.0, 2.0]], [[0.0, 0.0, 3.0]]]]
+    raw = torch.arange(12.0).reshape(1, 4, 1, 3)
+    # all columns of the first raw output, then all of the second
+    assert grid.read(raw).tolist() == [[1.0, 2.0, 5.0, 7.0, 8.0, 11.0]]
+
+
+def test_decoder_of_images_starts_at_zero_if_asked():
+    network = make_network(Conv)
+    body, _ = network.make_decoder(2, n_raw=3, zero=True)
+    assert (body(torch.ones(4, 2)) == 0).all()
+    body, _ = network.make_decoder(2, n_raw=3)
+    assert (body(torch.ones(4, 2)) != 0).any()
+
+
+def test_dense_weights_of_images_are_few():
+    network = make_network(Conv((4,), n_hidden=8), (1, 20, 20))
+    body, n_outputs = network.make_decoder(2, n_raw=10)
+    assert n_outputs == 4000
+    # a dense head would have 8 * 4000
+    assert sum(p.numel() for p in body.parameters()) < 8 * 4000 / 4
+
+
+def test_convolutions_ask_for_the_images():
+    with pytest.raises(ValueError, match="set_image"):
+        Conv().make_encoder(6)
+    with pytest.raises(ValueError, match=r"\(2, 3, 1\).*6.*7 columns"):
+        make_network(Conv).make_encoder(7)
+
+
+class Brings(Network):
+    """A network of one's own that gives the raw outputs itself."""
+
+    has_outputs = True
+
+    def make_encoder(self, n_inputs, n_copies=None):
+        return nn.Sequential(nn.Linear(n_inputs, 4), nn.Tanh()), 4
+
+    def make_decoder(self, n_inputs, n_copies=None, n_raw=1, zero=False):
+        layer = nn.Linear(n_inputs, n_raw * 3, bias=False)
+        if zero:
+            nn.init.zeros_(layer.weight)
+        return layer, n_raw * 3
+
+
+@pytest.mark.parametrize("init", ["linear", "random"])
+@pytest.mark.parametrize("likelihood", ["gaussian", "gaussian_mixture"])
+def test_network_of_ones_own_may_bring_its_outputs(init, likelihood):
+    X = np.random.default_rng(0).standard_normal((60, 3))
+    params = {"network": Brings(), "init": init, "likelihood": likelihood}
+    vae = VAETransformer(2, max_epochs=2, random_state=0, **params).fit(X)
+    assert vae.inverse_transform(vae.transform(X)).shape == (60, 3)
     assert np.isfinite(vae.score_samples(X)).all()

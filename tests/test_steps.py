@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from skvae._weights import FlatWeights
 from skvae.latents import LATENTS, Gaussian
 from skvae.likelihoods import LIKELIHOODS, Bernoulli, GaussianMixture
 from skvae.likelihoods import Gaussian as GaussianNoise
-from skvae.networks import ACTIVATIONS, MLP, NETWORKS, Linear, Network
+from skvae.networks import ACTIVATIONS, MLP, NETWORKS, Conv, Linear, Network
 from skvae.objectives import ELBO, IWAE, OBJECTIVES
 
 N, D, Q = 7, 5, 2
@@ -253,6 +254,8 @@ def make_nothing(n_inputs, n_copies=None):
     return nn.Identity(), n_inputs
 
 
+# convolutions leave their gradient to autograd
+CLOSED_NETWORKS = [name for name in NETWORKS if name != "conv"]
 OWN_BODIES = {"own layers": make_own_layers, "in place": make_inplace}
 AUTOGRAD_BODIES = {
     "torch's layers": make_torch_layers,
@@ -268,7 +271,7 @@ AUTOGRAD_BODIES = {
 @pytest.mark.parametrize("is_corrected", [True, False])
 @pytest.mark.parametrize(
     "names",
-    [*itertools.product(NETWORKS, LATENTS, LIKELIHOODS, OBJECTIVES)],
+    [*itertools.product(CLOSED_NETWORKS, LATENTS, LIKELIHOODS, OBJECTIVES)],
     ids="-".join,
 )
 def test_all_members_that_come_with_the_package_train_without_autograd(
@@ -323,6 +326,25 @@ def test_only_the_gradient_of_other_bodies_is_autograds(make, objective):
             OBJECTIVE_CASES[objective],
             is_corrected=is_corrected,
         )
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize(
+    "likelihood", ["noise of every column", "mixture", "bernoulli"]
+)
+@pytest.mark.parametrize("objective", OBJECTIVE_CASES)
+@pytest.mark.parametrize("is_corrected", [True, False])
+def test_only_the_gradient_of_convolutions_is_autograds(
+    likelihood, objective, is_corrected
+):
+    network = Conv((3, 4), n_hidden=5)
+    network.set_image((2, 1, 3), np.array([0, 1, 2, 4, 5]))
+    members = Gaussian("mixture", 3), LIKELIHOOD_CASES[likelihood]
+    closed = make_gradient(make_module(network, *members), ELBO())
+    assert isinstance(closed, ModulePass)
+    assert not closed.is_closed
+    objective = OBJECTIVE_CASES[objective]
+    assert_equals_autograd(network, *members, objective, is_corrected=is_corrected)
 
 
 @pytest.mark.usefixtures("library")

@@ -1,0 +1,262 @@
+"""Convolutions over images."""
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+
+from .._checks import check_choice, check_count, check_counts, check_share
+from ._base import ACTIVATIONS, Network
+
+
+class Grid(nn.Module):
+    """Columns of a table as pixels of an image, and back.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (channels, height, width).
+    columns : ndarray of int (n_columns,), default=None
+        Pixels that are columns, counted along the flattened image; None is all. The
+        others are 0 on the way there, and left out on the way back.
+    """
+
+    def __init__(self, image_shape, columns=None):
+        super().__init__()
+        self.image_shape, size = tuple(image_shape), math.prod(image_shape)
+        columns = np.arange(size) if columns is None else np.asarray(columns)
+        self.n_columns, self.is_full = len(columns), len(columns) == size
+        # the column that a pixel shows; the one after the last is zero
+        source = np.full(size, len(columns))
+        source[columns] = np.arange(len(columns))
+        is_kept = not self.is_full
+        self.register_buffer("source", torch.as_tensor(source) if is_kept else None)
+        self.register_buffer("columns", torch.as_tensor(columns) if is_kept else None)
+
+    def forward(self, x):
+        """Return rows (n, n_columns) as images (n, channels, height, width)."""
+        if not self.is_full:
+            x = nn.functional.pad(x, (0, 1)).index_select(-1, self.source)
+        return x.reshape(-1, *self.image_shape)
+
+    def read(self, images):
+        """Return (n, n_raw * channels, height, width) as (n, n_raw * n_columns)."""
+        size = math.prod(self.image_shape)
+        raw = images.reshape(len(images), -1, size)  # (n, n_raw, pixels)
+        if not self.is_full:
+            raw = raw.index_select(-1, self.columns)
+        return raw.flatten(1)
+
+
+class ResidualBlock(nn.Module):
+    """What two convolutions add to an image, normalised row by row before them.
+
+    The norm has no weights: those of the convolution after it would do the same.
+    """
+
+    def __init__(self, n_channels, activation):
+        super().__init__()
+        self.first = nn.Conv2d(n_channels, n_channels, 3, padding=1)
+        self.activation = activation
+        self.second = nn.Conv2d(n_channels, n_channels, 3, padding=1)
+
+    def forward(self, h):
+        normal = nn.functional.layer_norm(h, h.shape[1:])
+        return h + self.second(self.activation(self.first(normal)))
+
+
+class Enlarge(nn.Module):
+    """Twice the size, or a pixel less: pixels come from channels.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+        Channels.
+    size : tuple of int
+        Height and width to come to.
+    bias : bool
+    """
+
+    def __init__(self, n_inputs, n_outputs, size, bias=True):
+        super().__init__()
+        self.layer = nn.Conv2d(n_inputs, 4 * n_outputs, 3, padding=1, bias=bias)
+        self.size = size
+
+    def forward(self, h):
+        height, width = self.size
+        return nn.functional.pixel_shuffle(self.layer(h), 2)[..., :height, :width]
+
+
+class ConvEncoder(nn.Module):
+    """Columns to hidden units: ``(..., n_columns)`` to ``(..., n_hidden)``."""
+
+    def __init__(self, grid, stages, n_hidden, activation, dropout):
+        super().__init__()
+        self.grid = grid
+        n_channels, layers = grid.image_shape[0], []
+        for stage in stages:
+            stride = nn.Conv2d(n_channels, stage.n_channels, 3, stride=2, padding=1)
+            layers += [stride, *stage.make_blocks(activation)]
+            n_channels = stage.n_channels
+        self.stages = nn.Sequential(*layers, activation())
+        self.dense = nn.Sequential(
+            nn.Linear(stages[-1].n_values, n_hidden), activation(), *dropout
+        )
+
+    def forward(self, x):
+        h = self.stages(self.grid(x.reshape(-1, x.shape[-1])))
+        h = self.dense(h.flatten(1))
+        return h.reshape(*x.shape[:-1], h.shape[-1])
+
+
+class ConvDecoder(nn.Module):
+    """Latent to raw outputs: ``(..., n_inputs)`` to ``(..., n_raw * n_columns)``."""
+
+    def __init__(
+        self, grid, stages, n_hidden, activation, dropout, n_inputs, n_raw, zero
+    ):
+        super().__init__()
+        self.grid, self.deepest = grid, stages[-1]
+        self.dense = nn.Sequential(
+            nn.Linear(n_inputs, n_hidden),
+            activation(),
+            *dropout,
+            nn.Linear(n_hidden, self.deepest.n_values),
+        )
+        layers = []
+        n_channels, *size = grid.image_shape
+        # what lies above each stage; the head that comes after has a bias a column
+        above = [(stage.n_channels, stage.size) for stage in stages[:-1]]
+        above = [(n_raw * n_channels, tuple(size), False), *above]
+        for stage, target in zip(reversed(stages), reversed(above), strict=True):
+            layers += [*stage.make_blocks(activation), activation()]
+            layers.append(Enlarge(stage.n_channels, *target))
+        self.stages = nn.Sequential(*layers)
+        if zero:
+            nn.init.zeros_(layers[-1].layer.weight)
+
+    def forward(self, z):
+        h = self.dense(z.reshape(-1, z.shape[-1]))
+        images = self.stages(h.unflatten(-1, self.deepest.shape))
+        raw = self.grid.read(images)
+        return raw.reshape(*z.shape[:-1], raw.shape[-1])
+
+
+class Stage:
+    """Feature maps of one size, and the residual blocks that work on them."""
+
+    def __init__(self, n_channels, size, n_blocks):
+        self.n_channels, self.size, self.n_blocks = n_channels, size, n_blocks
+        self.shape = (n_channels, *size)
+        self.n_values = math.prod(self.shape)
+
+    def make_blocks(self, activation):
+        """Return the blocks as a list of modules."""
+        blocks = range(self.n_blocks)
+        return [ResidualBlock(self.n_channels, activation()) for _ in blocks]
+
+
+class Conv(Network):
+    r"""Residual convolutions for images; the decoder mirrors the encoder.
+
+    A stage halves height and width (of an odd one the larger half is kept), then adds
+    to its feature maps what residual blocks of two 3x3 convolutions say,
+
+    .. math:: h \leftarrow h + W_2 * a(W_1 * \mathrm{norm}(h)),
+
+    with the mean and the variance of the row's own maps in the norm: rows do not know
+    of each other. After the last stage comes one dense layer. The decoder goes the same
+    way back, a pixel of the smaller map becoming two by two of the larger (Shi et al.
+    2016); what an odd size has too much is cut off. Any height, width and number of
+    channels will do.
+
+    It needs ``image_shape`` of `VAETransformer`. Columns are C*H*W, channels first.
+    Each further stage suits images of twice the size.
+
+    Parameters
+    ----------
+    channels : tuple of int, default=(16, 32)
+        Feature maps of every stage.
+    n_blocks : int, default=1
+        Residual blocks of every stage.
+    n_hidden : int, default=128
+        Units of the dense layer.
+    activation : {'silu', 'relu', 'tanh', 'gelu', 'elu', 'leaky_relu', 'softplus', \
+'sigmoid'}, default='silu'
+        What follows the convolutions.
+    dropout : float, default=0.0
+        Share of the dense layer's units left out at each training step.
+
+    References
+    ----------
+    He et al. (2016), "Identity mappings in deep residual networks", eq. 1.
+
+    Shi et al. (2016), "Real-time single image and video super-resolution using an
+    efficient sub-pixel convolutional neural network", eq. 4.
+    """
+
+    needs_images = True
+    has_outputs = True
+
+    def __init__(
+        self,
+        channels=(16, 32),
+        n_blocks=1,
+        n_hidden=128,
+        activation="silu",
+        dropout=0.0,
+    ):
+        self.channels = channels
+        self.n_blocks = n_blocks
+        self.n_hidden = n_hidden
+        self.activation = activation
+        self.dropout = dropout
+
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+        check_counts(self, "channels")
+        check_count(self, "n_blocks", 0)
+        check_count(self, "n_hidden", 1)
+        check_choice(self, "activation", tuple(ACTIVATIONS))
+        check_share(self, "dropout")
+
+    def set_image(self, image_shape, columns=None):
+        """Take note of the images that the columns come from."""
+        self._image = tuple(image_shape), columns
+
+    def make_encoder(self, n_inputs, n_copies=None):
+        """Return the encoder's body and the number of its outputs."""
+        grid = self._make_grid(n_inputs)
+        body = ConvEncoder(grid, self._list_stages(grid), *self._get_dense())
+        return body, self.n_hidden
+
+    def make_decoder(self, n_inputs, n_copies=None, n_raw=1, zero=False):
+        """Return the decoder's body and the number of its outputs."""
+        grid = self._make_grid()
+        stages, dense = self._list_stages(grid), self._get_dense()
+        body = ConvDecoder(grid, stages, *dense, n_inputs, n_raw, zero)
+        return body, n_raw * grid.n_columns
+
+    def _make_grid(self, n_columns=None):
+        if not hasattr(self, "_image"):
+            raise ValueError("Conv needs to know the images: call set_image first.")
+        grid = Grid(*self._image)
+        if n_columns not in (None, grid.n_columns):
+            raise ValueError(
+                f"Images {grid.image_shape} with {grid.n_columns} pixels that vary are "
+                f"no rows of {n_columns} columns."
+            )
+        return grid
+
+    def _list_stages(self, grid):
+        stages, size = [], grid.image_shape[1:]
+        for n_channels in self.channels:
+            size = tuple((length + 1) // 2 for length in size)
+            stages.append(Stage(n_channels, size, self.n_blocks))
+        return stages
+
+    def _get_dense(self):
+        """Return number and kind of the dense layer's units, and what follows them."""
+        dropout = [nn.Dropout(self.dropout)] if self.dropout else []
+        return self.n_hidden, ACTIVATIONS[self.activation], dropout
