@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.utils._dataframe import is_pandas_df, is_polars_df
 
+from ._images import count_dimensions
+
 # values cast at a time: as many as stay in a processor's own memory
 _CHUNK_VALUES = 32_768
 
@@ -171,6 +173,10 @@ class ColumnTable:
         Of the constant columns.
     n_samples : float
         Rows that were seen.
+    image_shape : tuple of int or None
+        (channels, height, width) of the images that the columns are.
+    is_stack : bool
+        Whether X was images, and not rows, at fit.
     """
 
     container: str
@@ -182,9 +188,11 @@ class ColumnTable:
     scale: np.ndarray
     value: np.ndarray
     n_samples: float
+    image_shape: tuple | None = None
+    is_stack: bool = False
 
     @classmethod
-    def from_input(cls, X, array, weight, is_scaled, standardize):
+    def from_input(cls, X, array, weight, is_scaled, standardize, image_shape=None):
         """Read names and types from what the user gave, and units from its values.
 
         Parameters
@@ -197,12 +205,17 @@ class ColumnTable:
             Whether the likelihood knows of units; without, all columns are kept as is.
         standardize : bool
             Whether to centre and scale.
+        image_shape : tuple of int, default=None
+            Of images: pixels that are integers come back as such.
         """
         container = get_container(X)
         n_features = array.shape[1]
         if container == "array":
-            # the floats that hold what came in; integers and booleans are means here
-            kept = array.dtype if array.dtype == np.float32 else np.dtype(float)
+            # the floats that hold what came in; integers and booleans are means here,
+            # but for pixels
+            is_pixel = image_shape is not None and array.dtype.kind in "iu"
+            is_kept = is_pixel or array.dtype == np.float32
+            kept = array.dtype if is_kept else np.dtype(float)
             names, dtypes = None, [kept]
         else:
             names = X.columns if container == "pandas" else list(X.columns)
@@ -236,6 +249,8 @@ class ColumnTable:
             scale=scale[varies],
             value=array[0, ~varies].astype(np.float64),
             n_samples=float(len(array) if weight is None else weight.sum()),
+            image_shape=image_shape,
+            is_stack=count_dimensions(X) == 4,
         )
 
     def rescaled(self, shift, unit):
@@ -304,7 +319,7 @@ class ColumnTable:
         return np.logaddexp(known, differs)
 
     def make_output(self, X, index=None):
-        """Return rows in units of X as what was fitted: types, names, container.
+        """Return rows in units of X as what was fitted: types, names, shape, container.
 
         Parameters
         ----------
@@ -313,6 +328,10 @@ class ColumnTable:
             Of the rows, for a pandas data frame.
         """
         if self.container == "array":
+            if self.is_stack:
+                X = X.reshape(len(X), *self.image_shape)
+            if self.dtypes[0].kind in "iu":
+                X = self._as_dtype(X, self.dtypes[0])
             return X.astype(self.dtypes[0], copy=False)
         columns = [self._as_dtype(X[:, j], t) for j, t in enumerate(self.dtypes)]
         if self.container == "pandas":

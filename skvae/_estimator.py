@@ -27,6 +27,7 @@ from sklearn.utils.validation import (
 )
 
 from ._columns import ColumnTable, check_finite, check_kinds, describe, get_index
+from ._images import check_image_shape, check_n_columns, flatten_images
 from ._warnings import UnusedComponentsWarning
 
 _METHODS = ("elbo", "evidence", "reconstruction", "kl", "refined")
@@ -40,6 +41,7 @@ _NET_PARAMETERS = (
     "activation",
     "dropout",
     "standardize",
+    "image_shape",
     "objective",
     "beta",
     "optimizer",
@@ -104,11 +106,12 @@ dict, default='auto'
         dict names it by column; today all columns must agree.
     latent : {'gaussian'} or Latent, default='gaussian'
         Family of q(z|x), and prior p(z).
-    network : {'auto', 'mlp'} or Network, default='auto'
+    network : {'auto', 'mlp', 'conv'} or Network, default='auto'
         Encoder and decoder; see :mod:`skvae.networks` for torch modules of your own.
+        'auto' is 'conv' where `image_shape` is set.
     hidden_layer_sizes : tuple of int, default=(128, 128)
-        Widths of the encoder's hidden layers, mirrored in the decoder. ``()`` is the
-        linear model.
+        Widths of the hidden layers of an 'mlp' encoder, mirrored in the decoder. ``()``
+        is the linear model.
     activation : str, default='silu'
         Name of the activation: 'silu', 'relu', 'tanh', 'gelu', 'elu', 'leaky_relu',
         'softplus' or 'sigmoid'.
@@ -118,8 +121,10 @@ dict, default='auto'
         Start at the closed-form linear model, or at torch's random weights.
     standardize : bool, default=True
         Centre and scale columns inside. Scores stay in the units of X.
-    image_shape : None, default=None
-        Images are not supported yet.
+    image_shape : tuple of int or None, default=None
+        (channels, height, width) of images. X is then ``(n_samples, channels, height,
+        width)``, or rows of as many columns, channels first. See the :doc:`page on
+        images </user_guide/images>`.
     objective : {'elbo', 'iwae'} or Objective, default='elbo'
         What training maximises. `score` is the ELBO in any case.
     beta : float, default=1.0
@@ -330,7 +335,8 @@ default='adamw'
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
-            Numbers, or booleans.
+            Numbers, or booleans; with `image_shape` also images (n_samples, channels,
+            height, width), here and wherever rows are asked for.
         y : ignored
         sample_weight : array-like (n_samples,), default=None
             Weights of the rows. An integer weight stands for that many equal rows;
@@ -401,12 +407,10 @@ default='adamw'
 
         _parameters.check_net_params(self.net_params)
         check_net_callbacks(self.net_callbacks)
-        if self.image_shape is not None:
-            raise ValueError(
-                f"image_shape={self.image_shape!r} is not available yet; leave it None "
-                "and pass images as rows, (n_samples, height * width)."
-            )
-        array, kinds = self._validate(X, reset=reset, is_fit=True)
+        image_shape = self.image_shape
+        if image_shape is not None:
+            image_shape = check_image_shape(image_shape)
+        array, kinds = self._validate(X, image_shape, reset=reset, is_fit=True)
         weight = self._validate_weight(sample_weight, array)
         if weight is not None:
             array, weight = array[weight > 0], weight[weight > 0]
@@ -416,7 +420,11 @@ default='adamw'
                 "positive weight, while a minimum of 2 is required."
             )
         network = _parameters.resolve_network(
-            self.network, self.hidden_layer_sizes, self.activation, self.dropout
+            self.network,
+            self.hidden_layer_sizes,
+            self.activation,
+            self.dropout,
+            image_shape,
         )
         likelihood = _parameters.resolve_likelihood(
             self.likelihood,
@@ -432,14 +440,21 @@ default='adamw'
         likelihood.adapt(array, weight)
         n_valid = 0
         if X_val is not None:
-            validation, _ = self._validate(X_val, reset=False)
+            validation, _ = self._validate(X_val, image_shape, reset=False)
             self._check_support(likelihood, validation, self._get_names(X_val))
             n_valid = len(validation)
         generator = make_generator(self.random_state)
         if reset:
             columns = ColumnTable.from_input(
-                X, array, weight, likelihood.is_scaled, self.standardize
+                X,
+                array,
+                weight,
+                likelihood.is_scaled,
+                self.standardize,
+                image_shape,
             )
+            if image_shape is not None:
+                network.set_image(image_shape, np.flatnonzero(columns.varies))
         else:
             columns = self.columns_
         x = columns.encode(array)
@@ -605,9 +620,11 @@ default='adamw'
 
     # validation ---------------------------------------------------------------------
 
-    def _validate(self, X, reset, is_fit=False):
-        """Return X as a finite float array, and the kinds of its columns."""
-        kinds = check_kinds(X, type(self).__name__)
+    def _validate(self, X, image_shape, reset, is_fit=False):
+        """Return X as a finite array of numbers (n, n_features), and their kinds."""
+        name = type(self).__name__
+        X = flatten_images(X, image_shape, name, is_fitted=hasattr(self, "columns_"))
+        kinds = check_kinds(X, name)
         array = validate_data(
             self,
             X,
@@ -617,6 +634,8 @@ default='adamw'
             ensure_all_finite=False,
             ensure_min_samples=2 if is_fit else 1,
         )
+        if reset and image_shape is not None:
+            check_n_columns(image_shape, array.shape[1])
         check_finite(array, self._get_names(X))
         return array, kinds
 
@@ -666,7 +685,7 @@ default='adamw'
     def _read(self, X):
         """Return the model and the rows of X, checked against it."""
         model = self._get_model()
-        array, _ = self._validate(X, reset=False)
+        array, _ = self._validate(X, self.columns_.image_shape, reset=False)
         self._check_support(model.module.likelihood, array, self._get_names(X))
         return model, array
 
@@ -706,7 +725,8 @@ default='adamw'
         """Return E[x given z] for every row of Z.
 
         Where the fitted X was a data frame, integer columns are rounded and boolean
-        ones are whether True is the likelier.
+        ones are whether True is the likelier. Images come in the layout that was
+        fitted, and integer pixels are rounded and cut to the range of their type.
 
         Parameters
         ----------
@@ -744,7 +764,7 @@ default='adamw'
     def sample(self, n_samples=1, *, random_state=None, mean=False):
         """Draw new rows from the model.
 
-        Integer columns of data frames are rounded.
+        Integer columns of data frames, and integer pixels, are rounded.
 
         Parameters
         ----------

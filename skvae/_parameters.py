@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 from .latents import LATENTS, Latent
 from .likelihoods import LIKELIHOODS, Likelihood
-from .networks import MLP, NETWORKS, Network
+from .networks import MLP, NETWORKS, Conv, Network
 from .objectives import OBJECTIVES, Objective
 
 _OPTIMIZERS = {
@@ -53,7 +53,6 @@ _INTERNALS = (
     "initialized_",
 )
 _LATER = {
-    ("network", "conv"): "use 'mlp' or a Network of your own",
     ("likelihood", "categorical"): "encode the column first, for example with "
     "sklearn.preprocessing.OneHotEncoder",
 }
@@ -78,8 +77,11 @@ def _resolve(parameter, value, registry, base):
     return member
 
 
-def resolve_network(network, hidden_layer_sizes, activation, dropout):
-    """Return the Network that the four parameters name."""
+def resolve_network(network, hidden_layer_sizes, activation, dropout, image_shape=None):
+    """Return the Network that the parameters name.
+
+    'auto' is 'conv' for images, but for no hidden layers, which is the linear model.
+    """
     if isinstance(network, str) and network in ("auto", "mlp"):
         sizes = hidden_layer_sizes
         if isinstance(sizes, (bool, set, dict)):
@@ -88,10 +90,21 @@ def resolve_network(network, hidden_layer_sizes, activation, dropout):
                 "integers."
             )
         sizes = (int(sizes),) if isinstance(sizes, Integral) else tuple(sizes)
-        network = MLP(sizes, activation, dropout)
-        network.check_parameters()
-        return network
-    return _resolve("network", network, NETWORKS, Network)
+        if network == "auto" and image_shape is not None and sizes:
+            network = "conv"
+        else:
+            network = MLP(sizes, activation, dropout)
+            network.check_parameters()
+            return network
+    if isinstance(network, str) and network == "conv":
+        network = Conv(activation=activation, dropout=dropout)
+    network = _resolve("network", network, NETWORKS, Network)
+    if network.needs_images and image_shape is None:
+        raise ValueError(
+            f"network={type(network).__name__.lower()!r} is for images: set "
+            "image_shape=(channels, height, width), or use network='mlp'."
+        )
+    return network
 
 
 def resolve_likelihood(likelihood, columns, kinds, n_features, is_linear):

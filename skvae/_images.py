@@ -1,0 +1,101 @@
+"""Stacks of images as rows of a table: their shape, checked.
+
+numpy only; nothing here knows of columns or of networks.
+"""
+
+from math import prod
+from numbers import Integral
+
+import numpy as np
+
+
+def check_image_shape(image_shape):
+    """Return image_shape as a tuple of three integers.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    accepted = "must be three positive integers, (channels, height, width)."
+    lengths = tuple(image_shape)
+    if any(not isinstance(n, Integral) or isinstance(n, bool) for n in lengths):
+        raise TypeError(f"image_shape={image_shape!r} {accepted}")
+    if len(lengths) != 3 or min(lengths) < 1:
+        raise ValueError(f"image_shape={image_shape!r} {accepted}")
+    return tuple(int(n) for n in lengths)
+
+
+def count_dimensions(X):
+    """Return the number of dimensions of an array-like, without converting it."""
+    n_dimensions = getattr(X, "ndim", None)
+    if isinstance(n_dimensions, int):
+        return n_dimensions
+    if isinstance(X, (list, tuple)):
+        return 1 + (count_dimensions(X[0]) if X else 0)
+    return len(getattr(X, "shape", ()))
+
+
+def flatten_images(X, image_shape, estimator_name, is_fitted):
+    """Return images (n, channels, height, width) as rows; anything else as it is.
+
+    Parameters
+    ----------
+    X : array-like
+    image_shape : tuple of int or None
+    estimator_name : str
+    is_fitted : bool
+        Whether the shape is that of the fitted images; for messages.
+
+    Raises
+    ------
+    ValueError
+        If the images have another shape.
+    """
+    n_dimensions = count_dimensions(X)
+    if n_dimensions < 3 or (image_shape is None and n_dimensions != 4):
+        # a table, or nothing that is known: scikit-learn has words for it
+        return X
+    images = np.asarray(X)
+    expected = (
+        f"{estimator_name} was fitted to images of shape {image_shape}"
+        if is_fitted
+        else f"image_shape={image_shape}"
+    )
+    if image_shape is None:
+        given = "was fitted without image_shape" if is_fitted else "has no image_shape"
+        shape = images.shape[1:]
+        raise ValueError(
+            f"Found array with dim 4, while dim <= 2 is required by {estimator_name}, "
+            f"which {given}. Set image_shape={shape} before fit if X is (n, channels, "
+            "height, width), or pass rows, X.reshape(len(X), -1)."
+        )
+    channels, height, width = image_shape
+    if images.ndim == 4 and images.shape[1:] == image_shape:
+        return images.reshape(len(images), prod(image_shape))
+    advice = "pass (n, channels, height, width), or rows (n, channels*height*width)"
+    if images.ndim == 4 and images.shape[1:] == (height, width, channels):
+        advice = (
+            "channels come first here: pass (n, C, H, W); use X.transpose(0, 3, 1, 2)"
+        )
+    elif images.ndim == 4 and images.shape[1:] == (channels, width, height):
+        advice = "height comes before width"
+    elif images.shape[1:] == (height, width) and channels == 1:
+        advice = "the channel has a dimension of its own: pass X[:, None]"
+    raise ValueError(f"X has shape {images.shape}, but {expected}; {advice}.")
+
+
+def check_n_columns(image_shape, n_columns):
+    """Refuse a table whose columns are not the pixels of the images.
+
+    Raises
+    ------
+    ValueError
+    """
+    size = prod(image_shape)
+    if n_columns != size:
+        product = " * ".join(map(str, image_shape))
+        raise ValueError(
+            f"image_shape={image_shape} stands for {product} = {size} columns, but X "
+            f"has {n_columns}; pass images (n, channels, height, width), or rows of "
+            "channels*height*width columns, and the image_shape they have."
+        )
