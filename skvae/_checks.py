@@ -1,5 +1,6 @@
 """Checks of members' hyper-parameters, worded alike."""
 
+import math
 from numbers import Integral, Real
 
 
@@ -20,6 +21,25 @@ def check_count(owner, parameter, least):
         raise TypeError(f"{_name(owner, parameter)} is no integer; {accepted}")
     if value < least:
         raise ValueError(f"{_name(owner, parameter)} is too small; {accepted}")
+
+
+def check_number(owner, parameter, least, most=math.inf, is_open=False):
+    """Refuse what is not a finite number from least, or if open above it, to most.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    value = getattr(owner, parameter)
+    bounds = [f"{'above' if is_open else 'of at least'} {least:g}"]
+    if most < math.inf:
+        bounds.append(f"of at most {most:g}")
+    accepted = f"a finite number {' and '.join(bounds)} is accepted."
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{_name(owner, parameter)} is no number; {accepted}")
+    is_inside = least < value <= most or (value == least and not is_open)
+    if not (math.isfinite(value) and is_inside):
+        raise ValueError(f"{_name(owner, parameter)} is out of range; {accepted}")
 
 
 def check_counts(owner, parameter):

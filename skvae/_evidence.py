@@ -6,6 +6,7 @@ With draws z ~ q(z|x) and w = p(x|z) p(z) / q(z|x):
     ELBO = E[log w] = E[log p(x|z)] - KL(q(z|x) || p(z)) <= E[log mean w] <= log p(x).
 """
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -79,26 +80,76 @@ class VAEOutput:
             return self.likelihood.log_prob_by_column(x)
         return self.likelihood.log_prob(x)
 
-    def log_ratio(self):
-        """Return log q(z|x) - log p(z), ``(n_draws, ..., n)``."""
-        return self.posterior.log_prob(self.z) - self.prior.log_prob(self.z)
+    def log_ratio(self, is_landing=False):
+        """Return log q(z|x) - log p(z), ``(n_draws, ..., n)``.
+
+        Parameters
+        ----------
+        is_landing : bool, default=False
+            Leave the score function of q out of the gradient, whose mean is zero:
+            without it there is no noise where q is exact (Roeder et al. 2017, "Sticking
+            the landing", eq. 8).
+        """
+        posterior = detach(self.posterior) if is_landing else self.posterior
+        return posterior.log_prob(self.z) - self.prior.log_prob(self.z)
 
     def kl(self):
         """Return KL(q(z|x) || p(z)): exact, ``(1, ..., n)``, where it is known.
 
-        Otherwise log q(z|x) - log p(z), one value a draw, whose gradient leaves out the
-        score function of q: its mean is zero, and without it there is no noise where q
-        is exact (Roeder et al. 2017, "Sticking the landing", eq. 8).
+        Otherwise log q(z|x) - log p(z), one value a draw, with the gradient of
+        ``log_ratio(is_landing=True)``.
         """
         try:
             return kl_divergence(self.posterior, self.prior).unsqueeze(0)
         except NotImplementedError:
-            log_posterior = detach(self.posterior).log_prob(self.z)
-            return log_posterior - self.prior.log_prob(self.z)
+            return self.log_ratio(is_landing=True)
+
+    def kl_per_component(self):
+        """Return the exact KL of every component, ``(1, ..., n, n_components)``.
+
+        None where it is not known, or where the whole is not their sum.
+        """
+        parts = _get_components(self.posterior), _get_components(self.prior)
+        if any(part is None for part in parts):
+            return None
+        try:
+            return kl_divergence(*parts).unsqueeze(0)
+        except NotImplementedError:
+            return None
+
+    def log_posterior_per_component(self, z):
+        """Return log q(z_k|x) of every component, ``(..., n, n_components)``.
+
+        Parameters
+        ----------
+        z : Tensor broadcastable to (..., n, n_components)
+            Any point: the draws of other rows too.
+
+        Raises
+        ------
+        TypeError
+            If the posterior is not made of independent components.
+        """
+        components = _get_components(self.posterior)
+        if components is None:
+            raise TypeError(
+                f"The posterior is a {type(self.posterior).__name__}, whose components "
+                "have no densities of their own; what is asked for needs a latent with "
+                "independent components, such as latent='gaussian'."
+            )
+        return components.log_prob(z)
 
     def log_weights(self, x):
         """Return log p(x|z) + log p(z) - log q(z|x), ``(n_draws, ..., n)``."""
         return self.log_likelihood(x) - self.log_ratio()
+
+
+def _get_components(distribution):
+    """Return what a distribution over vectors is the product of, or None."""
+    is_product = isinstance(distribution, Independent)
+    if not is_product or distribution.reinterpreted_batch_ndims != 1:
+        return None
+    return distribution.base_dist
 
 
 def elbo(log_weights):

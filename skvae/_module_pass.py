@@ -178,7 +178,8 @@ class ModulePass:
             through = program.empty(*by_z.shape)
             program.matmul(by_predicted, start.decoder_weight.mT, through)
             by_z = program.add(through, by_z, through)
-        by_hidden = encoder_head.backward(self.latent.backward(by_z, by_kl))
+        by_draws = (by_z, by_kl, self.factor)[: 2 if self.factor is None else 3]
+        by_hidden = encoder_head.backward(self.latent.backward(*by_draws))
         if by_hidden is not None:
             encoder.backward(by_hidden)
 
@@ -233,6 +234,8 @@ class ModulePass:
         self.shares = program.zeros(*log_likelihood.shape), program.zeros(*kl.shape)
         self.share = program.zeros(*self.x.shape[:-1])
         self.by = program.zeros(*log_likelihood.shape), program.zeros(*kl.shape)
+        is_weighed = self.objective.weighs_draws and self.latent.is_reparametrised
+        self.factor = program.zeros(*kl.shape) if is_weighed else None
         program.dot(self.shares[0], log_likelihood, self.reconstruction)
         program.dot(self.shares[1], kl, self.mean_kl)
         if self.objective.is_linear:
@@ -249,6 +252,8 @@ class ModulePass:
             self.by, self.objective.differentiate(*inputs), strict=True
         ):
             target.copy_(found)
+        if self.factor is not None:
+            self.factor.copy_(self.objective.weigh_draws(*inputs[:2], inputs[3]))
 
     def weigh(self, share, beta):
         """Set the weights of the rows, (..., n) and summing to one, and of the KL."""

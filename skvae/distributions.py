@@ -3,27 +3,24 @@
 Nothing here knows of encoders, decoders or data sets.
 """
 
+import copy
 import math
 
 import torch
-from torch.distributions import Categorical, Distribution, Independent, constraints
+from torch.distributions import Categorical, Distribution, constraints
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def detach(distribution):
-    """Return a distribution with the same, constant parameters.
-
-    Distributions of one's own may have a method ``detach`` that does it.
-    """
-    if hasattr(distribution, "detach"):
-        return distribution.detach()
-    if isinstance(distribution, Independent):
-        n_dims = distribution.reinterpreted_batch_ndims
-        return Independent(detach(distribution.base_dist), n_dims, validate_args=False)
-    names = vars(distribution).keys() & distribution.arg_constraints.keys()
-    constants = {name: getattr(distribution, name).detach() for name in names}
-    return type(distribution)(**constants, validate_args=False)
+    """Return a distribution with the same, constant parameters."""
+    constant = copy.copy(distribution)
+    for name, value in vars(distribution).items():
+        if isinstance(value, torch.Tensor):
+            setattr(constant, name, value.detach())
+        elif isinstance(value, Distribution):
+            setattr(constant, name, detach(value))
+    return constant
 
 
 class _MixtureLogProb(torch.autograd.Function):

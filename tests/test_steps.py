@@ -16,7 +16,7 @@ from skvae.latents import LATENTS, Gaussian
 from skvae.likelihoods import LIKELIHOODS, Bernoulli, GaussianMixture
 from skvae.likelihoods import Gaussian as GaussianNoise
 from skvae.networks import ACTIVATIONS, MLP, NETWORKS, Conv, Linear, Network
-from skvae.objectives import ELBO, IWAE, OBJECTIVES
+from skvae.objectives import ELBO, IWAE, MMD, OBJECTIVES, TC
 
 N, D, Q = 7, 5, 2
 
@@ -33,10 +33,13 @@ LATENT_CASES = {
     "standard": Gaussian(prior="standard"),
     "mixture": Gaussian(prior="mixture", n_mixture=3),
 }
+# rows of a batch put beside one another are left to autograd
+CLOSED_OBJECTIVES = [name for name, cls in OBJECTIVES.items() if cls().is_closed]
 OBJECTIVE_CASES = {
     "elbo": ELBO(),
     "elbo of 3": ELBO(n_draws=3),
     "iwae of 4": IWAE(n_draws=4),
+    "iwae of 4, standard": IWAE(n_draws=4, gradient="standard"),
 }
 NETWORK_CASES = {
     "mlp": MLP((6, 4)),
@@ -271,7 +274,7 @@ AUTOGRAD_BODIES = {
 @pytest.mark.parametrize("is_corrected", [True, False])
 @pytest.mark.parametrize(
     "names",
-    [*itertools.product(CLOSED_NETWORKS, LATENTS, LIKELIHOODS, OBJECTIVES)],
+    [*itertools.product(CLOSED_NETWORKS, LATENTS, LIKELIHOODS, CLOSED_OBJECTIVES)],
     ids="-".join,
 )
 def test_all_members_that_come_with_the_package_train_without_autograd(
@@ -286,6 +289,16 @@ def test_all_members_that_come_with_the_package_train_without_autograd(
     closed = make_gradient(module, objective, n_copies)
     assert isinstance(closed, ModulePass)
     assert closed.is_closed
+
+
+def test_elbo_and_iwae_are_closed():
+    assert CLOSED_OBJECTIVES == ["elbo", "iwae"]
+
+
+@pytest.mark.parametrize("objective", [ELBO(free_bits=0.1), TC(), MMD()], ids=repr)
+def test_other_objectives_leave_all_to_autograd(objective):
+    module = make_module(MLP((4,)), Gaussian("standard"), GaussianNoise())
+    assert isinstance(make_gradient(module, objective), AutogradModulePass)
 
 
 @pytest.mark.usefixtures("library")

@@ -13,6 +13,9 @@ class LatentPass:
         What operations are written down in.
     """
 
+    # whether draws are differentiable functions of raw
+    is_reparametrised = True
+
     def __init__(self, program):
         self.program = program
 
@@ -38,7 +41,7 @@ class LatentPass:
         """
         raise NotImplementedError
 
-    def backward(self, grad, weight):
+    def backward(self, grad, weight, factor=None):
         """Write down the gradient of raw, and that of the prior's weights.
 
         Parameters
@@ -47,6 +50,9 @@ class LatentPass:
             Derivative of the loss with respect to the draws, the KL left out.
         weight : Tensor, of the shape of `kl`
             Derivative of the loss with respect to the KL.
+        factor : Tensor (..., n_draws, n), default=None
+            What the whole gradient of a draw is multiplied by before raw gets it, the
+            score function of q being left out (`Objective.weigh_draws`).
         """
         raise NotImplementedError
 

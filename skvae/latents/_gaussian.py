@@ -155,20 +155,23 @@ class GaussianPass(LatentPass):
         log_prior = self.prior.forward(self.z).view(log_ratio.shape)
         return program.subtract(log_ratio, log_prior, log_ratio)
 
-    def backward(self, grad, weight):
+    def backward(self, grad, weight, factor=None):
         program, noise = self.program, self.noise
         by_prior = program.negative(weight, program.empty(*weight.shape))
         by_z = self.prior.backward(by_prior.flatten(-2))
         grad = program.add(grad, by_z, program.empty(*grad.shape)).view(noise.shape)
-        if self.is_landing:
+        is_landing = self.is_landing or factor is not None
+        if is_landing:
             # the score function of q is left out: only its density at z moves
             pull = program.empty(*noise.shape)
             program.divide(noise, self.scale.unsqueeze(-3), pull)
             program.multiply(pull, weight.unsqueeze(-1), pull)
             program.subtract(grad, pull, grad)
+        if factor is not None:
+            program.multiply(grad, factor.unsqueeze(-1), grad)
         by_loc, by_log_scale = self._sum_draws(grad)
         program.multiply(by_log_scale, self.scale, by_log_scale)
-        if not self.is_landing:
+        if not is_landing:
             total = program.empty(*weight.shape[:-2], weight.shape[-1])
             program.sum(weight, -2, total)
             program.subtract(by_log_scale, total.unsqueeze(-1), by_log_scale)

@@ -1,5 +1,6 @@
 """What all objectives share."""
 
+import torch
 from sklearn.base import BaseEstimator
 
 from .._checks import check_count
@@ -10,6 +11,28 @@ def average_rows(values, weight):
     if weight is None:
         return values.mean()
     return (values * weight).sum() / weight.sum()
+
+
+def share_rows(x, weight):
+    """Return the weights of the rows as shares that sum to one, ``(..., n)``."""
+    if weight is None:
+        weight = x.new_ones(x.shape[:-1])
+    return weight / weight.sum()
+
+
+def share_within_copies(share):
+    """Return the shares of rows in their own copy, ``(..., n)``, and those of copies.
+
+    Rows of a copy without any weight get equal ones, lest 0 / 0 spoils the others.
+
+    Returns
+    -------
+    within : Tensor (..., n)
+    copies : Tensor (...)
+    """
+    copies = share.sum(dim=-1)
+    within = torch.where(copies.unsqueeze(-1) > 0, share, torch.ones_like(share))
+    return within / within.sum(dim=-1, keepdim=True), copies
 
 
 class Objective(BaseEstimator):
@@ -26,10 +49,29 @@ class Objective(BaseEstimator):
     is_linear = False
     # whether the KL is taken as `VAEOutput.kl` has it, and not as the log ratio
     uses_kl = True
+    # whether the gradient of a draw is multiplied by what `weigh_draws` says
+    weighs_draws = False
+    # whether the loss is a mean over rows: where it is not, held-out rows are judged
+    # with noise of their own each, the same at every call
+    is_row_wise = True
+    # names of terms beside reconstruction and kl, lower being better
+    extra_terms = ()
+    # rows of the training table; None before `prepare`
+    n_samples = None
 
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""
         check_count(self, "n_draws", 1)
+
+    def prepare(self, n_samples):
+        """Learn, before training, how many rows will train.
+
+        Parameters
+        ----------
+        n_samples : int
+            Counted by their weights, whose mean is one.
+        """
+        self.n_samples = n_samples
 
     def value(self, log_likelihood, kl, share, beta):
         """Return the loss, a tensor ().
@@ -46,4 +88,13 @@ class Objective(BaseEstimator):
 
     def differentiate(self, log_likelihood, kl, share, beta):
         """Return the loss' derivatives by log_likelihood and kl, in their shapes."""
+        raise NotImplementedError
+
+    def weigh_draws(self, log_likelihood, kl, beta):
+        """Return what the gradient of a draw is multiplied by, ``(..., n_draws, n)``.
+
+        On its way from the draw to the encoder; decoder and prior do not see it. The
+        score function of q is then left out. Draws that are no differentiable function
+        of the encoder's outputs keep their gradient as it is.
+        """
         raise NotImplementedError

@@ -1,6 +1,9 @@
 """The evidence lower bound."""
 
-from ._base import Objective, average_rows
+import torch
+
+from .._checks import check_number
+from ._base import Objective, average_rows, share_rows
 
 
 class ELBO(Objective):
@@ -8,26 +11,69 @@ class ELBO(Objective):
 
     .. math:: -E_{q(z|x)}[\log p(x|z)] + \beta\, KL(q(z|x) \| p(z))
 
+    With free bits λ the KL of a component costs nothing more below λ,
+
+    .. math:: -E_{q(z|x)}[\log p(x|z)]
+              + \beta \sum_k \max(\lambda, \overline{KL}(q(z_k|x) \| p(z_k))),
+
+    the bar being the mean over the rows of a batch: components that training would
+    switch off early stay in use.
+
     Parameters
     ----------
     n_draws : int, default=1
         Draws of z per row and step.
+    free_bits : float, default=0.0
+        λ, nats per component. Where the KL is no sum over components, as with a mixture
+        prior, the KL of the whole latent, again a mean over the batch, is free up to
+        ``n_components * free_bits``.
 
     References
     ----------
     Kingma & Welling (2014), "Auto-encoding variational Bayes", eq. 3; Higgins et al.
-    (2017), "beta-VAE", eq. 4.
+    (2017), "beta-VAE", eq. 4; Kingma et al. (2016), "Improving variational inference
+    with inverse autoregressive flow", eq. 15 and appendix C.8, for free bits.
     """
 
-    is_closed = True
-    is_linear = True
-
-    def __init__(self, n_draws=1):
+    def __init__(self, n_draws=1, free_bits=0.0):
         self.n_draws = n_draws
+        self.free_bits = free_bits
+
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+        super().check_parameters()
+        check_number(self, "free_bits", 0)
+
+    @property
+    def is_linear(self):
+        """Whether the loss is β KL - reconstruction."""
+        return self.free_bits == 0
+
+    @property
+    def is_closed(self):
+        """Whether steps may do without autograd."""
+        return self.is_linear
 
     def __call__(self, output, x, weight=None, beta=1.0):
         """Return the loss and its terms."""
         reconstruction = average_rows(output.log_likelihood(x).mean(dim=0), weight)
         kl = average_rows(output.kl().mean(dim=0), weight)
-        loss = beta * kl - reconstruction
+        counted = (
+            kl if self.is_linear else self._count_kl(output, share_rows(x, weight))
+        )
+        loss = beta * counted - reconstruction
         return loss, {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
+
+    def _count_kl(self, output, share):
+        """Return what the KL counts, no less than is free in every copy."""
+        # what a copy's rows weigh together, (...)
+        total = share.sum(dim=-1)
+        kl = output.kl_per_component()
+        if kl is None:
+            kl = (share * output.kl().mean(dim=0)).sum(dim=-1)
+            free = self.free_bits * output.z.shape[-1] * total
+        else:
+            # (..., n_components)
+            kl = (share.unsqueeze(-1) * kl.mean(dim=0)).sum(dim=-2)
+            free = self.free_bits * total.unsqueeze(-1)
+        return torch.maximum(kl, free).sum()

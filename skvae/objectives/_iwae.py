@@ -3,35 +3,84 @@
 import torch
 
 from .. import _evidence
+from .._checks import check_choice
 from ._base import Objective, average_rows
+
+_GRADIENTS = ("doubly_reparametrised", "standard")
 
 
 class IWAE(Objective):
     r"""The importance-weighted bound, tighter the more draws.
 
-    .. math:: -E\Big[\log \frac1K \sum_{k=1}^K \frac{p(x, z_k)}{q(z_k|x)}\Big]
+    .. math:: -E\Big[\log \frac1K \sum_{k=1}^K w_k\Big], \qquad
+              w_k = \frac{p(x, z_k)}{q(z_k|x)}
+
+    The more draws, the less the plain gradient tells the encoder: it falls as 1/K, its
+    noise as 1/√K. The score function of q, which makes that noise, can be turned into
+    another gradient of the draws, and then
+
+    .. math:: \nabla_\phi = E\Big[\sum_k \tilde w_k^2\,
+              \frac{\partial \log w_k}{\partial z_k}
+              \frac{\partial z_k}{\partial \phi}\Big],
+              \qquad \tilde w_k = \frac{w_k}{\sum_l w_l}
+
+    has the same mean and a noise that vanishes with it.
 
     Parameters
     ----------
     n_draws : int, default=5
         Draws of z per row and step, K. One is the ELBO.
+    gradient : {'doubly_reparametrised', 'standard'}, default='doubly_reparametrised'
+        Of the encoder's weights: the formula above, or what differentiating the bound
+        gives. Draws that are no differentiable function of the encoder's outputs always
+        have the standard one.
+
+    Notes
+    -----
+    With a weight β of the KL, :math:`\log w = \log p(x|z) - \beta \log q(z|x)/p(z)`,
+    and the factor :math:`\tilde w^2` becomes
+    :math:`\tilde w\,(1 - \beta + \beta\, \tilde w)`, by the same argument.
 
     References
     ----------
-    Burda, Grosse & Salakhutdinov (2016), "Importance weighted autoencoders", eq. 8.
+    Burda, Grosse & Salakhutdinov (2016), "Importance weighted autoencoders", eq. 8;
+    Tucker et al. (2019), "Doubly reparameterized gradient estimators for Monte Carlo
+    objectives", eq. 8; Rainforth et al. (2018), "Tighter variational bounds are not
+    necessarily better", theorem 1, for what becomes of the plain gradient.
     """
 
     is_closed = True
     uses_kl = False
 
-    def __init__(self, n_draws=5):
+    def __init__(self, n_draws=5, gradient="doubly_reparametrised"):
         self.n_draws = n_draws
+        self.gradient = gradient
+
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+        super().check_parameters()
+        check_choice(self, "gradient", _GRADIENTS)
+
+    @property
+    def weighs_draws(self):
+        """Whether the gradient of a draw is multiplied by what `weigh_draws` says."""
+        return self.gradient == "doubly_reparametrised"
 
     def __call__(self, output, x, weight=None, beta=1.0):
-        """Return the loss and its terms."""
+        """Return the loss and its terms.
+
+        The gradient of ``output.z`` is weighed by a hook: an output is for one call.
+        """
+        z = output.z
+        is_weighed = (
+            self.weighs_draws and z.requires_grad and output.posterior.has_rsample
+        )
         log_likelihood = output.log_likelihood(x)
-        log_ratio = output.log_ratio()
+        log_ratio = output.log_ratio(is_landing=is_weighed)
         log_weights = log_likelihood - beta * log_ratio
+        if is_weighed:
+            factor = _weigh(log_weights.detach(), beta, dim=0).unsqueeze(-1)
+            z.register_hook(lambda grad: grad * factor)
         bound = average_rows(_evidence.log_evidence(log_weights), weight)
         terms = {
             "reconstruction": average_rows(log_likelihood.mean(dim=0), weight).detach(),
@@ -49,3 +98,12 @@ class IWAE(Objective):
         log_weights = log_likelihood - beta * kl
         by_log_weights = torch.softmax(log_weights, dim=-2) * -share.unsqueeze(-2)
         return by_log_weights, -beta * by_log_weights
+
+    def weigh_draws(self, log_likelihood, kl, beta):
+        """Return what the gradient of a draw is multiplied by."""
+        return _weigh(log_likelihood - beta * kl, beta, dim=-2)
+
+
+def _weigh(log_weights, beta, dim):
+    """Return the factor of a draw's gradient, beside the weight that it has."""
+    return 1 - beta * (1 - torch.softmax(log_weights, dim=dim))
