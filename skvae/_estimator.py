@@ -125,8 +125,9 @@ dict, default='auto'
         (channels, height, width) of images. X is then ``(n_samples, channels, height,
         width)``, or rows of as many columns, channels first. See the :doc:`page on
         images </user_guide/images>`.
-    objective : {'elbo', 'iwae'} or Objective, default='elbo'
-        What training maximises. `score` is the ELBO in any case.
+    objective : {'elbo', 'iwae', 'tc', 'mmd'} or Objective, default='elbo'
+        What training maximises, see :doc:`objectives </user_guide/objectives>`. `score`
+        is the ELBO in any case.
     beta : float, default=1.0
         Weight of the KL term in training.
     kl_warmup : float, default=0.0

@@ -6,12 +6,11 @@ With draws z ~ q(z|x) and w = p(x|z) p(z) / q(z|x):
     ELBO = E[log w] = E[log p(x|z)] - KL(q(z|x) || p(z)) <= E[log mean w] <= log p(x).
 """
 
-import copy
 import math
 from dataclasses import dataclass
 
 import torch
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution, Independent, kl_divergence
 
 from .distributions import detach
 

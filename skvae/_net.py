@@ -8,7 +8,7 @@ to, the linear model.
 
 import copy
 import math
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import torch
 from skorch import NeuralNet
@@ -17,9 +17,13 @@ from skorch.callbacks import Callback, EarlyStopping, EpochTimer
 from ._device import give_memory_back, is_available, matmul_precision
 from ._module_pass import TERMS
 from ._rows import Rows, TrainBatches, ValidBatches
+from ._seed import seeded
 from ._steps import NonFiniteLossError, Steps
 from .callbacks import BestWeights, EpochMeans, StopTraining
 from .objectives import ELBO
+
+# of the noise of held-out rows, and of whatever else their loss draws
+_NOISE_SEED, _LOSS_SEED = 0, 1
 
 
 class Loss(torch.nn.Module):
@@ -32,7 +36,8 @@ class Loss(torch.nn.Module):
     @property
     def is_elbo(self):
         """Whether what is maximised is the ELBO itself."""
-        return isinstance(self.objective, ELBO) and self.beta == 1
+        is_bound = isinstance(self.objective, ELBO) and self.objective.is_linear
+        return is_bound and self.beta == 1
 
     def forward(self, output, x, weight):
         return self.objective(output, x, weight, self.beta)
@@ -165,7 +170,20 @@ class VAENet(NeuralNet):
         x = x.to(self.device)
         if self.module_.training:
             return self.module_(x, n_draws=self.criterion_.objective.n_draws)
-        return self.module_(x, noise=self.noise)
+        if self.criterion_.objective.is_row_wise:
+            return self.module_(x, noise=self.noise)
+        # rows that are put beside one another do not share their noise
+        with self._judging(_NOISE_SEED):
+            return self.module_(x, n_draws=len(self.noise))
+
+    @contextmanager
+    def _judging(self, seed):
+        """Let what a loss draws of held-out rows be the same at every epoch."""
+        if self.criterion_.objective.is_row_wise:
+            yield
+            return
+        with seeded(seed, self.device), torch.no_grad():
+            yield
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the objective on a batch, in nats per row in the units of X.
@@ -174,7 +192,8 @@ class VAENet(NeuralNet):
         """
         x = X.to(self.device)
         weight = y_true.to(self.device)
-        loss, terms = self.criterion_(y_pred, x, weight)
+        with nullcontext() if training else self._judging(_LOSS_SEED):
+            loss, terms = self.criterion_(y_pred, x, weight)
         volume = self.get_volume(weight)
         prefix = "train_" if training else "valid_"
         for name, value in terms.items():
@@ -307,7 +326,9 @@ class VAENet(NeuralNet):
         total = weight = 0.0
         for x, w in self.get_iterator(rows, training=False):
             x, w = x.to(self.device), w.to(self.device)
-            loss, _ = self.criterion_(self.infer(x), x, w)
+            output = self.infer(x)
+            with self._judging(_LOSS_SEED):
+                loss, _ = self.criterion_(output, x, w)
             total += (loss.item() + float(self.get_volume(w))) * w.sum().item()
             weight += w.sum().item()
         return total / weight

@@ -143,6 +143,7 @@ def _make_net(plan, module, rows, starts, log_volume, generator, epochs=None):
     """Turn parameters into a net: the single place where that happens."""
     settings = plan.settings
     n_train = len(rows)
+    plan.objective.prepare(n_train)
     batch_size, min_steps = resolve_batch_size(settings["batch_size"], n_train)
     if epochs is not None:
         min_steps = 1
@@ -290,6 +291,7 @@ def resume(net, x, weight, n_valid, epochs, settings, callbacks, generator):
             for part in (splits.train, splits.valid)
         ),
     )
+    net.criterion_.objective.prepare(len(rows))
     net.set_params(max_epochs=settings["max_epochs"], lr=settings["lr"])
     if net.iterator_train is TrainBatches:
         batch_size, min_steps = resolve_batch_size(settings["batch_size"], n_samples)

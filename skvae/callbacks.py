@@ -32,7 +32,8 @@ class EpochMeans(Callback):
     Parameters
     ----------
     terms : tuple of str
-        Recorded beside the loss; higher is better but for 'kl'.
+        Recorded beside the loss and the objective's extra terms; of 'reconstruction'
+        higher is better, of all others lower.
     """
 
     def __init__(self, terms):
@@ -47,14 +48,15 @@ class EpochMeans(Callback):
         # a dict: reading the history takes longer than all that is done here
         row = net.history[-1]
         batches = row["batches"]
+        terms = "loss", *self.terms, *net.criterion_.objective.extra_terms
         for part in ("train", "valid"):
             size = f"{part}_batch_size"
             judged = [batch for batch in batches if size in batch]
             total = sum(batch[size] for batch in judged)
-            for term in ("loss", *self.terms) if judged else ():
+            for term in terms if judged else ():
                 name = f"{part}_{term}"
                 mean = sum(batch[name] * batch[size] for batch in judged) / total
-                sign = -1 if term in ("loss", "kl") else 1
+                sign = 1 if term == "reconstruction" else -1
                 is_best = sign * mean > self.best_.get(name, -float("inf"))
                 if is_best:
                     self.best_[name] = sign * mean

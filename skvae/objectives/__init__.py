@@ -7,7 +7,9 @@ trained.
 from ._base import Objective
 from ._elbo import ELBO
 from ._iwae import IWAE
+from ._mmd import MMD
+from ._tc import TC
 
-__all__ = ["ELBO", "IWAE", "OBJECTIVES", "Objective"]
+__all__ = ["ELBO", "IWAE", "MMD", "OBJECTIVES", "TC", "Objective"]
 
-OBJECTIVES = {"elbo": ELBO, "iwae": IWAE}
+OBJECTIVES = {"elbo": ELBO, "iwae": IWAE, "tc": TC, "mmd": MMD}

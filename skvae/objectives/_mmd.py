@@ -1,0 +1,146 @@
+"""The aggregate posterior drawn to the prior by a kernel: InfoVAE and WAE-MMD."""
+
+import math
+
+import torch
+
+from .._checks import check_choice, check_number
+from ._base import Objective, average_rows, share_rows, share_within_copies
+
+_KERNELS = ("inverse_multiquadratic", "rbf")
+
+
+class MMD(Objective):
+    r"""Less of the KL, and a kernel's distance of q(z) from the prior (InfoVAE).
+
+    .. math:: -E[\log p(x|z)] + \beta\, \big((1 - \alpha)\, KL(q(z|x) \| p(z))
+              + (\alpha + \lambda - 1)\, MMD(q(z), p(z))\big)
+
+    The KL asks of every row that its posterior be like the prior; the maximum mean
+    discrepancy asks it of all rows together, :math:`q(z) = E_x[q(z|x)]`:
+
+    .. math:: MMD(q, p) = E[k(z, z')] - 2\, E[k(z, y)] + E[k(y, y')], \qquad
+              z, z' \sim q, \quad y, y' \sim p.
+
+    The more of the one is replaced by the other, the more may a latent say of its row.
+
+    Parameters
+    ----------
+    alpha : float, default=0.5
+        α, from 0 to 1: share of the KL that is taken away. 1 is the Wasserstein
+        auto-encoder, whose posteriors nothing keeps from narrowing to points.
+    penalty : float, default=10.0
+        λ, at least ``1 - alpha``. With ``alpha=0, penalty=1`` the loss is the ELBO's.
+    kernel : {'inverse_multiquadratic', 'rbf'}, default='inverse_multiquadratic'
+        :math:`k(z, y) = 2 h^2 / (2 h^2 + |z - y|^2)`, whose long tails reach rows far
+        out, or :math:`\exp(-|z - y|^2 / 2 h^2)`.
+    bandwidth : float, default=1.0
+        :math:`h / \sqrt q` with q the number of components: two draws from N(0, I) are
+        :math:`\sqrt{2q}` apart.
+    n_draws : int, default=1
+        Draws of z per row and step.
+
+    Notes
+    -----
+    The estimate is the unbiased one, which leaves out a row beside itself, from a batch
+    and as many draws from the prior; it can be negative. No gradient of it reaches the
+    weights of a prior, such as the mixture, nor an encoder whose draws are no
+    differentiable function of its outputs.
+
+    References
+    ----------
+    Zhao, Song & Ermon (2019), "InfoVAE: Balancing learning and inference in variational
+    autoencoders", eq. 6; Tolstikhin et al. (2018), "Wasserstein auto-encoders", eq. 4
+    and algorithm 2; Gretton et al. (2012), "A kernel two-sample test", eq. 3.
+    """
+
+    is_row_wise = False
+    extra_terms = ("mmd",)
+
+    def __init__(
+        self,
+        alpha=0.5,
+        penalty=10.0,
+        kernel="inverse_multiquadratic",
+        bandwidth=1.0,
+        n_draws=1,
+    ):
+        self.alpha = alpha
+        self.penalty = penalty
+        self.kernel = kernel
+        self.bandwidth = bandwidth
+        self.n_draws = n_draws
+
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+        super().check_parameters()
+        check_number(self, "alpha", 0, 1)
+        check_number(self, "penalty", 1 - self.alpha)
+        check_choice(self, "kernel", _KERNELS)
+        check_number(self, "bandwidth", 0, is_open=True)
+
+    def __call__(self, output, x, weight=None, beta=1.0):
+        """Return the loss and its terms."""
+        reconstruction = average_rows(output.log_likelihood(x).mean(dim=0), weight)
+        kl = average_rows(output.kl().mean(dim=0), weight)
+        within, copies = share_within_copies(share_rows(x, weight))
+        y = _draw_prior(output)
+        mmd = (copies * self.compute_mmd(output.z, y, within).mean(dim=0)).sum()
+        distance = (1 - self.alpha) * kl + (self.alpha + self.penalty - 1) * mmd
+        terms = {
+            "reconstruction": reconstruction.detach(),
+            "kl": kl.detach(),
+            "mmd": mmd.detach(),
+        }
+        return beta * distance - reconstruction, terms
+
+    def compute_mmd(self, z, y, share):
+        """Return the unbiased estimate of MMD(q, p), ``(...)``.
+
+        Parameters
+        ----------
+        z : Tensor (..., n, n_components)
+            Draws from q, one a row.
+        y : Tensor (..., n, n_components)
+            Draws from p.
+        share : Tensor broadcastable to (..., n)
+            Weights of the rows, summing to one.
+        """
+        n = y.shape[-2]
+        if n < 2:
+            # a row alone says nothing of q(z)
+            return z.sum(dim=(-1, -2)) * 0.0
+        pairs = share.unsqueeze(-1) * share.unsqueeze(-2)
+        pairs = pairs - torch.diag_embed(pairs.diagonal(dim1=-2, dim2=-1))
+        # all the weight in one row: nothing to compare either
+        total = pairs.sum(dim=(-1, -2)).clamp_min(torch.finfo(z.dtype).tiny)
+        within = (pairs * self._compare(z, z)).sum(dim=(-1, -2)) / total
+        across = (share * self._compare(z, y).mean(dim=-1)).sum(dim=-1)
+        kernel = self._compare(y, y)
+        own = kernel.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
+        prior = (kernel.sum(dim=(-1, -2)) - own) / (n * (n - 1))
+        return within - 2 * across + prior
+
+    def _compare(self, a, b):
+        """Return the kernel of all pairs, ``(..., n, m)``."""
+        width = 2 * self.bandwidth**2 * a.shape[-1]
+        square = a.square().sum(dim=-1).unsqueeze(-1) - 2 * a @ b.mT
+        square = (square + b.square().sum(dim=-1).unsqueeze(-2)).clamp_min(0.0)
+        if self.kernel == "rbf":
+            return torch.exp(-square / width)
+        return width / (width + square)
+
+
+def _draw_prior(output):
+    """Return draws from the prior, as many as there are of the posterior."""
+    *shape, n_components = output.z.shape
+    batch = output.prior.batch_shape
+    batch = (1,) * (len(shape) - len(batch)) + tuple(batch)
+    # a prior of every copy is drawn from for each row, one for all for each copy too
+    free = [n if k == 1 else 1 for n, k in zip(shape, batch, strict=True)]
+    with torch.no_grad():
+        y = output.prior.sample((math.prod(free),))
+    # of every dimension and its twin in the batch shape one is 1
+    y = y.reshape(*free, *batch, n_components)
+    order = [i for pair in enumerate(range(len(free), 2 * len(free))) for i in pair]
+    return y.permute(*order, -1).reshape(output.z.shape).to(output.z)
