@@ -31,6 +31,8 @@ from ._images import check_image_shape, check_n_columns, flatten_images
 from ._warnings import UnusedComponentsWarning
 
 _METHODS = ("elbo", "evidence", "reconstruction", "kl", "refined")
+# averages over draws from q, and so with an error
+_AVERAGES = ("elbo", "evidence", "reconstruction", "kl")
 # what the net is made of: fixed as long as training goes on
 _NET_PARAMETERS = (
     "n_components",
@@ -52,6 +54,8 @@ _NET_PARAMETERS = (
 )
 # a component that says less than this of a row, on average, is unused
 _ACTIVE_NATS = 0.01
+# draws, at most, on which 'refined' searches
+_MAX_SEARCH_DRAWS = 256
 # rows whose support is checked at a time
 _CHECKED_ROWS = 1024
 # rows on which diagnostics are computed
@@ -538,7 +542,8 @@ default='adamw'
         """Draw the block that scores share, and the one that 'refined' searches on."""
         from ._evidence import make_noise
 
-        sizes = self.n_draws, max(self.n_draws, 32)
+        # every step of a search holds the gradient of all its draws
+        sizes = self.n_draws, min(max(self.n_draws, 32), _MAX_SEARCH_DRAWS)
         return [make_noise(n, self.n_components, generator).numpy() for n in sizes]
 
     def _make_callbacks(self, X, columns, noise, reset):
@@ -707,19 +712,28 @@ default='adamw'
         model, array = self._read(X)
         return model.embed(array)
 
-    def posterior(self, X):
+    def posterior(self, X, refine=False):
         """Return mean and standard deviation of q(z|x) for every row.
 
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
+        refine : bool, default=False
+            Optimise q for every row until its bound gains no more, from what the
+            encoder says: the E-step run to convergence, as ``method="refined"`` of
+            `score_samples` has it. It takes hundreds of passes through the decoder.
 
         Returns
         -------
         mean, std : ndarray (n_samples, n_components), float32
+
+        References
+        ----------
+        Cremer, Li & Duvenaud (2018), "Inference suboptimality in variational
+        autoencoders", section 4.1, for `refine`.
         """
         model, array = self._read(X)
-        both = model.compute_posterior(array)
+        both = (model.refine_posterior if refine else model.compute_posterior)(array)
         return np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])
 
     def inverse_transform(self, Z):
@@ -810,7 +824,7 @@ default='adamw'
 
     # scores -------------------------------------------------------------------------
 
-    def score_samples(self, X, method="elbo"):
+    def score_samples(self, X, method="elbo", *, n_draws=None, return_std=False):
         """Return the log density of every row, or what it is made of.
 
         Parameters
@@ -821,11 +835,27 @@ default='adamw'
             log p(x) from `n_draws` draws, never below it; 'reconstruction' and 'kl', of
             which it is the difference; 'refined', the bound after q has been optimised
             for each row until it gains no more, never below it.
+        n_draws : int, default=None
+            Average over so many draws. None takes the block of noise that `fit` drew,
+            any other number one that is derived from it: the same for all rows and at
+            every call. Not for 'refined'.
+        return_std : bool, default=False
+            Return the Monte-Carlo standard errors of the scores too, which needs at
+            least two draws. For 'evidence' it is that of a logarithm, by the delta
+            method; it means little where it is not well below one nat. Not for
+            'refined'.
 
         Returns
         -------
-        ndarray (n_samples,), float64
+        scores : ndarray (n_samples,), float64
             Nats, in the units of X; higher is more normal (but for 'kl').
+        std : ndarray (n_samples,), float64
+            Their standard errors, if asked for.
+
+        Raises
+        ------
+        ValueError
+            If the method is not known, or cannot do what is asked for.
 
         References
         ----------
@@ -836,8 +866,39 @@ default='adamw'
         if method not in _METHODS:
             names = ", ".join(repr(name) for name in _METHODS)
             raise ValueError(f"method={method!r} is not known; use one of {names}.")
+        self._check_draws(method, n_draws, return_std)
         model, array = self._read(X)
-        return model.score(array, method)
+        found = model.score(array, method, n_draws, return_std)
+        if not return_std:
+            return found
+        return np.ascontiguousarray(found[:, 0]), np.ascontiguousarray(found[:, 1])
+
+    def _check_draws(self, method, n_draws, return_std):
+        """Refuse numbers of draws, and errors, that a score does not have."""
+        names = ", ".join(repr(name) for name in _AVERAGES)
+        if n_draws is not None:
+            is_count = isinstance(n_draws, Integral) and not isinstance(n_draws, bool)
+            if not is_count or n_draws < 1:
+                raise ValueError(
+                    f"n_draws={n_draws!r} must be None or a positive integer."
+                )
+            if method not in _AVERAGES:
+                raise ValueError(
+                    f"n_draws={n_draws!r} is not for method={method!r}, which searches "
+                    f"on the draws of the fit; use one of {names}."
+                )
+        if return_std:
+            if method not in _AVERAGES:
+                raise ValueError(
+                    f"return_std=True is not for method={method!r}; use one of {names}."
+                )
+            check_is_fitted(self)
+            n_used = len(self._noise[0]) if n_draws is None else n_draws
+            if n_used < 2:
+                raise ValueError(
+                    f"return_std=True needs at least two draws, but n_draws={n_used}; "
+                    "pass a larger n_draws."
+                )
 
     def score_features(self, X):
         """Return the reconstruction log-likelihood of every cell.

@@ -10,6 +10,7 @@ import torch
 from . import _inference
 from ._columns import ColumnTable
 from ._device import isolated, threads_for
+from ._evidence import make_noise
 from ._inference import as_noise
 
 
@@ -38,8 +39,9 @@ class FittedModel:
         self.module, self.columns = module.eval(), columns
         self.noise, self.search_noise = map(as_noise, noise)
 
-    def _map(self, function, n_samples, n_draws=1):
+    def _map(self, function, n_samples, n_draws=None):
         """Return the rows that a function of a slice gives, all in one array."""
+        n_draws = _inference.count_draws(self.module, n_draws) if n_draws else 1
         size = _inference.get_chunk_size(self.module, n_draws)
         slices = [
             slice(begin, min(begin + size, n_samples))
@@ -94,22 +96,62 @@ class FittedModel:
 
         return self._map(draw, n_samples)
 
-    def score(self, X, method):
-        """Return one number a row, ``(n,)`` float64 nats."""
+    def refine_posterior(self, X):
+        """Return mean and standard deviation of the best q of every row.
+
+        Returns
+        -------
+        ndarray (n, 2, n_components), float32
+        """
         precise = _inference.make_precise(self.module)
-        is_refined, n_draws = method == "refined", len(self.noise)
-        if is_refined:
-            n_draws = max(n_draws, len(self.search_noise))
+
+        def refine(rows):
+            x = self.columns.encode(X[rows])
+            return _inference.refine_posterior(precise, x, self.search_noise)
+
+        return self._map(refine, len(X), len(self.search_noise))
+
+    def get_noise(self, n_draws=None):
+        """Return the block of the scores, or one of another size made from it.
+
+        The same one at every call: it depends on the block of the fit alone.
+        """
+        if n_draws is None or n_draws == len(self.noise):
+            return self.noise
+        seed = self.noise[0].numpy().view(np.uint32).tolist()
+        generator = np.random.default_rng([*seed, n_draws])
+        return make_noise(n_draws, self.noise.shape[1], generator)
+
+    def score(self, X, method, n_draws=None, with_error=False):
+        """Return one number a row, ``(n,)`` float64 nats.
+
+        Parameters
+        ----------
+        X : ndarray (n, n_features)
+        method : str
+        n_draws : int, default=None
+            Size of the block; None takes that of the fit.
+        with_error : bool, default=False
+            Return ``(n, 2)``, beside every number its Monte-Carlo standard error.
+        """
+        precise = _inference.make_precise(self.module)
+        noise, search_noise = self.get_noise(n_draws), self.search_noise
+        n_draws = len(noise)
+        if method == "refined":
+            n_draws = max(n_draws, len(search_noise))
 
         def score(rows):
             x = self.columns.encode(X[rows])
-            scores = _inference.score(precise, x, method, self.noise, self.search_noise)
+            found = _inference.score(
+                precise, x, method, noise, search_noise, with_error
+            )
+            scores = found[:, 0] if with_error else found
             if method != "kl":
                 scores -= self.columns.log_volume
                 if not self.columns.varies.all():
                     constants = X[rows][:, ~self.columns.varies]
                     scores += self.columns.score_constants(constants).sum(axis=1)
-            return scores
+            return found
 
         return self._map(score, len(X), n_draws)
 
@@ -137,7 +179,8 @@ class FittedModel:
         variance : ndarray (n_features,)
         """
         precise = _inference.make_precise(self.module)
-        noise = self.noise
+        # means over rows: as many draws as a search takes tell enough
+        noise = min(self.noise, self.search_noise, key=len)
 
         def compute(rows):
             x = self.columns.encode(X[rows])

@@ -22,6 +22,10 @@ _REFINE_PATIENCE = 6
 _REFINE_RATE = 0.1
 _REFINE_LEAST_RATE = 1e-3
 _REFINE_TOL = 1e-4
+# the same where mean and standard deviation are asked for: near the best q the bound
+# is flat, and an error of 0.01 standard deviations costs no more than 1e-4 nats
+_POSTERIOR_TOL = 1e-9
+_POSTERIOR_LEAST_RATE = 1e-5
 
 
 @isolated()
@@ -56,6 +60,27 @@ def get_chunk_size(module, n_draws=1):
     """Return a number of rows small enough for the processor's own memory."""
     width = n_draws * module.count_widest()
     return int(min(max(_CHUNK_VALUES // width, 1), _MAX_CHUNK_ROWS))
+
+
+def count_draws(module, n_draws):
+    """Return how many values of z a row is scored with, of so many draws."""
+    states = module.latent.enumerate(module.n_components)
+    return n_draws if states is None else len(states)
+
+
+def _split_draws(module, x, noise):
+    """Return the shared draws in chunks, so that memory has a bound."""
+    if module.latent.enumerate(module.n_components) is not None:
+        # a sign that scores are asked for: all values of z come at once
+        return [noise[:1].to(x)]
+    size = max(1, _CHUNK_VALUES // (module.count_widest() * len(x)))
+    return noise.to(x).split(size)
+
+
+def _run(module, x, noise):
+    """Yield what a module says of rows, at a chunk of the shared draws at a time."""
+    for block in _split_draws(module, x, noise):
+        yield module(x, noise=block)
 
 
 def _to_tensor(array, module):
@@ -102,7 +127,7 @@ def draw(module, n_samples, mean):
     return x.cpu().double().numpy()
 
 
-def score(module, x, method, noise, search_noise=None):
+def score(module, x, method, noise, search_noise=None, with_error=False):
     """Return one number a row, ``(n,)`` float64 nats, in the units of the module.
 
     Parameters
@@ -115,28 +140,52 @@ def score(module, x, method, noise, search_noise=None):
         The block that all rows share.
     search_noise : Tensor (n_draws, n_components), default=None
         Another block, on which 'refined' optimises q.
+    with_error : bool, default=False
+        Return ``(n, 2)``, beside every number its Monte-Carlo standard error.
     """
     x = _to_tensor(x, module)
     if method == "refined":
         return _score_refined(module, x, noise, search_noise).cpu().numpy()
-    output = module(x, noise=noise.to(x))
-    if method == "kl":
-        value = output.average(output.log_ratio())
-    elif method == "reconstruction":
-        value = output.average(output.log_likelihood(x))
-    else:
-        value = output.elbo(x) if method == "elbo" else output.log_evidence(x)
-    return value.cpu().double().numpy()
+    # sums over all values of z, or means over draws
+    evaluate = {
+        "kl": lambda output: output.log_ratio(),
+        "reconstruction": lambda output: output.log_likelihood(x),
+    }.get(method, lambda output: output.log_weights(x))
+    found = [(evaluate(o), o.log_share) for o in _run(module, x, noise)]
+    values = torch.cat([value for value, _ in found])  # (n_draws, n)
+    # all values of z come at once
+    log_share = found[0][1]
+    is_log = method == "evidence"
+    compute = _evidence.log_evidence if is_log else _evidence.average
+    found = compute(values, log_share)
+    if with_error and log_share is not None:
+        found = torch.stack([found, torch.zeros_like(found)], dim=-1)
+    elif with_error:
+        measure = _evidence.compute_log_error if is_log else _evidence.compute_error
+        found = torch.stack([found, measure(values, noise)], dim=-1)
+    return found.cpu().double().numpy()
 
 
 def score_columns(module, x, noise):
     """Return E_q[log p(x_j|z)] of every column, ``(n, n_features)`` float64."""
     x = _to_tensor(x, module)
-    output = module(x, noise=noise.to(x))
-    log_prob = output.log_likelihood_by_column(x).movedim(-1, 1)  # (n_draws, d, n)
-    if output.log_share is not None:
-        output.log_share = output.log_share.unsqueeze(1)
-    return output.average(log_prob).mT.cpu().double().numpy()
+    mean = _average(
+        module, x, noise, lambda output: output.log_likelihood_by_column(x)
+    )
+    return mean.cpu().double().numpy()
+
+
+def _average(module, x, noise, evaluate):
+    """Return the mean over draws of (n_draws, n, ...), a chunk of them at a time."""
+    total = n_draws = 0
+    for output in _run(module, x, noise):
+        values = evaluate(output)
+        log_share = output.log_share
+        if log_share is not None:
+            log_share = log_share.unsqueeze(-1)
+        total = total + len(values) * _evidence.average(values, log_share)
+        n_draws += len(values)
+    return total / n_draws
 
 
 def _score_refined(module, x, noise, search_noise):
@@ -145,25 +194,63 @@ def _score_refined(module, x, noise, search_noise):
     The search runs on a block of its own: a q that suits the scoring block by chance
     gains nothing.
     """
-    noise, search_noise = noise.to(x), search_noise.to(x)
-    loc, scale = module.latent.recentre(module.encode(x))
     amortised = torch.as_tensor(score(module, x.cpu().numpy(), "elbo", noise)).to(x)
+    bound, raw = _make_bound(module, x)
+    best_raw = _ascend(bound, raw, search_noise.to(x))
+    blocks = _split_draws(module, x, noise)
+    total = sum(len(block) for block in blocks)
+    refined = sum(
+        len(block) / total * bound(best_raw, slice(None), block) for block in blocks
+    )
+    return torch.maximum(amortised, torch.nan_to_num(refined, nan=-torch.inf)).double()
+
+
+def _make_bound(module, x):
+    """Return the ELBO of some of the rows as a function of raw posterior outputs.
+
+    And the raw outputs that are the encoder's posteriors.
+    """
+    loc, scale = module.latent.recentre(module.encode(x))
 
     def bound(raw, rows, block):
         posterior = module.make_posterior(raw, loc[rows], scale[rows])
         return module.complete(posterior, block.unsqueeze(1)).elbo(x[rows])
 
     shape = module.latent.raw_shape(module.n_components)
-    best_raw = _ascend(bound, x.new_zeros(len(x), *shape), search_noise)
-    refined = bound(best_raw, slice(None), noise)
-    return torch.maximum(amortised, torch.nan_to_num(refined, nan=-torch.inf)).double()
+    return bound, x.new_zeros(len(x), *shape)
 
 
-def _ascend(bound, raw, block):
+def refine_posterior(module, x, search_noise):
+    """Return mean and standard deviation of the q that is best for every row.
+
+    Returns
+    -------
+    ndarray (n, 2, n_components), float32
+    """
+    x = _to_tensor(x, module)
+    bound, raw = _make_bound(module, x)
+    options = {"tol": _POSTERIOR_TOL, "least_rate": _POSTERIOR_LEAST_RATE}
+    raw = _ascend(bound, raw, search_noise.to(x), **options)
+    posterior = module.make_posterior(raw, *module.latent.recentre(module.encode(x)))
+    return _to_float32(torch.stack([posterior.mean, posterior.stddev], dim=1))
+
+
+def _ascend(bound, raw, block, tol=_REFINE_TOL, least_rate=_REFINE_LEAST_RATE):
     """Maximise a row-wise bound over raw posterior outputs by Adam, row by row.
 
     Every row has its own step size and stops by itself, so rows do not affect each
     other.
+
+    Parameters
+    ----------
+    bound : callable
+    raw : Tensor (n, ...)
+        Where it starts.
+    block : Tensor (n_draws, n_components)
+    tol : float
+        Gain in nats that counts.
+    least_rate : float
+        Step, in standard deviations of the encoder, below which a row has converged.
     """
     n = len(raw)
     best_raw, best = raw.clone(), raw.new_full((n,), -torch.inf)
@@ -177,7 +264,7 @@ def _ascend(bound, raw, block):
             value = bound(trial, rows, block)
             (gradient,) = torch.autograd.grad(value.sum(), trial)
         value, gradient = value.detach(), torch.nan_to_num(gradient)
-        gained = value > best[rows] + _REFINE_TOL
+        gained = value > best[rows] + tol
         improved = value > best[rows]
         best[rows] = torch.where(improved, value, best[rows])
         best_raw[rows[improved]] = trial.detach()[improved]
@@ -185,7 +272,7 @@ def _ascend(bound, raw, block):
         stuck = rows[misses[rows] >= _REFINE_PATIENCE]
         rate[stuck] /= 4
         raw[stuck], misses[stuck] = best_raw[stuck], 0
-        keep = rate[rows] >= _REFINE_LEAST_RATE
+        keep = rate[rows] >= least_rate
         rows, gradient = rows[keep], gradient[keep]
         if len(rows) == 0:
             break
@@ -204,13 +291,14 @@ def kl_per_component(module, x, noise):
 
     E_q[log q(z_k|x) - log p(z_k)] with the marginals of posterior and prior.
     """
-    output = module(_to_tensor(x, module), noise=noise)
-    per_component = module.latent.log_ratio_per_component(
-        output.posterior, output.prior, output.z
-    ).movedim(-1, 1)
-    if output.log_share is not None:
-        output.log_share = output.log_share.unsqueeze(1)
-    return output.average(per_component).mT.cpu().double().numpy()
+    latent = module.latent
+    mean = _average(
+        module,
+        _to_tensor(x, module),
+        noise,
+        lambda o: latent.log_ratio_per_component(o.posterior, o.prior, o.z),
+    )
+    return mean.cpu().double().numpy()
 
 
 @isolated()

@@ -5,9 +5,22 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import simpson
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import (
+    Independent,
+    MultivariateNormal,
+    Normal,
+    StudentT,
+    kl_divergence,
+)
 
-from skvae._evidence import VAEOutput, elbo, log_evidence, make_noise
+from skvae._evidence import (
+    VAEOutput,
+    compute_error,
+    compute_log_error,
+    elbo,
+    log_evidence,
+    make_noise,
+)
 from skvae._seed import seeded
 from skvae.distributions import DiagonalNormalMixture
 
@@ -238,3 +251,118 @@ def test_single_noise_vectors_are_standard_normal():
     assert draws.mean(dim=0).abs().max() < N_STANDARD_ERRORS / 5000**0.5
     bound = N_STANDARD_ERRORS * (2 / 5000) ** 0.5
     assert (draws**2 - 1).mean(dim=0).abs().max() < bound
+
+
+# what an estimate is uncertain by -----------------------------------------------------
+
+# estimate and its error
+ESTIMATES = {
+    "elbo": (elbo, compute_error),
+    "evidence": (log_evidence, compute_log_error),
+}
+
+
+def score_block(noise):
+    """Return log-weights of three rows at a block of shared noise, (n_draws, 3)."""
+    x = torch.tensor([[1.5, 0.3], [-1.0, 0.0], [0.0, -1.2]], dtype=torch.float64)
+    loc = x[:, :1] / 2
+    posterior = make_normal(loc, torch.full_like(loc, 0.8))
+    prior = make_normal(torch.zeros(1).double(), torch.ones(1).double())
+    z = loc + 0.8 * noise.unsqueeze(1)
+    return VAEOutput(posterior, prior, decode(z), z).log_weights(x)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_draws"),
+    [
+        ("evidence", 64),
+        ("evidence", 65),
+        ("evidence", 500),
+        ("elbo", 301),
+        ("elbo", 500),
+    ],
+)
+def test_standard_error_is_the_spread_over_independent_blocks(name, n_draws):
+    estimate, measure = ESTIMATES[name]
+    generator = np.random.default_rng(0)
+    found, errors = [], []
+    for _ in range(600):
+        noise = make_noise(n_draws, 1, generator)
+        log_weights = score_block(noise)
+        found.append(estimate(log_weights))
+        errors.append(measure(log_weights, noise))
+    spread = torch.stack(found).std(dim=0)
+    error = torch.stack(errors).square().mean(dim=0).sqrt()
+    # the spread of 600 has an error of 3 %, and more where few draws decide it
+    assert (error / spread - 1).abs().max() < 0.25
+
+
+def test_standard_error_of_what_the_block_makes_exact_is_zero():
+    noise = make_noise(64, 3, np.random.default_rng(0))
+    slope = torch.tensor([1.0, -2.0, 0.5]).double()
+    values = (noise @ slope + (noise @ slope) ** 2 + 3).unsqueeze(1)
+    assert compute_error(values, noise) < 1e-12
+    assert (values.mean() - 3 - slope @ slope).abs() < 1e-12
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (2, 4), (3, 1), (4, 6), (33, 16), (32, 16)])
+def test_standard_error_is_defined_for_few_draws_and_many_components(shape):
+    noise = make_noise(*shape, np.random.default_rng(0))
+    values = torch.stack([noise.sin().sum(dim=1), noise.exp().sum(dim=1)], dim=1)
+    for measure in (compute_error, compute_log_error):
+        error = measure(values, noise)
+        assert error.shape == (2,)
+        assert torch.isfinite(error).all()
+        assert (error >= 0).all()
+
+
+def test_log_error_is_the_relative_error_of_the_mean_weight():
+    noise = make_noise(101, 1, np.random.default_rng(0))
+    log_weights = 0.01 * noise**3
+    weights = log_weights.exp()
+    expected = compute_error(weights, noise) / weights.mean()
+    torch.testing.assert_close(compute_log_error(log_weights, noise), expected)
+
+
+# parts of a posterior -----------------------------------------------------------------
+
+
+def test_kl_per_component_sums_to_the_kl_where_both_are_products():
+    posterior = make_normal(torch.ones(4, 2).double(), torch.full((4, 2), 0.5).double())
+    prior = make_normal(torch.zeros(2).double(), torch.ones(2).double())
+    output = VAEOutput(posterior, prior, None, None)
+    parts = output.kl_per_component()
+    assert parts.shape == (1, 4, 2)
+    torch.testing.assert_close(parts.sum(dim=-1), output.kl())
+    mixture = VAEOutput(posterior, make_standard_mixture(), None, None)
+    assert mixture.kl_per_component() is None
+    # torch does not know this one
+    tailed = Independent(StudentT(torch.full((2,), 3.0).double()), 1)
+    assert VAEOutput(posterior, tailed, None, None).kl_per_component() is None
+    joint = MultivariateNormal(torch.zeros(4, 2).double(), torch.eye(2).double())
+    assert VAEOutput(joint, prior, None, None).kl_per_component() is None
+
+
+def test_log_posterior_per_component_takes_draws_of_other_rows():
+    loc = torch.tensor([[0.0, 1.0], [2.0, 3.0], [-1.0, 0.5]]).double()
+    posterior = make_normal(loc, torch.full_like(loc, 0.5))
+    output = VAEOutput(posterior, None, None, None)
+    z = torch.randn(5, 1, 2, dtype=torch.float64)
+    found = output.log_posterior_per_component(z)
+    assert found.shape == (5, 3, 2)
+    torch.testing.assert_close(found.sum(dim=-1), posterior.log_prob(z))
+
+
+def test_landing_log_ratio_is_for_any_posterior():
+    loc = torch.zeros(3, 2, dtype=torch.float64, requires_grad=True)
+    root = torch.eye(2, dtype=torch.float64).requires_grad_()
+    posterior = MultivariateNormal(loc, scale_tril=root)
+    prior = MultivariateNormal(torch.zeros(2).double(), torch.eye(2).double())
+    with seeded(0):
+        z = posterior.rsample((4,))
+    output = VAEOutput(posterior, prior, None, z)
+    ratio = output.log_ratio(is_landing=True)
+    torch.testing.assert_close(ratio, output.log_ratio())
+    # q is the prior: nothing pulls
+    for gradient in torch.autograd.grad(ratio.sum(), [loc, root]):
+        torch.testing.assert_close(gradient, torch.zeros_like(gradient))
