@@ -10,6 +10,7 @@ import copy
 import numpy as np
 import torch
 
+from . import _evidence
 from ._device import isolated, scoring_dtype
 
 # values held at a time by the widest tensor of a chunk
@@ -169,9 +170,7 @@ def score(module, x, method, noise, search_noise=None, with_error=False):
 def score_columns(module, x, noise):
     """Return E_q[log p(x_j|z)] of every column, ``(n, n_features)`` float64."""
     x = _to_tensor(x, module)
-    mean = _average(
-        module, x, noise, lambda output: output.log_likelihood_by_column(x)
-    )
+    mean = _average(module, x, noise, lambda output: output.log_likelihood_by_column(x))
     return mean.cpu().double().numpy()
 
 

@@ -56,8 +56,8 @@ class ELBO(Objective):
 
     def __call__(self, output, x, weight=None, beta=1.0):
         """Return the loss and its terms."""
-        reconstruction = average_rows(output.log_likelihood(x).mean(dim=0), weight)
-        kl = average_rows(output.kl().mean(dim=0), weight)
+        reconstruction = average_rows(output.average(output.log_likelihood(x)), weight)
+        kl = average_rows(output.average(output.kl()), weight)
         counted = (
             kl if self.is_linear else self._count_kl(output, share_rows(x, weight))
         )
@@ -70,7 +70,7 @@ class ELBO(Objective):
         total = share.sum(dim=-1)
         kl = output.kl_per_component()
         if kl is None:
-            kl = (share * output.kl().mean(dim=0)).sum(dim=-1)
+            kl = (share * output.average(output.kl())).sum(dim=-1)
             free = self.free_bits * output.z.shape[-1] * total
         else:
             # (..., n_components)

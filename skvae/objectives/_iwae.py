@@ -81,10 +81,14 @@ class IWAE(Objective):
         if is_weighed:
             factor = _weigh(log_weights.detach(), beta, dim=0).unsqueeze(-1)
             z.register_hook(lambda grad: grad * factor)
-        bound = average_rows(_evidence.log_evidence(log_weights), weight)
+        bound = average_rows(
+            _evidence.log_evidence(log_weights, output.log_share), weight
+        )
         terms = {
-            "reconstruction": average_rows(log_likelihood.mean(dim=0), weight).detach(),
-            "kl": average_rows(log_ratio.mean(dim=0), weight).detach(),
+            "reconstruction": average_rows(
+                output.average(log_likelihood), weight
+            ).detach(),
+            "kl": average_rows(output.average(log_ratio), weight).detach(),
         }
         return -bound, terms
 

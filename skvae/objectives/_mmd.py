@@ -81,8 +81,8 @@ class MMD(Objective):
 
     def __call__(self, output, x, weight=None, beta=1.0):
         """Return the loss and its terms."""
-        reconstruction = average_rows(output.log_likelihood(x).mean(dim=0), weight)
-        kl = average_rows(output.kl().mean(dim=0), weight)
+        reconstruction = average_rows(output.average(output.log_likelihood(x)), weight)
+        kl = average_rows(output.average(output.kl()), weight)
         within, copies = share_within_copies(share_rows(x, weight))
         y = _draw_prior(output)
         mmd = (copies * self.compute_mmd(output.z, y, within).mean(dim=0)).sum()

@@ -81,8 +81,8 @@ class TC(Objective):
     def __call__(self, output, x, weight=None, beta=1.0):
         """Return the loss and its terms."""
         share = share_rows(x, weight)
-        reconstruction = average_rows(output.log_likelihood(x).mean(dim=0), weight)
-        kl = average_rows(output.kl().mean(dim=0), weight)
+        reconstruction = average_rows(output.average(output.log_likelihood(x)), weight)
+        kl = average_rows(output.average(output.kl()), weight)
         parts = [
             average_rows(part.mean(dim=0), weight)
             for part in self._split_kl(output, share)
