@@ -90,3 +90,18 @@ def check_choice(owner, parameter, choices, positive=False):
         raise TypeError(f"{_name(owner, parameter)} is of the wrong kind; {accepted}")
     elif not 0 < value < float("inf"):
         raise ValueError(f"{_name(owner, parameter)} is out of range; {accepted}")
+
+
+def check_positive(owner, parameter):
+    """Refuse what is not a positive, finite number.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    value = getattr(owner, parameter)
+    accepted = "a positive number is accepted."
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{_name(owner, parameter)} is no number; {accepted}")
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{_name(owner, parameter)} is out of range; {accepted}")

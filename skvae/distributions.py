@@ -7,7 +7,14 @@ import copy
 import math
 
 import torch
-from torch.distributions import Categorical, Distribution, constraints
+from torch.distributions import (
+    Categorical,
+    Distribution,
+    Independent,
+    Normal,
+    constraints,
+    register_kl,
+)
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -183,3 +190,168 @@ class DiagonalNormalMixture(Distribution):
             loc = self.loc.expand(shape).gather(-2, index).squeeze(-2)
             log_scale = self.log_scale.expand(shape).gather(-2, index).squeeze(-2)
             return torch.normal(loc, log_scale.exp())
+
+
+class CorrelatedNormal(Distribution):
+    """N(loc, L Lᵀ), L lower triangular with a positive diagonal.
+
+    ``torch.distributions.MultivariateNormal`` is the same law; this one solves one
+    triangular system for all draws of a row, transforms noise that it is given, and
+    knows its KL to independent normals.
+
+    Parameters
+    ----------
+    loc : Tensor (..., n_components)
+    scale_tril : Tensor (..., n_components, n_components)
+        L; what stands above the diagonal has to be zero.
+    """
+
+    support = constraints.real_vector
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, loc, scale_tril, validate_args=False):
+        self.loc, self.scale_tril = loc, scale_tril
+        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=validate_args)
+
+    @property
+    def mean(self):
+        """Mean, ``(..., n_components)``."""
+        return self.loc
+
+    @property
+    def variance(self):
+        """Variances of the marginals, ``(..., n_components)``."""
+        return self.scale_tril.square().sum(dim=-1)
+
+    @property
+    def log_scale(self):
+        """Logarithm of the diagonal of L, ``(..., n_components)``."""
+        return self.scale_tril.diagonal(dim1=-2, dim2=-1).log()
+
+    def detach(self):
+        """Return the same law with constant parameters."""
+        return CorrelatedNormal(self.loc.detach(), self.scale_tril.detach())
+
+    def _map(self, function, value):
+        """Apply a function of columns, (..., n_components, n_draws), to all draws."""
+        value = value.expand(torch.broadcast_shapes(value.shape, self.loc.shape))
+        columns = value.reshape(-1, *self.loc.shape).movedim(0, -1)
+        return function(columns).movedim(-1, 0).reshape(value.shape)
+
+    def transform(self, noise):
+        """Return loc + L noise, differentiable, ``(..., n_components)``."""
+        return self.loc + self._map(lambda columns: self.scale_tril @ columns, noise)
+
+    def rsample(self, sample_shape=()):
+        """Return differentiable draws, ``sample_shape + (..., n_components)``."""
+        shape = torch.Size(sample_shape) + self.loc.shape
+        return self.transform(torch.randn_like(self.loc.expand(shape)))
+
+    def log_prob(self, value):
+        """Return the log density, ``(...)``."""
+
+        def whiten(columns):
+            return torch.linalg.solve_triangular(self.scale_tril, columns, upper=False)
+
+        square = self._map(whiten, value - self.loc).square().sum(dim=-1)
+        constant = self.log_scale.sum(dim=-1) + _HALF_LOG_2PI * self.loc.shape[-1]
+        return -0.5 * square - constant
+
+
+@register_kl(CorrelatedNormal, Independent)
+def _kl_correlated_independent(p, q):
+    """½ [Σ_i (Σ_j L_ij² + (μ_i - m_i)²) / s_i² - d] - Σ_i log L_ii + Σ_i log s_i."""
+    normal = q.base_dist
+    if not isinstance(normal, Normal) or q.event_shape != p.event_shape:
+        raise NotImplementedError
+    spread = (p.variance + (p.loc - normal.loc).square()) / normal.scale.square()
+    return (0.5 * (spread - 1) - p.log_scale + normal.scale.log()).sum(dim=-1)
+
+
+class EqualMixture(Distribution):
+    """(1/K) Σ_k p_k(z), of K normal laws that all rows share.
+
+    Densities of all rows under all components are matrix products: with K of several
+    hundreds, differences of every row from every mean would not fit into memory.
+
+    Parameters
+    ----------
+    components : Independent of Normal, or CorrelatedNormal
+        Batch shape (K,); or (..., K), and the mixture has the batch shape (..., 1).
+    """
+
+    support = constraints.real_vector
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, components, validate_args=False):
+        self.components = components
+        *leading, self.n_mixture = components.batch_shape
+        shape = torch.Size([*leading, 1] if leading else [])
+        super().__init__(shape, components.event_shape, validate_args=validate_args)
+
+    def log_prob(self, value):
+        """Return the log density, ``(..., n)`` of values (..., n, n_components)."""
+        if isinstance(self.components, CorrelatedNormal):
+            joint = self._compare_correlated(value)
+        else:
+            joint = self._compare_independent(value)
+        constant = _HALF_LOG_2PI * value.shape[-1] + math.log(self.n_mixture)
+        return torch.logsumexp(joint, dim=-1) - constant
+
+    def _compare_independent(self, value):
+        """Return all components' log densities, constants apart, ``(..., n, K)``.
+
+        -½ Σ_d (z_d - m_d)² / s_d² = z² · (-½ / s²) + z · (m / s²) + a constant. What
+        cancels there can be a million times as large as what is left.
+        """
+        normal = self.components.base_dist
+        dtype = torch.result_type(value, normal.loc)
+        precise = torch.float32 if value.device.type == "mps" else torch.float64
+        value, loc = value.to(precise), normal.loc.to(precise)
+        scale = normal.scale.to(precise)
+        precision = scale**-2
+        weight = torch.cat([-0.5 * precision, loc * precision], dim=-1)
+        constant = (0.5 * loc.square() * precision + scale.log()).sum(dim=-1)
+        both = torch.cat([value.square(), value], dim=-1)
+        return (both @ weight.mT - self._as_row(constant)).to(dtype)
+
+    def _compare_correlated(self, value):
+        """Return the same with e = L⁻¹ z - L⁻¹ m, which is no larger than (n, K, d)."""
+        components, n_components = self.components, value.shape[-1]
+        dtype = torch.result_type(value, components.loc)
+        root = components.scale_tril.to(dtype)
+        unit = torch.eye(n_components, dtype=dtype, device=root.device)
+        inverse = torch.linalg.solve_triangular(root, unit, upper=False)
+        centre = (inverse @ components.loc.to(dtype).unsqueeze(-1)).flatten(-3)
+        residual = value.to(dtype) @ inverse.flatten(-3, -2).mT - self._as_row(centre)
+        square = residual.unflatten(-1, (-1, n_components)).square().sum(dim=-1)
+        return -0.5 * square - self._as_row(components.log_scale.sum(dim=-1))
+
+    def _as_row(self, values):
+        """Return values (..., K) so that they meet rows, (..., n, K)."""
+        return values.unsqueeze(-2) if self.batch_shape else values
+
+    def log_prob_marginals(self, value):
+        """Return the log density of every marginal, ``(..., n, n_components)``."""
+        loc, scale = self.components.mean, self.components.stddev
+        columns = []
+        # all at once would be (..., n, n_components, K)
+        for k, column in enumerate(value.unbind(dim=-1)):
+            normal = Normal(*(self._as_row(p[..., k]) for p in (loc, scale)))
+            columns.append(normal.log_prob(column.unsqueeze(-1)).logsumexp(dim=-1))
+        return torch.stack(columns, dim=-1) - math.log(self.n_mixture)
+
+    def sample(self, sample_shape=()):
+        """Draw vectors, ``sample_shape + (..., n_components)``."""
+        components, n_mixture = self.components, self.n_mixture
+        with torch.no_grad():
+            shape = torch.Size(sample_shape) + self.batch_shape
+            loc = components.mean
+            index = torch.randint(n_mixture, shape, device=loc.device)
+            first = torch.arange(0, self.batch_shape.numel() * n_mixture, n_mixture)
+            index += first.reshape(self.batch_shape).to(loc.device)
+            loc = loc.flatten(0, -2)[index]
+            if isinstance(components, CorrelatedNormal):
+                root = components.scale_tril.flatten(0, -3)[index]
+                return CorrelatedNormal(loc, root).rsample()
+            return torch.normal(loc, components.stddev.flatten(0, -2)[index])
