@@ -32,7 +32,10 @@ _POSTERIOR_LEAST_RATE = 1e-5
 @isolated()
 def make_precise(module):
     """Return a copy of a module that computes in float64 where the device can."""
-    return _convert(module, scoring_dtype(module.free.device)).eval()
+    precise = _convert(module, scoring_dtype(module.free.device)).eval()
+    with torch.no_grad():
+        precise.freeze_prior()
+    return precise
 
 
 def _convert(module, dtype):

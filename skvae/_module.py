@@ -96,8 +96,10 @@ class VAEModule(nn.Module):
                 *copies, *likelihood.free_shape(n_features), dtype=torch.float32
             )
         )
-        self.prior = latent.make_prior(n_components, n_copies)
+        inputs = {"n_inputs": n_inputs} if latent.needs_inputs else {}
+        self.prior = latent.make_prior(n_components, n_copies, **inputs)
         self._is_encoded = getattr(self.prior, "needs_encoder", False)
+        self.known_prior = None
 
     def _measure(self, kind, n_inputs, n_outputs, leading=()):
         """Refuse a body of another width than its head takes; note what it needs."""
@@ -206,6 +208,8 @@ class VAEModule(nn.Module):
         scale = start.posterior_scale
         if scale is None:
             scale = loc.new_ones(1, self.n_components)
+        if self.latent.unit != 1:
+            loc, scale = loc * self.latent.unit, scale * self.latent.unit
         return self.make_posterior(raw, loc, scale)
 
     def make_posterior(self, raw, loc, scale):
@@ -215,11 +219,19 @@ class VAEModule(nn.Module):
 
     def get_prior(self):
         """Return p(z)."""
+        if self.known_prior is not None:
+            return self.known_prior
         return self.prior(self.encode_standard) if self._is_encoded else self.prior()
+
+    def freeze_prior(self):
+        """Work out p(z) once, for a module whose weights never change again."""
+        self.known_prior = self.get_prior()
 
     def decode(self, z):
         """Return p(x|z) for z (..., n, n_components)."""
         start = self._get_start(z.dtype)
+        if self.latent.unit != 1:
+            z = z / self.latent.unit
         if start.decoder_weight is None:
             predicted = start.decoder_bias.expand(*z.shape[:-1], -1)
         else:
@@ -327,8 +339,11 @@ class VAEModule(nn.Module):
     def count_widest(self):
         """Return the values a row has in the widest tensor of a pass."""
         outputs = [p.shape[-1] for p in self.parameters() if p.dim() > 1]
-        prior = [p.numel() for p in self.prior.parameters()]
-        return max(*outputs, *prior, self.n_features, self.n_widest, 256)
+        # pseudo-inputs are no tensor of a row's
+        prior = getattr(self.prior, "n_widest", None)
+        if prior is None:
+            prior = max((p.numel() for p in self.prior.parameters()), default=0)
+        return max(*outputs, prior, self.n_features, self.n_widest, 256)
 
     def count_work(self, batch_size):
         """Return the floating-point operations of one training step, about."""

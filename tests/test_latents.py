@@ -1,16 +1,22 @@
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from scipy.integrate import simpson
 from sklearn.base import clone
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import (
+    Independent,
+    MultivariateNormal,
+    Normal,
+    kl_divergence,
+)
 
 from skvae import VAETransformer
 from skvae._evidence import VAEOutput
 from skvae._seed import seeded
-from skvae.latents import LATENTS, Gaussian, MixturePrior, StandardPrior
+from skvae.latents import LATENTS, Gaussian, MixturePrior, StandardPrior, VampPrior
 
 # a seeded average further than this from its expectation is a bug, not bad luck
 N_STANDARD_ERRORS = 5
@@ -20,9 +26,22 @@ VARIANTS = [
     Gaussian(prior="standard"),
     Gaussian(prior="mixture"),
     Gaussian(prior="mixture", n_mixture=2),
+    Gaussian(prior="vamp", n_mixture=4),
+    Gaussian(prior="standard", prior_scale=2.5),
+    Gaussian(prior="standard", covariance="full"),
+    Gaussian(prior="standard", covariance="full", prior_scale=0.3),
+    Gaussian(prior="mixture", covariance="full"),
+    Gaussian(prior="vamp", n_mixture=4, covariance="full"),
 ]
+FULL = [latent for latent in VARIANTS if latent.covariance == "full"]
+# whose prior starts as a normal law
+ANCHORED = [latent for latent in VARIANTS if latent.prior != "vamp"]
+# inputs of the toy encoder that pseudo-inputs are for
+N_INPUTS = 3
 
 over_variants = pytest.mark.parametrize("latent", VARIANTS, ids=repr)
+over_full = pytest.mark.parametrize("latent", FULL, ids=repr)
+over_anchored = pytest.mark.parametrize("latent", ANCHORED, ids=repr)
 
 
 def draw_posterior_inputs(latent, n_samples=3, n_components=2, seed=0):
@@ -32,19 +51,42 @@ def draw_posterior_inputs(latent, n_samples=3, n_components=2, seed=0):
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
     return (
-        0.5 * draw(n_samples, latent.n_raw, n_components),
+        0.5 * draw(n_samples, *latent.raw_shape(n_components)),
         draw(n_samples, n_components),
         (0.5 * draw(n_samples, n_components)).exp(),
     )
 
 
+def make_encoder(latent, n_components=2, n_inputs=N_INPUTS, seed=7):
+    """Return a linear encoder, (..., n_inputs) -> q(z|u)."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = latent.raw_shape(n_components)
+    weight = torch.randn(n_inputs, math.prod(shape), generator=generator).double()
+
+    def encode(u):
+        u = u.double()
+        raw = (0.4 * u @ weight).unflatten(-1, shape)
+        loc = u.new_zeros(*u.shape[:-1], n_components)
+        return latent.posterior(raw, loc, loc.new_ones(n_components))
+
+    return encode
+
+
+def make_prior(latent, n_components=2):
+    """Return the prior's module, whatever it has to be told."""
+    inputs = {"n_inputs": N_INPUTS} if latent.needs_inputs else {}
+    return latent.make_prior(n_components, **inputs).double()
+
+
 def make_learned_prior(latent, n_components=2, seed=0):
-    """Return a prior whose weights, if any, are away from where they start."""
-    prior = latent.make_prior(n_components).double()
+    """Return what returns p(z), of weights, if any, away from where they start."""
+    prior = make_prior(latent, n_components)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in prior.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.7)
+    if latent.prior == "vamp":
+        return partial(prior, make_encoder(latent, n_components))
     return prior
 
 
@@ -83,7 +125,11 @@ def test_draw_transforms_the_noise_it_is_given(latent):
     noise = torch.tensor([[[0.0, 0.0]], [[1.0, -2.0]]], dtype=torch.float64)
     z = latent.draw(posterior, noise)
     assert z.shape == (2, 3, 2)
-    torch.testing.assert_close(z, posterior.mean + posterior.stddev * noise)
+    if latent.covariance == "full":
+        spread = (posterior.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
+    else:
+        spread = posterior.stddev * noise
+    torch.testing.assert_close(z, posterior.mean + spread)
 
 
 @over_variants
@@ -131,15 +177,81 @@ def test_kl_is_positive_and_meets_its_monte_carlo_estimate(latent):
     assert (difference < N_STANDARD_ERRORS * 2**0.5 * error).all()
 
 
-@over_variants
+@over_anchored
 def test_kl_is_zero_at_the_prior_it_starts_from(latent):
-    loc, scale = torch.zeros(3, 2).double(), torch.ones(3, 2).double()
-    posterior = latent.posterior(torch.zeros(3, latent.n_raw, 2), loc, scale)
-    prior = latent.make_prior(2).double()()
+    loc = torch.zeros(3, 2).double()
+    scale = torch.full_like(loc, latent.unit)
+    posterior = latent.posterior(torch.zeros(3, *latent.raw_shape(2)), loc, scale)
+    prior = make_prior(latent)()
     with seeded(0):
         z = latent.draw(posterior, n_draws=50)
     kl = make_output(posterior, prior, z).kl()
     torch.testing.assert_close(kl, torch.zeros_like(kl), rtol=0, atol=1e-10)
+
+
+@over_variants
+def test_recentred_posterior_is_the_same_at_zero(latent):
+    raw, loc, scale = draw_posterior_inputs(latent)
+    posterior = latent.posterior(raw, loc, scale)
+    again = latent.posterior(torch.zeros_like(raw), *latent.recentre(posterior))
+    with seeded(0):
+        z = latent.draw(posterior, n_draws=5)
+    torch.testing.assert_close(again.log_prob(z), posterior.log_prob(z))
+    # raw outputs move it in units of its own scale
+    moved = latent.posterior(raw, *latent.recentre(posterior))
+    assert not torch.allclose(moved.mean, posterior.mean)
+
+
+@over_variants
+def test_gradients_of_density_and_draws_equal_finite_differences(latent):
+    raw, loc, scale = draw_posterior_inputs(latent)
+    z, noise = loc + 0.3, torch.tensor([0.4, -1.2], dtype=torch.float64)
+    prior = make_learned_prior(latent)()
+
+    def measure(raw, z):
+        posterior = latent.posterior(raw, loc, scale)
+        drawn = latent.draw(posterior, noise.expand(2, 1, 2))
+        return posterior.log_prob(z), drawn, prior.log_prob(drawn)
+
+    inputs = raw.requires_grad_(), z.requires_grad_()
+    assert torch.autograd.gradcheck(measure, inputs)
+
+
+@over_full
+def test_full_posterior_has_the_density_of_torch(latent):
+    posterior = latent.posterior(*draw_posterior_inputs(latent, n_components=4))
+    expected = MultivariateNormal(posterior.loc, scale_tril=posterior.scale_tril)
+    with seeded(0):
+        z = expected.sample((2, 5))
+    torch.testing.assert_close(posterior.log_prob(z), expected.log_prob(z))
+    torch.testing.assert_close(posterior.stddev, expected.stddev)
+    covariance = posterior.scale_tril @ posterior.scale_tril.mT
+    off = covariance - torch.diag_embed(posterior.variance)
+    assert off.abs().amax(dim=(-2, -1)).min() > 0.01
+
+
+@over_full
+def test_kl_of_the_full_posterior_to_the_standard_prior_equals_torch(latent):
+    posterior = latent.posterior(*draw_posterior_inputs(latent, n_components=4))
+    prior = StandardPrior(4, latent.unit).double()()
+    kl = make_output(posterior, prior, None).kl()
+    ours = MultivariateNormal(posterior.loc, scale_tril=posterior.scale_tril)
+    standard = MultivariateNormal(prior.mean, prior.variance.diag())
+    torch.testing.assert_close(kl, kl_divergence(ours, standard)[None])
+
+
+@over_full
+def test_full_posterior_without_values_below_the_diagonal_is_the_diagonal_one(latent):
+    diagonal = clone(latent).set_params(covariance="diagonal")
+    raw, loc, scale = draw_posterior_inputs(diagonal)
+    below = raw.new_zeros(len(raw), 1)
+    posterior = latent.posterior(torch.cat([raw.flatten(1), below], 1), loc, scale)
+    expected = diagonal.posterior(raw, loc, scale)
+    with seeded(0):
+        z = expected.sample((5,))
+    torch.testing.assert_close(posterior.mean, expected.mean)
+    torch.testing.assert_close(posterior.stddev, expected.stddev)
+    torch.testing.assert_close(posterior.log_prob(z), expected.log_prob(z))
 
 
 def test_kl_to_the_standard_prior_equals_torch():
@@ -250,6 +362,87 @@ def test_standard_prior_has_nothing_to_start():
     assert latent.start_prior(prior, draw_clusters(50, 0), seed=0) == {}
 
 
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+@pytest.mark.parametrize("n_copies", [None, 2])
+def test_vamp_prior_is_the_mean_of_the_posteriors_of_its_pseudo_inputs(
+    covariance, n_copies
+):
+    latent = Gaussian("vamp", 5, covariance)
+    prior = latent.make_prior(2, n_copies, n_inputs=N_INPUTS).double()
+    encode = make_encoder(latent)
+    leading = () if n_copies is None else (n_copies,)
+    assert prior.pseudo_inputs.shape == (*leading, 5, N_INPUTS)
+    with seeded(0):
+        z = 2 * torch.randn(3, *leading, 4, 2, dtype=torch.float64)
+    log_prob = prior(encode).log_prob(z)
+    assert log_prob.shape == (3, *leading, 4)
+    for copy in range(n_copies or 1):
+        u = prior.pseudo_inputs if n_copies is None else prior.pseudo_inputs[copy]
+        rows = z if n_copies is None else z[:, copy]
+        density = sum(encode(v).log_prob(rows).exp() for v in u) / 5
+        found = log_prob if n_copies is None else log_prob[:, copy]
+        torch.testing.assert_close(found, density.log())
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+def test_copies_of_the_vamp_prior_draw_from_their_own_pseudo_inputs(covariance):
+    latent = Gaussian("vamp", 3, covariance)
+    prior = latent.make_prior(2, n_copies=2, n_inputs=2).double()
+
+    def encode(u):
+        raw = u.new_zeros(*u.shape[:-1], *latent.raw_shape(2))
+        return latent.posterior(raw, u, u.new_full((2,), 0.01))
+
+    with torch.no_grad():
+        centres = torch.tensor([[0.0, 0.0], [5.0, 5.0], [9.0, 0.0]]).double()
+        prior.pseudo_inputs.copy_(torch.stack([centres, centres + 100]))
+    with seeded(0):
+        z = prior(encode).sample((400,))
+    assert z.shape == (400, 2, 1, 2)
+    for copy in range(2):
+        distance = torch.cdist(z[:, copy, 0], centres + 100 * copy)
+        assert distance.amin(dim=1).max() < 0.1
+        assert (distance.argmin(dim=1).bincount(minlength=3) > 100).all()
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+def test_vamp_prior_is_as_precise_in_single_precision(covariance):
+    # narrow posteriors, and values far from zero: squares that cancel are large
+    latent = Gaussian("vamp", 6, covariance)
+    encode = make_encoder(latent)
+    with seeded(0):
+        u = torch.randn(6, N_INPUTS, dtype=torch.float64)
+    posterior = encode(u)
+    loc = posterior.mean + 3
+    scale = torch.full_like(loc, 2e-3)
+    raw = torch.zeros(6, *latent.raw_shape(2)).double()
+    z = (loc + scale).float()
+    found, expected = (
+        VampPrior(N_INPUTS, 6)(
+            lambda _, d=dtype: latent.posterior(raw.to(d), loc.to(d), scale.to(d))
+        ).log_prob(z.to(dtype))
+        for dtype in (torch.float32, torch.float64)
+    )
+    assert found.dtype == torch.float32
+    # z itself is rounded to 1e-4 of the scale
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=2e-2)
+
+
+def test_pseudo_inputs_start_at_rows():
+    prior = VampPrior(2, 5)
+    rows = draw_clusters(50, 0)
+    values = prior.start(rows, 3)["pseudo_inputs"]
+    assert values.shape == prior.pseudo_inputs.shape
+    distance = torch.cdist(values, rows)
+    assert distance.amin(dim=1).max() < 1e-6
+    assert len(values.unique(dim=0)) == 5
+    torch.testing.assert_close(values, prior.start(rows, 3)["pseudo_inputs"])
+    assert not torch.equal(values, prior.start(rows, 4)["pseudo_inputs"])
+    # fewer rows than pseudo-inputs
+    few = prior.start(rows[:2], 3)["pseudo_inputs"]
+    assert len(few.unique(dim=0)) == 2
+
+
 @over_variants
 def test_marginals_of_the_prior_integrate_to_one(latent):
     prior = make_learned_prior(latent)()
@@ -292,6 +485,14 @@ def test_prior_draws_have_the_density_of_the_prior(latent):
         ("prior", Gaussian(prior="unknown")),
         ("n_mixture", Gaussian(prior="mixture", n_mixture=0)),
         ("n_mixture", Gaussian(prior="mixture", n_mixture=2.5)),
+        ("n_mixture", Gaussian(prior="vamp", n_mixture=0)),
+        ("covariance", Gaussian(covariance="banded")),
+        ("covariance", Gaussian(covariance=2)),
+        ("prior_scale", Gaussian(prior="standard", prior_scale=0.0)),
+        ("prior_scale", Gaussian(prior="standard", prior_scale=float("inf"))),
+        ("prior_scale", Gaussian(prior="standard", prior_scale="1")),
+        ("prior_scale", Gaussian(prior="mixture", prior_scale=2.0)),
+        ("prior_scale", Gaussian(prior_scale=2.0)),
     ],
 )
 def test_parameters_out_of_range_are_refused_by_name(name, latent):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from skvae._evidence import make_noise
+from skvae._inference import make_precise, score
 from skvae._module import VAEModule, squash
 from skvae._seed import seeded
 from skvae._splits import make_splits
@@ -27,11 +28,18 @@ SCALED = [likelihood for likelihood in LIKELIHOOD_VARIANTS if likelihood.is_scal
 LATENT_VARIANTS = [
     *(cls() for cls in LATENTS.values()),
     Gaussian(prior="mixture", n_mixture=3),
+    Gaussian(prior="vamp", n_mixture=3),
+    Gaussian(prior="standard", prior_scale=2.5),
+    Gaussian(prior="standard", covariance="full"),
+    Gaussian(prior="vamp", n_mixture=3, covariance="full"),
 ]
+# whose prior starts as that of the linear model
+ANCHORED = [latent for latent in LATENT_VARIANTS if latent.prior != "vamp"]
 
 over_likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOOD_VARIANTS, ids=repr)
 over_scaled = pytest.mark.parametrize("likelihood", SCALED, ids=repr)
 over_latents = pytest.mark.parametrize("latent", LATENT_VARIANTS, ids=repr)
+over_anchored = pytest.mark.parametrize("latent", ANCHORED, ids=repr)
 over_networks = pytest.mark.parametrize("network", [MLP((8,)), MLP(())], ids=repr)
 
 
@@ -80,7 +88,7 @@ def randomize(module, scale=0.1, seed=0):
 
 
 @over_scaled
-@over_latents
+@over_anchored
 @over_networks
 @pytest.mark.parametrize("n_components", [1, 2, 9])
 def test_module_without_corrections_is_the_linear_model(
@@ -89,6 +97,9 @@ def test_module_without_corrections_is_the_linear_model(
     module, rows, (start,), _, x = make_module(
         likelihood, latent, network, n_components=n_components
     )
+    if latent.unit != 1:
+        # the logarithm of the prior's scale, which is not zero then
+        module = module.double()
     # the posterior is exact: every draw has the weight p(x)
     noise = make_noise(4, n_components, np.random.default_rng(0))
     log_weights = module(rows, noise=noise).log_weights(rows)
@@ -97,6 +108,125 @@ def test_module_without_corrections_is_the_linear_model(
     torch.testing.assert_close(log_weights.mean(dim=0), expected, rtol=0, atol=1e-9)
     expected = expected.expand_as(log_weights)
     torch.testing.assert_close(log_weights, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+@pytest.mark.parametrize("unit", [0.3, 1.0, 20.0])
+def test_unit_of_the_latent_is_the_scale_of_z_alone(covariance, unit):
+    noise = make_noise(4, 2, np.random.default_rng(0))
+    outputs = []
+    for scale in (1.0, unit):
+        latent = Gaussian("standard", covariance=covariance, prior_scale=scale)
+        module, rows, *_ = make_module(GaussianNoise(), latent, MLP((8,)))
+        randomize(module)
+        outputs.append(module.double()(rows, noise=noise))
+    one, other = outputs
+    torch.testing.assert_close(other.z, unit * one.z)
+    torch.testing.assert_close(other.posterior.stddev, unit * one.posterior.stddev)
+    torch.testing.assert_close(other.prior.stddev, unit * one.prior.stddev)
+    torch.testing.assert_close(other.kl(), one.kl())
+    torch.testing.assert_close(other.log_weights(rows), one.log_weights(rows))
+
+
+def make_rotated_module(covariance, n_components=3):
+    """Return a linear module whose posterior is correlated, rows, and the exact terms.
+
+    With z' = R z, R a rotation, p(x) stays, and the precision of p(z'|x) is R P R'.
+    """
+    latent = Gaussian(prior="standard", covariance=covariance)
+    module, rows, (start,), _, x = make_module(
+        GaussianNoise(), latent, MLP(()), n_components=n_components
+    )
+    generator = np.random.default_rng(1)
+    rotation = np.linalg.qr(generator.standard_normal((n_components, n_components)))[0]
+    rotation = torch.as_tensor(rotation)
+    precision = rotation @ torch.diag(module.posterior_scale[0] ** -2) @ rotation.mT
+    for name, value in {
+        "decoder_weight": rotation @ module.decoder_weight,
+        "encoder_weight": module.encoder_weight @ rotation.mT,
+        "posterior_scale": torch.ones_like(module.posterior_scale),
+    }.items():
+        getattr(module, name).copy_(value)
+    evidence = torch.as_tensor(start.model.score_samples(x) + np.log(start.unit).sum())
+    return module.double(), rows, precision, evidence
+
+
+def set_bias(module, *parts):
+    """Let the encoder's raw outputs be the same values for all rows."""
+    with torch.no_grad():
+        module.encoder_head.bias.copy_(torch.cat(parts)[None])
+
+
+def test_full_covariance_reaches_the_evidence_of_a_correlated_posterior():
+    module, rows, precision, evidence = make_rotated_module("full")
+    root = torch.linalg.cholesky(torch.linalg.inv(precision))
+    index = torch.tril_indices(3, 3, -1)
+    below = root[index[0], index[1]]
+    assert below.abs().max() > 0.01
+    set_bias(module, torch.zeros(3), root.diagonal().log(), below)
+    noise = make_noise(4, 3, np.random.default_rng(0))
+    log_weights = module(rows, noise=noise).log_weights(rows)
+    # of every draw, for q is p(z|x)
+    expected = evidence.expand_as(log_weights)
+    torch.testing.assert_close(log_weights, expected, rtol=0, atol=1e-9)
+
+
+def test_diagonal_covariance_misses_the_evidence_by_what_mean_field_theory_says():
+    module, rows, precision, evidence = make_rotated_module("diagonal")
+    # the best diagonal q has the diagonal of the precision: KL(q || p(z|x)) is then
+    # ½ (Σ log P_kk - log det P), whatever the row (Bishop 2006, eq. 10.12)
+    best = -0.5 * precision.diagonal().log()
+    gap = 0.5 * (precision.diagonal().log().sum() - torch.logdet(precision))
+    assert gap > 0.1
+    # of unit covariance: averages of quadratic functions are exact
+    noise = make_noise(8, 3, np.random.default_rng(0))
+
+    def bound(log_scale):
+        set_bias(module, torch.zeros(3), log_scale)
+        return module(rows, noise=noise).elbo(rows).detach()
+
+    reached = bound(best)
+    torch.testing.assert_close(reached, evidence - gap, rtol=0, atol=1e-9)
+    for change in 0.1 * torch.cat([torch.eye(3), -torch.eye(3)]):
+        assert (bound(best + change) < reached).all()
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+def test_refined_score_closes_the_gap_that_the_family_allows(covariance):
+    module, rows, precision, evidence = make_rotated_module(covariance)
+    gap = 0.5 * (precision.diagonal().log().sum() - torch.logdet(precision))
+    limit = evidence - gap if covariance == "diagonal" else evidence
+    precise, x = make_precise(module), rows.numpy()
+    noise, other = (make_noise(8, 3, np.random.default_rng(i)) for i in range(2))
+    with torch.no_grad():
+        refined = score(precise, x, "refined", noise, other)
+        assert (score(precise, x, "elbo", noise) < limit.numpy() - 0.1).all()
+    assert (refined <= limit.numpy() + 1e-9).all()
+    np.testing.assert_allclose(refined, limit.numpy(), rtol=0, atol=0.01)
+
+
+@over_latents
+def test_precise_module_knows_its_prior_in_double_precision(latent):
+    module, rows, *_ = make_module(GaussianNoise(), latent, MLP((8,)))
+    randomize(module)
+    precise, double = make_precise(module), copy.deepcopy(module).double()
+    z = rows[:, :2]
+    found = precise.get_prior().log_prob(z)
+    assert precise.get_prior() is precise.get_prior()
+    torch.testing.assert_close(found, double.get_prior().log_prob(z))
+    assert not found.requires_grad
+    # the module that was copied learns on
+    assert module.known_prior is None
+
+
+def test_width_counts_the_densities_of_pseudo_inputs():
+    def count(**params):
+        latent = Gaussian(prior="vamp", n_mixture=1000, **params)
+        module, *_ = make_module(GaussianNoise(), latent, MLP((8,)))
+        return module.count_widest()
+
+    assert count() == 1000
+    assert count(covariance="full") == 2000
 
 
 @over_likelihoods
@@ -223,7 +353,7 @@ def test_started_members_give_finite_outputs(likelihood, latent, init, stacked):
 
 
 @over_scaled
-@over_latents
+@over_anchored
 def test_started_members_cost_little(likelihood, latent):
     # rows of a factor model: the linear start is the truth, and nothing can be gained
     module, rows, (start,), _, x = make_module(likelihood, latent, MLP((8,)))
@@ -277,13 +407,14 @@ def test_loaded_state_is_what_the_module_computes_with():
     torch.testing.assert_close(log_weights, expected, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("clone", [copy.deepcopy, pickle_round_trip])
-def test_copied_module_computes_the_same(clone):
-    module, rows, *_ = make_module(GaussianNoise(), Gaussian(), MLP((8,)))
+@over_latents
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickle_round_trip])
+def test_copied_module_computes_the_same(duplicate, latent):
+    module, rows, *_ = make_module(GaussianNoise(), latent, MLP((8,)))
     randomize(module)
     noise = torch.zeros(1, 2)
     expected = module(rows.float(), noise=noise).log_weights(rows.float())
-    log_weights = clone(module)(rows.float(), noise=noise).log_weights(rows.float())
+    log_weights = duplicate(module)(rows.float(), noise=noise).log_weights(rows.float())
     torch.testing.assert_close(log_weights, expected, rtol=0, atol=0)
 
 

@@ -31,6 +31,7 @@ LIKELIHOOD_CASES = {
 }
 LATENT_CASES = {
     "standard": Gaussian(prior="standard"),
+    "scaled": Gaussian(prior="standard", prior_scale=2.5),
     "mixture": Gaussian(prior="mixture", n_mixture=3),
 }
 # rows of a batch put beside one another are left to autograd

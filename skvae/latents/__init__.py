@@ -6,6 +6,7 @@ A latent never sees the data, only the raw outputs of an encoder.
 from ._base import Latent, LatentPass
 from ._gaussian import Gaussian
 from ._priors import MixturePrior, StandardPrior
+from ._vamp import VampPrior
 
 __all__ = [
     "LATENTS",
@@ -14,6 +15,7 @@ __all__ = [
     "LatentPass",
     "MixturePrior",
     "StandardPrior",
+    "VampPrior",
 ]
 
 LATENTS = {"gaussian": Gaussian}

@@ -7,6 +7,8 @@ from torch.distributions import Normal
 class LatentPass:
     """Draws, their KL and the gradient of both, for steps without autograd.
 
+    All of it in units of `Latent.unit`, in which the prior starts as N(0, I).
+
     Parameters
     ----------
     program : Program
@@ -73,6 +75,12 @@ class Latent(BaseEstimator):
         Whether `posterior` is handed the prior's module as well, ``prior=``.
     enumerates : bool
         Whether training goes through all values of z instead of drawing some.
+    needs_inputs : bool
+        Whether `make_prior` is handed the number of the encoder's inputs as well,
+        ``n_inputs=``.
+    unit : float
+        Standard deviation of z under the prior that training starts from. The linear
+        start and the decoder's network see z in units of it.
     """
 
     n_raw = 0
@@ -80,6 +88,8 @@ class Latent(BaseEstimator):
     is_stackable = True
     shares_prior = False
     enumerates = False
+    needs_inputs = False
+    unit = 1.0
 
     @property
     def is_annealed(self):

@@ -1,80 +1,152 @@
-"""Gaussian posteriors."""
+"""Gaussian posteriors, and the priors they are measured against."""
 
-from torch.distributions import Independent, Normal
+from torch.distributions import Independent
 
-from .._checks import check_choice, check_count
-from ..distributions import NormalMixture
+from .._checks import check_choice, check_count, check_positive
+from ..distributions import EqualMixture, NormalMixture
 from ._base import Latent
-from ._gaussian_pass import MAX_LOG_RATIO, GaussianPass, StandardGaussianPass
+from ._gaussian_pass import GaussianPass, StandardGaussianPass
+from ._normals import NORMALS
 from ._priors import MixturePrior, StandardPrior
+from ._vamp import VampPrior
 
 
 class Gaussian(Latent):
-    r"""Gaussian posterior with diagonal covariance.
+    r"""Gaussian posterior, with diagonal or full covariance.
 
-    .. math:: q(z|x) = N(\mu(x), \operatorname{diag} \sigma^2(x)), \quad
-              z = \mu(x) + \sigma(x) \odot \varepsilon
+    .. math:: q(z|x) = N(\mu(x), L(x) L(x)^\top), \quad
+              z = \mu(x) + L(x)\, \varepsilon
+
+    with a lower triangular L(x), or a diagonal one, :math:`L(x) = \operatorname{diag}
+    \sigma(x)`.
 
     Parameters
     ----------
-    prior : {'auto', 'standard', 'mixture'}, default='auto'
-        N(0, I), or a mixture of Gaussians learned with the rest and started by k-means
-        and EM on the linear model's posterior. 'auto' is 'standard' for a linear model,
-        'mixture' otherwise.
+    prior : {'auto', 'standard', 'mixture', 'vamp'}, default='auto'
+        'standard' is N(0, I). 'mixture' is a mixture of Gaussians learned with the
+        rest and started by k-means and EM on the linear model's posterior. 'vamp' is
+        the mean of the posteriors of learned pseudo-inputs, which start at random
+        training rows; the networks then start at random, too. 'auto' is 'standard' for
+        a linear model, 'mixture' otherwise.
     n_mixture : int, default=32
-        Components of the mixture beside N(0, I), which always stays one of them.
+        Components of the mixture beside N(0, I), which always stays one of them; or
+        pseudo-inputs. Each of these costs a pass through the encoder at every step;
+        Tomczak & Welling take 500 for images.
+    covariance : {'diagonal', 'full'}, default='diagonal'
+        That of q(z|x). The linear start's is diagonal either way.
+    prior_scale : float, default=1.0
+        Standard deviation of z under the standard prior, N(0, prior_scale² I). It is
+        the unit of z, and changes neither training nor scores.
+
+    See Also
+    --------
+    MixturePrior, VampPrior, StandardPrior : The priors.
 
     References
     ----------
-    Kingma & Welling (2014), "Auto-encoding variational Bayes", eq. 9; Dilokthanakul et
-    al. (2016), "Deep unsupervised clustering with Gaussian mixture VAEs", for the
-    prior.
+    Kingma & Welling (2014), "Auto-encoding variational Bayes", eq. 9; Kingma & Welling
+    (2019), "An introduction to variational autoencoders", section 2.5.1, for the full
+    covariance; Dilokthanakul et al. (2016), "Deep unsupervised clustering with Gaussian
+    mixture VAEs", and Tomczak & Welling (2018), "VAE with a VampPrior", eq. 9, for the
+    priors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvae import VAETransformer
+    >>> from skvae.latents import Gaussian
+    >>> X = np.random.default_rng(0).standard_normal((100, 4))
+    >>> latent = Gaussian(prior="standard", covariance="full")
+    >>> vae = VAETransformer(2, latent=latent, max_epochs=1, random_state=0).fit(X)
+    >>> vae.transform(X).shape
+    (100, 2)
     """
 
-    n_raw = 2
-
-    def __init__(self, prior="auto", n_mixture=32):
+    def __init__(
+        self, prior="auto", n_mixture=32, covariance="diagonal", prior_scale=1.0
+    ):
         self.prior = prior
         self.n_mixture = n_mixture
+        self.covariance = covariance
+        self.prior_scale = prior_scale
 
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""
-        check_choice(self, "prior", ("auto", "standard", "mixture"))
+        check_choice(self, "prior", ("auto", "standard", "mixture", "vamp"))
         check_count(self, "n_mixture", 1)
+        check_choice(self, "covariance", tuple(NORMALS))
+        check_positive(self, "prior_scale")
+        if self.prior_scale != 1 and self.prior != "standard":
+            raise ValueError(
+                f"Gaussian(prior_scale={self.prior_scale!r}) is the scale of "
+                f"prior='standard', but prior={self.prior!r}; leave it 1."
+            )
+
+    @property
+    def _normals(self):
+        return NORMALS[self.covariance]
 
     @property
     def has_start(self):
-        """Whether the prior can be fitted to draws before training."""
-        return self.prior == "mixture"
+        """Whether the prior can be fitted to the rows before training."""
+        return self.prior in ("mixture", "vamp")
+
+    @property
+    def is_anchored(self):
+        """Whether training starts at the linear model.
+
+        Under a mean of few of its narrow posteriors most rows would be impossible.
+        """
+        return self.prior != "vamp"
+
+    @property
+    def needs_inputs(self):
+        """Whether the prior is made of what the encoder sees."""
+        return self.prior == "vamp"
+
+    @property
+    def unit(self):
+        """Standard deviation of z under the prior that training starts from."""
+        return self.prior_scale
+
+    def raw_shape(self, n_components):
+        """Return the shape of the encoder's raw outputs for one row."""
+        return self._normals.raw_shape(n_components)
 
     def posterior(self, raw, loc, scale):
         """Return q(z|x)."""
-        raw_loc, raw_log_scale = raw.to(loc.dtype).unbind(dim=-2)
-        raw_log_scale = raw_log_scale.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-        normal = Normal(
-            loc + scale * raw_loc, scale * raw_log_scale.exp(), validate_args=False
-        )
-        return Independent(normal, 1, validate_args=False)
+        return self._normals.posterior(raw, loc, scale)
+
+    def recentre(self, posterior):
+        """Return ``(loc, scale)`` with which raw outputs of zero are a posterior.
+
+        Of a full covariance, scale is L, ``(..., n_components, n_components)``.
+        """
+        return self._normals.recentre(posterior)
 
     def draw(self, posterior, noise=None, n_draws=1):
         """Return differentiable draws (Kingma & Welling 2014, section 2.4)."""
         if noise is None:
             return posterior.rsample((n_draws,))
-        normal = posterior.base_dist
-        return normal.loc + normal.scale * noise
+        return self._normals.transform(posterior, noise)
 
-    def make_prior(self, n_components, n_copies=None):
+    def make_prior(self, n_components, n_copies=None, n_inputs=None):
         """Return a module that, called, returns p(z)."""
         if self.prior == "mixture":
             return MixturePrior(n_components, self.n_mixture, n_copies)
-        return StandardPrior(n_components)
+        if self.prior == "vamp":
+            width = n_components if self.covariance == "full" else 1
+            return VampPrior(n_inputs, self.n_mixture, n_copies, width)
+        return StandardPrior(n_components, self.prior_scale)
 
     def start_prior(self, prior, z, seed):
-        """Return values for the prior's weights that fit draws z, by name."""
-        return prior.start(z, seed) if self.prior == "mixture" else {}
+        """Return values for the prior's weights that fit draws z, or inputs."""
+        return prior.start(z, seed) if self.has_start else {}
 
     def make_pass(self, program, prior, is_exact):
         """Return the pass for steps without autograd."""
+        if self.covariance == "full" or self.prior == "vamp":
+            return None
         if isinstance(prior, StandardPrior) and is_exact:
             return StandardGaussianPass(program)
         return GaussianPass(program, prior.make_pass(program), is_exact)
@@ -87,6 +159,8 @@ class Gaussian(Latent):
         """Return the log density of the prior's marginals at z, by component."""
         if isinstance(prior, Independent):
             return prior.base_dist.log_prob(z)
+        if isinstance(prior, EqualMixture):
+            return prior.log_prob_marginals(z)
         # marginals of a mixture of diagonal normals: the same weights, in each
         # component
         logits = prior.logits.unsqueeze(-1).expand_as(prior.loc)

@@ -5,9 +5,8 @@ import math
 import torch
 
 from ._base import LatentPass
+from ._normals import MAX_LOG_RATIO
 
-# a posterior more than exp(8) times as wide or narrow as its start is a failed one
-MAX_LOG_RATIO = 8.0
 _bounded = torch.ops.aten.hardtanh_backward.grad_input
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 

@@ -21,17 +21,19 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class StandardPrior(nn.Module):
-    """N(0, I), without weights."""
+    """N(0, scale² I), without weights."""
 
-    def __init__(self, n_components):
+    def __init__(self, n_components, scale=1.0):
         super().__init__()
+        # a number, so that a double copy of the module has all of its digits
+        self.scale = scale
         loc = torch.zeros(n_components, dtype=torch.float32)
         self.register_buffer("loc", loc, persistent=False)
-        self.register_buffer("scale", torch.ones_like(loc), persistent=False)
 
     def forward(self):
         """Return p(z)."""
-        return Independent(Normal(self.loc, self.scale, validate_args=False), 1)
+        scale = torch.full_like(self.loc, self.scale)
+        return Independent(Normal(self.loc, scale, validate_args=False), 1)
 
     def make_pass(self, program):
         """Return the pass for steps without autograd."""
@@ -39,7 +41,7 @@ class StandardPrior(nn.Module):
 
 
 class StandardPriorPass:
-    """log N(z; 0, I) and its gradient."""
+    """log N(z; 0, I) and its gradient, of z in units of the prior."""
 
     def __init__(self, program):
         self.program = program

@@ -1,0 +1,73 @@
+"""Families of normal posteriors: raw outputs, law, draws."""
+
+import torch
+from torch.distributions import Independent, Normal
+
+from ..distributions import CorrelatedNormal
+
+# a posterior more than exp(8) times as wide or narrow as its start is a failed one
+MAX_LOG_RATIO = 8.0
+
+
+def _bounded_exp(raw):
+    return raw.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
+
+
+class DiagonalNormals:
+    """N(loc + scale a, diag (scale exp b)²) from raw outputs a and b."""
+
+    def raw_shape(self, n_components):
+        """Return the shape of the raw outputs for one row."""
+        return (2, n_components)
+
+    def posterior(self, raw, loc, scale):
+        """Return q(z|x)."""
+        raw_loc, raw_log_scale = raw.to(loc.dtype).unbind(dim=-2)
+        scales = scale * _bounded_exp(raw_log_scale)
+        normal = Normal(loc + scale * raw_loc, scales, validate_args=False)
+        return Independent(normal, 1, validate_args=False)
+
+    def recentre(self, posterior):
+        """Return what makes raw outputs of zero a posterior."""
+        return posterior.mean, posterior.stddev
+
+    def transform(self, posterior, noise):
+        """Return the draws that noise becomes."""
+        normal = posterior.base_dist
+        return normal.loc + normal.scale * noise
+
+
+class FullNormals:
+    """N(loc + S a, L Lᵀ) with L = S T from raw outputs a and those of T.
+
+    T is lower triangular, exp b on its diagonal. S is that of the start, diagonal, or,
+    where a posterior was recentred, a lower triangular matrix itself.
+    """
+
+    def raw_shape(self, n_components):
+        """Return the shape of the raw outputs for one row."""
+        return (n_components * (n_components + 3) // 2,)
+
+    def posterior(self, raw, loc, scale):
+        """Return q(z|x)."""
+        n = loc.shape[-1]
+        sizes = n, n, n * (n - 1) // 2
+        raw_loc, raw_log_scale, below = raw.to(loc.dtype).split(sizes, dim=-1)
+        root = torch.diag_embed(_bounded_exp(raw_log_scale))
+        rows, columns = torch.tril_indices(n, n, -1, device=raw.device)
+        root[..., rows, columns] = below
+        if scale.dim() > loc.dim():
+            loc = loc + (scale @ raw_loc.unsqueeze(-1)).squeeze(-1)
+            return CorrelatedNormal(loc, scale @ root)
+        return CorrelatedNormal(loc + scale * raw_loc, scale.unsqueeze(-1) * root)
+
+    def recentre(self, posterior):
+        """Return what makes raw outputs of zero a posterior."""
+        return posterior.loc, posterior.scale_tril
+
+    def transform(self, posterior, noise):
+        """Return the draws that noise becomes."""
+        return posterior.transform(noise)
+
+
+NORMALS = {"diagonal": DiagonalNormals(), "full": FullNormals()}
