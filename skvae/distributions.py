@@ -30,6 +30,11 @@ def detach(distribution):
     return constant
 
 
+def _without_autocast(tensor):
+    """Return a context in which products keep the precision of their factors."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
 class _MixtureLogProb(torch.autograd.Function):
     """log Σ_k softmax(logits)_k N(x; loc_k, exp(log_scale_k)²), in one node.
 
@@ -236,7 +241,9 @@ class CorrelatedNormal(Distribution):
         """Apply a function of columns, (..., n_components, n_draws), to all draws."""
         value = value.expand(torch.broadcast_shapes(value.shape, self.loc.shape))
         columns = value.reshape(-1, *self.loc.shape).movedim(0, -1)
-        return function(columns).movedim(-1, 0).reshape(value.shape)
+        with _without_autocast(value):
+            mapped = function(columns)
+        return mapped.movedim(-1, 0).reshape(value.shape)
 
     def transform(self, noise):
         """Return loc + L noise, differentiable, ``(..., n_components)``."""
@@ -319,11 +326,13 @@ class EqualMixture(Distribution):
         """Return the same with e = L⁻¹ z - L⁻¹ m, which is no larger than (n, K, d)."""
         components, n_components = self.components, value.shape[-1]
         dtype = torch.result_type(value, components.loc)
-        root = components.scale_tril.to(dtype)
+        root, loc = components.scale_tril.to(dtype), components.loc.to(dtype)
         unit = torch.eye(n_components, dtype=dtype, device=root.device)
-        inverse = torch.linalg.solve_triangular(root, unit, upper=False)
-        centre = (inverse @ components.loc.to(dtype).unsqueeze(-1)).flatten(-3)
-        residual = value.to(dtype) @ inverse.flatten(-3, -2).mT - self._as_row(centre)
+        with _without_autocast(value):
+            inverse = torch.linalg.solve_triangular(root, unit, upper=False)
+            centre = (inverse @ loc.unsqueeze(-1)).flatten(-3)
+            residual = value.to(dtype) @ inverse.flatten(-3, -2).mT
+        residual = residual - self._as_row(centre)
         square = residual.unflatten(-1, (-1, n_components)).square().sum(dim=-1)
         return -0.5 * square - self._as_row(components.log_scale.sum(dim=-1))
 

@@ -1,4 +1,5 @@
 import math
+import pickle
 from functools import partial
 
 import numpy as np
@@ -477,6 +478,69 @@ def test_prior_draws_have_the_density_of_the_prior(latent):
     ratio = (other.log_prob(z) - prior.log_prob(z)).exp().detach()
     error = ratio.std() / len(z) ** 0.5
     assert abs(ratio.mean() - 1) < N_STANDARD_ERRORS * error
+
+
+@over_variants
+def test_densities_keep_their_precision_under_autocast(latent):
+    raw, loc, scale = (p.float() for p in draw_posterior_inputs(latent))
+    posterior = latent.posterior(raw, loc, scale)
+    prior = make_learned_prior(latent)()
+    noise = torch.tensor([[[0.3, -1.0]]])
+    expected = latent.draw(posterior, noise)
+    with torch.autocast("cpu", torch.bfloat16):
+        z = latent.draw(posterior, noise)
+        log_prob = posterior.log_prob(z), prior.log_prob(z)
+    torch.testing.assert_close(z, expected)
+    assert log_prob[0].dtype == torch.float32
+    torch.testing.assert_close(
+        log_prob, (posterior.log_prob(expected), prior.log_prob(expected))
+    )
+
+
+@over_variants
+def test_prior_is_finite_far_from_everything(latent):
+    prior = make_learned_prior(latent)()
+    z = torch.tensor([[1e8, -1e8]], requires_grad=True)
+    log_prob = prior.log_prob(z)
+    (gradient,) = torch.autograd.grad(log_prob.sum(), z)
+    assert torch.isfinite(log_prob).all()
+    assert torch.isfinite(gradient).all()
+
+
+# two epochs from random weights are not enough for a VampPrior
+@pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
+@pytest.mark.parametrize("latent", VARIANTS[3:], ids=repr)
+def test_estimator_scores_draws_and_pickles_with_every_variant(latent, X, quick):
+    vae = quick(latent=latent, hidden_layer_sizes=(8,)).fit(X)
+    mean, std = vae.posterior(X)
+    assert (std > 0).all()
+    np.testing.assert_allclose(vae.transform(X), mean)
+    scores = vae.score_samples(X)
+    single = np.concatenate([vae.score_samples(X[i : i + 1]) for i in range(3)])
+    np.testing.assert_allclose(single, scores[:3], rtol=0, atol=1e-9)
+    assert (vae.score_samples(X, "evidence") >= scores - 1e-9).all()
+    assert (vae.score_samples(X[:5], "refined") >= scores[:5] - 1e-9).all()
+    assert vae.kl_per_component_.shape == (2,)
+    assert vae.sample(4, random_state=0).shape == (4, X.shape[1])
+    copy = pickle.loads(pickle.dumps(vae))
+    np.testing.assert_array_equal(copy.score_samples(X), scores)
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+def test_prior_scale_is_the_unit_of_the_latent_and_nothing_else(covariance, X, quick):
+    # a power of two is exact in any precision
+    one, other = (
+        quick(latent=Gaussian("standard", covariance=covariance, prior_scale=s)).fit(X)
+        for s in (1.0, 4.0)
+    )
+    np.testing.assert_allclose(other.transform(X), 4 * one.transform(X), rtol=1e-5)
+    np.testing.assert_allclose(
+        other.score_samples(X), one.score_samples(X), rtol=0, atol=1e-4
+    )
+    Z = one.transform(X)
+    np.testing.assert_allclose(
+        other.inverse_transform(4 * Z), one.inverse_transform(Z), rtol=0, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ class Gaussian(Latent):
     Kingma & Welling (2014), "Auto-encoding variational Bayes", eq. 9; Kingma & Welling
     (2019), "An introduction to variational autoencoders", section 2.5.1, for the full
     covariance; Dilokthanakul et al. (2016), "Deep unsupervised clustering with Gaussian
-    mixture VAEs", and Tomczak & Welling (2018), "VAE with a VampPrior", eq. 9, for the
+    mixture VAEs", and Tomczak & Welling (2018), "VAE with a VampPrior", eq. 10, for the
     priors.
 
     Examples

@@ -11,7 +11,7 @@ class VampPrior(nn.Module):
     """(1/K) Σ_k q(z|u_k): the mean of the posteriors of K pseudo-inputs u_k.
 
     They are learned, in the units in which the encoder sees rows, and have equal
-    weights (Tomczak & Welling 2018, eq. 9).
+    weights (Tomczak & Welling 2018, eq. 10).
 
     Parameters
     ----------
