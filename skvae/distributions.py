@@ -233,10 +233,6 @@ class CorrelatedNormal(Distribution):
         """Logarithm of the diagonal of L, ``(..., n_components)``."""
         return self.scale_tril.diagonal(dim1=-2, dim2=-1).log()
 
-    def detach(self):
-        """Return the same law with constant parameters."""
-        return CorrelatedNormal(self.loc.detach(), self.scale_tril.detach())
-
     def _map(self, function, value):
         """Apply a function of columns, (..., n_components, n_draws), to all draws."""
         value = value.expand(torch.broadcast_shapes(value.shape, self.loc.shape))
