@@ -307,9 +307,12 @@ class VAEModule(nn.Module):
             z = inputs @ start["encoder_weight"] + start["posterior_scale"] * noise
             if self.likelihood.has_start:
                 residual = rows - z @ start["decoder_weight"] - start["decoder_bias"]
-                raw = self.likelihood.start(residual, start["log_range"][0])
-                bias = self.decoder_head.bias
-                (bias[copy] if is_stacked else bias).add_(raw.flatten().to(bias))
+                found = residual, start["log_range"][0]
+                raw, free = self.decoder_head.bias, self.free
+                if is_stacked:
+                    raw, free = raw[copy], free[copy]
+                raw.add_(self.likelihood.start(*found).flatten().to(raw))
+                free.add_(self.likelihood.start_free(*found).to(free))
             seed = int(generator.integers(2**31 - 1))
             seen = inputs * start["input_scale"] if self._is_encoded else z
             for name, value in self.latent.start_prior(self.prior, seen, seed).items():

@@ -204,6 +204,10 @@ def _make_linked_start(x, weight, n_components, likelihood, is_linear=True):
         encoder_weight, posterior_scale = model.posterior()
         encoder_weight = encoder_weight / (scale * np.sqrt(noise))[:, None]
     decoder_weight, bias = likelihood.link(mean, scale, loadings, noise)
+    log_range = np.ones(n_features)
+    if n_inputs == n_features:
+        share = noise * scale**2 / np.maximum(variance, NOISE_FLOOR)
+        log_range = _log_range(likelihood, np.minimum(share, 1.0))
     tensors = {
         "decoder_weight": _pad(decoder_weight, n_components),
         "decoder_bias": bias[None],
@@ -213,7 +217,7 @@ def _make_linked_start(x, weight, n_components, likelihood, is_linear=True):
             None
         ],
         "input_scale": (1 / np.maximum(scale, likelihood.least_scale))[None],
-        "log_range": np.ones((1, n_features)),
+        "log_range": log_range[None],
     }
     return Start(np.zeros(n_features), np.ones(n_features), _as_tensors(tensors))
 

@@ -158,7 +158,8 @@ class Likelihood(BaseEstimator):
     @property
     def has_start(self):
         """Whether there is something better to start from than zeros."""
-        return type(self).start is not Likelihood.start
+        mine, base = type(self), Likelihood
+        return mine.start is not base.start or mine.start_free is not base.start_free
 
     def get_least_variance(self):
         """Return the least variance of the noise, as a share of the column's.
@@ -244,6 +245,21 @@ class Likelihood(BaseEstimator):
             Zeros unless the likelihood has something better.
         """
         return residual.new_zeros(self.n_raw, residual.shape[-1])
+
+    def start_free(self, residual, log_range):
+        """Fit the learned values that do not depend on z likewise.
+
+        Parameters
+        ----------
+        residual : Tensor (n, n_features)
+        log_range : Tensor (n_features,)
+
+        Returns
+        -------
+        Tensor of the shape that `free_shape` says
+            Zeros unless the likelihood has something better.
+        """
+        return residual.new_zeros(self.free_shape(residual.shape[-1]))
 
     def make_pass(self, program):
         """Return a `LikelihoodPass` equal to calling this, or None.
