@@ -164,6 +164,540 @@ class NormalMixture(Distribution):
         return _MixtureLogProb.apply(value, self.logits, self.loc, self.log_scale)
 
 
+# below, the functions of torch lose no digits; above, their asymptotic series are exact
+_SERIES_FROM = 20.0
+
+
+def _log_gamma_step(a):
+    """Return log Γ(a + 1/2) - log Γ(a) - log(a) / 2 and its slope, large a included.
+
+    The two logarithms cancel in all but their last digits for large a. The series is
+    that of Tricomi & Erdélyi (1951), "The asymptotic expansion of a ratio of gamma
+    functions", in powers of 1 / a.
+    """
+    near = a.clamp(max=_SERIES_FROM)
+    value = torch.lgamma(near + 0.5) - torch.lgamma(near) - 0.5 * near.log()
+    slope = torch.digamma(near + 0.5) - torch.digamma(near) - 0.5 / near
+    inverse = 1 / a.clamp_min(_SERIES_FROM)
+    square = inverse**2
+    series = -1 / 8 + square * (1 / 192 + square * (-1 / 640 + square * 17 / 14336))
+    series_slope = 1 / 8 + square * (
+        -3 / 192 + square * (5 / 640 - square * 7 * 17 / 14336)
+    )
+    is_near = a < _SERIES_FROM
+    return (
+        torch.where(is_near, value, inverse * series),
+        torch.where(is_near, slope, square * series_slope),
+    )
+
+
+def student_t_normaliser(df):
+    """Return log f(0) of Student's t at scale 1, and its derivative by df."""
+    value, slope = _log_gamma_step(df / 2)
+    return value - _HALF_LOG_2PI, slope / 2
+
+
+class _StudentTNormaliser(torch.autograd.Function):
+    """`student_t_normaliser` for autograd."""
+
+    @staticmethod
+    def forward(ctx, df):
+        value, slope = student_t_normaliser(df)
+        ctx.save_for_backward(slope)
+        return value
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        return grad * ctx.saved_tensors[0]
+
+
+class StudentT(Distribution):
+    """Student's t, with digits that do not get lost for many degrees of freedom.
+
+    Parameters
+    ----------
+    loc, scale, df : Tensor (...)
+        Location, scale and degrees of freedom.
+    """
+
+    support = constraints.real
+    arg_constraints = {}  # noqa: RUF012
+
+    # a distance whose square is finite in single precision
+    _FARTHEST = 1e18
+
+    def __init__(self, loc, scale, df, validate_args=False):
+        self.loc, self.scale, self.df = loc, scale, df
+        shape = torch.broadcast_shapes(loc.shape, scale.shape, df.shape)
+        super().__init__(shape, validate_args=validate_args)
+
+    @property
+    def mean(self):
+        """Location; it is the mean if ``df > 1``."""
+        return self.loc.expand(self.batch_shape)
+
+    @property
+    def variance(self):
+        """Variance; infinite if ``df <= 2``."""
+        ratio = torch.where(self.df > 2, self.df / (self.df - 2), torch.inf)
+        return (self.scale**2 * ratio).expand(self.batch_shape)
+
+    def sample(self, sample_shape=()):
+        """Draw values, ``sample_shape + (...)``."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape) + self.batch_shape
+            normal = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+            mean = torch._standard_gamma(self.df.to(self.loc) / 2.0 + normal * 0)
+            mean = (2 * mean / self.df).clamp_min(torch.finfo(mean.dtype).tiny)
+            return self.loc + self.scale * normal * mean.rsqrt()
+
+    def log_prob(self, value):
+        """Return the log density, ``(...)``."""
+        e = ((value - self.loc) / self.scale).clamp(-self._FARTHEST, self._FARTHEST)
+        tail = 0.5 * (self.df + 1) * torch.log1p(e**2 / self.df)
+        return _StudentTNormaliser.apply(self.df) - self.scale.log() - tail
+
+
+class LogNormal(Distribution):
+    """exp of a normal, with moments and samples that stay finite and positive.
+
+    Parameters
+    ----------
+    loc, log_scale : Tensor (...)
+        Mean and log standard deviation of the logarithm.
+    """
+
+    support = constraints.positive
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, loc, log_scale, validate_args=False):
+        self.loc, self.log_scale = loc, log_scale
+        shape = torch.broadcast_shapes(loc.shape, log_scale.shape)
+        super().__init__(shape, validate_args=validate_args)
+
+    @property
+    def scale(self):
+        """Standard deviation of the logarithm."""
+        return self.log_scale.exp()
+
+    @staticmethod
+    def _exp(log):
+        info = torch.finfo(log.dtype)
+        return log.clamp(math.log(info.tiny), math.log(info.max)).exp()
+
+    @property
+    def mean(self):
+        """Mean, ``exp(loc + scale² / 2)``."""
+        return self._exp(self.loc + self.scale**2 / 2)
+
+    @property
+    def variance(self):
+        """Variance, ``(exp(scale²) - 1) exp(2 loc + scale²)``."""
+        square = self.scale**2
+        # log(exp(s) - 1), which would overflow: s + log(1 - exp(-s))
+        log_excess = square + torch.log(-torch.expm1(-square))
+        return self._exp(log_excess + 2 * self.loc + square)
+
+    def sample(self, sample_shape=()):
+        """Draw values, ``sample_shape + (...)``."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape) + self.batch_shape
+            normal = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+            return self._exp(self.loc + self.scale * normal)
+
+    def log_prob(self, value):
+        """Return the log density, ``(...)``; what rounds to zero counts as tiny."""
+        info = torch.finfo(value.dtype)
+        log = value.clamp(info.tiny, info.max).log()
+        e = (log - self.loc) * torch.exp(-self.log_scale)
+        return -0.5 * e**2 - self.log_scale - _HALF_LOG_2PI - log
+
+
+# B_2n / (2n (2n)!), with the Bernoulli numbers B: log(sinh(h) / h) at h = η / 2 in
+# powers of η²
+_LOG_SINHC = [
+    b / (2 * n * math.factorial(2 * n))
+    for n, b in enumerate(
+        [
+            1 / 6,
+            -1 / 30,
+            1 / 42,
+            -1 / 30,
+            5 / 66,
+            -691 / 2730,
+            7 / 6,
+            -3617 / 510,
+            43867 / 798,
+            -174611 / 330,
+        ],
+        start=1,
+    )
+]
+# logits below which that series is exact to double precision
+_SERIES_TO = 1.0
+
+
+def _sum_series(square, coefficients):
+    total = torch.full_like(square, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        total = total * square + coefficient
+    return total
+
+
+def continuous_bernoulli_log_prob(x, logits):
+    """Return η x - log((exp(η) - 1) / η), the limit 0 at η = 0 included."""
+    size = logits.abs()
+    # the distance from the end that the density favours: no large terms cancel
+    distance = torch.where(logits > 0, 1 - x, x)
+    far = size.clamp_min(_SERIES_TO)
+    log_far = torch.log(-torch.expm1(-far) / far)
+    near = size.clamp(max=_SERIES_TO)
+    log_near = _sum_series(near**2, _LOG_SINHC) * near**2 - near / 2
+    normaliser = torch.where(size > _SERIES_TO, log_far, log_near)
+    return -size * distance - normaliser
+
+
+def continuous_bernoulli_mean(logits):
+    """Return 1 / (1 - exp(-η)) - 1 / η, the limit 1/2 at η = 0 included."""
+    size = logits.abs()
+    far = size.clamp_min(_SERIES_TO)
+    # of the law with logits -|η|: exact where the mean is small
+    mean_far = 1 / far - torch.exp(-far) / -torch.expm1(-far)
+    near = size.clamp(max=_SERIES_TO)
+    slopes = [2 * n * c for n, c in enumerate(_LOG_SINHC, start=1)]
+    mean_near = 0.5 - near * _sum_series(near**2, slopes)
+    mean = torch.where(size > _SERIES_TO, mean_far, mean_near)
+    return torch.where(logits > 0, 1 - mean, mean)
+
+
+class _ContinuousBernoulliLogProb(torch.autograd.Function):
+    """d/dη is x - E[x], d/dx is η."""
+
+    @staticmethod
+    def forward(ctx, x, logits):
+        ctx.save_for_backward(x, logits)
+        return continuous_bernoulli_log_prob(x, logits)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        x, logits = ctx.saved_tensors
+        by_logits = grad * (x - continuous_bernoulli_mean(logits))
+        by_x = (grad * logits).sum_to_size(x.shape)
+        return by_x, by_logits.sum_to_size(logits.shape)
+
+
+class ContinuousBernoulli(Distribution):
+    """The continuous Bernoulli law, exact around and far from logits of 0.
+
+    That of torch replaces its normaliser by a polynomial of low degree around 0, and
+    loses digits beside it and far out.
+
+    Parameters
+    ----------
+    logits : Tensor (...)
+    """
+
+    support = constraints.unit_interval
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, logits, validate_args=False):
+        self.logits = logits
+        super().__init__(logits.shape, validate_args=validate_args)
+
+    @property
+    def mean(self):
+        """Mean, ``(...)``."""
+        return continuous_bernoulli_mean(self.logits)
+
+    @property
+    def variance(self):
+        """Variance, ``1 / η² - 1 / (4 sinh²(η / 2))``."""
+        size = self.logits.abs()
+        far = size.clamp_min(_SERIES_TO)
+        # 1 / (4 sinh²(η / 2)) = exp(-η) / (1 - exp(-η))²
+        of_far = 1 / far**2 - torch.exp(-far) / torch.expm1(-far) ** 2
+        near = size.clamp(max=_SERIES_TO)
+        curvatures = [
+            2 * n * (2 * n - 1) * c for n, c in enumerate(_LOG_SINHC, start=1)
+        ]
+        of_near = _sum_series(near**2, curvatures)
+        return torch.where(size > _SERIES_TO, of_far, of_near)
+
+    def sample(self, sample_shape=()):
+        """Draw values, ``sample_shape + (...)``, by the inverse of the distribution."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape) + self.batch_shape
+            u = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
+            # for logits -|η|; below a millionth the law is uniform
+            size = self.logits.abs().clamp_min(1e-6)
+            x = -torch.log1p(u * torch.expm1(-size)) / size
+            return torch.where(self.logits > 0, 1 - x, x).clamp(0.0, 1.0)
+
+    def log_prob(self, value):
+        """Return the log density, ``(...)``."""
+        return _ContinuousBernoulliLogProb.apply(value, self.logits)
+
+
+# the mean of a beta law stays this far from the ends, in logits
+MAX_LOGIT = 30.0
+# below, torch's functions; above, Stirling's series is exact to double precision
+_STIRLING_FROM = 10.0
+# log Γ(a) - (a - 1/2) log a + a - log(2π) / 2 in odd powers of 1 / a
+_STIRLING = [1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156]
+
+
+def _stirling(a):
+    """Return R(a) = log Γ(a) - (a - 1/2) log a + a - log(2π) / 2, and a (log a - ψ(a)).
+
+    Both are small for large a, where log Γ is not: (0, 1/2) is the limit.
+    """
+    near, inverse = a.clamp(max=_STIRLING_FROM), 1 / a.clamp_min(_STIRLING_FROM)
+    log_near = near.log()
+    remainder = torch.lgamma(near) - (near - 0.5) * log_near + near - _HALF_LOG_2PI
+    slope = near * (log_near - torch.digamma(near))
+    series = inverse * _sum_series(inverse**2, _STIRLING)
+    powers = [(2 * n + 1) * c for n, c in enumerate(_STIRLING)]
+    slope_series = 0.5 + inverse * _sum_series(inverse**2, powers)
+    is_near = a < _STIRLING_FROM
+    return (
+        torch.where(is_near, remainder, series),
+        torch.where(is_near, slope, slope_series),
+    )
+
+
+def _read_beta(x, logit, log_precision):
+    """Return what density and gradients of a beta law are made of."""
+    info = torch.finfo(x.dtype)
+    # what rounds to an end counts as the value next to it
+    x = x.clamp(info.tiny, 1 - info.eps / 2)
+    logit = logit.clamp(-MAX_LOGIT, MAX_LOGIT)
+    mean, rest = torch.sigmoid(logit), torch.sigmoid(-logit)
+    precision = log_precision.exp()
+    log_x, log_rest = x.log(), torch.log1p(-x)
+    # φ KL(μ || x): where x is near the mean, its logarithms' first orders cancel
+    step = x - mean
+    is_near = step.abs() < 0.5 * torch.minimum(mean, rest)
+    step = torch.where(is_near, step, torch.zeros_like(step))
+    log_mean = torch.nn.functional.logsigmoid(logit)
+    log_one_less = torch.nn.functional.logsigmoid(-logit)
+    up = torch.where(is_near, torch.log1p(step / mean), log_x - log_mean)
+    down = torch.where(is_near, torch.log1p(-step / rest), log_rest - log_one_less)
+    divergence = -precision * (mean * up + rest * down)
+    return mean, rest, precision, log_x, log_rest, up, down, divergence
+
+
+def beta_log_prob(x, logit, log_precision):
+    """Return the log density of a beta law by the logit of its mean and log φ.
+
+    log p = -φ KL(μ || x) - log x (1 - x) + log(φ μ (1 - μ) / 2π) / 2 - R(μφ)
+    - R((1 - μ)φ) + R(φ), R being the remainder of Stirling's formula: large terms, of
+    which there are none here for large φ, would cancel.
+    """
+    found = _read_beta(x, logit, log_precision)
+    mean, rest, precision, log_x, log_rest, _, _, divergence = found
+    remainder = (
+        _stirling(precision)[0]
+        - _stirling(precision * mean)[0]
+        - _stirling(precision * rest)[0]
+    )
+    log_width = 0.5 * (log_precision + mean.log() + rest.log())
+    return remainder - divergence - log_x - log_rest + log_width - _HALF_LOG_2PI
+
+
+def beta_gradients(x, logit, log_precision):
+    """Return the derivatives of `beta_log_prob` by logit and log_precision.
+
+    With h(a) = a (log a - ψ(a)): φ μ (1 - μ) (logit x - logit μ) + (1 - μ) h(μφ)
+    - μ h((1 - μ)φ), and -φ KL(μ || x) + h(μφ) + h((1 - μ)φ) - h(φ).
+    """
+    found = _read_beta(x, logit, log_precision)
+    mean, rest, precision, _, _, up, down, divergence = found
+    by_mean = _stirling(precision * mean)[1]
+    by_rest = _stirling(precision * rest)[1]
+    by_logit = precision * mean * rest * (up - down) + rest * by_mean - mean * by_rest
+    by_logit = by_logit * (logit.abs() <= MAX_LOGIT)
+    by_log_precision = by_mean + by_rest - _stirling(precision)[1] - divergence
+    return by_logit, by_log_precision
+
+
+class _BetaLogProb(torch.autograd.Function):
+    """`beta_log_prob` for autograd; x is a constant."""
+
+    @staticmethod
+    def forward(ctx, x, logit, log_precision):
+        ctx.save_for_backward(x, logit, log_precision)
+        return beta_log_prob(x, logit, log_precision)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        _, logit, log_precision = ctx.saved_tensors
+        by_logit, by_log_precision = beta_gradients(*ctx.saved_tensors)
+        return (
+            None,
+            (grad * by_logit).sum_to_size(logit.shape),
+            (grad * by_log_precision).sum_to_size(log_precision.shape),
+        )
+
+
+class _OpenUnitInterval(constraints.Constraint):
+    """Numbers above 0 and below 1."""
+
+    def check(self, value):
+        return (value > 0) & (value < 1)
+
+
+class Beta(Distribution):
+    """The beta law by the logit of its mean and the logarithm of its precision.
+
+    Exact where the precision is so large that log-gamma functions cancel.
+
+    Parameters
+    ----------
+    logit, log_precision : Tensor (...)
+        Of the mean μ, which stays within logits of 30, and φ: the law is
+        Beta(μφ, (1 - μ)φ).
+    """
+
+    support = _OpenUnitInterval()
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, logit, log_precision, validate_args=False):
+        self.logit, self.log_precision = logit, log_precision
+        shape = torch.broadcast_shapes(logit.shape, log_precision.shape)
+        super().__init__(shape, validate_args=validate_args)
+
+    @property
+    def mean(self):
+        """Mean, ``(...)``."""
+        logit = self.logit.clamp(-MAX_LOGIT, MAX_LOGIT)
+        return torch.sigmoid(logit).expand(self.batch_shape)
+
+    @property
+    def variance(self):
+        """Variance, ``μ (1 - μ) / (1 + φ)``."""
+        mean = self.mean
+        return mean * torch.sigmoid(-self.logit) / (1 + self.log_precision.exp())
+
+    def sample(self, sample_shape=()):
+        """Draw values, ``sample_shape + (...)``."""
+        with torch.no_grad():
+            precision = self.log_precision.exp()
+            info = torch.finfo(precision.dtype)
+            # gamma variables of less shape are all but zero
+            a = (precision * self.mean).clamp_min(1e-4)
+            b = (precision * (1 - self.mean)).clamp_min(1e-4)
+            shape = torch.Size(sample_shape) + self.batch_shape
+            law = torch.distributions.Beta(a, b, validate_args=False)
+            x = law.sample(sample_shape).expand(shape)
+            return torch.nan_to_num(x, nan=0.5).clamp(info.tiny, 1 - info.eps / 2)
+
+    def log_prob(self, value):
+        """Return the log density, ``(...)``."""
+        return _BetaLogProb.apply(value, self.logit, self.log_precision)
+
+
+class LowRankNormal(Distribution):
+    r"""A normal law of one vector, with a few factors shared by its columns.
+
+    .. math:: x = \mu + \sigma \odot (\varepsilon + V^T f)
+
+    with standard normal ε and f. Densities come from the matrix inversion lemma: no
+    matrix is larger than (rank, rank). ``LowRankMultivariateNormal`` of torch is the
+    same law, and fails in single precision where factors are large.
+
+    Parameters
+    ----------
+    loc, log_scale : Tensor (..., n_features)
+        Mean, and log σ.
+    factor : Tensor (..., rank, n_features)
+        V.
+    """
+
+    support = constraints.real_vector
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, loc, log_scale, factor, validate_args=False):
+        self.loc, self.log_scale, self.factor = loc, log_scale, factor
+        shape = torch.broadcast_shapes(
+            loc.shape, log_scale.shape, factor[..., 0, :].shape
+        )
+        super().__init__(shape[:-1], shape[-1:], validate_args=validate_args)
+
+    @property
+    def mean(self):
+        """Mean, ``(..., n_features)``."""
+        return self.loc.expand(self.batch_shape + self.event_shape)
+
+    @property
+    def variance(self):
+        """Variance of every column, ``(..., n_features)``."""
+        shared = self.factor.square().sum(dim=-2)
+        return torch.exp(2 * self.log_scale) * (1 + shared)
+
+    def sample(self, sample_shape=()):
+        """Draw vectors, ``sample_shape + (..., n_features)``."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape) + self.batch_shape + self.event_shape
+            own = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+            f = own.new_empty(*shape[:-1], 1, self.factor.shape[-2]).normal_()
+            shared = (f @ self.factor).squeeze(-2)
+            return self.loc + torch.exp(self.log_scale) * (own + shared)
+
+    def log_prob(self, value):
+        """Return the log density, ``(...)``.
+
+        With e = (x - μ) / σ and M = I + V Vᵀ (Bishop 2006, eqs. C.7 and C.14):
+        |e|² - (V e)ᵀ M⁻¹ (V e) is the distance, log |M| + 2 Σ log σ the determinant's.
+        """
+        e = (value - self.loc) * torch.exp(-self.log_scale)
+        products = self.factor @ self.factor.mT
+        rank = products.shape[-1]
+        diagonal = products.diagonal(dim1=-2, dim2=-1)
+        # rounding of large products must not make the matrix indefinite
+        eps = 4 * rank * torch.finfo(e.dtype).eps
+        ridge = 1 + eps * diagonal.sum(dim=-1, keepdim=True)
+        root = torch.linalg.cholesky(
+            products + torch.diag_embed(ridge.expand_as(diagonal))
+        )
+        # e has the leading dimensions of the value too
+        projected = (self.factor @ e.unsqueeze(-1)).squeeze(-1)
+        *leading, _ = projected.shape
+        root = root.expand(*leading, rank, rank)
+        solved = torch.linalg.solve_triangular(
+            root, projected.unsqueeze(-1), upper=False
+        )
+        distance = e.square().sum(dim=-1) - solved.square().sum(dim=(-2, -1))
+        half_log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+        half_log_det = half_log_det + self.log_scale.sum(dim=-1)
+        return -0.5 * distance - half_log_det - _HALF_LOG_2PI * value.shape[-1]
+
+    def log_prob_by_column(self, value):
+        """Return log p(x_j | x_1, ..., x_{j-1}), ``(..., n_features)``.
+
+        The law of the factors given the columns so far, mean m and covariance P, moves
+        on from column to column (the Kalman filter of a state that stays).
+        """
+        e = (value - self.loc) * torch.exp(-self.log_scale)
+        factor = self.factor.expand(*e.shape[:-1], *self.factor.shape[-2:])
+        rank, n_features = factor.shape[-2:]
+        m = e.new_zeros(*e.shape[:-1], rank)
+        p = torch.eye(rank, dtype=e.dtype, device=e.device).expand(*m.shape, rank)
+        columns = []
+        for j in range(n_features):
+            v = factor[..., j]
+            pv = (p @ v.unsqueeze(-1)).squeeze(-1)
+            variance = 1 + (v * pv).sum(dim=-1)
+            error = e[..., j] - (v * m).sum(dim=-1)
+            columns.append(-0.5 * (error**2 / variance + variance.log()))
+            gain = pv / variance.unsqueeze(-1)
+            m = m + gain * error.unsqueeze(-1)
+            p = p - gain.unsqueeze(-1) * pv.unsqueeze(-2)
+        return torch.stack(columns, dim=-1) - self.log_scale - _HALF_LOG_2PI
+
+
 class DiagonalNormalMixture(Distribution):
     """A mixture of normals with diagonal covariance over one vector.
 
