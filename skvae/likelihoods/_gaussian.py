@@ -3,98 +3,160 @@
 import math
 from numbers import Real
 
+import numpy as np
 import torch
 from torch.distributions import Normal
 
-from .._checks import check_choice
-from .._linear import NOISE_FLOOR
-from ._base import (
-    NARROW_FLOOR,
-    BoundPass,
-    Likelihood,
-    LikelihoodPass,
-    bound,
-)
+from .._checks import check_choice, check_count
+from .._linear import NOISE_FLOOR, Covariance, fit_factor_analysis
+from ..distributions import LowRankNormal
+from ._base import LikelihoodPass, bound, unbound
+from ._location_scale import LocationScale, LocationScalePass
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+# of a factor in units of the other noise: 99.9 % of a column's variance may be shared
+_MAX_FACTOR = 30.0
+# share of its variance that a column's other noise starts with at least
+_LEAST_OWN_SHARE = 0.05
+# squared length that a factor starts with at least: at zero it has no gradient, and
+# this one costs less than 0.001 nats
+_LEAST_LENGTH = 0.05
 
 
-class Gaussian(Likelihood):
+class Gaussian(LocationScale):
     r"""Normal noise around the decoder's mean.
 
     .. math:: p(x|z) = \prod_j N(x_j; \mu_j(z), \sigma_j^2)
 
+    With ``noise='low_rank'`` columns are correlated given z:
+
+    .. math::
+        p(x|z) = N\left(x; \mu(z), \operatorname{diag} \sigma^2(z) + U(z) U(z)^T\right)
+
     Parameters
     ----------
-    noise : {'feature', 'shared', 'network'} or float, default='feature'
+    noise : {'feature', 'shared', 'network', 'low_rank'} or float, default='feature'
         One learned standard deviation per column (factor analysis if the decoder is
         linear); one for all (probabilistic PCA); one per column and row, given by the
-        decoder; or a known standard deviation in the units of the standardised columns
-        (of X with ``standardize=False``).
+        decoder; that and `rank` factors, from the decoder too; or a known standard
+        deviation in the units of the standardised columns (of X with
+        ``standardize=False``).
     variance_floor : 'auto' or float, default='auto'
         Smallest noise variance as a share of the column's variance. 'auto' is that of
         scikit-learn's FactorAnalysis, 1e-12, where the noise does not depend on z, and
         1e-3 (or what the linear start found, if less) where it does.
+    rank : int, default=2
+        Columns of U(z), for 'low_rank'.
+
+    Notes
+    -----
+    The raw outputs for U are in units of σ(z), and bent at 30 of them. At zero, where
+    the model is the linear start, they have no gradient: the density is even in U. So
+    they start at a factor analysis of what the linear start leaves over, and where that
+    finds nothing, at small fixed values.
 
     References
     ----------
-    Kingma & Welling (2014), "Auto-encoding variational Bayes", appendix C.2.
+    Kingma & Welling (2014), "Auto-encoding variational Bayes", appendix C.2; Bishop
+    (2006), "Pattern recognition and machine learning", eqs. C.7 and C.14, the inverse
+    and the determinant of the low-rank covariance.
     """
 
-    def __init__(self, noise="feature", variance_floor="auto"):
-        self.noise = noise
-        self.variance_floor = variance_floor
+    _noise_names = ("feature", "shared", "network", "low_rank")
+    _network_names = ("network", "low_rank")
+
+    def __init__(self, noise="feature", variance_floor="auto", rank=2):
+        super().__init__(noise, variance_floor)
+        self.rank = rank
 
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""
-        check_choice(self, "noise", ("feature", "shared", "network"), positive=True)
+        check_choice(self, "noise", self._noise_names, positive=True)
         check_choice(self, "variance_floor", ("auto",), positive=True)
+        check_count(self, "rank", 1)
 
     @property
     def n_raw(self):
         """Raw decoder outputs per column."""
-        return 2 if self.noise == "network" else 1
+        return super().n_raw + (self.rank if self.noise == "low_rank" else 0)
 
     @property
     def fixed_noise(self):
         """The known standard deviation, or None."""
         return float(self.noise) if isinstance(self.noise, Real) else None
 
-    @property
-    def is_isotropic(self):
-        """Whether all columns have one noise variance."""
-        return self.noise == "shared"
-
     def get_least_variance(self):
         """Return the least variances of the linear start and of the decoder."""
         if self.fixed_noise is not None:
             return None, NOISE_FLOOR
-        if self.variance_floor == "auto":
-            return None, NARROW_FLOOR if self.noise == "network" else NOISE_FLOOR
-        return self.variance_floor, self.variance_floor
-
-    def free_shape(self, n_features):
-        """Return the shape of the learned values that do not depend on z."""
-        return {"feature": (1, n_features), "shared": (1, 1)}.get(
-            self.noise, (0, n_features)
-        )
+        return super().get_least_variance()
 
     def __call__(self, raw, free, start, log_range):
         """Return p(x|z)."""
         loc = start + raw[..., 0, :]
-        if self.noise == "network":
-            scale = bound(raw[..., 1, :], log_range).exp()
-        elif self.fixed_noise is None:
-            scale = bound(free[..., 0, :], log_range).exp()
+        if self.noise == "low_rank":
+            log_scale = bound(raw[..., 1, :], log_range)
+            factor = _MAX_FACTOR * torch.tanh(raw[..., 2:, :] / _MAX_FACTOR)
+            return LowRankNormal(loc, log_scale, factor)
+        if self.fixed_noise is None:
+            scale = self.get_scale(raw, free, log_range)
         else:
             scale = torch.ones_like(log_range)
         return Normal(loc, scale, validate_args=False)
 
+    @property
+    def has_start(self):
+        """Whether there is something better to start from than zeros."""
+        return self.noise == "low_rank"
+
+    def start(self, residual, log_range):
+        """Fit factors to the correlations that the linear start leaves over.
+
+        Parameters
+        ----------
+        residual : Tensor (n, n_features)
+        log_range : Tensor (n_features,)
+
+        Returns
+        -------
+        Tensor (n_raw, n_features)
+            Zeros but for ``noise='low_rank'``.
+        """
+        raw = residual.new_zeros(self.n_raw, residual.shape[-1])
+        if self.noise == "low_rank":
+            noise, factor = _fit_factors(residual.numpy(), self.rank)
+            raw[1] = unbound(0.5 * torch.as_tensor(noise).log(), log_range)
+            factor = torch.as_tensor(factor) / _MAX_FACTOR
+            raw[2:] = _MAX_FACTOR * torch.atanh(factor)
+        return raw
+
     def make_pass(self, program):
-        """Return the pass for steps without autograd."""
+        """Return the pass for steps without autograd; None for 'low_rank'."""
+        if self.noise == "low_rank":
+            return None
         if self.fixed_noise is not None:
             return FixedGaussianPass(program)
-        return GaussianPass(program, self.noise == "network")
+        return GaussianPass(program, self.has_network_noise)
+
+
+def _fit_factors(residual, rank):
+    """Return noise variances (d,), and factors (rank, d) in units of that noise."""
+    n_features = residual.shape[1]
+    noise, factor = np.ones(n_features), np.zeros((rank, n_features))
+    n_used = min(rank, n_features - 1)
+    if n_used and len(residual) > 2:
+        # the linear start has seen to means and variances
+        scale = np.maximum(residual.std(axis=0), 1e-6)
+        unit = Covariance(residual / scale).with_noise_in_constants(NOISE_FLOOR)
+        model = fit_factor_analysis(unit, n_used)
+        own = np.maximum(model.noise, _LEAST_OWN_SHARE)
+        # no more than the variance of the column
+        noise = own / (own + (model.loadings**2).sum(axis=0))
+        factor[:n_used] = model.loadings / np.sqrt(own)
+    length = (factor**2).sum(axis=1, keepdims=True)
+    pattern = np.random.default_rng(0).standard_normal((rank, n_features))
+    pattern *= np.sqrt(_LEAST_LENGTH / (pattern**2).sum(axis=1, keepdims=True))
+    return noise, np.where(length < _LEAST_LENGTH, pattern, factor)
 
 
 class FixedGaussianPass(LikelihoodPass):
@@ -117,67 +179,15 @@ class FixedGaussianPass(LikelihoodPass):
         return grad, grad
 
 
-class GaussianPass(LikelihoodPass):
-    """With e = (x - loc) / scale: d/dloc = e / scale, d/dlog_scale = e² - 1.
+class GaussianPass(LocationScalePass):
+    """The pull of the normal density, -e²/2, is e itself."""
 
-    Parameters
-    ----------
-    program : Program
-    is_network : bool
-        Whether the decoder gives the scales.
-    """
-
-    def __init__(self, program, is_network):
-        super().__init__(program)
-        self.is_network, self.bound = is_network, BoundPass(program)
-
-    def forward(self, x, raw, free, predicted, log_range):
-        program, n_features = self.program, x.shape[-1]
-        self.raw, self.free = raw, free
-        if self.is_network:
-            loc, raw_scale = raw.split(n_features, dim=-1)
-            log_scale = program.empty(*x.shape)
-        else:
-            loc, raw_scale = raw, free.detach()[..., 0, :]
-            log_scale = program.empty(*log_range.shape)
-        self.bound.forward(raw_scale, log_range, log_scale)
-        self.rate = program.negative(log_scale, program.empty(*log_scale.shape))
-        program.exp(self.rate, self.rate)
-        residual = program.subtract(x, loc, program.empty(*x.shape))
-        if predicted is not None:
-            program.subtract(residual, predicted, residual)
-        self.residual = program.multiply(residual, self.rate, residual)
-        self.square = program.empty(*x.shape)
+    def density(self, residual):
+        """Write down Σ log N(e; 0, 1), ``(..., n)``."""
+        program, self.pull = self.program, residual
+        self.square = program.empty(*residual.shape)
         program.multiply(residual, residual, self.square)
-        log_prob = program.sum(self.square, -1, program.empty(*x.shape[:-1]))
+        log_prob = program.sum(self.square, -1, program.empty(*residual.shape[:-1]))
         program.multiply(log_prob, -0.5, log_prob)
-        total = program.sum(log_scale, -1, program.empty(*log_scale.shape[:-1]))
-        program.subtract(log_prob, total, log_prob)
-        return program.subtract(log_prob, n_features * _HALF_LOG_2PI, log_prob)
-
-    def backward(self, weight):
-        program, n_features = self.program, self.residual.shape[-1]
-        column = weight.unsqueeze(-1)
-        weighted = program.empty(*self.residual.shape)
-        program.multiply(self.residual, column, weighted)
-        if self.is_network:
-            grad = program.empty(*self.raw.shape)
-            by_loc, by_raw = grad.split(n_features, dim=-1)
-            program.subtract(self.square, 1.0, self.square)
-            program.multiply(self.square, column, self.square)
-            self.bound.backward(self.square, by_raw)
-            program.multiply(weighted, self.rate, by_loc)
-            return grad, by_loc
-        program.multiply(weighted, self.rate, weighted)
-        # Σ weight (e² - 1), one value a column
-        by_scale = program.empty(*self.rate.shape)
-        program.matmul(weight.unsqueeze(-2), self.square, by_scale)
-        total = program.sum(weight, -1, program.empty(*weight.shape[:-1]))
-        program.subtract(by_scale, total[..., None, None], by_scale)
-        target = self.free.grad[..., 0, :]
-        if target.shape[-1] == 1:
-            by_raw = self.bound.backward(by_scale, program.empty(*by_scale.shape))
-            program.sum(by_raw, -1, target.squeeze(-1))
-        else:
-            self.bound.backward(by_scale, target)
-        return weighted, weighted
+        constant = residual.shape[-1] * _HALF_LOG_2PI
+        return program.subtract(log_prob, constant, log_prob)
