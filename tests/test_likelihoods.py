@@ -12,8 +12,9 @@ from skvae.likelihoods import LIKELIHOODS, Bernoulli, Gaussian, GaussianMixture
 # a seeded average further than this from its expectation is a bug, not bad luck
 N_STANDARD_ERRORS = 5
 
+# the others have their laws in files of their own
 VARIANTS = [
-    *(cls() for cls in LIKELIHOODS.values()),
+    *(LIKELIHOODS[name]() for name in ("gaussian", "gaussian_mixture", "bernoulli")),
     Gaussian(noise="shared"),
     Gaussian(noise="network"),
     Gaussian(noise=0.5),

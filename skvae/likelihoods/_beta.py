@@ -1,0 +1,220 @@
+"""Columns strictly between 0 and 1, such as shares and rates."""
+
+import numpy as np
+import torch
+from scipy.special import digamma, polygamma
+
+from ..distributions import MAX_LOGIT, beta_gradients, beta_log_prob
+from ..distributions import Beta as _BetaDistribution
+from ._base import BoundPass, LikelihoodPass, bound
+from ._location_scale import LocationScale
+
+# values nearer to an end than this look alike to the encoder
+_EDGE = 1e-6
+# log precisions that a linear start may have
+_MIN_LOG_PRECISION, _MAX_LOG_PRECISION = -5.0, 25.0
+_N_HALVINGS = 45
+
+
+class Beta(LocationScale):
+    r"""Columns strictly between 0 and 1, with a mean and a precision.
+
+    .. math::
+        p(x|z) = \prod_j \frac{\Gamma(\phi_j)}
+        {\Gamma(\mu_j \phi_j) \Gamma((1 - \mu_j) \phi_j)}\,
+        x_j^{\mu_j \phi_j - 1} (1 - x_j)^{(1 - \mu_j) \phi_j - 1}, \quad
+        \mu_j = \mu_j(z)
+
+    The variance is μ (1 - μ) / (1 + φ). The ends themselves are refused: the density is
+    zero or infinite there. Where they occur, use `ContinuousBernoulli`, or move them
+    inside by half a step of the measurement.
+
+    Parameters
+    ----------
+    noise : {'feature', 'network'}, default='feature'
+        One learned precision φ per column; or one per column and row, given by the
+        decoder.
+    variance_floor : 'auto' or float, default='auto'
+        Smallest variance of logit x given z as a share of the column's, about. 'auto'
+        is 1e-12 where the precision does not depend on z, and 1e-3 (or what the linear
+        start found, if less) where it does.
+
+    Notes
+    -----
+    Raw outputs for the mean are in units of 2 / √(1 + φ), about the spread of logit x
+    given z at the linear start; those for the precision add -2 log scale to log φ.
+    Training starts at factor analysis of logit x.
+
+    References
+    ----------
+    Ferrari & Cribari-Neto (2004), "Beta regression for modelling rates and
+    proportions", eq. 4.
+    """
+
+    n_start = 2
+    is_scaled = False
+    least_noise = 1e-6
+    support = "numbers above 0 and below 1"
+
+    _noise_names = ("feature", "network")
+
+    def represent(self, x):
+        """Return logits.
+
+        Parameters
+        ----------
+        x : Tensor (..., n, n_features)
+
+        Returns
+        -------
+        Tensor (..., n, n_features)
+        """
+        x = x.clamp(_EDGE, 1 - _EDGE)
+        return x.log() - torch.log1p(-x)
+
+    def link(self, mean, scale, loadings, noise):
+        """Return mean and precision with the moments of factor analysis of the logits.
+
+        E[logit x] = ψ(μφ) - ψ((1 - μ)φ), Var[logit x] = ψ'(μφ) + ψ'((1 - μ)φ), solved
+        at z = 0. With z only μ moves, so that E[logit x] moves as in the linear model.
+
+        Parameters
+        ----------
+        mean, scale : ndarray (n_features,)
+        loadings : ndarray (n_components, n_features)
+        noise : ndarray (n_features,)
+
+        Returns
+        -------
+        weight : ndarray (n_components, 2 * n_features)
+        bias : ndarray (2 * n_features,)
+        """
+        logit, log_precision = _match_moments(mean, scale**2 * noise)
+        mu, phi = 1 / (1 + np.exp(-logit)), np.exp(log_precision)
+        slope = 1 / (mu * (1 - mu) * phi * _compute_variance(mu * phi, (1 - mu) * phi))
+        weight = np.concatenate([loadings * scale * slope, 0 * loadings], axis=1)
+        return weight, np.concatenate([logit, log_precision])
+
+    def __call__(self, raw, free, start, log_range):
+        """Return p(x|z)."""
+        logit, log_precision = start.unbind(dim=-2)
+        raw_scale = raw[..., 1, :] if self.has_network_noise else free[..., 0, :]
+        unit = 2 * torch.rsqrt(1 + log_precision.exp())
+        return _BetaDistribution(
+            logit + unit * raw[..., 0, :],
+            log_precision - 2 * bound(raw_scale, log_range),
+        )
+
+    def make_pass(self, program):
+        """Return the pass for steps without autograd."""
+        return BetaPass(program, self)
+
+    def find_unsupported(self, x):
+        """Return a mask of the values of x that do not lie between 0 and 1."""
+        return ~((x > 0) & (x < 1))
+
+
+def _compute_variance(a, b):
+    """Return Var[logit x] for x ~ Beta(a, b)."""
+    return polygamma(1, a) + polygamma(1, b)
+
+
+def _match_moments(mean, variance):
+    """Return logit μ and log φ with the given moments of logit x.
+
+    The mean rises with the one, the variance falls with the other: bisection within
+    bisection.
+    """
+
+    def find_logit(phi):
+        low, high = (np.full_like(mean, end) for end in (-MAX_LOGIT, MAX_LOGIT))
+        for _ in range(_N_HALVINGS):
+            middle = (low + high) / 2
+            mu, rest = 1 / (1 + np.exp(-middle)), 1 / (1 + np.exp(middle))
+            is_low = digamma(mu * phi) - digamma(rest * phi) < mean
+            low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
+        return (low + high) / 2
+
+    low = np.full_like(mean, _MIN_LOG_PRECISION)
+    high = np.full_like(mean, _MAX_LOG_PRECISION)
+    for _ in range(_N_HALVINGS):
+        middle = (low + high) / 2
+        phi = np.exp(middle)
+        logit = find_logit(phi)
+        a, b = phi / (1 + np.exp(-logit)), phi / (1 + np.exp(logit))
+        is_low = _compute_variance(a, b) > variance
+        low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
+    return find_logit(np.exp((low + high) / 2)), (low + high) / 2
+
+
+class BetaPass(LikelihoodPass):
+    """The gradients of `distributions.beta_gradients`, and those of its parameters.
+
+    Parameters
+    ----------
+    program : Program
+    likelihood : Beta
+    """
+
+    def __init__(self, program, likelihood):
+        super().__init__(program)
+        self.likelihood, self.bound = likelihood, BoundPass(program)
+
+    def represent(self, x):
+        """Write down the logits."""
+        seen = self.program.empty(*x.shape)
+        self.program.call(self._represent, x, seen)
+        return seen
+
+    def _represent(self, x, seen):
+        seen.copy_(self.likelihood.represent(x))
+
+    def forward(self, x, raw, free, predicted, log_range):
+        """Write down log p(x|z) of every row, ``(..., n)``."""
+        program, d = self.program, x.shape[-1]
+        self.x, self.raw, self.free = x, raw, free
+        self.start = program.zeros(2 * d) if predicted is None else predicted
+        if self.likelihood.has_network_noise:
+            self.raw_loc, raw_scale = raw.split(d, dim=-1)
+            self.log_scale = program.empty(*x.shape)
+        else:
+            self.raw_loc, raw_scale = raw, free.detach()[..., 0, :]
+            self.log_scale = program.empty(*log_range.shape)
+        self.bound.forward(raw_scale, log_range, self.log_scale)
+        self.log_prob = program.empty(*x.shape)
+        program.call(self._compute)
+        return program.sum(self.log_prob, -1, program.empty(*x.shape[:-1]))
+
+    def _compute(self):
+        logit, log_precision = self.start.split(self.x.shape[-1], dim=-1)
+        self.unit = 2 * torch.rsqrt(1 + log_precision.exp())
+        self.logit = logit + self.unit * self.raw_loc
+        self.log_precision = log_precision - 2 * self.log_scale
+        self.log_prob.copy_(beta_log_prob(self.x, self.logit, self.log_precision))
+
+    def backward(self, weight):
+        """Write down the gradients of raw, of the start, and that of free."""
+        program, shape = self.program, self.x.shape
+        by_raw, by_scale = program.empty(*self.raw.shape), program.empty(*shape)
+        by_start = program.empty(*shape[:-1], 2 * shape[-1])
+        is_network = self.likelihood.has_network_noise
+        by_raw_loc = by_raw[..., : shape[-1]]
+        program.call(self._differentiate, weight, by_raw_loc, by_scale, by_start)
+        if is_network:
+            self.bound.backward(by_scale, by_raw[..., shape[-1] :])
+        else:
+            by_free = program.empty(*self.log_scale.shape)
+            program.sum(by_scale, -2, by_free.squeeze(-2))
+            self.bound.backward(by_free, self.free.grad[..., 0, :])
+        return by_raw, by_start
+
+    def _differentiate(self, weight, by_raw_loc, by_scale, by_start):
+        by_logit, by_log_precision = (
+            gradient * weight.unsqueeze(-1)
+            for gradient in beta_gradients(self.x, self.logit, self.log_precision)
+        )
+        torch.mul(by_logit, self.unit, out=by_raw_loc)
+        torch.mul(by_log_precision, -2.0, out=by_scale)
+        # d unit / d log φ = -unit (1 - unit² / 4) / 2
+        through_unit = by_raw_loc * self.raw_loc * (self.unit**2 / 4 - 1) / 2
+        by_start.copy_(torch.cat([by_logit, by_log_precision + through_unit], dim=-1))

@@ -1,0 +1,74 @@
+"""Laplace noise."""
+
+import math
+
+import torch
+from torch.distributions import Laplace as _LaplaceDistribution
+
+from ._location_scale import LocationScale, LocationScalePass
+
+_ROOT_2 = math.sqrt(2)
+_HALF_LOG_2 = 0.5 * math.log(2)
+# of a scale that is fitted to constant residuals
+_LEAST_SCALE = 1e-12
+
+
+class Laplace(LocationScale):
+    r"""Laplace noise around the decoder's median.
+
+    .. math::
+        p(x|z) = \prod_j \frac{1}{2 b_j} \exp\left(-\frac{|x_j - \mu_j(z)|}{b_j}\right)
+
+    A row far out costs as much as it is far, not the square of it, and the decoder
+    learns medians. What is learned is the standard deviation, √2 b.
+
+    Parameters
+    ----------
+    noise : {'feature', 'shared', 'network'}, default='feature'
+        One learned standard deviation per column; one for all; or one per column and
+        row, given by the decoder.
+    variance_floor : 'auto' or float, default='auto'
+        Smallest noise variance as a share of the column's variance. 'auto' is 1e-12
+        where the noise does not depend on z, and 1e-3 (or what the linear start found,
+        if less) where it does.
+
+    Notes
+    -----
+    With raw outputs of zero the noise has the mean and variance of the linear start.
+    Training starts at the scale of maximum likelihood, the mean of |x - μ|.
+
+    References
+    ----------
+    Kotz, Kozubowski & Podgórski (2001), "The Laplace distribution and generalizations",
+    eq. 2.1.1.
+    """
+
+    def __call__(self, raw, free, start, log_range):
+        """Return p(x|z)."""
+        scale = self.get_scale(raw, free, log_range) / _ROOT_2
+        return _LaplaceDistribution(start + raw[..., 0, :], scale, validate_args=False)
+
+    def fit_scale(self, residual):
+        """Return the standard deviations of maximum likelihood, ``(n_features,)``."""
+        return _ROOT_2 * residual.abs().mean(dim=0).clamp_min(_LEAST_SCALE)
+
+    def make_pass(self, program):
+        """Return the pass for steps without autograd."""
+        return LaplacePass(program, self.has_network_noise)
+
+
+class LaplacePass(LocationScalePass):
+    """At variance 1, -log f is √2 |e| + log √2, and the pull √2 sign(e)."""
+
+    def density(self, residual):
+        """Write down Σ log f(e), ``(..., n)``."""
+        program = self.program
+        self.square, self.pull = (program.empty(*residual.shape) for _ in range(2))
+        program.multiply(residual, _ROOT_2, residual)
+        program.call(torch.abs, residual, out=self.square)
+        program.call(torch.sign, residual, out=self.pull)
+        program.multiply(self.pull, _ROOT_2, self.pull)
+        log_prob = program.sum(self.square, -1, program.empty(*residual.shape[:-1]))
+        program.negative(log_prob, log_prob)
+        constant = residual.shape[-1] * _HALF_LOG_2
+        return program.subtract(log_prob, constant, log_prob)
