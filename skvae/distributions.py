@@ -284,7 +284,8 @@ class LogNormal(Distribution):
     @staticmethod
     def _exp(log):
         info = torch.finfo(log.dtype)
-        return log.clamp(math.log(info.tiny), math.log(info.max)).exp()
+        # a little inside, for the rounding of the logarithm
+        return log.clamp(math.log(info.tiny) + 0.01, math.log(info.max) - 0.01).exp()
 
     @property
     def mean(self):
