@@ -103,8 +103,9 @@ class VAETransformer(
     ----------
     n_components : int, default=2
         Size of the latent; may exceed the number of features.
-    likelihood : {'auto', 'gaussian', 'gaussian_mixture', 'bernoulli'}, Likelihood or \
-dict, default='auto'
+    likelihood : {'auto', 'gaussian', 'gaussian_mixture', 'bernoulli', 'laplace', \
+'student_t', 'log_normal', 'continuous_bernoulli', 'beta'}, Likelihood or dict, \
+default='auto'
         p(x|z). 'auto' is 'bernoulli' for boolean columns and 'gaussian_mixture' for
         numbers ('gaussian' where ``hidden_layer_sizes=()`` makes the model linear). A
         dict names it by column; today all columns must agree.

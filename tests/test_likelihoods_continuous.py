@@ -386,18 +386,18 @@ def test_parameters_out_of_range_are_refused_by_name(name, likelihood):
         VAETransformer(1, likelihood=likelihood, max_epochs=0).fit(X)
 
 
-@over_cases
-@pytest.mark.parametrize("value", [0.0, 1.0, -1.0, 2.0])
+@pytest.mark.parametrize(
+    ("case", "value"),
+    [(case, value) for case in CASES.values() for value in case.outside],
+)
 def test_values_outside_are_refused_by_column(case, value):
-    if value not in case.outside:
-        pytest.skip("inside the support")
     X = np.random.default_rng(0).uniform(0.1, 0.9, (30, 3))
     X[7, 1] = value
     vae = VAETransformer(1, likelihood=case.likelihood, max_epochs=0)
     name = type(case.likelihood).__name__
-    pattern = f"column 1.* has the value {value:g}, but likelihood={name} accepts"
-    with pytest.raises(ValueError, match=f"(?i){pattern}"):
+    with pytest.raises(ValueError, match=f"1.*value.*likelihood={name} accepts") as e:
         vae.fit(X)
+    assert f"value {value:g}," in str(e.value)
 
 
 # where training starts ----------------------------------------------------------------
