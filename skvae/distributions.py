@@ -660,9 +660,9 @@ class LowRankNormal(Distribution):
         # rounding of large products must not make the matrix indefinite
         eps = 4 * rank * torch.finfo(e.dtype).eps
         ridge = 1 + eps * diagonal.sum(dim=-1, keepdim=True)
-        root = torch.linalg.cholesky(
-            products + torch.diag_embed(ridge.expand_as(diagonal))
-        )
+        matrix = products + torch.diag_embed(ridge.expand_as(diagonal))
+        # without a look at errors, which an accelerator would have to wait for
+        root = torch.linalg.cholesky_ex(matrix).L
         # e has the leading dimensions of the value too
         projected = (self.factor @ e.unsqueeze(-1)).squeeze(-1)
         *leading, _ = projected.shape
