@@ -103,12 +103,11 @@ class VAETransformer(
     ----------
     n_components : int, default=2
         Size of the latent; may exceed the number of features.
-    likelihood : {'auto', 'gaussian', 'gaussian_mixture', 'bernoulli', 'laplace', \
-'student_t', 'log_normal', 'continuous_bernoulli', 'beta'}, Likelihood or dict, \
-default='auto'
-        p(x|z). 'auto' is 'bernoulli' for boolean columns and 'gaussian_mixture' for
-        numbers ('gaussian' where ``hidden_layer_sizes=()`` makes the model linear). A
-        dict names it by column; today all columns must agree.
+    likelihood : str, Likelihood or dict, default='auto'
+        p(x|z): 'auto', a name in `skvae.likelihoods.LIKELIHOODS` such as 'poisson', or
+        an instance. 'auto' is 'bernoulli' for boolean columns and 'gaussian_mixture'
+        for numbers ('gaussian' where ``hidden_layer_sizes=()`` makes the model linear).
+        A dict names it by column; today all columns must agree.
     latent : {'gaussian'} or Latent, default='gaussian'
         Family of q(z|x), and prior p(z).
     network : {'auto', 'mlp', 'conv'} or Network, default='auto'
@@ -442,8 +441,12 @@ default='adamw'
         latent = _parameters.resolve_latent(self.latent, network.is_linear)
         objective = _parameters.resolve_objective(self.objective)
         device = resolve_device(self.device)
+        if not reset:
+            # what it has learned of the columns, such as levels, stays
+            likelihood = self.net_.module_.likelihood
         self._check_support(likelihood, array, self._get_names(X))
-        likelihood.adapt(array, weight)
+        if reset:
+            likelihood.adapt(array, weight)
         n_valid = 0
         if X_val is not None:
             validation, _ = self._validate(X_val, image_shape, reset=False)

@@ -346,7 +346,8 @@ class VAEModule(nn.Module):
         prior = getattr(self.prior, "n_widest", None)
         if prior is None:
             prior = max((p.numel() for p in self.prior.parameters()), default=0)
-        return max(*outputs, prior, self.n_features, self.n_widest, 256)
+        predicted = self.decoder_bias.shape[-1]
+        return max(*outputs, prior, predicted, self.n_features, self.n_widest, 256)
 
     def count_work(self, batch_size):
         """Return the floating-point operations of one training step, about."""

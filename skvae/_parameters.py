@@ -52,10 +52,6 @@ _INTERNALS = (
     "history_",
     "initialized_",
 )
-_LATER = {
-    ("likelihood", "categorical"): "encode the column first, for example with "
-    "sklearn.preprocessing.OneHotEncoder",
-}
 
 
 def _resolve(parameter, value, registry, base):
@@ -64,9 +60,6 @@ def _resolve(parameter, value, registry, base):
         member = clone(value)
     elif isinstance(value, str) and value in registry:
         member = registry[value]()
-    elif isinstance(value, str) and (parameter, value) in _LATER:
-        advice = _LATER[parameter, value]
-        raise ValueError(f"{parameter}={value!r} is not available yet; {advice}.")
     else:
         names = ", ".join(repr(name) for name in registry)
         raise ValueError(

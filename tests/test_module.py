@@ -67,6 +67,7 @@ def make_module(
 ):
     """Return a module, its rows in the units of the module, its starts and splits."""
     x = make_table(likelihood)
+    likelihood.adapt(x)
     generator = np.random.default_rng(0)
     splits = make_splits(len(x), 0.2 if stacked else None, generator, stacked)
     if init == "linear":

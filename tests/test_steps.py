@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from discrete_cases import CASES, DISCRETE, adapt, draw_rows
 from torch import nn
 
 from skvae import _module_pass
@@ -48,6 +49,10 @@ LIKELIHOOD_CASES = {
     "continuous bernoulli": ContinuousBernoulli(),
     "beta": Beta(),
     "beta of the network": Beta(noise="network"),
+    **{
+        name: CASES[name]
+        for name in ("poisson", "categorical", "categorical of known sizes")
+    },
 }
 # what makes values of a likelihood from real numbers
 VALUES = {
@@ -78,18 +83,24 @@ NETWORK_CASES = {
 def make_module(network, latent, likelihood, n_copies=None, is_corrected=True):
     """Return a module in float64 with all weights, and its start, random."""
     generator = torch.Generator().manual_seed(0)
+    # rates and odds are exponential: large numbers would lose digits
+    size = 1.0
+    if isinstance(likelihood, DISCRETE):
+        adapt(likelihood, D)
+        size = 0.3
+    n_inputs, n_predicted = likelihood.count_inputs(D), likelihood.n_start * D
 
     def draw(*shape):
         copies = () if n_copies is None else (n_copies,)
         return torch.randn(*copies, *shape, generator=generator, dtype=torch.float64)
 
     start = {
-        "decoder_weight": draw(Q, likelihood.n_start * D),
-        "decoder_bias": draw(1, likelihood.n_start * D),
-        "encoder_centre": draw(1, D),
-        "encoder_weight": 0.3 * draw(D, Q),
+        "decoder_weight": size * draw(Q, n_predicted),
+        "decoder_bias": size * draw(1, n_predicted),
+        "encoder_centre": draw(1, n_inputs),
+        "encoder_weight": 0.3 * draw(n_inputs, Q),
         "posterior_scale": draw(1, Q).exp(),
-        "input_scale": draw(1, D).exp(),
+        "input_scale": draw(1, n_inputs).exp(),
         "log_range": draw(1, D).exp(),
     }
     if likelihood.n_start > 1:
@@ -117,6 +128,9 @@ def make_batch(n_copies, n_draws, likelihood=None):
         n_draws, *copies, N, Q, generator=generator, dtype=torch.float64
     )
     weight = torch.rand(*copies, N, generator=generator, dtype=torch.float64)
+    if isinstance(likelihood, DISCRETE):
+        rows = torch.as_tensor(draw_rows(likelihood, x.numel() // D, D, seed=1))
+        return rows.reshape(x.shape), noise, weight
     make = VALUES.get(type(likelihood))
     return (x if make is None else make(x)), noise, weight
 
@@ -300,15 +314,23 @@ AUTOGRAD_BODIES = {
 }
 
 
+# what the others compute is left to autograd
+CLOSED_LIKELIHOODS = [n for n, cls in LIKELIHOODS.items() if "make_pass" in vars(cls)]
+
+
 @pytest.mark.parametrize("prior", ["standard", "mixture"])
 @pytest.mark.parametrize("n_copies", [None, 2])
 @pytest.mark.parametrize("is_corrected", [True, False])
 @pytest.mark.parametrize(
     "names",
-    [*itertools.product(CLOSED_NETWORKS, LATENTS, LIKELIHOODS, CLOSED_OBJECTIVES)],
+    [
+        *itertools.product(
+            CLOSED_NETWORKS, LATENTS, CLOSED_LIKELIHOODS, CLOSED_OBJECTIVES
+        )
+    ],
     ids="-".join,
 )
-def test_all_members_that_come_with_the_package_train_without_autograd(
+def test_members_that_bring_their_gradient_train_without_autograd(
     names, prior, n_copies, is_corrected
 ):
     registries = NETWORKS, LATENTS, LIKELIHOODS, OBJECTIVES
@@ -604,6 +626,19 @@ def test_gradient_is_right_for_extreme_noise(noise, raw):
 def test_gradient_is_right_for_extreme_logits(raw):
     module = make_extreme_module(Gaussian("standard"), Bernoulli(), [0.0, 0.0], [raw])
     assert_finite_and_equal(module, ELBO(), *make_batch(None, 1, Bernoulli()))
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("raw", [-1e3, 20.0, 1e3])
+@pytest.mark.parametrize("likelihood", ["poisson", "categorical"])
+def test_gradient_is_right_for_extreme_rates_and_logits(likelihood, raw):
+    likelihood = LIKELIHOOD_CASES[likelihood]
+    adapt(likelihood, D)
+    # the first category stands for one far from the others
+    values = [raw] + [0.0] * (likelihood.n_raw - 1)
+    module = make_extreme_module(Gaussian("standard"), likelihood, [0.0, 0.0], values)
+    batch = make_batch(None, 1, is_binary=False, likelihood=likelihood)
+    assert_finite_and_equal(module, ELBO(), *batch)
 
 
 @pytest.mark.usefixtures("library")

@@ -7,25 +7,39 @@ which the noise that the linear start leaves unexplained is 1 in every column.
 from ._base import Likelihood, LikelihoodPass
 from ._bernoulli import Bernoulli
 from ._beta import Beta
+from ._categorical import Categorical
 from ._continuous_bernoulli import ContinuousBernoulli
+from ._counts import CountLikelihood
+from ._discretized_logistic import DiscretizedLogistic
 from ._gaussian import Gaussian
 from ._gaussian_mixture import GaussianMixture
 from ._laplace import Laplace
 from ._log_normal import LogNormal
+from ._negative_binomial import NegativeBinomial
+from ._ordinal import Ordinal
+from ._poisson import Poisson
 from ._student_t import StudentT
+from ._zero_inflated import ZeroInflated
 
 __all__ = [
     "LIKELIHOODS",
     "Bernoulli",
     "Beta",
+    "Categorical",
     "ContinuousBernoulli",
+    "CountLikelihood",
+    "DiscretizedLogistic",
     "Gaussian",
     "GaussianMixture",
     "Laplace",
     "Likelihood",
     "LikelihoodPass",
     "LogNormal",
+    "NegativeBinomial",
+    "Ordinal",
+    "Poisson",
     "StudentT",
+    "ZeroInflated",
 ]
 
 LIKELIHOODS = {
@@ -37,4 +51,10 @@ LIKELIHOODS = {
     "log_normal": LogNormal,
     "continuous_bernoulli": ContinuousBernoulli,
     "beta": Beta,
+    "categorical": Categorical,
+    "ordinal": Ordinal,
+    "poisson": Poisson,
+    "negative_binomial": NegativeBinomial,
+    "zero_inflated": ZeroInflated,
+    "discretized_logistic": DiscretizedLogistic,
 }

@@ -1,0 +1,99 @@
+"""What likelihoods of counts share: what the linear start sees, and what it becomes."""
+
+import numpy as np
+import torch
+from torch.nn.functional import relu
+
+from ._base import Likelihood
+
+# rows whose moments are added up at a time
+_CHUNK_ROWS = 4096
+# log rates beyond which counts have no meaning, where nothing has been learned
+_DEFAULT_CEILING = 20.0
+
+
+def bend(log_rate, ceiling):
+    """Return log rates that rise logarithmically, the rates linearly, from a ceiling.
+
+    exp turns an extrapolation that is off by 10 into a rate that is off by a factor of
+    22,000. The gradient is nowhere zero.
+    """
+    lower = torch.minimum(log_rate, ceiling)
+    return lower + torch.log1p(relu(log_rate - ceiling))
+
+
+class CountLikelihood(Likelihood):
+    """Base of the likelihoods of counts.
+
+    Encoder and linear start see log(1 + x). By `adapt` every column has
+
+    - ``_mean``, the mean, and ``_ratio``, E[x (x - 1)] / mean², which for Poisson
+      counts with a random rate is E[rate²] / E[rate]²;
+    - ``_slope``, by how much the mean of log(1 + x) rises with the log rate;
+    - ``_ceiling``, logarithm of twice the largest count and 2.
+
+    See Also
+    --------
+    ZeroInflated : Wraps a likelihood of this kind.
+    """
+
+    is_scaled = False
+    support = "non-negative integers"
+
+    def find_unsupported(self, x):
+        """Return a mask of the values of x that are no counts."""
+        return (x < 0) | (x != torch.floor(x))
+
+    def represent(self, x):
+        """Return log(1 + x)."""
+        return torch.log1p(x)
+
+    def adapt(self, x, weight=None):
+        """Learn moments of the columns.
+
+        Parameters
+        ----------
+        x : ndarray (n, n_features)
+        weight : ndarray (n,) or None
+            Or (n, n_features), where cells count for more or less.
+        """
+        n, n_features = x.shape
+        total = np.zeros(n_features)
+        sums, largest = np.zeros((3, n_features)), np.zeros(n_features)
+        for begin in range(0, n, _CHUNK_ROWS):
+            rows = slice(begin, begin + _CHUNK_ROWS)
+            part = x[rows].astype(np.float64)
+            share = np.ones(len(part)) if weight is None else weight[rows]
+            share = np.broadcast_to(share.reshape(len(part), -1), part.shape)
+            # dE[f(x)]/dlog λ = λ E[f(x + 1) - f(x)] = E[x (f(x) - f(x - 1))] (Chen
+            # 1975), whatever the law of λ: for log(1 + x) it needs no model
+            rise = np.where(part > 0, part * np.log1p(1 / np.maximum(part, 1)), 0)
+            for i, values in enumerate((part, part * (part - 1), rise)):
+                sums[i] += (share * values).sum(axis=0)
+            total += share.sum(axis=0)
+            largest = np.maximum(largest, part.max(axis=0))
+        mean, square, slope = sums / np.maximum(total, 1e-300)
+        # of what never occurred: as often as once in twice as many rows
+        self._mean = np.where(mean > 0, mean, 0.5 / (n + 1))
+        self._ratio = np.maximum(square / self._mean**2, 1.0)
+        self._slope = np.maximum(slope, 1e-3)
+        self._ceiling = np.log(2 * largest + 2)
+
+    def link_log_rate(self, scale, loadings):
+        """Return slopes and biases of the log rate, as `link` does.
+
+        By Stein's lemma cov(f(x), z) is E[df/dz], here the slope of the log rate times
+        how the mean of log(1 + x) rises with it. The variance of the log rate is no
+        more than overdispersion leaves room for, E[rate²] / E[rate]² being
+        exp(Var log rate).
+        """
+        slope = scale * loadings / self._slope
+        variance = (slope**2).sum(axis=0)
+        limit = np.log(self._ratio)
+        slope = slope * np.sqrt(np.minimum(1, limit / np.maximum(variance, 1e-12)))
+        return slope, np.log(self._mean) - 0.5 * (slope**2).sum(axis=0)
+
+    def get_ceiling(self, like):
+        """Return the log rates, ``(n_features,)`` or (), from which rates bend."""
+        ceiling = getattr(self, "_ceiling", _DEFAULT_CEILING)
+        return torch.as_tensor(ceiling, dtype=like.dtype, device=like.device)

@@ -1,0 +1,101 @@
+"""What likelihoods of coded categories share: how many there are, and how frequent."""
+
+from collections.abc import Iterable
+from numbers import Integral
+
+import numpy as np
+import torch
+
+from ._base import Likelihood
+
+# categories of a column for which nobody has asked
+_MAX_UNASKED = 1000
+
+
+class LevelLikelihood(Likelihood):
+    """Base of the likelihoods of integer codes 0, 1, ...
+
+    By `adapt` every column has ``_sizes``, its number of categories, and ``_shares``,
+    their frequencies ``(most categories, n_features)``, none of which is zero.
+    """
+
+    is_scaled = False
+    support = (
+        "integer codes from 0 to one less than the number of categories, which is "
+        f"n_categories or, by default, what fit has seen (at most {_MAX_UNASKED})"
+    )
+
+    def __init__(self, n_categories=None):
+        self.n_categories = n_categories
+
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+        given = self.n_categories
+        name = f"{type(self).__name__}(n_categories={given!r})"
+        accepted = "None, an integer of at least 1 or one for each column is accepted."
+        if given is None:
+            return
+        if isinstance(given, (str, dict)):
+            raise TypeError(f"{name} is of the wrong kind; {accepted}")
+        sizes = list(given) if isinstance(given, Iterable) else [given]
+        for size in sizes:
+            if not isinstance(size, Integral) or isinstance(size, bool):
+                raise TypeError(f"{name} is of the wrong kind; {accepted}")
+            if size < 1:
+                raise ValueError(f"{name} is out of range; {accepted}")
+
+    def _get_given(self, n_features):
+        """Return the numbers of categories that are known of, or None."""
+        if hasattr(self, "_sizes"):
+            return self._sizes
+        if self.n_categories is None:
+            return None
+        sizes = np.atleast_1d(np.asarray(self.n_categories, dtype=np.int64))
+        if isinstance(self.n_categories, Iterable) and len(sizes) != n_features:
+            raise ValueError(
+                f"{type(self).__name__}(n_categories={self.n_categories!r}) has "
+                f"{len(sizes)} entries, but X has {n_features} columns."
+            )
+        return np.broadcast_to(sizes, n_features)
+
+    @property
+    def n_levels(self):
+        """Categories of the column that has most, at least 2."""
+        if hasattr(self, "_sizes"):
+            return max(2, int(self._sizes.max()))
+        return 2 if self.n_categories is None else max(2, np.max(self.n_categories))
+
+    def get_highest(self, like):
+        """Return the highest code of every column, ``(n_features,)``."""
+        given = self._get_given(like.shape[-1])
+        if given is None:
+            given = np.full(like.shape[-1], 2)
+        return torch.as_tensor(given - 1, dtype=like.dtype, device=like.device)
+
+    def find_unsupported(self, x):
+        """Return a mask of the values of x that are no codes of their column."""
+        sizes = self._get_given(x.shape[-1])
+        sizes = _MAX_UNASKED if sizes is None else torch.as_tensor(np.array(sizes))
+        return (x < 0) | (x != torch.floor(x)) | (x >= sizes)
+
+    def adapt(self, x, weight=None):
+        """Learn the categories of every column, and how frequent they are.
+
+        Parameters
+        ----------
+        x : ndarray (n, n_features)
+        weight : ndarray (n,) or None
+        """
+        vars(self).pop("_sizes", None)
+        n, n_features = x.shape
+        given = self._get_given(n_features) if self.n_categories is not None else None
+        sizes = x.max(axis=0).astype(np.int64) + 1 if given is None else np.array(given)
+        counts = np.zeros((max(2, sizes.max()), n_features))
+        for j, size in enumerate(sizes):
+            codes = x[:, j].astype(np.int64)
+            counts[:size, j] = np.bincount(codes, weights=weight, minlength=size)
+        exists = np.arange(len(counts))[:, None] < sizes
+        shares = counts / counts.sum(axis=0)
+        # what never occurred: as often as once in twice as many rows
+        shares = np.where(exists, np.maximum(shares, 0.5 / n), 0.0)
+        self._sizes, self._shares = sizes, shares / shares.sum(axis=0)

@@ -1,0 +1,78 @@
+"""Counts that vary more than Poisson counts."""
+
+import numpy as np
+
+from .._checks import check_choice
+from ..distributions import MeanNegativeBinomial
+from ._counts import CountLikelihood, bend
+
+# log dispersion: beyond, counts are Poisson's in any table, or zero but for a few
+_LOG_DISPERSION = -10.0, 16.0
+
+
+class NegativeBinomial(CountLikelihood):
+    r"""Counts of mean μ and variance μ + μ² / θ.
+
+    .. math:: p(x|z) = \prod_j \frac{\Gamma(x_j + \theta_j)}{x_j!\, \Gamma(\theta_j)}
+        \left(\frac{\theta_j}{\theta_j + \mu_j(z)}\right)^{\theta_j}
+        \left(\frac{\mu_j(z)}{\theta_j + \mu_j(z)}\right)^{x_j}
+
+    It is a Poisson law whose rate is μ times gamma noise of mean 1 and variance 1 / θ:
+    what z does not explain of a count need not be Poisson's. As the dispersion θ grows
+    it becomes that. The decoder gives log μ, bent as in `Poisson`.
+
+    Parameters
+    ----------
+    dispersion : {'feature', 'network'}, default='feature'
+        One learned θ per column, or one per column and row, given by the decoder.
+
+    See Also
+    --------
+    Poisson : The limit of large θ.
+
+    References
+    ----------
+    Lopez, Regier, Cole, Jordan & Yosef (2018), "Deep generative modeling for
+    single-cell transcriptomics", Methods: θ is their inverse dispersion.
+
+    Lawless (1987), "Negative binomial and mixed Poisson regression", eq. 1.1, with
+    a = 1 / θ.
+    """
+
+    # log mean and log dispersion
+    n_start = 2
+
+    def __init__(self, dispersion="feature"):
+        self.dispersion = dispersion
+
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+        check_choice(self, "dispersion", ("feature", "network"))
+
+    @property
+    def n_raw(self):
+        """Raw decoder outputs per column."""
+        return 2 if self.dispersion == "network" else 1
+
+    def free_shape(self, n_features):
+        """Return the shape of the learned values that do not depend on z."""
+        return (0 if self.dispersion == "network" else 1, n_features)
+
+    def __call__(self, raw, free, start, log_range):
+        """Return p(x|z)."""
+        change = raw[..., 1, :] if self.dispersion == "network" else free[..., 0, :]
+        log_mean = bend(start[..., 0, :] + raw[..., 0, :], self.get_ceiling(raw))
+        log_dispersion = (start[..., 1, :] + change).clamp(*_LOG_DISPERSION)
+        return MeanNegativeBinomial(log_mean, log_dispersion)
+
+    def link(self, mean, scale, loadings, noise):
+        """Return the linear model of log(1 + x) as a model of the log mean.
+
+        The mean of μ over z is that of the column. What its variance over z leaves of
+        the overdispersion goes to θ: E[x (x - 1)] = E[μ²] (1 + 1 / θ).
+        """
+        slope, bias = self.link_log_rate(scale, loadings)
+        left = self._ratio / np.exp((slope**2).sum(axis=0)) - 1
+        log_dispersion = -np.log(np.clip(left, 1e-2, 1e2))
+        weight = np.concatenate([slope, np.zeros_like(slope)], axis=1)
+        return weight, np.concatenate([bias, log_dispersion])

@@ -1,0 +1,93 @@
+"""Columns of ordered categories."""
+
+import numpy as np
+from numpy.polynomial.hermite_e import hermegauss
+from torch.nn.functional import softplus
+
+from ..distributions import OrdinalColumns
+from ._levels import LevelLikelihood
+
+# thresholds never meet: a category between two that did would be impossible
+_LEAST_GAP = 1e-4
+_MAX_EXPLAINED = 0.9
+
+
+class Ordinal(LevelLikelihood):
+    r"""Columns of ordered integer codes 0, 1, ..., such as grades.
+
+    .. math:: P(x_j \le k | z) = \sigma(t_{jk} - \eta_j(z))
+
+    A logistic variable around the decoder's location η falls between thresholds
+    t_{j0} < t_{j1} < ..., which are learned for every column and do not depend on z. A
+    location that is higher by a multiplies the odds of exceeding *any* k by exp(a). The
+    mean is the expected code.
+
+    Parameters
+    ----------
+    n_categories : int, sequence of int or None, default=None
+        Numbers of categories, one for all columns or one for each. None is what `fit`
+        sees: the largest code and 1.
+
+    See Also
+    --------
+    Categorical : Where the order of the codes means nothing.
+
+    References
+    ----------
+    McCullagh (1980), "Regression models for ordinal data", section 2, the
+    proportional-odds model.
+    """
+
+    @property
+    def n_start(self):
+        """Values per column of the start: location, lowest threshold, gaps (raw)."""
+        return self.n_levels
+
+    def free_shape(self, n_features):
+        """Return the shape of the learned values that do not depend on z."""
+        return (self.n_levels - 1, n_features)
+
+    def __call__(self, raw, free, start, log_range):
+        """Return p(x|z)."""
+        loc = start[..., 0, :] + raw[..., 0, :]
+        first = start[..., 1, :] + free[..., 0, :]
+        gaps = softplus(start[..., 2:, :] + free[..., 1:, :]) + _LEAST_GAP
+        return OrdinalColumns(loc, first, gaps, self.get_highest(raw))
+
+    def link(self, mean, scale, loadings, noise):
+        """Return factor analysis of the codes, read as a cumulative logistic model.
+
+        Slopes are those of the logistic model, see `Bernoulli`. The thresholds are such
+        that the mean of P(x <= k | z) over z is the column's frequency.
+        """
+        explained = np.minimum((loadings**2).sum(axis=0), _MAX_EXPLAINED)
+        slope = 1.7 * loadings / np.sqrt(1 - explained)
+        spread = np.sqrt((slope**2).sum(axis=0))
+        below = np.clip(self._shares.cumsum(axis=0)[:-1], 1e-9, 1 - 1e-9)
+        thresholds = _solve_thresholds(below, spread)
+        gaps = np.maximum(np.diff(thresholds, axis=0), 2 * _LEAST_GAP) - _LEAST_GAP
+        # the inverse of softplus
+        raw_gaps = gaps + np.log(-np.expm1(-gaps))
+        bias = np.concatenate([np.zeros((1, len(mean))), thresholds[:1], raw_gaps])
+        weight = np.zeros((len(loadings), self.n_levels, len(mean)))
+        weight[:, 0] = slope
+        return weight.reshape(len(loadings), bias.size), bias.ravel()
+
+
+def _solve_thresholds(below, spread):
+    """Return t with E σ(t - spread z) = below for z ~ N(0, 1), by Newton's method."""
+    nodes, weights = hermegauss(40)
+    weights = weights / weights.sum()
+    # E σ(t - s z) is about σ(t / sqrt(1 + π s²/8)) (MacKay 1992, eq. 10)
+    logit = np.log(below / (1 - below))
+    t = logit * np.sqrt(1 + np.pi / 8 * spread**2)
+    shift = nodes[:, None, None] * spread
+    for _ in range(8):
+        p = 1 / (1 + np.exp(np.clip(shift - t, -700, 700)))
+        found = np.tensordot(weights, p, axes=1)
+        slope = np.tensordot(weights, p * (1 - p), axes=1)
+        # on the scale of the logits, where the curve is nearly straight
+        found = np.clip(found, 1e-300, 1 - 1e-16)
+        miss = np.log(found / (1 - found)) - logit
+        t = t - np.clip(miss * found * (1 - found) / np.maximum(slope, 1e-300), -2, 2)
+    return t
