@@ -98,9 +98,9 @@ def make_module(network, latent, likelihood, n_copies=None, is_corrected=True):
         "decoder_weight": size * draw(Q, n_predicted),
         "decoder_bias": size * draw(1, n_predicted),
         "encoder_centre": draw(1, n_inputs),
-        "encoder_weight": 0.3 * draw(n_inputs, Q),
+        "encoder_weight": 0.3 * size * draw(n_inputs, Q),
         "posterior_scale": draw(1, Q).exp(),
-        "input_scale": draw(1, n_inputs).exp(),
+        "input_scale": size * draw(1, n_inputs).exp(),
         "log_range": draw(1, D).exp(),
     }
     if likelihood.n_start > 1:
