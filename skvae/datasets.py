@@ -36,6 +36,66 @@ def make_factors(
     return X, loadings.T @ loadings + np.diag(scale**2)
 
 
+def make_counts(
+    n_samples=500,
+    n_features=10,
+    n_components=2,
+    kind="poisson",
+    dispersion=2.0,
+    extra_zeros=0.3,
+    random_state=None,
+):
+    """Draw counts whose log rates have a few factors in common.
+
+    Parameters
+    ----------
+    n_samples, n_features, n_components : int
+    kind : {'poisson', 'negative_binomial', 'zero_inflated'}, default='poisson'
+        Counts of the rate; of the rate times gamma noise; or Poisson counts of which
+        some are replaced by zero.
+    dispersion : float, default=2.0
+        The gamma noise has mean 1 and variance ``1 / dispersion``.
+    extra_zeros : float, default=0.3
+        Share of the counts that are replaced by zero.
+    random_state : int or None, default=None
+
+    Returns
+    -------
+    X : ndarray of int (n_samples, n_features)
+    rate : ndarray (n_samples, n_features)
+        What z makes of every cell: its mean but for extra zeros.
+
+    Raises
+    ------
+    ValueError
+        If `kind` is not known.
+
+    Examples
+    --------
+    >>> from skvae.datasets import make_counts
+    >>> X, rate = make_counts(n_samples=100, n_features=4, random_state=0)
+    >>> X.shape, rate.shape
+    ((100, 4), (100, 4))
+    """
+    kinds = ("poisson", "negative_binomial", "zero_inflated")
+    if kind not in kinds:
+        names = ", ".join(repr(name) for name in kinds)
+        raise ValueError(f"kind={kind!r} is not known; use one of {names}.")
+    generator = np.random.default_rng(random_state)
+    loadings = generator.standard_normal((n_components, n_features))
+    loadings *= 0.8 / np.sqrt((loadings**2).sum(axis=0))
+    level = generator.uniform(0.5, 2.5, n_features)
+    z = generator.standard_normal((n_samples, n_components))
+    rate = np.exp(level + z @ loadings)
+    noise = 1.0
+    if kind == "negative_binomial":
+        noise = generator.gamma(dispersion, 1 / dispersion, rate.shape)
+    X = generator.poisson(rate * noise)
+    if kind == "zero_inflated":
+        X = np.where(generator.random(X.shape) < extra_zeros, 0, X)
+    return X, rate
+
+
 def make_spiral(n_samples=500, noise=0.05, random_state=None):
     """Draw points around a spiral in three dimensions: one latent, no linear model.
 

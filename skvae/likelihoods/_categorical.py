@@ -10,6 +10,10 @@ from ._levels import LevelLikelihood
 # a category is at most exp(6) times as likely by one standard deviation of z
 _MAX_SLOPE = 6.0
 _MASKED = -1e30
+# categories rarer than this share, or these rows, have no contrasts of their own: one
+# row would be a dozen standard deviations from the others
+_RARE = 0.02
+_RARE_ROWS = 10
 # draws of z over which the start's frequencies are averaged
 _N_DRAWS = 256
 
@@ -25,7 +29,8 @@ class Categorical(LevelLikelihood):
 
     Encoder and linear start see every column as K - 1 uncorrelated contrasts of its
     categories, with variance 1 over the training rows. (Indicators would be correlated
-    among themselves, and a linear model would spend its components on that.)
+    among themselves, and a linear model would spend its components on that.) There,
+    not in p(x|z), categories of less than 2 % of the rows are one.
 
     Parameters
     ----------
@@ -66,13 +71,16 @@ class Categorical(LevelLikelihood):
         contrasts = np.zeros((n_features, n_levels, n_levels - 1))
         is_used = np.zeros((n_features, n_levels - 1), dtype=bool)
         is_used[:, 0] = True
+        rare = max(_RARE, min(_RARE_ROWS / len(x), 5 * _RARE))
         for j, size in enumerate(self._sizes):
-            root = np.sqrt(self._shares[:size, j])
-            basis = np.column_stack([root, np.eye(size)[:, 1:]])
+            group = _pool(self._shares[:size, j], rare)
+            root = np.sqrt(np.bincount(group, weights=self._shares[:size, j]))
+            n_groups = len(root)
+            basis = np.column_stack([root, np.eye(n_groups)[:, 1:]])
             basis, _ = np.linalg.qr(basis)
             # orthonormal over the categories, and to the constant
-            contrasts[j, :size, : size - 1] = basis[:, 1:] / root[:, None]
-            is_used[j, 1 : size - 1] = True
+            contrasts[j, :size, : n_groups - 1] = (basis[:, 1:] / root[:, None])[group]
+            is_used[j, 1 : n_groups - 1] = True
         self._contrasts, self._used = contrasts, np.flatnonzero(is_used)
 
     def count_inputs(self, n_features):
@@ -114,6 +122,19 @@ class Categorical(LevelLikelihood):
     def make_pass(self, program):
         """Return the pass for steps without autograd."""
         return CategoricalPass(program, self)
+
+
+def _pool(shares, rare):
+    """Return the group of every category: rare ones have one in common.
+
+    Where all rare ones together are rare, that of the most frequent category.
+    """
+    is_rare = shares < rare
+    is_rare[shares.argmax()] = False
+    group = np.cumsum(~is_rare) - 1
+    is_enough = shares[is_rare].sum() >= rare
+    group[is_rare] = group.max() + 1 if is_enough else group[shares.argmax()]
+    return group
 
 
 def _contrast(x, contrasts, used):
