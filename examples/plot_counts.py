@@ -33,8 +33,8 @@ for kind in kinds:
 # ---------------
 #
 # Every likelihood is fitted to every table. A Poisson law pays dearly for counts that
-# are further from their rate than it allows. The two others have it as a limit, and lose
-# little where it is true.
+# are further from their rate than it allows. The two others have it as a limit, and
+# lose little where it is true.
 
 scores = np.zeros((3, 3))
 models = {}
