@@ -46,8 +46,8 @@ class Categorical(LevelLikelihood):
     ----------
     Bishop (2006), "Pattern recognition and machine learning", eqs. 4.104-4.105.
 
-    Greenacre (1984), "Theory and applications of correspondence analysis", eq. 4.1.22:
-    p_k(z) / p_k as an expansion in contrasts.
+    Greenacre (1984), "Theory and applications of correspondence analysis": p_k(z) / p_k
+    as an expansion in contrasts.
     """
 
     @property

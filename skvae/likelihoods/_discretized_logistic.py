@@ -36,7 +36,7 @@ class DiscretizedLogistic(Likelihood):
     component.
 
     Kingma et al. (2016), "Improving variational inference with inverse autoregressive
-    flow", section 6.1.
+    flow": the same likelihood.
     """
 
     is_scaled = False

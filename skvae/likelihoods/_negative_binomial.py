@@ -35,8 +35,7 @@ class NegativeBinomial(CountLikelihood):
     Lopez, Regier, Cole, Jordan & Yosef (2018), "Deep generative modeling for
     single-cell transcriptomics", Methods: θ is their inverse dispersion.
 
-    Lawless (1987), "Negative binomial and mixed Poisson regression", eq. 1.1, with
-    a = 1 / θ.
+    Lawless (1987), "Negative binomial and mixed Poisson regression".
     """
 
     # log mean and log dispersion

@@ -21,10 +21,10 @@ class Poisson(CountLikelihood):
 
     References
     ----------
-    McCullagh & Nelder (1989), "Generalized linear models", eq. 6.1.
+    McCullagh & Nelder (1989), "Generalized linear models", chapter 6.
 
     Collins, Dasgupta & Schapire (2002), "A generalization of principal components
-    analysis to the exponential family", section 2: the linear model.
+    analysis to the exponential family": the linear model.
     """
 
     def __call__(self, raw, free, start, log_range):
