@@ -1,0 +1,43 @@
+"""Distributions that torch lacks, or whose gradient it takes the long way round.
+
+Nothing here knows of encoders, decoders or data sets.
+"""
+
+from ._base import detach
+from ._beta import MAX_LOGIT, Beta, beta_gradients, beta_log_prob
+from ._continuous_bernoulli import (
+    ContinuousBernoulli,
+    continuous_bernoulli_log_prob,
+    continuous_bernoulli_mean,
+)
+from ._counts import LogPoisson, MeanNegativeBinomial, ZeroInflated
+from ._levels import CategoricalColumns, DiscretizedLogistic, OrdinalColumns
+from ._log_normal import LogNormal
+from ._mixtures import DiagonalNormalMixture, EqualMixture, NormalMixture
+from ._normals import CorrelatedNormal, LowRankNormal
+from ._student_t import StudentT, student_t_normaliser
+
+__all__ = [
+    "MAX_LOGIT",
+    "Beta",
+    "CategoricalColumns",
+    "ContinuousBernoulli",
+    "CorrelatedNormal",
+    "DiagonalNormalMixture",
+    "DiscretizedLogistic",
+    "EqualMixture",
+    "LogNormal",
+    "LogPoisson",
+    "LowRankNormal",
+    "MeanNegativeBinomial",
+    "NormalMixture",
+    "OrdinalColumns",
+    "StudentT",
+    "ZeroInflated",
+    "beta_gradients",
+    "beta_log_prob",
+    "continuous_bernoulli_log_prob",
+    "continuous_bernoulli_mean",
+    "detach",
+    "student_t_normaliser",
+]

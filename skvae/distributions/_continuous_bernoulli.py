@@ -1,0 +1,133 @@
+"""The continuous Bernoulli law."""
+
+import math
+
+import torch
+from torch.distributions import Distribution, constraints
+
+# B_2n / (2n (2n)!), with the Bernoulli numbers B: log(sinh(h) / h) at h = η / 2 in
+# powers of η²
+_LOG_SINHC = [
+    b / (2 * n * math.factorial(2 * n))
+    for n, b in enumerate(
+        [
+            1 / 6,
+            -1 / 30,
+            1 / 42,
+            -1 / 30,
+            5 / 66,
+            -691 / 2730,
+            7 / 6,
+            -3617 / 510,
+            43867 / 798,
+            -174611 / 330,
+        ],
+        start=1,
+    )
+]
+
+
+# logits below which that series is exact to double precision
+_SERIES_TO = 1.0
+
+
+def _sum_series(square, coefficients):
+    total = torch.full_like(square, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        total = total * square + coefficient
+    return total
+
+
+def continuous_bernoulli_log_prob(x, logits):
+    """Return η x - log((exp(η) - 1) / η), the limit 0 at η = 0 included."""
+    size = logits.abs()
+    # the distance from the end that the density favours: no large terms cancel
+    distance = torch.where(logits > 0, 1 - x, x)
+    far = size.clamp_min(_SERIES_TO)
+    log_far = torch.log(-torch.expm1(-far) / far)
+    near = size.clamp(max=_SERIES_TO)
+    log_near = _sum_series(near**2, _LOG_SINHC) * near**2 - near / 2
+    normaliser = torch.where(size > _SERIES_TO, log_far, log_near)
+    return -size * distance - normaliser
+
+
+def continuous_bernoulli_mean(logits):
+    """Return 1 / (1 - exp(-η)) - 1 / η, the limit 1/2 at η = 0 included."""
+    size = logits.abs()
+    far = size.clamp_min(_SERIES_TO)
+    # of the law with logits -|η|: exact where the mean is small
+    mean_far = 1 / far - torch.exp(-far) / -torch.expm1(-far)
+    near = size.clamp(max=_SERIES_TO)
+    slopes = [2 * n * c for n, c in enumerate(_LOG_SINHC, start=1)]
+    mean_near = 0.5 - near * _sum_series(near**2, slopes)
+    mean = torch.where(size > _SERIES_TO, mean_far, mean_near)
+    return torch.where(logits > 0, 1 - mean, mean)
+
+
+class _ContinuousBernoulliLogProb(torch.autograd.Function):
+    """d/dη is x - E[x], d/dx is η."""
+
+    @staticmethod
+    def forward(ctx, x, logits):
+        ctx.save_for_backward(x, logits)
+        return continuous_bernoulli_log_prob(x, logits)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        x, logits = ctx.saved_tensors
+        by_logits = grad * (x - continuous_bernoulli_mean(logits))
+        by_x = (grad * logits).sum_to_size(x.shape)
+        return by_x, by_logits.sum_to_size(logits.shape)
+
+
+class ContinuousBernoulli(Distribution):
+    """The continuous Bernoulli law, exact around and far from logits of 0.
+
+    That of torch replaces its normaliser by a polynomial of low degree around 0, and
+    loses digits beside it and far out.
+
+    Parameters
+    ----------
+    logits : Tensor (...)
+    """
+
+    support = constraints.unit_interval
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, logits, validate_args=False):
+        self.logits = logits
+        super().__init__(logits.shape, validate_args=validate_args)
+
+    @property
+    def mean(self):
+        """Mean, ``(...)``."""
+        return continuous_bernoulli_mean(self.logits)
+
+    @property
+    def variance(self):
+        """Variance, ``1 / η² - 1 / (4 sinh²(η / 2))``."""
+        size = self.logits.abs()
+        far = size.clamp_min(_SERIES_TO)
+        # 1 / (4 sinh²(η / 2)) = exp(-η) / (1 - exp(-η))²
+        of_far = 1 / far**2 - torch.exp(-far) / torch.expm1(-far) ** 2
+        near = size.clamp(max=_SERIES_TO)
+        curvatures = [
+            2 * n * (2 * n - 1) * c for n, c in enumerate(_LOG_SINHC, start=1)
+        ]
+        of_near = _sum_series(near**2, curvatures)
+        return torch.where(size > _SERIES_TO, of_far, of_near)
+
+    def sample(self, sample_shape=()):
+        """Draw values, ``sample_shape + (...)``, by the inverse of the distribution."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape) + self.batch_shape
+            u = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
+            # for logits -|η|; below a millionth the law is uniform
+            size = self.logits.abs().clamp_min(1e-6)
+            x = -torch.log1p(u * torch.expm1(-size)) / size
+            return torch.where(self.logits > 0, 1 - x, x).clamp(0.0, 1.0)
+
+    def log_prob(self, value):
+        """Return the log density, ``(...)``."""
+        return _ContinuousBernoulliLogProb.apply(value, self.logits)

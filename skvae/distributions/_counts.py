@@ -1,0 +1,148 @@
+"""Columns of counts."""
+
+import torch
+from torch.distributions import Distribution, Poisson, constraints
+from torch.nn.functional import logsigmoid
+
+from ._base import HALF_LOG_2PI
+
+
+class LogPoisson(Poisson):
+    """Counts whose log rate is known: finite however small the rate.
+
+    Parameters
+    ----------
+    log_rate : Tensor (..., n_features)
+    """
+
+    def __init__(self, log_rate, validate_args=False):
+        self.log_rate = log_rate
+        super().__init__(log_rate.exp(), validate_args=validate_args)
+
+    def log_prob(self, value):
+        """Return the log-probability of every column, ``(..., n_features)``."""
+        return value * self.log_rate - self.rate - torch.lgamma(value + 1)
+
+
+# Stirling's series has all digits from here on
+_STIRLING_FROM = 16.0
+
+
+def _stirling_error(t):
+    """Return log Γ(t) - [(t - 1/2) log t - t + log(2π) / 2]."""
+    small, large = t.clamp(max=_STIRLING_FROM), t.clamp(min=_STIRLING_FROM)
+    exact = torch.lgamma(small) - (small - 0.5) * small.log() + small - HALF_LOG_2PI
+    r = 1 / large**2
+    series = (1 / 12 - r * (1 / 360 - r * (1 / 1260 - r / 1680))) / large
+    return torch.where(t < _STIRLING_FROM, exact, series)
+
+
+class MeanNegativeBinomial(Distribution):
+    """Counts of mean μ and variance μ + μ² / θ: Poisson counts with a gamma rate.
+
+    Parameters
+    ----------
+    log_mean, log_dispersion : Tensor (..., n_features)
+        Of μ and θ.
+    """
+
+    support = constraints.nonnegative_integer
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, log_mean, log_dispersion, validate_args=False):
+        self.log_mean, self.log_dispersion = log_mean, log_dispersion
+        shape = torch.broadcast_shapes(log_mean.shape, log_dispersion.shape)
+        super().__init__(shape, validate_args=validate_args)
+
+    @property
+    def mean(self):
+        """Mean of every column, ``(..., n_features)``."""
+        return self.log_mean.exp().expand(self.batch_shape)
+
+    @property
+    def variance(self):
+        """Variance of every column, ``(..., n_features)``."""
+        mean = self.log_mean.exp()
+        return mean + (2 * self.log_mean - self.log_dispersion).exp()
+
+    def sample(self, sample_shape=()):
+        """Draw one count of every column, ``sample_shape + (..., n_features)``."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape) + self.batch_shape
+            theta = self.log_dispersion.exp().expand(shape).contiguous()
+            noise = torch._standard_gamma(theta) / theta
+            return torch.poisson(self.log_mean.exp() * noise)
+
+    def log_prob(self, value):
+        """Return the log-probability of every column, ``(..., n_features)``.
+
+        With Stirling's formula for log Γ(x + θ) - log Γ(θ), which for large θ is a
+        small difference of large numbers, what remains is the Poisson law and terms
+        that vanish as θ grows.
+        """
+        mean, theta = self.log_mean.exp(), self.log_dispersion.exp()
+        excess = (value - mean) / (theta + mean)
+        # log((x + θ) / (μ + θ)); log1p loses digits where it is far below 0
+        is_far = excess < -0.5
+        near = torch.log1p(torch.where(is_far, 0.0, excess))
+        far = torch.log(value + theta) - torch.log(theta + mean)
+        ratio = torch.where(is_far, far, near)
+        return (
+            value * self.log_mean
+            - value
+            - torch.lgamma(value + 1)
+            + (value + theta) * ratio
+            - 0.5 * torch.log1p(value / theta)
+            + _stirling_error(value + theta)
+            - _stirling_error(theta)
+        )
+
+
+class ZeroInflated(Distribution):
+    """A law of counts, or with some probability a zero, in every column.
+
+    Parameters
+    ----------
+    base : Distribution
+        With one value a column, over non-negative numbers.
+    logits : Tensor (..., n_features)
+        Log-odds of the extra zeros.
+    """
+
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, base, logits, validate_args=False):
+        self.base, self.logits = base, logits
+        shape = torch.broadcast_shapes(base.batch_shape, logits.shape)
+        super().__init__(shape, validate_args=validate_args)
+
+    @property
+    def support(self):
+        """What the law of counts supports."""
+        return self.base.support
+
+    @property
+    def mean(self):
+        """Mean of every column, ``(..., n_features)``."""
+        return torch.sigmoid(-self.logits) * self.base.mean
+
+    @property
+    def variance(self):
+        """Variance of every column, ``(..., n_features)``."""
+        kept, zero = torch.sigmoid(-self.logits), torch.sigmoid(self.logits)
+        return kept * (self.base.variance + zero * self.base.mean**2)
+
+    def sample(self, sample_shape=()):
+        """Draw one count of every column, ``sample_shape + (..., n_features)``."""
+        with torch.no_grad():
+            x = self.base.sample(sample_shape)
+            return torch.where(torch.rand_like(x) < torch.sigmoid(self.logits), 0.0, x)
+
+    def log_prob(self, value):
+        """Return the log-probability of every column, ``(..., n_features)``."""
+        log_prob = self.base.log_prob(value)
+        # π + (1 - π) p(0) is (1 - π) (exp(logit) + p(0))
+        log_prob = torch.where(
+            value == 0, torch.logaddexp(self.logits, log_prob), log_prob
+        )
+        return log_prob + logsigmoid(-self.logits)

@@ -1,0 +1,217 @@
+"""Columns of codes and of discrete steps."""
+
+import torch
+from torch.distributions import Distribution, constraints
+from torch.nn.functional import logsigmoid
+
+
+def _log_between(below, above, width, is_lowest, is_highest):
+    """Return log(σ(above) - σ(below)), with open ends at the lowest and highest.
+
+    σ(a) - σ(b) = σ(a) σ(-b) (1 - exp(-(a - b))): three factors, none of which loses
+    digits, where the difference itself is 0 in floating point as soon as a and b are
+    far from 0 or close to each other.
+    """
+    up = torch.where(is_highest, 0.0, logsigmoid(above))
+    down = torch.where(is_lowest, 0.0, logsigmoid(-below))
+    between = torch.where(is_lowest | is_highest, 0.0, (-torch.expm1(-width)).log())
+    return up + down + between
+
+
+def _pick(values, index):
+    """Return values (..., K, d) at index (..., d) of the last dimension but one."""
+    shape = torch.broadcast_shapes(values.shape[:-2] + values.shape[-1:], index.shape)
+    values = values.expand(*shape[:-1], *values.shape[-2:])
+    return values.gather(-2, index.expand(shape).unsqueeze(-2)).squeeze(-2)
+
+
+class CategoricalColumns(Distribution):
+    """One of some categories in every column, coded 0, 1, ...
+
+    Parameters
+    ----------
+    logits : Tensor (..., n_categories, n_features)
+    highest : Tensor (n_features,)
+        Highest code of every column: there are none of the categories beyond.
+    """
+
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, logits, highest, validate_args=False):
+        codes = torch.arange(logits.shape[-2], device=logits.device).unsqueeze(-1)
+        self.logits = logits.masked_fill(codes > highest, -1e30)
+        self.highest = highest
+        shape = logits.shape[:-2] + logits.shape[-1:]
+        super().__init__(shape, validate_args=validate_args)
+
+    @property
+    def support(self):
+        """Codes from 0 to the highest."""
+        return constraints.integer_interval(0, self.highest)
+
+    @property
+    def probs(self):
+        """Probability of every category, ``(..., n_categories, n_features)``."""
+        return torch.softmax(self.logits, dim=-2)
+
+    @property
+    def mean(self):
+        """The likeliest code: codes are names, and names have no mean."""
+        return self.logits.argmax(dim=-2).to(self.logits)
+
+    @property
+    def variance(self):
+        """Variance of the indicators of all categories together, 1 - Σ p²."""
+        return 1 - self.probs.square().sum(dim=-2)
+
+    def sample(self, sample_shape=()):
+        """Draw one code of every column, ``sample_shape + (..., n_features)``."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape) + self.logits.shape
+            logits = self.logits.expand(shape)
+            # the largest logit after Gumbel noise, -log of an exponential draw
+            noise = torch.empty_like(logits, memory_format=torch.contiguous_format)
+            return (logits - noise.exponential_().log()).argmax(dim=-2).to(logits)
+
+    def log_prob(self, value):
+        """Return the log-probability of every column, ``(..., n_features)``."""
+        index = value.long().clamp(0, self.logits.shape[-2] - 1)
+        return _pick(self.logits, index) - self.logits.logsumexp(dim=-2)
+
+
+class OrdinalColumns(Distribution):
+    """Ordered categories: a logistic variable between thresholds, in every column.
+
+    P(x <= k) = σ(t_k - loc).
+
+    Parameters
+    ----------
+    loc : Tensor (..., n_features)
+    first : Tensor broadcastable to (..., n_features)
+        Lowest threshold.
+    gaps : Tensor (..., n_categories - 2, n_features)
+        Distances of the others, each from the one below; positive.
+    highest : Tensor (n_features,)
+        Highest code of every column.
+    """
+
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, loc, first, gaps, highest, validate_args=False):
+        self.loc, self.highest = loc, highest
+        first = first.unsqueeze(-2)
+        # one more, never asked for: a column of two categories has no gap
+        self.gaps = torch.cat([torch.ones_like(first), gaps], dim=-2)
+        self.thresholds = torch.cat([first, first + gaps.cumsum(dim=-2)], dim=-2)
+        super().__init__(loc.shape, validate_args=validate_args)
+
+    @property
+    def support(self):
+        """Codes from 0 to the highest."""
+        return constraints.integer_interval(0, self.highest)
+
+    @property
+    def _exceeding(self):
+        """P(x > k) for all k but the last, ``(..., n_categories - 1, n_features)``."""
+        n = self.thresholds.shape[-2]
+        codes = torch.arange(n, device=self.loc.device).unsqueeze(-1)
+        beyond = torch.sigmoid(self.loc.unsqueeze(-2) - self.thresholds)
+        return torch.where(codes >= self.highest, 0.0, beyond)
+
+    @property
+    def mean(self):
+        """Expected code, ``(..., n_features)``."""
+        return self._exceeding.sum(dim=-2)
+
+    @property
+    def variance(self):
+        """Variance of the code, ``(..., n_features)``."""
+        exceeding = self._exceeding
+        odd = 2 * torch.arange(exceeding.shape[-2], device=self.loc.device) + 1
+        square = (odd.unsqueeze(-1) * exceeding).sum(dim=-2)
+        return (square - exceeding.sum(dim=-2) ** 2).clamp_min(0.0)
+
+    def sample(self, sample_shape=()):
+        """Draw one code of every column, ``sample_shape + (..., n_features)``."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape) + self.loc.shape
+            level = torch.rand_like(self.loc.expand(shape)).unsqueeze(-2)
+            return (level < self._exceeding).sum(dim=-2).to(self.loc)
+
+    def log_prob(self, value):
+        """Return the log-probability of every column, ``(..., n_features)``."""
+        n = self.thresholds.shape[-2]
+        index = value.long()
+        upper, lower = index.clamp(0, n - 1), (index - 1).clamp(0, n - 1)
+        above = _pick(self.thresholds, upper) - self.loc
+        below = _pick(self.thresholds, lower) - self.loc
+        width = _pick(self.gaps, upper)
+        return _log_between(below, above, width, value <= 0, value >= self.highest)
+
+
+class DiscretizedLogistic(Distribution):
+    """A logistic variable rounded to integers between two bounds, in every column.
+
+    Parameters
+    ----------
+    loc, log_scale : Tensor (..., n_features)
+    low, high : int
+        What lies beyond counts to the bound itself.
+    """
+
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, loc, log_scale, low, high, validate_args=False):
+        self.loc, self.log_scale, self.low, self.high = loc, log_scale, low, high
+        shape = torch.broadcast_shapes(loc.shape, log_scale.shape)
+        super().__init__(shape, validate_args=validate_args)
+
+    @property
+    def support(self):
+        """Integers between the bounds."""
+        return constraints.integer_interval(self.low, self.high)
+
+    def _sum_tails(self):
+        """Return Σ P(x >= k) and Σ (2 (k - low) - 1) P(x >= k) over all k above low.
+
+        One level at a time: a tensor with all of them may be too large.
+        """
+        rate = torch.exp(-self.log_scale)
+        first, second = (self.loc.new_zeros(self.batch_shape) for _ in range(2))
+        for k in range(self.low + 1, self.high + 1):
+            tail = torch.sigmoid((self.loc - (k - 0.5)) * rate)
+            first = first + tail
+            second = second + (2 * (k - self.low) - 1) * tail
+        return first, second
+
+    @property
+    def mean(self):
+        """Mean of the integers, ``(..., n_features)``."""
+        first, _ = self._sum_tails()
+        return self.low + first
+
+    @property
+    def variance(self):
+        """Variance of the integers, ``(..., n_features)``."""
+        first, second = self._sum_tails()
+        return (second - first**2).clamp_min(0.0)
+
+    def sample(self, sample_shape=()):
+        """Draw one value of every column, ``sample_shape + (..., n_features)``."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape) + self.batch_shape
+            level = torch.rand_like(self.loc.expand(shape))
+            x = self.loc + self.log_scale.exp() * torch.logit(level, eps=1e-7)
+            return x.round().clamp(self.low, self.high)
+
+    def log_prob(self, value):
+        """Return the log-probability of every column, ``(..., n_features)``."""
+        rate = torch.exp(-self.log_scale)
+        residual = value - self.loc
+        return _log_between(
+            (residual - 0.5) * rate,
+            (residual + 0.5) * rate,
+            rate,
+            value <= self.low,
+            value >= self.high,
+        )

@@ -1,0 +1,64 @@
+"""The log-normal law."""
+
+import math
+
+import torch
+from torch.distributions import Distribution, constraints
+
+from ._base import HALF_LOG_2PI
+
+
+class LogNormal(Distribution):
+    """exp of a normal, with moments and samples that stay finite and positive.
+
+    Parameters
+    ----------
+    loc, log_scale : Tensor (...)
+        Mean and log standard deviation of the logarithm.
+    """
+
+    support = constraints.positive
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, loc, log_scale, validate_args=False):
+        self.loc, self.log_scale = loc, log_scale
+        shape = torch.broadcast_shapes(loc.shape, log_scale.shape)
+        super().__init__(shape, validate_args=validate_args)
+
+    @property
+    def scale(self):
+        """Standard deviation of the logarithm."""
+        return self.log_scale.exp()
+
+    @staticmethod
+    def _exp(log):
+        info = torch.finfo(log.dtype)
+        # a little inside, for the rounding of the logarithm
+        return log.clamp(math.log(info.tiny) + 0.01, math.log(info.max) - 0.01).exp()
+
+    @property
+    def mean(self):
+        """Mean, ``exp(loc + scale² / 2)``."""
+        return self._exp(self.loc + self.scale**2 / 2)
+
+    @property
+    def variance(self):
+        """Variance, ``(exp(scale²) - 1) exp(2 loc + scale²)``."""
+        square = self.scale**2
+        # log(exp(s) - 1), which would overflow: s + log(1 - exp(-s))
+        log_excess = square + torch.log(-torch.expm1(-square))
+        return self._exp(log_excess + 2 * self.loc + square)
+
+    def sample(self, sample_shape=()):
+        """Draw values, ``sample_shape + (...)``."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape) + self.batch_shape
+            normal = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+            return self._exp(self.loc + self.scale * normal)
+
+    def log_prob(self, value):
+        """Return the log density, ``(...)``; what rounds to zero counts as tiny."""
+        info = torch.finfo(value.dtype)
+        log = value.clamp(info.tiny, info.max).log()
+        e = (log - self.loc) * torch.exp(-self.log_scale)
+        return -0.5 * e**2 - self.log_scale - HALF_LOG_2PI - log

@@ -1,0 +1,267 @@
+"""Mixtures of normal laws."""
+
+import math
+
+import torch
+from torch.distributions import (
+    Categorical,
+    Distribution,
+    Normal,
+    constraints,
+)
+
+from ._base import HALF_LOG_2PI, without_autocast
+from ._normals import CorrelatedNormal
+
+
+class _MixtureLogProb(torch.autograd.Function):
+    """log Σ_k softmax(logits)_k N(x; loc_k, exp(log_scale_k)²), in one node.
+
+    Autograd would record some twenty nodes. The gradient is known: with the
+    responsibilities r_k and the standardised residuals e_k = (x - loc_k) / scale_k,
+
+        d/dlogits_k = r_k - w_k,  d/dloc_k = r_k e_k / scale_k,
+        d/dlog_scale_k = r_k (e_k² - 1).
+    """
+
+    @staticmethod
+    def forward(ctx, x, logits, loc, log_scale):
+        # x (..., d); the others (..., K, d)
+        inverse_scale = torch.exp(-log_scale)
+        residual = (x.unsqueeze(-2) - loc) * inverse_scale
+        log_weights = torch.log_softmax(logits, dim=-2)
+        joint = torch.addcmul(log_weights - log_scale, residual, residual, value=-0.5)
+        log_prob = torch.logsumexp(joint, dim=-2)
+        if any(ctx.needs_input_grad):
+            responsibility = torch.exp(joint - log_prob.unsqueeze(-2))
+            ctx.save_for_backward(responsibility, residual, inverse_scale, log_weights)
+        return log_prob - HALF_LOG_2PI
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        responsibility, residual, inverse_scale, log_weights = ctx.saved_tensors
+        grad = grad.unsqueeze(-2)
+        weighted = responsibility * grad
+        pull = weighted * residual
+        grad_logits = weighted - grad * torch.exp(log_weights)
+        grad_loc = pull * inverse_scale
+        grad_log_scale = pull * residual - weighted
+        grad_x = -grad_loc.sum(dim=-2) if ctx.needs_input_grad[0] else None
+        return grad_x, grad_logits, grad_loc, grad_log_scale
+
+
+class _DiagonalMixtureLogProb(torch.autograd.Function):
+    """log Σ_k softmax(logits)_k N(z; loc_k, diag exp(log_scale_k)²), in one node."""
+
+    @staticmethod
+    def forward(ctx, z, logits, loc, log_scale):
+        # z (..., q); logits (..., K); loc, log_scale (..., K, q)
+        inverse_scale = torch.exp(-log_scale)
+        residual = (z.unsqueeze(-2) - loc) * inverse_scale
+        log_weights = torch.log_softmax(logits, dim=-1)
+        joint = log_weights - log_scale.sum(dim=-1)
+        joint = torch.add(joint, residual.square().sum(dim=-1), alpha=-0.5)
+        log_prob = torch.logsumexp(joint, dim=-1)
+        if any(ctx.needs_input_grad):
+            responsibility = torch.exp(joint - log_prob.unsqueeze(-1))
+            ctx.save_for_backward(responsibility, residual, inverse_scale, log_weights)
+            ctx.shapes = logits.shape, loc.shape
+        return log_prob - HALF_LOG_2PI * z.shape[-1]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        responsibility, residual, inverse_scale, log_weights = ctx.saved_tensors
+        weights_shape, loc_shape = ctx.shapes
+        grad = grad.unsqueeze(-1)
+        weighted = responsibility * grad
+        pull = weighted.unsqueeze(-1) * residual
+        by_loc = pull * inverse_scale
+        grad_z = -by_loc.sum(dim=-2) if ctx.needs_input_grad[0] else None
+        if not any(ctx.needs_input_grad[1:]):
+            return grad_z, None, None, None
+        grad_logits = weighted - grad * torch.exp(log_weights)
+        grad_log_scale = pull * residual - weighted.unsqueeze(-1)
+        return (
+            grad_z,
+            grad_logits.sum_to_size(weights_shape),
+            by_loc.sum_to_size(loc_shape),
+            grad_log_scale.sum_to_size(loc_shape),
+        )
+
+
+class NormalMixture(Distribution):
+    """A mixture of normals for every column, independent across columns.
+
+    ``torch.distributions.MixtureSameFamily`` is the same law; this one evaluates its
+    density and the gradient of it several times as fast.
+
+    Parameters
+    ----------
+    logits, loc, log_scale : Tensor (..., n_mixture, n_features)
+        Unnormalised log-weights, means and log standard deviations.
+    """
+
+    support = constraints.real
+    arg_constraints = {}  # noqa: RUF012  (torch's own convention)
+
+    def __init__(self, logits, loc, log_scale, validate_args=False):
+        self.logits, self.loc, self.log_scale = logits, loc, log_scale
+        super().__init__(loc.shape[:-2] + loc.shape[-1:], validate_args=validate_args)
+
+    @property
+    def probs(self):
+        """Weights, ``(..., n_mixture, n_features)``."""
+        return torch.softmax(self.logits, dim=-2)
+
+    @property
+    def mean(self):
+        """Mean of every column, ``(..., n_features)``."""
+        return (self.probs * self.loc).sum(dim=-2)
+
+    @property
+    def variance(self):
+        """Variance of every column, ``(..., n_features)``."""
+        spread = (self.loc - self.mean.unsqueeze(-2)) ** 2
+        return (self.probs * (torch.exp(2 * self.log_scale) + spread)).sum(dim=-2)
+
+    def sample(self, sample_shape=()):
+        """Draw one value of every column, ``sample_shape + (..., n_features)``."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape) + self.loc.shape
+            # as many weights as lie, summed up, below a uniform number
+            bounds = self.probs.cumsum(dim=-2)[..., :-1, :]
+            level = torch.rand_like(self.loc.expand(shape)[..., :1, :])
+            index = (bounds < level).sum(dim=-2, keepdim=True)
+            loc = self.loc.expand(shape).gather(-2, index).squeeze(-2)
+            log_scale = self.log_scale.expand(shape).gather(-2, index).squeeze(-2)
+            return torch.normal(loc, log_scale.exp())
+
+    def log_prob(self, value):
+        """Return the log density of every column, ``(..., n_features)``."""
+        return _MixtureLogProb.apply(value, self.logits, self.loc, self.log_scale)
+
+
+class DiagonalNormalMixture(Distribution):
+    """A mixture of normals with diagonal covariance over one vector.
+
+    Parameters
+    ----------
+    logits : Tensor (..., n_mixture)
+    loc, log_scale : Tensor (..., n_mixture, n_components)
+    """
+
+    support = constraints.real_vector
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, logits, loc, log_scale, validate_args=False):
+        self.logits, self.loc, self.log_scale = logits, loc, log_scale
+        super().__init__(logits.shape[:-1], loc.shape[-1:], validate_args=validate_args)
+
+    def log_prob(self, value):
+        """Return the log density, ``(...)``."""
+        return _DiagonalMixtureLogProb.apply(
+            value, self.logits, self.loc, self.log_scale
+        )
+
+    def sample(self, sample_shape=()):
+        """Draw vectors, ``sample_shape + (..., n_components)``."""
+        with torch.no_grad():
+            chosen = Categorical(logits=self.logits).sample(sample_shape)
+            index = chosen[..., None, None].expand(*chosen.shape, 1, self.loc.shape[-1])
+            shape = torch.Size(sample_shape) + self.loc.shape
+            loc = self.loc.expand(shape).gather(-2, index).squeeze(-2)
+            log_scale = self.log_scale.expand(shape).gather(-2, index).squeeze(-2)
+            return torch.normal(loc, log_scale.exp())
+
+
+class EqualMixture(Distribution):
+    """(1/K) Σ_k p_k(z), of K normal laws that all rows share.
+
+    Densities of all rows under all components are matrix products: with K of several
+    hundreds, differences of every row from every mean would not fit into memory.
+
+    Parameters
+    ----------
+    components : Independent of Normal, or CorrelatedNormal
+        Batch shape (K,); or (..., K), and the mixture has the batch shape (..., 1).
+    """
+
+    support = constraints.real_vector
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, components, validate_args=False):
+        self.components = components
+        *leading, self.n_mixture = components.batch_shape
+        shape = torch.Size([*leading, 1] if leading else [])
+        super().__init__(shape, components.event_shape, validate_args=validate_args)
+
+    def log_prob(self, value):
+        """Return the log density, ``(..., n)`` of values (..., n, n_components)."""
+        if isinstance(self.components, CorrelatedNormal):
+            joint = self._compare_correlated(value)
+        else:
+            joint = self._compare_independent(value)
+        constant = HALF_LOG_2PI * value.shape[-1] + math.log(self.n_mixture)
+        return torch.logsumexp(joint, dim=-1) - constant
+
+    def _compare_independent(self, value):
+        """Return all components' log densities, constants apart, ``(..., n, K)``.
+
+        -½ Σ_d (z_d - m_d)² / s_d² = z² · (-½ / s²) + z · (m / s²) + a constant. What
+        cancels there can be a million times as large as what is left.
+        """
+        normal = self.components.base_dist
+        dtype = torch.result_type(value, normal.loc)
+        precise = torch.float32 if value.device.type == "mps" else torch.float64
+        value, loc = value.to(precise), normal.loc.to(precise)
+        scale = normal.scale.to(precise)
+        precision = scale**-2
+        weight = torch.cat([-0.5 * precision, loc * precision], dim=-1)
+        constant = (0.5 * loc.square() * precision + scale.log()).sum(dim=-1)
+        both = torch.cat([value.square(), value], dim=-1)
+        return (both @ weight.mT - self._as_row(constant)).to(dtype)
+
+    def _compare_correlated(self, value):
+        """Return the same with e = L⁻¹ z - L⁻¹ m, which is no larger than (n, K, d)."""
+        components, n_components = self.components, value.shape[-1]
+        dtype = torch.result_type(value, components.loc)
+        root, loc = components.scale_tril.to(dtype), components.loc.to(dtype)
+        unit = torch.eye(n_components, dtype=dtype, device=root.device)
+        with without_autocast(value):
+            inverse = torch.linalg.solve_triangular(root, unit, upper=False)
+            centre = (inverse @ loc.unsqueeze(-1)).flatten(-3)
+            residual = value.to(dtype) @ inverse.flatten(-3, -2).mT
+        residual = residual - self._as_row(centre)
+        square = residual.unflatten(-1, (-1, n_components)).square().sum(dim=-1)
+        return -0.5 * square - self._as_row(components.log_scale.sum(dim=-1))
+
+    def _as_row(self, values):
+        """Return values (..., K) so that they meet rows, (..., n, K)."""
+        return values.unsqueeze(-2) if self.batch_shape else values
+
+    def log_prob_marginals(self, value):
+        """Return the log density of every marginal, ``(..., n, n_components)``."""
+        loc, scale = self.components.mean, self.components.stddev
+        columns = []
+        # all at once would be (..., n, n_components, K)
+        for k, column in enumerate(value.unbind(dim=-1)):
+            normal = Normal(*(self._as_row(p[..., k]) for p in (loc, scale)))
+            columns.append(normal.log_prob(column.unsqueeze(-1)).logsumexp(dim=-1))
+        return torch.stack(columns, dim=-1) - math.log(self.n_mixture)
+
+    def sample(self, sample_shape=()):
+        """Draw vectors, ``sample_shape + (..., n_components)``."""
+        components, n_mixture = self.components, self.n_mixture
+        with torch.no_grad():
+            shape = torch.Size(sample_shape) + self.batch_shape
+            loc = components.mean
+            index = torch.randint(n_mixture, shape, device=loc.device)
+            first = torch.arange(0, self.batch_shape.numel() * n_mixture, n_mixture)
+            index += first.reshape(self.batch_shape).to(loc.device)
+            loc = loc.flatten(0, -2)[index]
+            if isinstance(components, CorrelatedNormal):
+                root = components.scale_tril.flatten(0, -3)[index]
+                return CorrelatedNormal(loc, root).rsample()
+            return torch.normal(loc, components.stddev.flatten(0, -2)[index])

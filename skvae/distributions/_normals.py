@@ -1,0 +1,185 @@
+"""Normal laws of rows whose columns depend on one another."""
+
+import torch
+from torch.distributions import (
+    Distribution,
+    Independent,
+    Normal,
+    constraints,
+    register_kl,
+)
+
+from ._base import HALF_LOG_2PI, without_autocast
+
+
+class LowRankNormal(Distribution):
+    r"""A normal law of one vector, with a few factors shared by its columns.
+
+    .. math:: x = \mu + \sigma \odot (\varepsilon + V^T f)
+
+    with standard normal ε and f. Densities come from the matrix inversion lemma: no
+    matrix is larger than (rank, rank). ``LowRankMultivariateNormal`` of torch is the
+    same law, and fails in single precision where factors are large.
+
+    Parameters
+    ----------
+    loc, log_scale : Tensor (..., n_features)
+        Mean, and log σ.
+    factor : Tensor (..., rank, n_features)
+        V.
+    """
+
+    support = constraints.real_vector
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, loc, log_scale, factor, validate_args=False):
+        self.loc, self.log_scale, self.factor = loc, log_scale, factor
+        shape = torch.broadcast_shapes(
+            loc.shape, log_scale.shape, factor[..., 0, :].shape
+        )
+        super().__init__(shape[:-1], shape[-1:], validate_args=validate_args)
+
+    @property
+    def mean(self):
+        """Mean, ``(..., n_features)``."""
+        return self.loc.expand(self.batch_shape + self.event_shape)
+
+    @property
+    def variance(self):
+        """Variance of every column, ``(..., n_features)``."""
+        shared = self.factor.square().sum(dim=-2)
+        return torch.exp(2 * self.log_scale) * (1 + shared)
+
+    def sample(self, sample_shape=()):
+        """Draw vectors, ``sample_shape + (..., n_features)``."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape) + self.batch_shape + self.event_shape
+            own = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+            f = own.new_empty(*shape[:-1], 1, self.factor.shape[-2]).normal_()
+            shared = (f @ self.factor).squeeze(-2)
+            return self.loc + torch.exp(self.log_scale) * (own + shared)
+
+    def log_prob(self, value):
+        """Return the log density, ``(...)``.
+
+        With e = (x - μ) / σ and M = I + V Vᵀ (Bishop 2006, eqs. C.7 and C.14):
+        |e|² - (V e)ᵀ M⁻¹ (V e) is the distance, log |M| + 2 Σ log σ the determinant's.
+        """
+        e = (value - self.loc) * torch.exp(-self.log_scale)
+        products = self.factor @ self.factor.mT
+        rank = products.shape[-1]
+        diagonal = products.diagonal(dim1=-2, dim2=-1)
+        # rounding of large products must not make the matrix indefinite
+        eps = 4 * rank * torch.finfo(e.dtype).eps
+        ridge = 1 + eps * diagonal.sum(dim=-1, keepdim=True)
+        matrix = products + torch.diag_embed(ridge.expand_as(diagonal))
+        # without a look at errors, which an accelerator would have to wait for
+        root = torch.linalg.cholesky_ex(matrix).L
+        # e has the leading dimensions of the value too
+        projected = (self.factor @ e.unsqueeze(-1)).squeeze(-1)
+        *leading, _ = projected.shape
+        root = root.expand(*leading, rank, rank)
+        solved = torch.linalg.solve_triangular(
+            root, projected.unsqueeze(-1), upper=False
+        )
+        distance = e.square().sum(dim=-1) - solved.square().sum(dim=(-2, -1))
+        half_log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+        half_log_det = half_log_det + self.log_scale.sum(dim=-1)
+        return -0.5 * distance - half_log_det - HALF_LOG_2PI * value.shape[-1]
+
+    def log_prob_by_column(self, value):
+        """Return log p(x_j | x_1, ..., x_{j-1}), ``(..., n_features)``.
+
+        The law of the factors given the columns so far, mean m and covariance P, moves
+        on from column to column (the Kalman filter of a state that stays).
+        """
+        e = (value - self.loc) * torch.exp(-self.log_scale)
+        factor = self.factor.expand(*e.shape[:-1], *self.factor.shape[-2:])
+        rank, n_features = factor.shape[-2:]
+        m = e.new_zeros(*e.shape[:-1], rank)
+        p = torch.eye(rank, dtype=e.dtype, device=e.device).expand(*m.shape, rank)
+        columns = []
+        for j in range(n_features):
+            v = factor[..., j]
+            pv = (p @ v.unsqueeze(-1)).squeeze(-1)
+            variance = 1 + (v * pv).sum(dim=-1)
+            error = e[..., j] - (v * m).sum(dim=-1)
+            columns.append(-0.5 * (error**2 / variance + variance.log()))
+            gain = pv / variance.unsqueeze(-1)
+            m = m + gain * error.unsqueeze(-1)
+            p = p - gain.unsqueeze(-1) * pv.unsqueeze(-2)
+        return torch.stack(columns, dim=-1) - self.log_scale - HALF_LOG_2PI
+
+
+class CorrelatedNormal(Distribution):
+    """N(loc, L Lᵀ), L lower triangular with a positive diagonal.
+
+    ``torch.distributions.MultivariateNormal`` is the same law; this one solves one
+    triangular system for all draws of a row, transforms noise that it is given, and
+    knows its KL to independent normals.
+
+    Parameters
+    ----------
+    loc : Tensor (..., n_components)
+    scale_tril : Tensor (..., n_components, n_components)
+        L; what stands above the diagonal has to be zero.
+    """
+
+    support = constraints.real_vector
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, loc, scale_tril, validate_args=False):
+        self.loc, self.scale_tril = loc, scale_tril
+        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=validate_args)
+
+    @property
+    def mean(self):
+        """Mean, ``(..., n_components)``."""
+        return self.loc
+
+    @property
+    def variance(self):
+        """Variances of the marginals, ``(..., n_components)``."""
+        return self.scale_tril.square().sum(dim=-1)
+
+    @property
+    def log_scale(self):
+        """Logarithm of the diagonal of L, ``(..., n_components)``."""
+        return self.scale_tril.diagonal(dim1=-2, dim2=-1).log()
+
+    def _map(self, function, value):
+        """Apply a function of columns, (..., n_components, n_draws), to all draws."""
+        value = value.expand(torch.broadcast_shapes(value.shape, self.loc.shape))
+        columns = value.reshape(-1, *self.loc.shape).movedim(0, -1)
+        with without_autocast(value):
+            mapped = function(columns)
+        return mapped.movedim(-1, 0).reshape(value.shape)
+
+    def transform(self, noise):
+        """Return loc + L noise, differentiable, ``(..., n_components)``."""
+        return self.loc + self._map(lambda columns: self.scale_tril @ columns, noise)
+
+    def rsample(self, sample_shape=()):
+        """Return differentiable draws, ``sample_shape + (..., n_components)``."""
+        shape = torch.Size(sample_shape) + self.loc.shape
+        return self.transform(torch.randn_like(self.loc.expand(shape)))
+
+    def log_prob(self, value):
+        """Return the log density, ``(...)``."""
+
+        def whiten(columns):
+            return torch.linalg.solve_triangular(self.scale_tril, columns, upper=False)
+
+        square = self._map(whiten, value - self.loc).square().sum(dim=-1)
+        constant = self.log_scale.sum(dim=-1) + HALF_LOG_2PI * self.loc.shape[-1]
+        return -0.5 * square - constant
+
+
+@register_kl(CorrelatedNormal, Independent)
+def _kl_correlated_independent(p, q):
+    """½ [Σ_i (Σ_j L_ij² + (μ_i - m_i)²) / s_i² - d] - Σ_i log L_ii + Σ_i log s_i."""
+    normal = q.base_dist
+    if not isinstance(normal, Normal) or q.event_shape != p.event_shape:
+        raise NotImplementedError
+    spread = (p.variance + (p.loc - normal.loc).square()) / normal.scale.square()
+    return (0.5 * (spread - 1) - p.log_scale + normal.scale.log()).sum(dim=-1)
