@@ -108,7 +108,7 @@ class VAETransformer(
         an instance. 'auto' is 'bernoulli' for boolean columns and 'gaussian_mixture'
         for numbers ('gaussian' where ``hidden_layer_sizes=()`` makes the model linear).
         A dict names it by column; today all columns must agree.
-    latent : {'gaussian'} or Latent, default='gaussian'
+    latent : {'gaussian', 'categorical', 'hierarchical'} or Latent, default='gaussian'
         Family of q(z|x), and prior p(z).
     network : {'auto', 'mlp', 'conv'} or Network, default='auto'
         Encoder and decoder; see :mod:`skvae.networks` for torch modules of your own.
@@ -439,6 +439,7 @@ default='adamw'
             network.is_linear,
         )
         latent = _parameters.resolve_latent(self.latent, network.is_linear)
+        latent.check_components(self.n_components)
         objective = _parameters.resolve_objective(self.objective)
         device = resolve_device(self.device)
         if not reset:
@@ -758,11 +759,12 @@ default='adamw'
         """
         model = self._get_model()
         array = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
-        n_components = model.module.n_components
-        if array.shape[1] != n_components:
+        n_components, n_columns = model.module.n_components, self._n_features_out
+        if array.shape[1] != n_columns:
+            rest = "" if n_columns == n_components else f", {n_columns} in transform"
             raise ValueError(
                 f"Z has {array.shape[1]} columns, but {type(self).__name__} has "
-                f"n_components={n_components}."
+                f"n_components={n_components}{rest}."
             )
         return self.columns_.make_output(model.decode(array), get_index(Z))
 
@@ -949,7 +951,8 @@ default='adamw'
 
     @property
     def _n_features_out(self):
-        return self.net_.module_.n_components
+        module = self.net_.module_
+        return module.latent.count_embedded(module.n_components)
 
     def __sklearn_is_fitted__(self):
         """Return whether `fit` or `partial_fit` has succeeded."""

@@ -58,6 +58,28 @@ class VAEOutput:
         """
         return log_evidence(self.log_weights(x), self.log_share)
 
+    def log_evidence_and_elbo(self, x, beta=1.0):
+        """Return the log-evidence as a function of p, with the ELBO's gradient by q.
+
+        For z that goes through all its values. log p(x) does not depend on q, and would
+        leave the encoder untrained: as with ever more draws, whose gradient vanishes
+        (Rainforth et al. 2018, "Tighter variational bounds are not necessarily better",
+        theorem 1). Here q goes on to approach p(z|x).
+
+        Parameters
+        ----------
+        x : Tensor (..., n, n_features)
+        beta : float, default=1.0
+            Weight of log q(z|x) - log p(z).
+        """
+        log_likelihood, log_prior = self.log_likelihood(x), self.prior.log_prob(self.z)
+        log_q = self.posterior.log_prob(self.z)
+        log_ratio = log_q.detach() - log_prior
+        bound = log_likelihood - beta * log_ratio + self.log_share.detach()
+        by_q = log_likelihood.detach() - beta * (log_q - log_prior.detach())
+        elbo = self.average(by_q)
+        return torch.logsumexp(bound, dim=0) + elbo - elbo.detach()
+
     def log_likelihood(self, x):
         """Return log p(x|z), ``(n_draws, ..., n)``."""
         log_prob = self.likelihood.log_prob(x)
@@ -117,19 +139,24 @@ class VAEOutput:
         z : Tensor broadcastable to (..., n, n_components)
             Any point: the draws of other rows too.
 
+        Components that depend on one another have their marginals, layers theirs given
+        the layer before, and categories count as one component a variable.
+
         Raises
         ------
         TypeError
-            If the posterior is not made of independent components.
+            If the posterior does not say.
         """
         components = _get_components(self.posterior)
-        if components is None:
+        if components is not None:
+            return components.log_prob(z)
+        if not hasattr(self.posterior, "log_prob_by_component"):
             raise TypeError(
                 f"The posterior is a {type(self.posterior).__name__}, whose components "
-                "have no densities of their own; what is asked for needs a latent with "
-                "independent components, such as latent='gaussian'."
+                "have no densities of their own; what is asked for needs a latent that "
+                "has them, such as latent='gaussian'."
             )
-        return components.log_prob(z)
+        return self.posterior.log_prob_by_component(z)
 
     def log_weights(self, x):
         """Return log p(x|z) + log p(z) - log q(z|x), ``(n_draws, ..., n)``."""

@@ -41,7 +41,7 @@ class FittedModel:
 
     def _map(self, function, n_samples, n_draws=None):
         """Return the rows that a function of a slice gives, all in one array."""
-        n_draws = _inference.count_draws(self.module, n_draws) if n_draws else 1
+        n_draws = self.module.count_draws(n_draws) if n_draws else 1
         size = _inference.get_chunk_size(self.module, n_draws)
         slices = [
             slice(begin, min(begin + size, n_samples))
@@ -74,7 +74,8 @@ class FittedModel:
         """Return E[x|z], ``(n, n_features)`` float64."""
 
         def decode(rows):
-            return self.columns.decode(_inference.decode_mean(self.module, Z[rows]))
+            z = _inference.extend(self.module, Z[rows])
+            return self.columns.decode(_inference.decode_mean(self.module, z))
 
         return self._map(decode, len(Z))
 
@@ -82,7 +83,7 @@ class FittedModel:
         """Return E[x|z] at the point summaries of rows, ``(n, n_features)`` float64."""
 
         def reconstruct(rows):
-            z = _inference.embed(self.module, self.columns.encode(X[rows]))
+            z = _inference.locate(self.module, self.columns.encode(X[rows]))
             return self.columns.decode(_inference.decode_mean(self.module, z))
 
         return self._map(reconstruct, len(X))
@@ -185,7 +186,7 @@ class FittedModel:
         def compute(rows):
             x = self.columns.encode(X[rows])
             kl = _inference.kl_per_component(precise, x, noise)
-            z = _inference.embed(precise, x)
+            z = _inference.locate(precise, x)
             variance = _inference.decode_variance(precise, z)
             return np.hstack([kl, variance])
 

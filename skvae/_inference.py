@@ -66,12 +66,6 @@ def get_chunk_size(module, n_draws=1):
     return int(min(max(_CHUNK_VALUES // width, 1), _MAX_CHUNK_ROWS))
 
 
-def count_draws(module, n_draws):
-    """Return how many values of z a row is scored with, of so many draws."""
-    states = module.latent.enumerate(module.n_components)
-    return n_draws if states is None else len(states)
-
-
 def _split_draws(module, x, noise):
     """Return the shared draws in chunks, so that memory has a bound."""
     if module.latent.enumerate(module.n_components) is not None:
@@ -103,8 +97,21 @@ def _to_float32(tensor):
 
 
 def embed(module, x):
-    """Return the latent's point summary of rows, ``(n, n_components)`` float32."""
+    """Return the latent's point summary of rows, ``(n, n_embedded)`` float32."""
     return _to_float32(module.latent.embed(module.encode(_to_tensor(x, module))))
+
+
+def locate(module, x):
+    """Return the points that rows are decoded from, ``(n, n_components)`` float32."""
+    return _to_float32(module.latent.locate(module.encode(_to_tensor(x, module))))
+
+
+def extend(module, embedded):
+    """Return z for point summaries, ``(n, n_components)``."""
+    if embedded.shape[1] == module.n_components:
+        return embedded
+    z = module.latent.extend(_to_tensor(embedded, module), module.prior)
+    return z.cpu().double().numpy()
 
 
 def compute_posterior(module, x):

@@ -138,12 +138,13 @@ class VAEModule(nn.Module):
             neutral = {
                 "encoder_centre": 0.0,
                 "encoder_weight": 0.0,
+                "encoder_bias": 0.0,
                 "decoder_weight": 0.0,
                 "input_scale": 1.0,
                 "posterior_scale": 1.0,
             }
             for name, value in neutral.items():
-                if (start[name] == value).all():
+                if name not in start or (start[name] == value).all():
                     start[name] = None
             self._cast[dtype] = SimpleNamespace(**start)
         return self._cast[dtype]
@@ -182,19 +183,26 @@ class VAEModule(nn.Module):
         u = self.likelihood.represent(x)
         if start.encoder_centre is not None:
             u = u - start.encoder_centre
-        loc = None if start.encoder_weight is None else u @ start.encoder_weight
+        loc = self._locate(u, start)
         if start.input_scale is not None:
             u = u * start.input_scale
         return self._encode_standard(u, loc)
 
+    @staticmethod
+    def _locate(u, start):
+        """Return what the start says of representations that are centred, or None."""
+        loc = None if start.encoder_weight is None else u @ start.encoder_weight
+        if start.encoder_bias is not None:
+            # only mixtures have it, and only mixtures of one have no slope
+            loc = start.encoder_bias if loc is None else loc + start.encoder_bias
+            loc = loc.expand(*u.shape[:-1], -1)
+        return loc
+
     def encode_standard(self, u):
         """Return q(z|x) for representations that are centred and scaled already."""
         start = self._get_start(u.dtype)
-        loc = None
-        if start.encoder_weight is not None:
-            scale = 1.0 if start.input_scale is None else start.input_scale
-            loc = u / scale @ start.encoder_weight
-        return self._encode_standard(u, loc)
+        scale = 1.0 if start.input_scale is None else start.input_scale
+        return self._encode_standard(u, self._locate(u / scale, start))
 
     def _encode_standard(self, u, loc):
         start = self._get_start(u.dtype)
@@ -230,8 +238,7 @@ class VAEModule(nn.Module):
     def decode(self, z):
         """Return p(x|z) for z (..., n, n_components)."""
         start = self._get_start(z.dtype)
-        if self.latent.unit != 1:
-            z = z / self.latent.unit
+        z = self.latent.show(z)
         if start.decoder_weight is None:
             predicted = start.decoder_bias.expand(*z.shape[:-1], -1)
         else:
@@ -244,7 +251,7 @@ class VAEModule(nn.Module):
         free = self.free.to(z.dtype)
         return self.likelihood(raw.to(z.dtype), free, predicted, start.log_range)
 
-    def forward(self, x, noise=None, n_draws=1):
+    def forward(self, x, noise=None, n_draws=1, may_sum=True):
         """Return all that is known of a batch.
 
         Parameters
@@ -255,13 +262,15 @@ class VAEModule(nn.Module):
             few values should enumerate them; None draws fresh ones for every row.
         n_draws : int, default=1
             Fresh draws per row.
+        may_sum : bool, default=True
+            Whether a latent of few values may go through them instead.
         """
         if noise is not None:
             shape = (len(noise),) + (1,) * (x.dim() - 1) + (self.n_components,)
             noise = noise.reshape(shape).to(x)
-        return self.complete(self.encode(x), noise, n_draws)
+        return self.complete(self.encode(x), noise, n_draws, may_sum)
 
-    def complete(self, posterior, noise=None, n_draws=1):
+    def complete(self, posterior, noise=None, n_draws=1, may_sum=True):
         """Return the output for a posterior: draws from it, and what they say of x.
 
         Parameters
@@ -269,16 +278,19 @@ class VAEModule(nn.Module):
         posterior : Distribution
         noise : Tensor broadcastable to (n_draws, ..., n_components), default=None
         n_draws : int, default=1
+        may_sum : bool, default=True
         """
         states = None
-        if noise is not None or self.latent.enumerates:
-            states = self.latent.enumerate(self.n_components)
+        if may_sum:
+            is_step = noise is None
+            states = self.latent.enumerate(self.n_components, in_training=is_step)
         if states is None:
             z = self.latent.draw(posterior, noise, n_draws)
             return VAEOutput(posterior, self.get_prior(), self.decode(z), z)
         # (n_values, ..., 1, n_components): p(x|z) does not depend on the row
+        *leading, _ = posterior.batch_shape
         z = states.to(self.free.device)[:, *(None,) * len(posterior.batch_shape)]
-        z = z.to(posterior.mean.dtype)
+        z = z.to(posterior.mean.dtype).expand(-1, *leading, -1, -1)
         output = VAEOutput(posterior, self.get_prior(), self.decode(z), z)
         output.log_share = posterior.log_prob(z)
         return output
@@ -304,7 +316,8 @@ class VAEModule(nn.Module):
                 generator.standard_normal((len(rows), self.n_components))
             )
             inputs = self.likelihood.represent(rows) - start["encoder_centre"]
-            z = inputs @ start["encoder_weight"] + start["posterior_scale"] * noise
+            loc = inputs @ start["encoder_weight"] + start.get("encoder_bias", 0.0)
+            z = self.latent.draw_start(loc, start["posterior_scale"], noise)
             if self.likelihood.has_start:
                 residual = rows - z @ start["decoder_weight"] - start["decoder_bias"]
                 found = residual, start["log_range"][0]
@@ -338,6 +351,11 @@ class VAEModule(nn.Module):
         for name, parameter in module.named_parameters():
             parameter.copy_(stacked[name][copy].reshape(parameter.shape))
         return module.train(self.training)
+
+    def count_draws(self, n_draws):
+        """Return the values of z that a row's score goes through."""
+        states = self.latent.enumerate(self.n_components)
+        return n_draws if states is None else len(states)
 
     def count_widest(self):
         """Return the values a row has in the widest tensor of a pass."""

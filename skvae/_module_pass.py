@@ -304,7 +304,10 @@ class AutogradModulePass:
         is_cast = self.autocast is not None
         cast = torch.autocast(self.x.device.type, self.autocast, enabled=is_cast)
         with torch.enable_grad(), cast:
-            output = self.module(self.x, n_draws=self.objective.n_draws)
+            objective = self.objective
+            output = self.module(
+                self.x, n_draws=objective.n_draws, may_sum=objective.is_row_wise
+            )
             loss, terms = self.objective(output, self.x, *self.settings)
         self.grad.zero_()
         loss.backward()

@@ -169,12 +169,15 @@ class VAENet(NeuralNet):
         """Return the module's output for a batch."""
         x = x.to(self.device)
         if self.module_.training:
-            return self.module_(x, n_draws=self.criterion_.objective.n_draws)
+            objective = self.criterion_.objective
+            return self.module_(
+                x, n_draws=objective.n_draws, may_sum=objective.is_row_wise
+            )
         if self.criterion_.objective.is_row_wise:
             return self.module_(x, noise=self.noise)
         # rows that are put beside one another do not share their noise
         with self._judging(_NOISE_SEED):
-            return self.module_(x, n_draws=len(self.noise))
+            return self.module_(x, n_draws=len(self.noise), may_sum=False)
 
     @contextmanager
     def _judging(self, seed):

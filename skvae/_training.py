@@ -63,8 +63,16 @@ class Plan:
 
     @property
     def is_corrected(self):
-        """Whether training starts at the linear model, and corrects it."""
-        return self.init == "linear" and self.latent.is_anchored
+        """Whether training starts at a linear model or a mixture, and corrects it."""
+        has_start = self.latent.is_anchored or self.n_clusters > 0
+        return self.init == "linear" and has_start
+
+    @property
+    def n_clusters(self):
+        """Clusters of the mixture that training starts at, 0 for a linear model."""
+        if self.latent.is_anchored:
+            return 0
+        return self.latent.count_clusters(self.n_components)
 
 
 def _make_splits(plan, n_samples, n_valid, generator):
@@ -83,10 +91,22 @@ def _make_splits(plan, n_samples, n_valid, generator):
     return make_splits(n_samples, fraction, generator, can_stack)
 
 
-def _make_starts(plan, x, weight, splits, column_scale):
+def _make_starts(plan, x, weight, splits, column_scale, generator):
+    if plan.is_corrected and plan.n_clusters:
+        seed = draw_seed(generator)
+        return _start.make_mixture_starts(
+            x, weight, splits, plan.n_clusters, plan.likelihood, seed
+        )
     if plan.is_corrected:
+        n_linear = plan.latent.count_linear(plan.n_components)
         return _start.make_linear_starts(
-            x, weight, splits, plan.n_components, plan.likelihood, column_scale
+            x,
+            weight,
+            splits,
+            plan.n_components,
+            plan.likelihood,
+            column_scale,
+            n_linear,
         )
     return _start.make_random_starts(
         x, weight, splits, plan.n_components, plan.likelihood
@@ -197,7 +217,7 @@ def _make_net(plan, module, rows, starts, log_volume, generator, epochs=None):
     if any(key.startswith("optimizer__fo") for key in net_params):
         # foreach and fused exclude each other
         arguments.pop("optimizer__fused", None)
-    values = len(noise) * module.count_widest()
+    values = module.count_draws(len(noise)) * module.count_widest()
     n_rows = min(_MAX_VALID_ROWS, max(1, _VALID_VALUES // values))
     arguments["iterator_valid__batch_size"] = n_rows
     return VAENet(module, **{**arguments, **net_params})
@@ -232,7 +252,7 @@ def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=
     else:
         splits = make_splits(len(x), None, generator, can_stack=False)
     with threads_for(x.shape[1] ** 3):
-        starts = _make_starts(plan, x, weight, splits, column_scale)
+        starts = _make_starts(plan, x, weight, splits, column_scale, generator)
     loads_itself = any(
         k.startswith("iterator_train") for k in plan.settings["net_params"]
     )

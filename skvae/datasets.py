@@ -124,3 +124,51 @@ def make_spiral(n_samples=500, noise=0.05, random_state=None):
     angle = 3 * np.pi * t
     curve = np.column_stack([t * np.cos(angle), t * np.sin(angle), t])
     return curve + noise * generator.standard_normal((n_samples, 3)), t
+
+
+def make_clusters(
+    n_samples=500,
+    n_features=6,
+    weights=(0.4, 0.25, 0.18, 0.12, 0.05),
+    separation=2.0,
+    random_state=None,
+):
+    """Draw rows from a mixture of normals whose density is known.
+
+    Parameters
+    ----------
+    n_samples, n_features : int
+    weights : sequence of float, default=(0.4, 0.25, 0.18, 0.12, 0.05)
+        Probabilities of the clusters.
+    separation : float, default=2.0
+        Standard deviation of the clusters' means in every column. Those within clusters
+        are spread around 0.4, by a factor of 2, anew for every cluster and column.
+    random_state : int or None, default=None
+
+    Returns
+    -------
+    X : ndarray (n_samples, n_features)
+    labels : ndarray of int (n_samples,)
+        Clusters that the rows were drawn from.
+    log_density : ndarray (n_samples,)
+        log p(x) of the rows, nats.
+
+    Examples
+    --------
+    >>> from skvae.datasets import make_clusters
+    >>> X, labels, log_density = make_clusters(n_samples=100, random_state=0)
+    >>> X.shape, labels.shape, log_density.shape
+    ((100, 6), (100,), (100,))
+    """
+    generator = np.random.default_rng(random_state)
+    n_clusters = len(weights)
+    loc = separation * generator.standard_normal((n_clusters, n_features))
+    scale = 0.4 * 2.0 ** generator.uniform(-1, 1, (n_clusters, n_features))
+    labels = generator.choice(n_clusters, n_samples, p=weights)
+    noise = generator.standard_normal((n_samples, n_features))
+    X = loc[labels] + scale[labels] * noise
+    unit = (X[:, None] - loc) / scale  # (n_samples, n_clusters, n_features)
+    log_joint = np.log(weights) - (
+        0.5 * unit**2 + np.log(scale) + 0.5 * np.log(2 * np.pi)
+    ).sum(axis=-1)
+    return X, labels, np.logaddexp.reduce(log_joint, axis=1)

@@ -19,6 +19,8 @@ ESTIMATORS = {
     "linear": VAETransformer(hidden_layer_sizes=(), max_epochs=2, random_state=0),
     "random": VAETransformer(init="random", max_epochs=2, random_state=0),
     "torch": VAETransformer(network=TorchNetwork(), max_epochs=2, random_state=0),
+    "categorical": VAETransformer(latent="categorical", max_epochs=2, random_state=0),
+    "hierarchical": VAETransformer(latent="hierarchical", max_epochs=2, random_state=0),
 }
 OWN_CHECKS = [
     "check_param_validation",

@@ -37,7 +37,7 @@ TABLES = {
     "ContinuousBernoulli": lambda X: 1 / (1 + np.exp(-X)),
 }
 LATENT_VARIANTS = [
-    *(cls() for cls in LATENTS.values()),
+    *(cls() for cls in LATENTS.values() if issubclass(cls, Gaussian)),
     Gaussian(prior="mixture", n_mixture=3),
     Gaussian(prior="vamp", n_mixture=3),
     Gaussian(prior="standard", prior_scale=2.5),

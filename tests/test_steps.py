@@ -68,6 +68,8 @@ LATENT_CASES = {
 }
 # rows of a batch put beside one another are left to autograd
 CLOSED_OBJECTIVES = [name for name, cls in OBJECTIVES.items() if cls().is_closed]
+# the others leave their gradient to autograd
+CLOSED_LATENTS = [name for name, cls in LATENTS.items() if "make_pass" in vars(cls)]
 OBJECTIVE_CASES = {
     "elbo": ELBO(),
     "elbo of 3": ELBO(n_draws=3),
@@ -325,7 +327,7 @@ CLOSED_LIKELIHOODS = [n for n, cls in LIKELIHOODS.items() if "make_pass" in vars
     "names",
     [
         *itertools.product(
-            CLOSED_NETWORKS, LATENTS, CLOSED_LIKELIHOODS, CLOSED_OBJECTIVES
+            CLOSED_NETWORKS, CLOSED_LATENTS, CLOSED_LIKELIHOODS, CLOSED_OBJECTIVES
         )
     ],
     ids="-".join,

@@ -5,6 +5,7 @@ Nothing here knows of encoders, decoders or data sets.
 
 from ._base import detach
 from ._beta import MAX_LOGIT, Beta, beta_gradients, beta_log_prob
+from ._chain import NormalChain
 from ._continuous_bernoulli import (
     ContinuousBernoulli,
     continuous_bernoulli_log_prob,
@@ -15,6 +16,7 @@ from ._levels import CategoricalColumns, DiscretizedLogistic, OrdinalColumns
 from ._log_normal import LogNormal
 from ._mixtures import DiagonalNormalMixture, EqualMixture, NormalMixture
 from ._normals import CorrelatedNormal, LowRankNormal
+from ._one_hot import OneHotCategoricals
 from ._student_t import StudentT, student_t_normaliser
 
 __all__ = [
@@ -30,7 +32,9 @@ __all__ = [
     "LogPoisson",
     "LowRankNormal",
     "MeanNegativeBinomial",
+    "NormalChain",
     "NormalMixture",
+    "OneHotCategoricals",
     "OrdinalColumns",
     "StudentT",
     "ZeroInflated",

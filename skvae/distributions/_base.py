@@ -10,7 +10,12 @@ HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def detach(distribution):
-    """Return a distribution with the same, constant parameters."""
+    """Return a distribution with the same, constant parameters.
+
+    One that holds anything but tensors and distributions has a method of that name.
+    """
+    if hasattr(distribution, "detach"):
+        return distribution.detach()
     constant = copy.copy(distribution)
     for name, value in vars(distribution).items():
         if isinstance(value, torch.Tensor):

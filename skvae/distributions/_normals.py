@@ -155,6 +155,10 @@ class CorrelatedNormal(Distribution):
             mapped = function(columns)
         return mapped.movedim(-1, 0).reshape(value.shape)
 
+    def log_prob_by_component(self, value):
+        """Return the log density of every marginal, ``(..., n_components)``."""
+        return Normal(self.loc, self.stddev, validate_args=False).log_prob(value)
+
     def transform(self, noise):
         """Return loc + L noise, differentiable, ``(..., n_components)``."""
         return self.loc + self._map(lambda columns: self.scale_tril @ columns, noise)

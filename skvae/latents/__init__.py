@@ -4,18 +4,29 @@ A latent never sees the data, only the raw outputs of an encoder.
 """
 
 from ._base import Latent, LatentPass
+from ._categorical import Categorical, CategoricalPrior
 from ._gaussian import Gaussian
+from ._hierarchical import Hierarchical, LayeredPrior, LayerNetwork
 from ._priors import MixturePrior, StandardPrior
 from ._vamp import VampPrior
 
 __all__ = [
     "LATENTS",
+    "Categorical",
+    "CategoricalPrior",
     "Gaussian",
+    "Hierarchical",
     "Latent",
     "LatentPass",
+    "LayerNetwork",
+    "LayeredPrior",
     "MixturePrior",
     "StandardPrior",
     "VampPrior",
 ]
 
-LATENTS = {"gaussian": Gaussian}
+LATENTS = {
+    "gaussian": Gaussian,
+    "categorical": Categorical,
+    "hierarchical": Hierarchical,
+}

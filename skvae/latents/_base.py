@@ -73,8 +73,6 @@ class Latent(BaseEstimator):
         Whether several copies can be trained side by side, see `networks.Linear`.
     shares_prior : bool
         Whether `posterior` is handed the prior's module as well, ``prior=``.
-    enumerates : bool
-        Whether training goes through all values of z instead of drawing some.
     needs_inputs : bool
         Whether `make_prior` is handed the number of the encoder's inputs as well,
         ``n_inputs=``.
@@ -87,7 +85,6 @@ class Latent(BaseEstimator):
     is_anchored = True
     is_stackable = True
     shares_prior = False
-    enumerates = False
     needs_inputs = False
     unit = 1.0
 
@@ -103,6 +100,25 @@ class Latent(BaseEstimator):
 
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""
+
+    def check_components(self, n_components):
+        """Refuse a number of components that the hyper-parameters do not allow."""
+
+    def count_linear(self, n_components):
+        """Return how many components the linear start may have, the first ones."""
+        return n_components
+
+    def count_clusters(self, n_components):
+        """Return how many clusters of rows z stands for, 0 where it does not.
+
+        Where it does, and is not anchored, training starts at a mixture: z is one-hot,
+        and ``loc`` are log-probabilities.
+        """
+        return 0
+
+    def count_embedded(self, n_components):
+        """Return the width of what `embed` returns."""
+        return n_components
 
     def raw_shape(self, n_components):
         """Return the shape of the encoder's raw outputs for one row."""
@@ -125,10 +141,16 @@ class Latent(BaseEstimator):
         """Return ``(loc, scale)`` with which raw outputs of zero are a posterior."""
         return posterior.mean, posterior.stddev
 
-    def enumerate(self, n_components):
+    def enumerate(self, n_components, in_training=False):
         """Return all values of z, ``(n_values, n_components)``, or None.
 
         Where there are few of them scores are exact sums, not averages over draws.
+
+        Parameters
+        ----------
+        n_components : int
+        in_training : bool, default=False
+            Whether it is for a training step, which may draw nevertheless.
         """
         return None
 
@@ -154,6 +176,15 @@ class Latent(BaseEstimator):
         n_draws : int, default=1
         """
         raise NotImplementedError
+
+    def draw_start(self, loc, scale, noise):
+        """Return draws from the posterior that training starts at.
+
+        Parameters
+        ----------
+        loc, scale, noise : Tensor (n, n_components)
+        """
+        return loc + scale * noise
 
     def make_prior(self, n_components, n_copies=None):
         """Return a module that, called, returns p(z)."""
@@ -190,8 +221,27 @@ class Latent(BaseEstimator):
         return None
 
     def embed(self, posterior):
-        """Return the point that `transform` returns, ``(..., n_components)``."""
+        """Return the point that `transform` returns, ``(..., n_embedded)``."""
         raise NotImplementedError
+
+    def locate(self, posterior):
+        """Return the point that `reconstruct` decodes, ``(..., n_components)``."""
+        return self.embed(posterior)
+
+    def extend(self, embedded, prior):
+        """Return z for a point as `embed` returns it, ``(..., n_components)``.
+
+        Parameters
+        ----------
+        embedded : Tensor (..., n_embedded)
+        prior : Module
+            What `make_prior` returned.
+        """
+        return embedded
+
+    def show(self, z):
+        """Return what the decoder sees of z, of the same shape."""
+        return z if self.unit == 1 else z / self.unit
 
     def log_prior_per_component(self, prior, z):
         """Return the log density of the prior's marginals at z, component by component.

@@ -95,6 +95,9 @@ def _match_moments(mean, covariance):
             low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
         return (low + high) / 2
 
+    if not covariance.any():
+        slope = np.zeros_like(mean)
+        return find_bias(slope), slope
     low, high = np.zeros_like(mean), np.full_like(mean, _MAX_SLOPE)
     for _ in range(_N_HALVINGS):
         middle = (low + high) / 2

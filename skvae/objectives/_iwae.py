@@ -81,9 +81,11 @@ class IWAE(Objective):
         if is_weighed:
             factor = _weigh(log_weights.detach(), beta, dim=0).unsqueeze(-1)
             z.register_hook(lambda grad: grad * factor)
-        bound = average_rows(
-            _evidence.log_evidence(log_weights, output.log_share), weight
-        )
+        if output.log_share is None:
+            bound = _evidence.log_evidence(log_weights)
+        else:
+            bound = output.log_evidence_and_elbo(x, beta)
+        bound = average_rows(bound, weight)
         terms = {
             "reconstruction": average_rows(
                 output.average(log_likelihood), weight

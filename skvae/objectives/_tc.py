@@ -120,7 +120,7 @@ class TC(Objective):
         found = []
         for some, log_share in zip(z.split(size), log_shares.split(size), strict=True):
             log_prob = output.log_posterior_per_component(some)
-            joint = torch.logsumexp(log_prob.sum(dim=-1) + log_share, dim=-1)
+            joint = torch.logsumexp(output.posterior.log_prob(some) + log_share, dim=-1)
             marginals = torch.logsumexp(log_prob + log_share.unsqueeze(-1), dim=-2)
             found.append(torch.stack([joint, marginals.sum(dim=-1)]))
         # (2, n, n_draws, ...) -> (2, n_draws, ..., n)

@@ -1,0 +1,120 @@
+"""Normal laws, each given the one before."""
+
+import torch
+from torch.distributions import Distribution, constraints
+
+from ._base import HALF_LOG_2PI
+
+
+class NormalChain(Distribution):
+    """Layers of a vector, each normal given the layer drawn before it.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Widths of the layers, in the order in which they lie in the vector.
+    order : sequence of int
+        Layers in the order in which they are drawn.
+    conditionals : sequence of callable
+        One for each layer: called with the layer drawn before, or None for the first,
+        and with ``is_constant``, whether parameters are to be constants to autograd;
+        returns ``(loc, scale)`` of the layer, which broadcast to (..., size).
+    batch_shape : tuple of int
+    """
+
+    support = constraints.real_vector
+    arg_constraints = {}  # noqa: RUF012
+    has_rsample = True
+
+    def __init__(self, sizes, order, conditionals, batch_shape, is_constant=False):
+        self.sizes, self.order = tuple(sizes), tuple(order)
+        self.conditionals, self.is_constant = conditionals, is_constant
+        super().__init__(
+            torch.Size(batch_shape), torch.Size([sum(sizes)]), validate_args=False
+        )
+
+    def detach(self):
+        """Return the same law with constant parameters."""
+        return type(self)(
+            self.sizes, self.order, self.conditionals, self.batch_shape, True
+        )
+
+    def _walk(self, choose):
+        """Return all layers, each chosen from (number, loc, scale); and the moments."""
+        layers, moments = [None] * len(self.sizes), [None] * len(self.sizes)
+        before = None
+        for i in self.order:
+            moments[i] = self.conditionals[i](before, self.is_constant)
+            before = layers[i] = choose(i, *moments[i])
+        return layers, moments
+
+    def _join(self, parts):
+        shapes = [part.shape[:-1] for part in parts]
+        leading = torch.broadcast_shapes(*shapes, self.batch_shape)
+        return torch.cat([p.expand(*leading, p.shape[-1]) for p in parts], dim=-1)
+
+    @property
+    def mean(self):
+        """Every layer's mean, given the mean of the layer drawn before it."""
+        layers, _ = self._walk(lambda i, loc, scale: loc)
+        return self._join(layers)
+
+    @property
+    def stddev(self):
+        """Every layer's standard deviation, given the mean of the one before it."""
+        _, moments = self._walk(lambda i, loc, scale: loc)
+        scales = [scale.expand_as(loc) for loc, scale in moments]
+        return self._join(scales)
+
+    @property
+    def variance(self):
+        """Squares of `stddev`."""
+        return self.stddev.square()
+
+    def rsample(self, sample_shape=()):
+        """Draw vectors, one layer after the other."""
+        leading = torch.Size(sample_shape) + self.batch_shape
+
+        def choose(i, loc, scale):
+            return loc + scale * torch.randn(
+                *leading, self.sizes[i], dtype=loc.dtype, device=loc.device
+            )
+
+        return self._join(self._walk(choose)[0])
+
+    def sample(self, sample_shape=()):
+        """Draw vectors, without a gradient."""
+        with torch.no_grad():
+            return self.rsample(sample_shape)
+
+    def transform(self, noise):
+        """Return the vectors that standard normal noise stands for.
+
+        Parameters
+        ----------
+        noise : Tensor broadcastable to (n_draws, ..., event)
+        """
+        parts = noise.split(self.sizes, dim=-1)
+        layers, _ = self._walk(lambda i, loc, scale: loc + scale * parts[i])
+        return self._join(layers)
+
+    def log_prob_by_component(self, value):
+        """Return the log density of every component, given the layer before its own.
+
+        Their sum is `log_prob`.
+
+        Returns
+        -------
+        Tensor (..., event)
+        """
+        parts = value.split(self.sizes, dim=-1)
+        _, moments = self._walk(lambda i, loc, scale: parts[i])
+        log_probs = [
+            -0.5 * ((part - loc) / scale).square() - scale.log() - HALF_LOG_2PI
+            for part, (loc, scale) in zip(parts, moments, strict=True)
+        ]
+        return self._join(log_probs)
+
+    def log_prob(self, value):
+        """Return the log density, ``(...)``."""
+        return self.log_prob_by_component(value).sum(dim=-1)

@@ -1,0 +1,108 @@
+"""Categorical variables as ones and zeros."""
+
+import torch
+from torch.distributions import Categorical, Distribution, constraints, register_kl
+
+
+class OneHotCategoricals(Distribution):
+    """Independent categorical variables, each as ones and zeros, side by side.
+
+    Parameters
+    ----------
+    logits : Tensor (..., n_variables, n_categories)
+        Unnormalised log-probabilities, finite.
+    temperature : float or Tensor (), default=1.0
+        Of differentiable draws.
+
+    References
+    ----------
+    Jang, Gu & Poole (2017), "Categorical reparameterization with Gumbel-softmax",
+    eqs. 1-2; Maddison, Mnih & Teh (2017), "The concrete distribution", eq. 10.
+    """
+
+    support = constraints.real_vector
+    arg_constraints = {}  # noqa: RUF012
+    has_rsample = True
+
+    def __init__(self, logits, temperature=1.0, validate_args=False):
+        self.log_probs = torch.log_softmax(logits, dim=-1)
+        self.temperature = temperature
+        batch, event = logits.shape[:-2], (logits.shape[-2] * logits.shape[-1],)
+        super().__init__(batch, torch.Size(event), validate_args=validate_args)
+
+    @property
+    def probs(self):
+        """Probabilities, ``(..., n_variables, n_categories)``."""
+        return self.log_probs.exp()
+
+    @property
+    def mean(self):
+        """Probabilities, side by side, ``(..., n_variables * n_categories)``."""
+        return self.probs.flatten(-2)
+
+    @property
+    def variance(self):
+        """Variances p (1 - p) of zeros and ones, ``(..., event)``."""
+        return self.mean * (1 - self.mean)
+
+    def log_prob(self, value):
+        """Return Σ z_k log p_k, ``(...)``.
+
+        The log-probability of ones and zeros, and its linear extension to what lies
+        between.
+        """
+        return (value * self.log_probs.flatten(-2)).sum(dim=-1)
+
+    def log_prob_by_component(self, value):
+        """Return the same of every variable, ``(..., n_variables)``."""
+        value = value.unflatten(-1, self.log_probs.shape[-2:])
+        return (value * self.log_probs).sum(dim=-1)
+
+    def _relax(self, gumbel):
+        return torch.softmax((self.log_probs + gumbel) / self.temperature, dim=-1)
+
+    def _harden(self, joint):
+        n_categories = self.log_probs.shape[-1]
+        chosen = torch.nn.functional.one_hot(joint.argmax(dim=-1), n_categories)
+        return chosen.to(self.log_probs.dtype)
+
+    def rsample(self, sample_shape=()):
+        """Draw differentiable vectors that add up to one (Jang et al. 2017, eq. 2)."""
+        shape = torch.Size(sample_shape) + self.log_probs.shape
+        tiny = torch.finfo(self.log_probs.dtype).tiny
+        # an exponential variable E: -log E has the Gumbel law
+        exponential = torch.empty(
+            shape, dtype=self.log_probs.dtype, device=self.log_probs.device
+        ).exponential_()
+        return self._relax(-exponential.clamp_min(tiny).log()).flatten(-2)
+
+    def sample(self, sample_shape=()):
+        """Draw ones and zeros, ``sample_shape + (..., event)``."""
+        with torch.no_grad():
+            chosen = Categorical(logits=self.log_probs).sample(sample_shape)
+            one_hot = torch.nn.functional.one_hot(chosen, self.log_probs.shape[-1])
+            return one_hot.to(self.log_probs.dtype).flatten(-2)
+
+    def transform(self, noise):
+        """Return the ones and zeros that standard normal noise stands for.
+
+        By Gumbel's argmax (Jang et al. 2017, eq. 1). Their gradient is that of the
+        relaxed vector ("straight through", section 2.2).
+
+        Parameters
+        ----------
+        noise : Tensor broadcastable to (n_draws, ..., event)
+        """
+        # -log(-log u) with u = Φ(noise), without rounding u to 0 or 1
+        gumbel = -torch.log(-torch.special.log_ndtr(noise))
+        gumbel = gumbel.unflatten(-1, self.log_probs.shape[-2:])
+        hard = self._harden(self.log_probs + gumbel)
+        if torch.is_grad_enabled() and self.log_probs.requires_grad:
+            soft = self._relax(gumbel)
+            hard = hard + soft - soft.detach()
+        return hard.flatten(-2)
+
+
+@register_kl(OneHotCategoricals, OneHotCategoricals)
+def _kl_categoricals(p, q):
+    return (p.probs * (p.log_probs - q.log_probs)).sum(dim=(-2, -1))

@@ -1,0 +1,260 @@
+"""Categorical posteriors: discrete z."""
+
+import torch
+from torch import nn
+
+from .._checks import check_choice, check_count, check_positive
+from ..distributions import OneHotCategoricals
+from ._base import Latent
+
+# exp(-50): no category of a row is less likely beside the likeliest
+_MAX_LOG_ODDS = 50.0
+# joint values of z up to which training, and scores, go through all of them
+_MAX_TRAINING_STATES = 128
+_MAX_STATES = 1024
+
+
+class Categorical(Latent):
+    r"""Discrete z: one or several categorical variables, as ones and zeros.
+
+    .. math:: q(z|x) = \prod_{g=1}^G \prod_{k=1}^K \pi_{gk}(x)^{z_{gk}}, \quad
+              z_g \in \{e_1, \dots, e_K\}, \quad
+              p(z) = \prod_{g,k} w_{gk}^{z_{gk}}
+
+    With one variable the model is a mixture of K laws that share a decoder; with
+    several the decoder combines their values. ``n_components`` of the estimator is the
+    width of z, G K.
+
+    Where z has at most 1,024 joint values scores are exact sums over them, and the
+    "evidence" is log p(x) itself. Otherwise they are averages over draws of ones and
+    zeros.
+
+    With ``init="linear"`` one variable starts at a mixture fitted by k-means and EM;
+    several start at random weights.
+
+    Parameters
+    ----------
+    n_categories : int or None, default=None
+        K. ``n_components`` must be a multiple of it; None is one variable with
+        ``n_components`` categories.
+    prior : {'learned', 'uniform'}, default='learned'
+        Whether the weights w of the categories are learned, or all equal.
+    gradient : {'auto', 'exact', 'gumbel'}, default='auto'
+        How training finds the expectation over q(z|x) and its gradient: 'exact' sums
+        over all values of z, of which there may be 128; 'gumbel' draws relaxed vectors,
+
+        .. math:: z_{gk} = \frac{\exp((\log \pi_{gk} + \gamma_{gk}) / \tau)}
+                  {\sum_l \exp((\log \pi_{gl} + \gamma_{gl}) / \tau)}, \quad
+                  \gamma_{gk} \sim \mathrm{Gumbel}(0, 1).
+
+        'auto' sums where it can.
+    temperature, min_temperature : float, default=1.0 and 0.5
+        τ falls from the first to the second in the course of ``max_epochs``,
+        exponentially.
+    embedding : {'probabilities', 'onehot'}, default='probabilities'
+        What `transform` returns: π(x), or its largest entries as ones.
+
+    Notes
+    -----
+    The KL is exact. Objectives that use log q(z|x) of a relaxed draw, such as 'iwae',
+    have :math:`\sum z_{gk} \log \pi_{gk}`, the linear extension of the log-probability
+    to what lies between ones and zeros: finite, and right as τ falls to 0.
+
+    The KL of a component is :math:`\pi \log(\pi / w) - \pi + w`; it is never negative,
+    and the components of a variable sum to the variable's KL.
+
+    References
+    ----------
+    Jang, Gu & Poole (2017), "Categorical reparameterization with Gumbel-softmax",
+    eq. 2; Maddison, Mnih & Teh (2017), "The concrete distribution", eq. 10 and appendix
+    C.3.2 for the relaxed bound; Kingma, Rezende, Mohamed & Welling (2014),
+    "Semi-supervised learning with deep generative models", eq. 7, for the sum.
+    """
+
+    n_raw = 1
+    is_anchored = False
+    shares_prior = True
+
+    def __init__(
+        self,
+        n_categories=None,
+        prior="learned",
+        gradient="auto",
+        temperature=1.0,
+        min_temperature=0.5,
+        embedding="probabilities",
+    ):
+        self.n_categories = n_categories
+        self.prior = prior
+        self.gradient = gradient
+        self.temperature = temperature
+        self.min_temperature = min_temperature
+        self.embedding = embedding
+
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+        if self.n_categories is not None:
+            check_count(self, "n_categories", 2)
+        check_choice(self, "prior", ("learned", "uniform"))
+        check_choice(self, "gradient", ("auto", "exact", "gumbel"))
+        check_positive(self, "temperature")
+        check_positive(self, "min_temperature")
+        if self.min_temperature > self.temperature:
+            raise ValueError(
+                f"Categorical(min_temperature={self.min_temperature!r}) is above "
+                f"temperature={self.temperature!r}, from which it falls."
+            )
+        check_choice(self, "embedding", ("probabilities", "onehot"))
+
+    def check_components(self, n_components):
+        """Refuse a number of components that is no multiple of `n_categories`."""
+        if n_components % self._count_categories(n_components):
+            raise ValueError(
+                f"n_components={n_components} is no multiple of "
+                f"n_categories={self.n_categories}; it is the number of categories of "
+                "all variables together."
+            )
+        n_states = self._count_states(n_components)
+        if self.gradient == "exact" and n_states > _MAX_TRAINING_STATES:
+            raise ValueError(
+                f"Categorical(gradient='exact') would go through {n_states} values of "
+                f"z, with n_components={n_components} and "
+                f"n_categories={self.n_categories}; up to {_MAX_TRAINING_STATES} are "
+                "accepted. Use 'auto' or 'gumbel'."
+            )
+
+    def _count_categories(self, n_components):
+        return n_components if self.n_categories is None else self.n_categories
+
+    def _count_states(self, n_components):
+        n_categories = self._count_categories(n_components)
+        return n_categories ** (n_components // n_categories)
+
+    def _split(self, n_components):
+        """Return the shape of z, (variables, categories)."""
+        n_categories = self._count_categories(n_components)
+        return n_components // n_categories, n_categories
+
+    @property
+    def has_start(self):
+        """Whether the prior can be fitted to draws before training."""
+        return self.prior == "learned"
+
+    def count_clusters(self, n_components):
+        """Return how many clusters of rows z stands for: those of a single variable."""
+        n_variables, n_categories = self._split(n_components)
+        return n_categories if n_variables == 1 and n_categories > 1 else 0
+
+    def posterior(self, raw, loc, scale, prior=None):
+        """Return q(z|x); loc are log-probabilities, and raw is added to them."""
+        logits = loc + raw.to(loc.dtype).squeeze(-2)
+        logits = logits.unflatten(-1, self._split(logits.shape[-1]))
+        # rows far away: log-probabilities stay finite, and no probability is 0
+        logits = logits - logits.amax(dim=-1, keepdim=True).detach()
+        temperature = self.temperature if prior is None else prior.temperature
+        return OneHotCategoricals(logits.clamp_min(-_MAX_LOG_ODDS), temperature)
+
+    def recentre(self, posterior):
+        """Return ``(loc, scale)`` with which raw outputs of zero are a posterior."""
+        log_probs = posterior.log_probs.flatten(-2)
+        return log_probs, torch.ones_like(log_probs)
+
+    def enumerate(self, n_components, in_training=False):
+        """Return all values of z, ``(n_values, n_components)``, or None."""
+        most = _MAX_TRAINING_STATES if in_training else _MAX_STATES
+        if self._count_states(n_components) > most:
+            return None
+        if in_training and self.gradient == "gumbel":
+            return None
+        n_variables, n_categories = self._split(n_components)
+        index = torch.cartesian_prod(*[torch.arange(n_categories)] * n_variables)
+        index = index.view(-1, n_variables)
+        return nn.functional.one_hot(index, n_categories).flatten(-2)
+
+    def anneal(self, prior, progress):
+        """Set the temperature of relaxed draws."""
+        ratio = self.min_temperature / self.temperature
+        prior.temperature.fill_(self.temperature * ratio**progress)
+
+    def draw(self, posterior, noise=None, n_draws=1):
+        """Return relaxed draws, or those ones and zeros that noise stands for."""
+        if noise is None:
+            return posterior.rsample((n_draws,))
+        return posterior.transform(noise)
+
+    def draw_start(self, loc, scale, noise):
+        """Return ones and zeros from the posterior that training starts at."""
+        raw = loc.new_zeros(*loc.shape[:-1], 1, loc.shape[-1])
+        return self.posterior(raw, loc, scale).transform(noise)
+
+    def make_prior(self, n_components, n_copies=None):
+        """Return a module that, called, returns p(z)."""
+        return CategoricalPrior(
+            self._split(n_components),
+            self.prior == "learned",
+            self.temperature,
+            n_copies,
+        )
+
+    def start_prior(self, prior, z, seed):
+        """Return the logarithms of how often categories occur, by name."""
+        if self.prior != "learned":
+            return {}
+        # one pseudo-row each
+        return {"logits": torch.log((z.sum(dim=0) + 1) / (len(z) + 1))}
+
+    def embed(self, posterior):
+        """Return the probabilities, or ones for the largest of them."""
+        if self.embedding == "probabilities":
+            return posterior.mean
+        probs = posterior.probs
+        chosen = nn.functional.one_hot(probs.argmax(dim=-1), probs.shape[-1])
+        return chosen.to(probs.dtype).flatten(-2)
+
+    def log_prior_per_component(self, prior, z):
+        """Return the log-probability of every component by itself, 0 or 1."""
+        probs = prior.mean
+        return z * torch.log(probs) + (1 - z) * torch.log1p(-probs)
+
+    def log_ratio_per_component(self, posterior, prior, z):
+        """Return q log(q/p) - q + p of every category, ``(1, ..., n_components)``.
+
+        It is never negative, and sums to the KL of a variable.
+        """
+        p, q = prior.probs, posterior.probs
+        terms = q * (posterior.log_probs - prior.log_probs) - q + p
+        return terms.flatten(-2).unsqueeze(0)
+
+
+class CategoricalPrior(nn.Module):
+    """Weights of the categories of independent variables, learned or equal.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Variables and categories.
+    is_learned : bool
+    temperature : float
+        Of relaxed draws, kept here so that it travels with the module.
+    n_copies : int or None
+    """
+
+    def __init__(self, shape, is_learned, temperature, n_copies=None):
+        super().__init__()
+        self.shape = shape
+        copies = () if n_copies is None else (n_copies, 1)
+        if is_learned:
+            logits = torch.zeros(*copies, shape[0] * shape[1], dtype=torch.float32)
+            self.logits = nn.Parameter(logits)
+        else:
+            logits = torch.zeros(shape[0] * shape[1], dtype=torch.float32)
+            self.register_buffer("logits", logits, persistent=False)
+        self.register_buffer(
+            "temperature", torch.tensor(float(temperature), dtype=torch.float32)
+        )
+
+    def forward(self):
+        """Return p(z)."""
+        logits = self.logits.unflatten(-1, self.shape)
+        logits = logits - logits.amax(dim=-1, keepdim=True).detach()
+        return OneHotCategoricals(logits.clamp_min(-_MAX_LOG_ODDS), self.temperature)

@@ -1,0 +1,393 @@
+"""Hierarchies: several layers of z, each a prior for the one below."""
+
+from numbers import Integral
+
+import torch
+from torch import nn
+
+from .._checks import check_choice
+from ..distributions import NormalChain
+from ..networks import Linear
+from ._base import Latent
+
+# no law of a layer is exp(8) times as wide or narrow as where it starts
+_MAX_LOG_RATIO = 8.0
+# precision, in prior precisions, that an estimate from below starts with at least
+_LEAST_PRECISION = 1e-2
+# what the networks between layers see is bounded smoothly
+_SQUASH = 8.0
+
+
+class Hierarchical(Latent):
+    r"""Layers of z: the upper ones are a learned prior for the lower ones.
+
+    .. math:: p(z) = N(z_L; 0, I) \prod_{i<L} p(z_i | z_{i+1}), \quad
+              p(z_i | z_{i+1}) = N(\mu_i(z_{i+1}), \operatorname{diag}
+              \sigma_i^2(z_{i+1}))
+
+    z is :math:`(z_1, \dots, z_L)` side by side, the layer next to the data first. With
+    ``inference="top_down"`` the posterior goes the same way,
+
+    .. math:: q(z|x) = N(z_L; \hat\mu_L, \hat\sigma_L^2)
+              \prod_{i<L} N\Big(z_i;\
+              \frac{\hat\mu_i \hat\sigma_i^{-2} + \mu_i \sigma_i^{-2}}
+              {\hat\sigma_i^{-2} + \sigma_i^{-2}},\
+              \frac{1}{\hat\sigma_i^{-2} + \sigma_i^{-2}}\Big),
+
+    what the encoder finds in x, :math:`\hat\mu_i(x), \hat\sigma_i(x)`, and what the
+    layer above expects, each counting by its precision. With ``inference="bottom_up"``
+    it is :math:`q(z_1|x) \prod_i q(z_{i+1} | z_i)`, all normal.
+
+    With ``init="linear"`` training starts at the linear model: :math:`z_1` has its
+    posterior and prior, the upper layers are N(0, I) and say nothing.
+
+    Parameters
+    ----------
+    sizes : tuple of int or None, default=None
+        Widths of the layers, the one next to the data first; they sum to
+        ``n_components``. None is two layers, the upper about half as wide; a single
+        component is a single layer.
+    hidden_layer_sizes : tuple of int, default=(32,)
+        Of the networks between layers.
+    inference : {'top_down', 'bottom_up'}, default='top_down'
+        What the posterior is made of, see above.
+    decoder : {'bottom', 'all'}, default='bottom'
+        Layers that the decoder sees: :math:`p(x|z_1)`, or p(x|z).
+    embedding : {'all', 'bottom', 'top'}, default='all'
+        Layers that `transform` returns. ``inverse_transform`` fills the others in:
+        below 'top' by the means of :math:`p(z_i|z_{i+1})`; above 'bottom' by those of
+        :math:`q(z_{i+1}|z_i)` with bottom-up inference, by those of the prior
+        otherwise. ``reconstruct`` uses all layers always.
+
+    Notes
+    -----
+    The KL is sampled. That of a component is E[log q(z_k|·) - log p(z_k|·)], each given
+    the layer drawn before, and components sum to the KL of the row. With bottom-up
+    inference those of a layer may lie below 0: q and p are given different layers.
+
+    References
+    ----------
+    Sønderby et al. (2016), "Ladder variational autoencoders", section 2 for the prior,
+    2.1 for top-down inference by precisions; Burda, Grosse & Salakhutdinov
+    (2016), "Importance weighted autoencoders", eqs. 1 and 3, for bottom-up inference;
+    Kingma et al. (2016), "Improving variational inference with inverse autoregressive
+    flow", appendix C.
+    """
+
+    n_raw = 2
+    shares_prior = True
+
+    def __init__(
+        self,
+        sizes=None,
+        hidden_layer_sizes=(32,),
+        inference="top_down",
+        decoder="bottom",
+        embedding="all",
+    ):
+        self.sizes = sizes
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.inference = inference
+        self.decoder = decoder
+        self.embedding = embedding
+
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+        check_choice(self, "inference", ("top_down", "bottom_up"))
+        check_choice(self, "decoder", ("all", "bottom"))
+        check_choice(self, "embedding", ("all", "bottom", "top"))
+        for name, least in (("sizes", 2), ("hidden_layer_sizes", 0)):
+            value = getattr(self, name)
+            if name == "sizes" and value is None:
+                continue
+            is_sequence = isinstance(value, (tuple, list))
+            is_count = is_sequence and all(
+                isinstance(s, Integral) and not isinstance(s, bool) and s > 0
+                for s in value
+            )
+            if not is_count or len(value) < least:
+                raise ValueError(
+                    f"Hierarchical({name}={value!r}) must be a tuple of positive "
+                    "integers" + (", two or more." if least else ".")
+                )
+
+    def check_components(self, n_components):
+        """Refuse a number of components that is not the sum of `sizes`."""
+        if self.sizes is not None and sum(self.sizes) != n_components:
+            raise ValueError(
+                f"Hierarchical(sizes={self.sizes!r}) sums to {sum(self.sizes)}, but "
+                f"n_components={n_components}; both must agree."
+            )
+
+    def split(self, n_components):
+        """Return the widths of the layers, the one next to the data first."""
+        if self.sizes is not None:
+            return tuple(self.sizes)
+        if n_components == 1:
+            return (1,)
+        upper = max(1, round(n_components / 3))
+        return n_components - upper, upper
+
+    def count_linear(self, n_components):
+        """Return how many components the linear start may have, the first layer's."""
+        return self.split(n_components)[0]
+
+    def count_embedded(self, n_components):
+        """Return the width of what `embed` returns."""
+        sizes = self.split(n_components)
+        return {"all": n_components, "bottom": sizes[0], "top": sizes[-1]}[
+            self.embedding
+        ]
+
+    def raw_shape(self, n_components):
+        """Return the shape of the encoder's raw outputs for one row."""
+        if self.inference == "bottom_up":
+            return (2, self.split(n_components)[0])
+        return (2, n_components)
+
+    def make_prior(self, n_components, n_copies=None):
+        """Return a module that, called, returns p(z), and that q(z|x) shares."""
+        return LayeredPrior(
+            self.split(n_components),
+            tuple(self.hidden_layer_sizes),
+            self.inference == "bottom_up",
+            n_copies,
+        )
+
+    def posterior(self, raw, loc, scale, prior):
+        """Return q(z|x), which uses the networks of the prior's module."""
+        sizes, last = prior.sizes, len(prior.sizes) - 1
+        raw_loc, raw_log_scale = raw.to(loc.dtype).unbind(dim=-2)
+        ratio = raw_log_scale.clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO)
+        scale = scale.expand_as(loc)
+        width = raw_loc.shape[-1]
+        parts = zip(
+            loc.split(sizes, dim=-1),
+            scale.split(sizes, dim=-1),
+            raw_loc.split(sizes[:1] if width < sum(sizes) else sizes, dim=-1),
+            ratio.split(sizes[:1] if width < sum(sizes) else sizes, dim=-1),
+            strict=False,
+        )
+        if self.inference == "bottom_up":
+            first = _Estimate(*next(parts))
+            conditionals = [first, *map(_Network, prior.inference)]
+            order = range(last + 1)
+        else:
+            *lower, top = parts
+            conditionals = [
+                _Combination(network, *part)
+                for network, part in zip(prior.generative, lower, strict=True)
+            ]
+            conditionals.append(_Estimate(*top))
+            order = range(last, -1, -1)
+        return NormalChain(sizes, order, conditionals, loc.shape[:-1])
+
+    def recentre(self, posterior):
+        """Return ``(loc, scale)`` with which raw outputs of zero are a posterior."""
+        pairs, n_rows = [], posterior.batch_shape
+        for size, conditional in zip(
+            posterior.sizes, posterior.conditionals, strict=True
+        ):
+            pair = conditional.recentre()
+            if pair is None:
+                # nothing of the encoder's
+                like = posterior.conditionals[0].recentre()[0]
+                pair = like.new_zeros(*n_rows, size), like.new_ones(*n_rows, size)
+            pairs.append(pair)
+        locs, scales = zip(*pairs, strict=True)
+        return torch.cat(locs, dim=-1), torch.cat(scales, dim=-1)
+
+    def draw(self, posterior, noise=None, n_draws=1):
+        """Return differentiable draws, layer after layer."""
+        if noise is None:
+            return posterior.rsample((n_draws,))
+        return posterior.transform(noise)
+
+    def embed(self, posterior):
+        """Return the means of the layers chosen, each given that of the one before."""
+        layers = posterior.mean.split(posterior.sizes, dim=-1)
+        if self.embedding == "all":
+            return torch.cat(layers, dim=-1)
+        return layers[0] if self.embedding == "bottom" else layers[-1]
+
+    def locate(self, posterior):
+        """Return the means of all layers."""
+        return posterior.mean
+
+    def extend(self, embedded, prior):
+        """Return all layers for those that `embed` returns."""
+        if self.embedding == "all":
+            return embedded
+        if self.embedding == "top":
+            layers = [embedded]
+            for network in reversed(prior.generative):
+                layers.insert(0, network(layers[0])[0])
+            return torch.cat(layers, dim=-1)
+        layers = [embedded]
+        if self.inference == "bottom_up":
+            for network in prior.inference:
+                layers.append(network(layers[-1])[0])
+        else:
+            upper = prior().mean[..., prior.sizes[0] :]
+            layers.append(upper.expand(*embedded.shape[:-1], -1).to(embedded))
+        return torch.cat(layers, dim=-1)
+
+    def show(self, z):
+        """Return what the decoder sees: all layers, or zeros above the first."""
+        if self.decoder == "all":
+            return z
+        n_shown = self.split(z.shape[-1])[0]
+        return nn.functional.pad(z[..., :n_shown], (0, z.shape[-1] - n_shown))
+
+    def log_prior_per_component(self, prior, z):
+        """Return the log density of every component, given the layer above its own."""
+        return prior.log_prob_by_component(z)
+
+    def log_ratio_per_component(self, posterior, prior, z):
+        """Return log q(z_k|·) - log p(z_k|·), each given the layer drawn before."""
+        log_q = posterior.log_prob_by_component(z)
+        return log_q - prior.log_prob_by_component(z)
+
+
+class LayeredPrior(nn.Module):
+    """N(0, I) for the uppermost layer, and networks for those below.
+
+    They start at N(0, I) as well, whatever lies above.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Widths of the layers, the one next to the data first.
+    hidden_layer_sizes : tuple of int
+    is_bottom_up : bool
+        Whether there are networks for q(z_{i+1}|z_i), too.
+    n_copies : int or None
+    """
+
+    def __init__(self, sizes, hidden_layer_sizes, is_bottom_up, n_copies=None):
+        super().__init__()
+        self.sizes = sizes
+        self.batch_shape = () if n_copies is None else (n_copies, 1)
+        pairs = list(zip(sizes[1:], sizes[:-1], strict=True))
+        self.generative = nn.ModuleList(
+            [LayerNetwork(a, b, hidden_layer_sizes, n_copies) for a, b in pairs]
+        )
+        self.inference = nn.ModuleList(
+            [LayerNetwork(b, a, hidden_layer_sizes, n_copies) for a, b in pairs]
+            if is_bottom_up
+            else []
+        )
+        loc = torch.zeros(sizes[-1], dtype=torch.float32)
+        self.register_buffer("loc", loc, persistent=False)
+
+    def forward(self):
+        """Return p(z)."""
+        top = _Estimate(self.loc, torch.ones_like(self.loc))
+        conditionals = [*map(_Network, self.generative), top]
+        order = range(len(self.sizes) - 1, -1, -1)
+        return NormalChain(self.sizes, order, conditionals, self.batch_shape)
+
+
+class LayerNetwork(nn.Module):
+    """Mean and standard deviation of one layer, given another.
+
+    A linear map plus a network with SiLU, both zero at first: N(0, I).
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+    hidden_layer_sizes : tuple of int
+    n_copies : int or None
+    """
+
+    def __init__(self, n_inputs, n_outputs, hidden_layer_sizes, n_copies=None):
+        super().__init__()
+        self.hidden, width = nn.ModuleList(), n_inputs
+        for size in hidden_layer_sizes:
+            self.hidden.append(Linear(width, size, n_copies))
+            width = size
+        n_seen = n_inputs + (width if hidden_layer_sizes else 0)
+        self.head = Linear(n_seen, 2 * n_outputs, n_copies, zero=True)
+
+    def forward(self, z, is_constant=False):
+        """Return mean and standard deviation for z, (..., n, n_inputs).
+
+        Parameters
+        ----------
+        z : Tensor
+        is_constant : bool, default=False
+            Whether weights are constants to autograd.
+        """
+
+        def apply(layer, u):
+            weight, bias = layer.weight, layer.bias
+            if is_constant:
+                weight, bias = weight.detach(), bias.detach()
+            return Linear.apply_affine(u, weight, bias)
+
+        u = _SQUASH * torch.tanh(z.to(self.head.weight.dtype) / _SQUASH)
+        seen, hidden = u, u
+        for layer in self.hidden:
+            hidden = nn.functional.silu(apply(layer, hidden))
+        if len(self.hidden):
+            seen = torch.cat([u, hidden], dim=-1)
+        loc, log_scale = apply(self.head, seen).to(z.dtype).tensor_split(2, dim=-1)
+        return loc, log_scale.clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO).exp()
+
+
+def _fix(tensors, is_constant):
+    return [t.detach() for t in tensors] if is_constant else tensors
+
+
+class _Network:
+    """The law of a layer that a network alone gives."""
+
+    def __init__(self, network):
+        self.network = network
+
+    def __call__(self, before, is_constant=False):
+        return self.network(before, is_constant)
+
+    def recentre(self):
+        return None
+
+
+class _Estimate:
+    """The law of a layer that depends on no other."""
+
+    def __init__(self, loc, scale, raw_loc=None, ratio=None):
+        if raw_loc is not None:
+            loc, scale = loc + scale * raw_loc, scale * ratio.exp()
+        self.pair = [loc, scale]
+
+    def __call__(self, before, is_constant=False):
+        return _fix(self.pair, is_constant)
+
+    def recentre(self):
+        return self.pair
+
+
+class _Combination:
+    """What the layer above expects and the encoder found, by their precisions.
+
+    Loc and scale are those of the posterior where N(0, I) is expected: the encoder's
+    estimate has the precision that is left, 1/scale² - 1.
+    """
+
+    def __init__(self, network, loc, scale, raw_loc, ratio):
+        self.network = network
+        # where nothing is left, something must be, or it could not grow
+        precision = (scale**-2 - 1).clamp_min(_LEAST_PRECISION)
+        pull = loc / scale**2 + raw_loc / scale
+        self.estimate = [pull, precision * torch.exp(-2 * ratio)]
+
+    def __call__(self, before, is_constant=False):
+        loc, scale = self.network(before, is_constant)
+        pull, precision = _fix(self.estimate, is_constant)
+        variance = 1 / (precision + scale**-2)
+        return variance * (pull + loc / scale**2), variance.sqrt()
+
+    def recentre(self):
+        pull, precision = self.estimate
+        scale = (1 + precision) ** -0.5
+        return pull * scale**2, scale

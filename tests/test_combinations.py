@@ -1,0 +1,117 @@
+"""Every member works with every other."""
+
+import numpy as np
+import pytest
+from discrete_cases import DISCRETE, draw_rows
+from scipy.special import expit
+
+from skvae import VAETransformer
+from skvae.latents import LATENTS, Categorical, Gaussian, Hierarchical
+from skvae.likelihoods import LIKELIHOODS
+from skvae.likelihoods import Gaussian as GaussianNoise
+from skvae.networks import MLP
+from skvae.objectives import ELBO, IWAE, OBJECTIVES
+
+pytestmark = pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
+
+N, D, Q = 40, 6, 4
+# real numbers as values of a likelihood
+VALUES = {
+    "bernoulli": lambda u: (u > 0).astype(float),
+    "log_normal": np.exp,
+    "continuous_bernoulli": expit,
+    "beta": expit,
+}
+# all members, and what registered ones do otherwise
+LATENT_CASES = [
+    *(cls() for cls in LATENTS.values()),
+    Gaussian(prior="vamp", n_mixture=3, covariance="full"),
+    Categorical(2, gradient="gumbel", prior="uniform", embedding="onehot"),
+    Hierarchical((2, 1, 1), inference="bottom_up", decoder="all"),
+]
+OBJECTIVE_CASES = [
+    *(cls() for cls in OBJECTIVES.values()),
+    ELBO(n_draws=2, free_bits=0.1),
+    IWAE(3, gradient="standard"),
+]
+
+
+def make_rows(name):
+    likelihood = LIKELIHOODS[name]()
+    if isinstance(likelihood, DISCRETE):
+        return draw_rows(likelihood, N, D)
+    u = np.random.default_rng(0).standard_normal((N, D))
+    u[:, 1] += u[:, 0]
+    return VALUES.get(name, lambda u: u)(u)
+
+
+def fit(X, **parameters):
+    defaults = {"network": MLP((4,)), "max_epochs": 2, "n_draws": 4, "random_state": 0}
+    return VAETransformer(Q, **(defaults | parameters)).fit(X)
+
+
+def assert_scores_are_finite(vae, X):
+    assert vae.n_iter_ == 2
+    assert np.isfinite(vae.loss_curve_).all()
+    elbo, evidence = (vae.score_samples(X, m) for m in ("elbo", "evidence"))
+    assert elbo.shape == (len(X),)
+    assert np.isfinite(elbo).all()
+    assert (evidence >= elbo - 1e-9).all()
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("latent", LATENTS)
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_all_members_train_and_score(likelihood, latent, objective):
+    X = make_rows(likelihood)
+    vae = fit(X, likelihood=likelihood, latent=latent, objective=objective)
+    assert_scores_are_finite(vae, X)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVE_CASES, ids=repr)
+@pytest.mark.parametrize("latent", LATENT_CASES, ids=repr)
+@pytest.mark.parametrize("init", ["linear", "random"])
+def test_variants_of_latents_and_objectives_train_and_score(latent, objective, init):
+    X = make_rows("gaussian")
+    noise = GaussianNoise(noise="low_rank")
+    vae = fit(X, likelihood=noise, latent=latent, objective=objective, init=init)
+    assert_scores_are_finite(vae, X)
+
+
+@pytest.mark.parametrize("latent", LATENT_CASES, ids=repr)
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_all_methods_work_with_all_members(likelihood, latent):
+    X = make_rows(likelihood)
+    vae = fit(X, likelihood=likelihood, latent=latent, network="mlp")
+    elbo, refined = (vae.score_samples(X[:9], m) for m in ("elbo", "refined"))
+    assert (refined >= elbo).all()
+    Z = vae.transform(X)
+    assert Z.shape == (N, len(vae.get_feature_names_out()))
+    for values in (Z, vae.inverse_transform(Z), vae.reconstruct(X), vae.sample(9)):
+        assert np.isfinite(values).all()
+    np.testing.assert_allclose(
+        vae.score_features(X).sum(axis=1),
+        vae.score_samples(X, "reconstruction"),
+        rtol=1e-9,
+        atol=1e-9,
+    )
+    assert vae.kl_per_component_.shape == (Q,)
+    again = vae.score_samples(X[::-1][:5])
+    np.testing.assert_allclose(again, vae.score_samples(X)[::-1][:5], atol=1e-9)
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_images_of_all_members(likelihood, latent):
+    X = make_rows(likelihood)
+    if likelihood == "categorical":
+        pytest.skip("codes are no pixels: an image of them has no channels")
+    vae = fit(
+        X.reshape(N, 1, 2, 3),
+        likelihood=likelihood,
+        latent=latent,
+        network="conv",
+        image_shape=(1, 2, 3),
+    )
+    assert_scores_are_finite(vae, X)
+    assert vae.reconstruct(X[:3].reshape(3, 1, 2, 3)).shape == (3, 1, 2, 3)
