@@ -29,6 +29,7 @@ _MIN_LOG_RANGE = 0.02
 _LEAST_VARIANCE = 1e-3
 # rows, and steps of EM, for clusters in a likelihood's own parameters
 _MAX_LINKED_ROWS = 2000
+_LINKED_TOL = 1e-2
 _LINKED_STEPS = 30
 # rows represented at a time
 _CHUNK_ROWS = 1024
@@ -383,8 +384,10 @@ class _LinkedMixture:
             log_weights, values = self._link(share)
             joint = self._score_joint(log_weights, values)
             joint -= joint.max(axis=1, keepdims=True)
-            share = np.exp(joint)
+            before, share = share, np.exp(joint)
             share /= share.sum(axis=1, keepdims=True)
+            if np.abs(share - before).max() < _LINKED_TOL:
+                break
         # log-odds as a linear function of the representation: exactly so for
         # exponential families that are represented by their sufficient statistics
         u = (self.r - mean) / scale

@@ -8,12 +8,8 @@ from ._continuous_bernoulli import _sum_series
 
 # the mean of a beta law stays this far from the ends, in logits
 MAX_LOGIT = 30.0
-
-
 # below, torch's functions; above, Stirling's series is exact to double precision
 _STIRLING_FROM = 10.0
-
-
 # log Γ(a) - (a - 1/2) log a + a - log(2π) / 2 in odd powers of 1 / a
 _STIRLING = [1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156]
 

@@ -25,8 +25,6 @@ _LOG_SINHC = [
         start=1,
     )
 ]
-
-
 # logits below which that series is exact to double precision
 _SERIES_TO = 1.0
 

@@ -13,7 +13,7 @@ from ._location_scale import LocationScale
 _EDGE = 1e-6
 # log precisions that a linear start may have
 _MIN_LOG_PRECISION, _MAX_LOG_PRECISION = -5.0, 25.0
-_N_HALVINGS = 45
+_N_HALVINGS, _N_NEWTON = 14, 5
 
 
 class Beta(LocationScale):
@@ -123,7 +123,7 @@ def _match_moments(mean, variance):
     """Return logit μ and log φ with the given moments of logit x.
 
     The mean rises with the one, the variance falls with the other: bisection within
-    bisection.
+    bisection comes near, and steps of Newton's method do the rest.
     """
 
     def find_logit(phi):
@@ -144,7 +144,26 @@ def _match_moments(mean, variance):
         a, b = phi / (1 + np.exp(-logit)), phi / (1 + np.exp(logit))
         is_low = _compute_variance(a, b) > variance
         low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
-    return find_logit(np.exp((low + high) / 2)), (low + high) / 2
+    logit, log_precision = find_logit(np.exp((low + high) / 2)), (low + high) / 2
+    for _ in range(_N_NEWTON):
+        phi = np.exp(log_precision)
+        mu, rest = 1 / (1 + np.exp(-logit)), 1 / (1 + np.exp(logit))
+        a, b = mu * phi, rest * phi
+        misses = digamma(a) - digamma(b) - mean, _compute_variance(a, b) - variance
+        # derivatives of both by log a and log b
+        by_a = a * polygamma(1, a), a * polygamma(2, a)
+        by_b = -b * polygamma(1, b), b * polygamma(2, b)
+        determinant = by_a[0] * by_b[1] - by_b[0] * by_a[1]
+        step_a = (misses[1] * by_b[0] - misses[0] * by_b[1]) / determinant
+        step_b = (misses[0] * by_a[1] - misses[1] * by_a[0]) / determinant
+        moved = logit + step_a - step_b, log_precision + mu * step_a + rest * step_b
+        # moments that no law within the limits has stay where bisection left them
+        is_inside = np.abs(moved[0]) < MAX_LOGIT
+        is_inside &= moved[1] > _MIN_LOG_PRECISION
+        is_inside &= moved[1] < _MAX_LOG_PRECISION
+        logit = np.where(is_inside, moved[0], logit)
+        log_precision = np.where(is_inside, moved[1], log_precision)
+    return logit, log_precision
 
 
 class BetaPass(LikelihoodPass):

@@ -12,7 +12,7 @@ from ._base import Likelihood, LikelihoodPass
 
 # of the linear start: logits of z = 0, and how far one standard deviation of z moves
 _MAX_BIAS, _MAX_SLOPE = 300.0, 30.0
-_N_NODES, _N_HALVINGS = 20, 40
+_N_NODES, _N_HALVINGS = 20, 26
 
 
 class ContinuousBernoulli(Likelihood):
