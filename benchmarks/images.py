@@ -22,13 +22,28 @@ from skvae.callbacks import FreshBinarization
 
 MLP = {"hidden_layer_sizes": (200, 200), "activation": "tanh", "n_components": 50}
 WIDE = {"hidden_layer_sizes": (400,), "activation": "relu", "n_components": 20}
+DEEP = {
+    **MLP,
+    "n_components": 150,
+    "latent": latents.Hierarchical(
+        (100, 50), hidden_layer_sizes=(100, 100), inference="bottom_up"
+    ),
+}
+VAMP = {
+    "hidden_layer_sizes": (300, 300),
+    "n_components": 40,
+    "latent": latents.Gaussian(prior="vamp", n_mixture=500),
+}
 # name: (data, published NLL and its source, epochs, parameters)
 MODELS = {
     "VAE": ("dynamic", 86.76, 400, MLP),
     "IWAE 5": ("dynamic", 85.54, 100, {**MLP, "objective": ("iwae", 5)}),
     "IWAE 50": ("dynamic", 84.78, 20, {**MLP, "objective": ("iwae", 50)}),
-    "VAE (400)": ("static", 89.78, 200, WIDE),
+    "two layers, VAE": ("dynamic", 85.33, 100, DEEP),
+    "two layers, IWAE 5": ("dynamic", 83.89, 30, {**DEEP, "objective": ("iwae", 5)}),
+    "VAE (400)": ("static", 89.78, 100, WIDE),
     "IWAE 50 (400)": ("static", 86.82, 20, {**WIDE, "objective": ("iwae", 50)}),
+    "VampPrior 500": ("static", 85.57, 40, VAMP),
 }
 
 
