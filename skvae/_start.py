@@ -348,9 +348,14 @@ class _LinkedMixture:
         within = squares / (size + 1)[:, None] - means**2
         scales = np.sqrt(np.maximum(within, _LEAST_VARIANCE))
         none, noise = np.zeros((0, len(mean))), np.ones(len(mean))
+        # what a likelihood has learned of all rows is not that of a cluster
+        parts = [
+            self.likelihood.adapt_to_part(self.x, weight + 1 / len(self.x))
+            for weight in share.T
+        ]
         values = [
-            self.likelihood.link(m, s, none, noise)[1]
-            for m, s in zip(means, scales, strict=True)
+            part.link(m, s, none, noise)[1]
+            for part, m, s in zip(parts, means, scales, strict=True)
         ]
         return np.log((size + 1) / (size + 1).sum()), np.array(values)
 

@@ -230,6 +230,23 @@ def test_start_of_binary_columns_has_the_clusters_shares():
     assert (probs - expected)[is_used].abs().max() < 0.3
 
 
+@quiet
+@pytest.mark.parametrize(
+    "name", ["poisson", "negative_binomial", "zero_inflated", "ordinal", "categorical"]
+)
+def test_start_finds_the_kinds_of_rows_that_are_no_measurements(name):
+    random = np.random.default_rng(0)
+    labels = random.integers(3, size=600)
+    rates = np.array([[1, 8, 3, 20], [10, 1, 3, 2], [4, 4, 15, 0.3]])
+    X = np.minimum(random.poisson(rates[labels]), 9)
+    vae = VAETransformer(
+        3, latent="categorical", likelihood=name, max_epochs=0, random_state=0
+    ).fit(X)
+    found = vae.transform(X).argmax(axis=1)
+    # identical clusters, which is where training must not start, have 0
+    assert adjusted_rand_score(labels, found) > 0.8
+
+
 @over_variants
 @pytest.mark.parametrize("likelihood", [Gaussian(), GaussianMixture()], ids=repr)
 def test_scores_are_sums_over_all_values(latent, likelihood):

@@ -1,5 +1,7 @@
 """What all likelihoods share: the base class, and how raw values become log scales."""
 
+import copy
+
 import torch
 from sklearn.base import BaseEstimator
 from torch.nn.functional import celu
@@ -185,6 +187,23 @@ class Likelihood(BaseEstimator):
             In the units of X.
         weight : ndarray (n,) or None
         """
+
+    def adapt_to_part(self, x, weight):
+        """Return a copy that has learned from some of the rows, of the same shapes.
+
+        Parameters
+        ----------
+        x : ndarray (n, n_features)
+        weight : ndarray (n,)
+
+        Returns
+        -------
+        Likelihood
+            Whose `link` is that of those rows.
+        """
+        part = copy.copy(self)
+        part.adapt(x, weight)
+        return part
 
     @property
     def is_represented(self):

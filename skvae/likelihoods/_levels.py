@@ -1,5 +1,6 @@
 """What likelihoods of coded categories share: how many there are, and how frequent."""
 
+import copy
 from collections.abc import Iterable
 from numbers import Integral
 
@@ -78,6 +79,18 @@ class LevelLikelihood(Likelihood):
         sizes = _MAX_UNASKED if sizes is None else torch.as_tensor(np.array(sizes))
         return (x < 0) | (x != torch.floor(x)) | (x >= sizes)
 
+    def adapt_to_part(self, x, weight):
+        """Return a copy with the frequencies of some rows, of the same categories.
+
+        Parameters
+        ----------
+        x : ndarray (n, n_features)
+        weight : ndarray (n,)
+        """
+        part = copy.copy(self)
+        part._shares = _compute_shares(x, weight, self._sizes)
+        return part
+
     def adapt(self, x, weight=None):
         """Learn the categories of every column, and how frequent they are.
 
@@ -87,15 +100,20 @@ class LevelLikelihood(Likelihood):
         weight : ndarray (n,) or None
         """
         vars(self).pop("_sizes", None)
-        n, n_features = x.shape
+        n_features = x.shape[1]
         given = self._get_given(n_features) if self.n_categories is not None else None
         sizes = x.max(axis=0).astype(np.int64) + 1 if given is None else np.array(given)
-        counts = np.zeros((max(2, sizes.max()), n_features))
-        for j, size in enumerate(sizes):
-            codes = x[:, j].astype(np.int64)
-            counts[:size, j] = np.bincount(codes, weights=weight, minlength=size)
-        exists = np.arange(len(counts))[:, None] < sizes
-        shares = counts / counts.sum(axis=0)
-        # what never occurred: as often as once in twice as many rows
-        shares = np.where(exists, np.maximum(shares, 0.5 / n), 0.0)
-        self._sizes, self._shares = sizes, shares / shares.sum(axis=0)
+        self._sizes, self._shares = sizes, _compute_shares(x, weight, sizes)
+
+
+def _compute_shares(x, weight, sizes):
+    """Return how frequent codes are, ``(most categories, n_features)``."""
+    counts = np.zeros((max(2, sizes.max()), x.shape[1]))
+    for j, size in enumerate(sizes):
+        codes = x[:, j].astype(np.int64)
+        counts[:size, j] = np.bincount(codes, weights=weight, minlength=size)
+    exists = np.arange(len(counts))[:, None] < sizes
+    shares = counts / counts.sum(axis=0)
+    # what never occurred: as often as once in twice as many rows
+    shares = np.where(exists, np.maximum(shares, 0.5 / len(x)), 0.0)
+    return shares / shares.sum(axis=0)
