@@ -22,9 +22,17 @@ class Rows(Dataset):
         self.x, self.weight = x, weight
         self.train, self.valid = train, valid
         self.is_uniform = bool((weight == weight[0]).all())
+        self._lay_out()
+
+    def _lay_out(self):
         # copies one below the other
-        self.table = x.flatten(0, -2)
+        self.table = self.x.flatten(0, -2)
         self.array = self.table.numpy() if self.table.is_cpu else None
+
+    def own(self):
+        """Copy the rows: until then they may lie in the memory of the user's X."""
+        self.x = self.x.clone()
+        self._lay_out()
 
     def __len__(self):
         return min(len(rows) for rows in self.train)

@@ -136,6 +136,7 @@ class FreshBinarization(Callback):
                 f"{X.x.shape[-2]} rows of {X.x.shape[-1]} columns to train on."
             )
         self.levels_ = levels.flatten(1).to(X.x.device)
+        X.own()
 
     @torch.no_grad()
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):

@@ -27,6 +27,7 @@ from skvae._module import VAEModule
 from skvae._module_pass import AutogradModulePass, ModulePass
 from skvae._rows import Rows
 from skvae._weights import FlatAdam
+from skvae.callbacks import FreshBinarization
 from skvae.latents import Gaussian as GaussianLatent
 from skvae.latents import Latent
 from skvae.likelihoods import Gaussian, Likelihood
@@ -1001,3 +1002,21 @@ def test_precision_of_products_that_a_user_set_changes_no_bit(X):
         torch.set_float32_matmul_precision("highest")
     assert vae.loss_curve_ == expected.loss_curve_
     np.testing.assert_array_equal(vae.transform(X), expected.transform(X))
+
+
+@pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
+@pytest.mark.parametrize("n_samples", [300, 3200])
+def test_fresh_binarization_leaves_the_rows_of_the_user_alone(n_samples):
+    random = np.random.default_rng(0)
+    levels = random.random((n_samples, 5), dtype=np.float32)
+    X = (random.random(levels.shape) < levels).astype(np.float32)
+    before = X.copy()
+    VAETransformer(
+        1,
+        likelihood="bernoulli",
+        hidden_layer_sizes=(4,),
+        max_epochs=1,
+        net_callbacks=[FreshBinarization(levels)],
+        random_state=0,
+    ).fit(X)
+    np.testing.assert_array_equal(X, before)
