@@ -122,7 +122,8 @@ class VAETransformer(
     dropout : float, default=0.0
         Share of hidden units left out at each step of training.
     init : {'linear', 'random'}, default='linear'
-        Start at the closed-form linear model, or at torch's random weights.
+        Start at the closed-form linear model (a mixture of normals where z is a single
+        categorical variable), or at torch's random weights.
     standardize : bool, default=True
         Centre and scale columns inside. Scores stay in the units of X.
     image_shape : tuple of int or None, default=None
@@ -712,7 +713,8 @@ default='adamw'
         Returns
         -------
         ndarray (n_samples, n_components), float32
-            Or a data frame, see `set_output`.
+            Or a data frame, see `set_output`. A latent may leave components out, or
+            round them, by its `embedding`.
         """
         model, array = self._read(X)
         return model.embed(array)
@@ -751,6 +753,7 @@ default='adamw'
         Parameters
         ----------
         Z : array-like (n_samples, n_components)
+            As `transform` returns it.
 
         Returns
         -------
@@ -770,6 +773,9 @@ default='adamw'
 
     def reconstruct(self, X):
         """Return ``inverse_transform(transform(X))``.
+
+        Where the latent's `embedding` leaves layers of z out, they are not left out
+        here.
 
         Parameters
         ----------

@@ -54,7 +54,7 @@ class FittedModel:
             return _collect(((rows, function(rows)) for rows in slices), n_samples)
 
     def embed(self, X):
-        """Return the point summaries of rows, ``(n, n_components)`` float32."""
+        """Return the point summaries of rows, ``(n, n_embedded)`` float32."""
 
         def embed(rows):
             return _inference.embed(self.module, self.columns.encode(X[rows]))

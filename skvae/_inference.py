@@ -17,7 +17,7 @@ from ._device import isolated, scoring_dtype
 _CHUNK_VALUES = 1_000_000
 _MAX_CHUNK_ROWS = 4096
 # per-row optimisation of q: steps at most, and steps without a gain before the rate
-# halves
+# is quartered
 _REFINE_STEPS = 2000
 _REFINE_PATIENCE = 6
 _REFINE_RATE = 0.1

@@ -39,7 +39,7 @@ class Bernoulli(Likelihood):
         A loading w of the standardised column is a correlation with a factor; the
         logistic slope that gives the same correlation is 1.7 w / sqrt(1 - Σ w²), the
         classical relation of factor analysis and item response theory (Lord & Novick
-        1968, eq. 16.9).
+        1968, chapter 16).
         """
         mean = np.clip(mean, 1e-3, 1 - 1e-3)
         explained = np.minimum((loadings**2).sum(axis=0), 0.9)
