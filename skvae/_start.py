@@ -338,7 +338,7 @@ class _LinkedMixture:
         self.r = _represent(self.x, likelihood).astype(np.float64)
 
     def _link(self, share):
-        """Return log-weights and started values of clusters, given p(k|x)."""
+        """Return log-weights, started values and scales of clusters, given p(k|x)."""
         mean, variance, _ = self.moments
         share = share * self.weight[:, None]
         size = share.sum(axis=0)
@@ -357,7 +357,7 @@ class _LinkedMixture:
             part.link(m, s, none, noise)[1]
             for part, m, s in zip(parts, means, scales, strict=True)
         ]
-        return np.log((size + 1) / (size + 1).sum()), np.array(values)
+        return np.log((size + 1) / (size + 1).sum()), np.array(values), scales
 
     @torch.no_grad()
     def _score_joint(self, log_weights, values):
@@ -386,7 +386,7 @@ class _LinkedMixture:
         mean, variance, scale = self.moments
         share, _ = start.share((self.r - mean) / scale)
         for _ in range(_LINKED_STEPS):
-            log_weights, values = self._link(share)
+            log_weights, values, scales = self._link(share)
             joint = self._score_joint(log_weights, values)
             joint -= joint.max(axis=1, keepdims=True)
             before, share = share, np.exp(joint)
@@ -399,7 +399,11 @@ class _LinkedMixture:
         weight, bias = _regress(
             u, joint - joint.mean(axis=1, keepdims=True), self.weight
         )
-        centre = np.exp(log_weights) @ values
+        weights = np.exp(log_weights)
+        centre, log_range = weights @ values, np.ones(self.x.shape[1])
+        if len(mean) == len(log_range):
+            noise = weights @ scales**2 / np.maximum(variance, NOISE_FLOOR)
+            log_range = _log_range(self.likelihood, np.minimum(noise, 1.0))
         tensors = {
             "decoder_weight": values - centre,
             "decoder_bias": centre[None],
@@ -408,7 +412,7 @@ class _LinkedMixture:
             "encoder_bias": bias[None],
             "posterior_scale": np.ones((1, len(values))),
             "input_scale": 1 / np.sqrt(np.maximum(variance, _LEAST_VARIANCE))[None],
-            "log_range": np.ones((1, self.x.shape[1])),
+            "log_range": log_range[None],
         }
         return _as_tensors(tensors)
 

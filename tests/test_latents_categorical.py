@@ -20,7 +20,7 @@ from skvae.callbacks import Annealing
 from skvae.datasets import make_clusters
 from skvae.distributions import OneHotCategoricals, detach
 from skvae.latents import Categorical
-from skvae.likelihoods import Bernoulli, Gaussian, GaussianMixture
+from skvae.likelihoods import Bernoulli, Gaussian, GaussianMixture, LogNormal
 from skvae.networks import MLP
 from skvae.objectives import ELBO, IWAE
 
@@ -245,6 +245,24 @@ def test_start_finds_the_kinds_of_rows_that_are_no_measurements(name):
     found = vae.transform(X).argmax(axis=1)
     # identical clusters, which is where training must not start, have 0
     assert adjusted_rand_score(labels, found) > 0.8
+
+
+@quiet
+@pytest.mark.parametrize("floor", [1e-2, 1e-4])
+def test_noise_of_linked_clusters_may_fall_to_the_floor(floor):
+    X = np.exp(make_clusters(400, n_features=3, random_state=0)[0] / 4)
+    vae = VAETransformer(
+        3,
+        latent="categorical",
+        likelihood=LogNormal(variance_floor=floor),
+        max_epochs=0,
+        random_state=0,
+    ).fit(X)
+    module, log_x = vae.net_.module_, np.log(X)
+    _, log_unit = module.decoder_bias.view(2, 3)
+    least = torch.exp(2 * (log_unit - module.log_range[0])).numpy()
+    # clusters differ in their noise: the floor is one of their mean
+    assert np.abs(np.log(least / log_x.var(axis=0) / floor)).max() < np.log(3)
 
 
 @over_variants
