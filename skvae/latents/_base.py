@@ -172,10 +172,12 @@ class Latent(BaseEstimator):
         ----------
         posterior : Distribution
         noise : Tensor broadcastable to (n_draws, ..., n_components), default=None
-            Standard noise to be transformed; None draws it.
+            Standard noise, for the posterior's ``transform``; None draws it.
         n_draws : int, default=1
         """
-        raise NotImplementedError
+        if noise is None:
+            return posterior.rsample((n_draws,))
+        return posterior.transform(noise)
 
     def draw_start(self, loc, scale, noise):
         """Return draws from the posterior that training starts at.
@@ -245,6 +247,8 @@ class Latent(BaseEstimator):
 
     def log_prior_per_component(self, prior, z):
         """Return the log density of the prior's marginals at z, component by component.
+
+        Asked for by `log_ratio_per_component`, as it stands.
 
         Parameters
         ----------

@@ -176,12 +176,6 @@ class Categorical(Latent):
         ratio = self.min_temperature / self.temperature
         prior.temperature.fill_(self.temperature * ratio**progress)
 
-    def draw(self, posterior, noise=None, n_draws=1):
-        """Return relaxed draws, or those ones and zeros that noise stands for."""
-        if noise is None:
-            return posterior.rsample((n_draws,))
-        return posterior.transform(noise)
-
     def draw_start(self, loc, scale, noise):
         """Return ones and zeros from the posterior that training starts at."""
         raw = loc.new_zeros(*loc.shape[:-1], 1, loc.shape[-1])
@@ -210,11 +204,6 @@ class Categorical(Latent):
         probs = posterior.probs
         chosen = nn.functional.one_hot(probs.argmax(dim=-1), probs.shape[-1])
         return chosen.to(probs.dtype).flatten(-2)
-
-    def log_prior_per_component(self, prior, z):
-        """Return the log-probability of every component by itself, 0 or 1."""
-        probs = prior.mean
-        return z * torch.log(probs) + (1 - z) * torch.log1p(-probs)
 
     def log_ratio_per_component(self, posterior, prior, z):
         """Return q log(q/p) - q + p of every category, ``(1, ..., n_components)``.

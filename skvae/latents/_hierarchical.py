@@ -197,12 +197,6 @@ class Hierarchical(Latent):
         locs, scales = zip(*pairs, strict=True)
         return torch.cat(locs, dim=-1), torch.cat(scales, dim=-1)
 
-    def draw(self, posterior, noise=None, n_draws=1):
-        """Return differentiable draws, layer after layer."""
-        if noise is None:
-            return posterior.rsample((n_draws,))
-        return posterior.transform(noise)
-
     def embed(self, posterior):
         """Return the means of the layers chosen, each given that of the one before."""
         layers = posterior.mean.split(posterior.sizes, dim=-1)
@@ -238,10 +232,6 @@ class Hierarchical(Latent):
             return z
         n_shown = self.split(z.shape[-1])[0]
         return nn.functional.pad(z[..., :n_shown], (0, z.shape[-1] - n_shown))
-
-    def log_prior_per_component(self, prior, z):
-        """Return the log density of every component, given the layer above its own."""
-        return prior.log_prob_by_component(z)
 
     def log_ratio_per_component(self, posterior, prior, z):
         """Return log q(z_k|·) - log p(z_k|·), each given the layer drawn before."""
