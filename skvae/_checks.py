@@ -42,19 +42,20 @@ def check_number(owner, parameter, least, most=math.inf, is_open=False):
         raise ValueError(f"{_name(owner, parameter)} is out of range; {accepted}")
 
 
-def check_counts(owner, parameter):
-    """Refuse what is not a sequence of positive integers, at least one.
+def check_counts(owner, parameter, least=1):
+    """Refuse what is not a sequence of positive integers, at least so many.
 
     Raises
     ------
     TypeError, ValueError
     """
     value = getattr(owner, parameter)
-    accepted = "a tuple of positive integers is accepted."
+    accepted = "a tuple of positive integers is accepted"
+    accepted += f", {least} or more of them." if least > 1 else "."
     if not isinstance(value, (tuple, list)):
         raise TypeError(f"{_name(owner, parameter)} is no tuple; {accepted}")
     is_count = [isinstance(v, Integral) and not isinstance(v, bool) for v in value]
-    if not value or not all(is_count) or min(value) < 1:
+    if len(value) < least or not all(is_count) or min(value, default=1) < 1:
         raise ValueError(f"{_name(owner, parameter)} is out of range; {accepted}")
 
 
@@ -89,19 +90,4 @@ def check_choice(owner, parameter, choices, positive=False):
     elif not positive or isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{_name(owner, parameter)} is of the wrong kind; {accepted}")
     elif not 0 < value < float("inf"):
-        raise ValueError(f"{_name(owner, parameter)} is out of range; {accepted}")
-
-
-def check_positive(owner, parameter):
-    """Refuse what is not a positive, finite number.
-
-    Raises
-    ------
-    TypeError, ValueError
-    """
-    value = getattr(owner, parameter)
-    accepted = "a positive number is accepted."
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{_name(owner, parameter)} is no number; {accepted}")
-    if not 0 < value < float("inf"):
         raise ValueError(f"{_name(owner, parameter)} is out of range; {accepted}")

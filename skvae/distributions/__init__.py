@@ -3,7 +3,7 @@
 Nothing here knows of encoders, decoders or data sets.
 """
 
-from ._base import detach
+from ._base import HALF_LOG_2PI, detach
 from ._beta import MAX_LOGIT, Beta, beta_gradients, beta_log_prob
 from ._chain import NormalChain
 from ._continuous_bernoulli import (
@@ -20,6 +20,7 @@ from ._one_hot import OneHotCategoricals
 from ._student_t import StudentT, student_t_normaliser
 
 __all__ = [
+    "HALF_LOG_2PI",
     "MAX_LOGIT",
     "Beta",
     "CategoricalColumns",

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .._checks import check_choice, check_count, check_positive
+from .._checks import check_choice, check_count, check_number
 from ..distributions import OneHotCategoricals
 from ._base import Latent
 
@@ -97,8 +97,8 @@ class Categorical(Latent):
             check_count(self, "n_categories", 2)
         check_choice(self, "prior", ("learned", "uniform"))
         check_choice(self, "gradient", ("auto", "exact", "gumbel"))
-        check_positive(self, "temperature")
-        check_positive(self, "min_temperature")
+        for name in ("temperature", "min_temperature"):
+            check_number(self, name, 0, is_open=True)
         if self.min_temperature > self.temperature:
             raise ValueError(
                 f"Categorical(min_temperature={self.min_temperature!r}) is above "

@@ -2,7 +2,7 @@
 
 from torch.distributions import Independent
 
-from .._checks import check_choice, check_count, check_positive
+from .._checks import check_choice, check_count, check_number
 from ..distributions import EqualMixture, NormalMixture
 from ._base import Latent
 from ._gaussian_pass import GaussianPass, StandardGaussianPass
@@ -75,7 +75,7 @@ class Gaussian(Latent):
         check_choice(self, "prior", ("auto", "standard", "mixture", "vamp"))
         check_count(self, "n_mixture", 1)
         check_choice(self, "covariance", tuple(NORMALS))
-        check_positive(self, "prior_scale")
+        check_number(self, "prior_scale", 0, is_open=True)
         if self.prior_scale != 1 and self.prior != "standard":
             raise ValueError(
                 f"Gaussian(prior_scale={self.prior_scale!r}) is the scale of "

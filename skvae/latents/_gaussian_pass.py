@@ -1,14 +1,12 @@
 """Gradients of diagonal Gaussian posteriors, for steps without autograd."""
 
-import math
-
 import torch
 
+from ..distributions import HALF_LOG_2PI
 from ._base import LatentPass
 from ._normals import MAX_LOG_RATIO
 
 _bounded = torch.ops.aten.hardtanh_backward.grad_input
-_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class GaussianPass(LatentPass):
@@ -62,7 +60,7 @@ class GaussianPass(LatentPass):
         log_ratio = program.sum(square, -1, program.empty(*noise.shape[:-1]))
         program.multiply(log_ratio, -0.5, log_ratio)
         program.subtract(log_ratio, self._sum_log_scale().unsqueeze(-2), log_ratio)
-        program.subtract(log_ratio, noise.shape[-1] * _HALF_LOG_2PI, log_ratio)
+        program.subtract(log_ratio, noise.shape[-1] * HALF_LOG_2PI, log_ratio)
         log_prior = self.prior.forward(self.z).view(log_ratio.shape)
         return program.subtract(log_ratio, log_prior, log_ratio)
 

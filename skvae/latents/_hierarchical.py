@@ -1,11 +1,9 @@
 """Hierarchies: several layers of z, each a prior for the one below."""
 
-from numbers import Integral
-
 import torch
 from torch import nn
 
-from .._checks import check_choice
+from .._checks import check_choice, check_counts
 from ..distributions import NormalChain
 from ..networks import Linear
 from ._base import Latent
@@ -96,20 +94,9 @@ class Hierarchical(Latent):
         check_choice(self, "inference", ("top_down", "bottom_up"))
         check_choice(self, "decoder", ("all", "bottom"))
         check_choice(self, "embedding", ("all", "bottom", "top"))
-        for name, least in (("sizes", 2), ("hidden_layer_sizes", 0)):
-            value = getattr(self, name)
-            if name == "sizes" and value is None:
-                continue
-            is_sequence = isinstance(value, (tuple, list))
-            is_count = is_sequence and all(
-                isinstance(s, Integral) and not isinstance(s, bool) and s > 0
-                for s in value
-            )
-            if not is_count or len(value) < least:
-                raise ValueError(
-                    f"Hierarchical({name}={value!r}) must be a tuple of positive "
-                    "integers" + (", two or more." if least else ".")
-                )
+        if self.sizes is not None:
+            check_counts(self, "sizes", 2)
+        check_counts(self, "hidden_layer_sizes", 0)
 
     def check_components(self, n_components):
         """Refuse a number of components that is not the sum of `sizes`."""

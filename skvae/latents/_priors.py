@@ -11,13 +11,12 @@ from sklearn.mixture import GaussianMixture
 from torch import nn
 from torch.distributions import Independent, Normal
 
-from ..distributions import DiagonalNormalMixture
+from ..distributions import HALF_LOG_2PI, DiagonalNormalMixture
 
 # share of the mixture prior that starts as N(0, I)
 _STANDARD_SHARE = 0.05
 # a component of the mixture prior starts from at least so many rows
 _ROWS_PER_COMPONENT = 20
-_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class StandardPrior(nn.Module):
@@ -52,7 +51,7 @@ class StandardPriorPass:
         square = program.multiply(z, z, program.empty(*z.shape))
         log_prob = program.sum(square, -1, program.empty(*z.shape[:-1]))
         program.multiply(log_prob, -0.5, log_prob)
-        return program.subtract(log_prob, z.shape[-1] * _HALF_LOG_2PI, log_prob)
+        return program.subtract(log_prob, z.shape[-1] * HALF_LOG_2PI, log_prob)
 
     def backward(self, weight):
         """Write down the gradient of z."""
@@ -179,7 +178,7 @@ class MixturePriorPass:
         program.add(self.share, log_probs, self.share)
         log_prob, self.share = self._normalise(self.share, is_log=False)
         log_prob = log_prob.squeeze(-2)
-        return program.subtract(log_prob, q * _HALF_LOG_2PI, log_prob)
+        return program.subtract(log_prob, q * HALF_LOG_2PI, log_prob)
 
     def _normalise(self, joint, is_log=True):
         """Write down the shares of (..., k, n), and their logarithms or log Σ exp."""

@@ -1,6 +1,5 @@
 """Normal noise."""
 
-import math
 from numbers import Real
 
 import numpy as np
@@ -9,11 +8,10 @@ from torch.distributions import Normal
 
 from .._checks import check_choice, check_count
 from .._linear import NOISE_FLOOR, Covariance, fit_factor_analysis
-from ..distributions import LowRankNormal
+from ..distributions import HALF_LOG_2PI, LowRankNormal
 from ._base import LikelihoodPass, bound, unbound
 from ._location_scale import LocationScale, LocationScalePass
 
-_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 # of a factor in units of the other noise: 99.9 % of a column's variance may be shared
 _MAX_FACTOR = 30.0
 # share of its variance that a column's other noise starts with at least
@@ -171,7 +169,7 @@ class FixedGaussianPass(LikelihoodPass):
         program.multiply(self.residual, self.residual, square)
         log_prob = program.sum(square, -1, program.empty(*x.shape[:-1]))
         program.multiply(log_prob, -0.5, log_prob)
-        return program.subtract(log_prob, x.shape[-1] * _HALF_LOG_2PI, log_prob)
+        return program.subtract(log_prob, x.shape[-1] * HALF_LOG_2PI, log_prob)
 
     def backward(self, weight):
         grad = self.program.empty(*self.residual.shape)
@@ -189,5 +187,5 @@ class GaussianPass(LocationScalePass):
         program.multiply(residual, residual, self.square)
         log_prob = program.sum(self.square, -1, program.empty(*residual.shape[:-1]))
         program.multiply(log_prob, -0.5, log_prob)
-        constant = residual.shape[-1] * _HALF_LOG_2PI
+        constant = residual.shape[-1] * HALF_LOG_2PI
         return program.subtract(log_prob, constant, log_prob)

@@ -1,11 +1,9 @@
 """A mixture of normals for every column."""
 
-import math
-
 import torch
 
 from .._checks import check_choice, check_count
-from ..distributions import NormalMixture
+from ..distributions import HALF_LOG_2PI, NormalMixture
 from ._base import (
     MAX_LOG_SCALE,
     NARROW_FLOOR,
@@ -20,7 +18,6 @@ from ._base import (
 _COLUMN_BLOCK = 256
 # share of a column's mixture that starts as the linear model itself
 _LINEAR_SHARE = 0.05
-_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class GaussianMixture(Likelihood):
@@ -186,7 +183,7 @@ class GaussianMixturePass(LikelihoodPass):
         log_density, log_normaliser = program.add(total, highest, total).unbind()
         program.subtract(log_density, log_normaliser, log_density)
         log_prob = program.sum(log_density, -2, program.empty(*leading, n))
-        return program.subtract(log_prob, n_features * _HALF_LOG_2PI, log_prob)
+        return program.subtract(log_prob, n_features * HALF_LOG_2PI, log_prob)
 
     def _split(self, tensor):
         return tensor.split([self.n_mixture - 1, 1], dim=-3)
