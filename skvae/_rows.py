@@ -34,6 +34,11 @@ class Rows(Dataset):
         self.x = self.x.clone()
         self._lay_out()
 
+    def list_copies(self):
+        """Return, for every copy, its table and the numbers of its training rows."""
+        tables = [self.x] if self.x.dim() == 2 else self.x.unbind()
+        return list(zip(tables, self.train, strict=True))
+
     def __len__(self):
         return min(len(rows) for rows in self.train)
 

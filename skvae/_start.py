@@ -125,9 +125,14 @@ def make_linear_starts(
     """
     n_linear = n_components if n_linear is None else n_linear
     if not likelihood.is_scaled:
-        table = _take(x, weight, splits.table)
-        start = _make_linked_start(*table, n_components, likelihood, n_linear)
-        return [start] * len(splits.train)
+        starts = []
+        for train in splits.train:
+            is_part = splits.n_copies is not None and len(train) < len(splits.table)
+            rows = train if is_part else splits.table
+            table = _take(x, weight, rows)
+            member = likelihood.adapt_to_part(*table) if is_part else likelihood
+            starts.append(_make_linked_start(*table, n_components, member, n_linear))
+        return starts
     n_used = min(n_linear, x.shape[1] - 1)
     fits = _candidates(likelihood, column_scale)
     fit, whole, variance = _choose(fits, x, weight, splits, n_used)

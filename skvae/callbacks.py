@@ -111,7 +111,8 @@ class FreshBinarization(Callback):
     """Draw binary images anew from their grey levels before every epoch.
 
     For `net_callbacks` of a fit to one such draw: grey levels in [0, 1] are read as
-    probabilities of a pixel being 1, and no image is ever seen twice.
+    probabilities of a pixel being 1, and no image is ever trained on twice. Held-out
+    rows stay as they are.
 
     Parameters
     ----------
@@ -129,19 +130,24 @@ class FreshBinarization(Callback):
 
     def on_train_begin(self, net, X=None, **kwargs):
         """Take the grey levels to where the rows are."""
-        levels = torch.as_tensor(self.probabilities, dtype=torch.float32)
-        if levels.flatten(1).shape != X.x.shape[-2:]:
+        levels = torch.as_tensor(self.probabilities, dtype=torch.float32).flatten(1)
+        n_rows = 1 + max(int(rows.max()) for rows in [*X.train, *X.valid])
+        # a validation set of its own comes after the rows of X
+        n_known = [n_rows, 1 + max(int(rows.max()) for rows in X.train)]
+        if len(levels) not in n_known or levels.shape[1] != X.x.shape[-1]:
             raise ValueError(
                 f"probabilities has the shape {tuple(levels.shape)}, but there are "
-                f"{X.x.shape[-2]} rows of {X.x.shape[-1]} columns to train on."
+                f"{n_known[-1]} rows of {X.x.shape[-1]} columns to train on."
             )
-        self.levels_ = levels.flatten(1).to(X.x.device)
+        self.levels_ = levels.to(X.x.device)
         X.own()
 
     @torch.no_grad()
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
-        """Replace all rows, those of every copy by the same."""
-        dataset_train.x.copy_(torch.bernoulli(self.levels_))
+        """Replace the rows that every copy trains on."""
+        fresh = torch.bernoulli(self.levels_)
+        for x, rows in dataset_train.list_copies():
+            x[rows] = fresh[rows]
 
     def on_train_end(self, net, **kwargs):
         """Let go of the grey levels."""

@@ -89,6 +89,7 @@ def make_module(network, latent, likelihood, n_copies=None, is_corrected=True):
     size = 1.0
     if isinstance(likelihood, DISCRETE):
         adapt(likelihood, D)
+    if isinstance(likelihood, DISCRETE) or likelihood.n_start > 1:
         size = 0.3
     n_inputs, n_predicted = likelihood.count_inputs(D), likelihood.n_start * D
 

@@ -1020,3 +1020,33 @@ def test_fresh_binarization_leaves_the_rows_of_the_user_alone(n_samples):
         random_state=0,
     ).fit(X)
     np.testing.assert_array_equal(X, before)
+
+
+@pytest.mark.parametrize("n_samples", [60, 3200])
+def test_only_training_rows_are_binarised_anew(n_samples):
+    # with several copies every row is held out by one of them
+    levels = np.full((n_samples, 3), 0.5)
+    X = (np.random.default_rng(0).random(levels.shape) < levels).astype(np.float32)
+    seen = []
+
+    class Watch(Callback):
+        def on_epoch_end(self, net, dataset_train=None, **kwargs):
+            rows = dataset_train
+            seen.append([x.clone() for x, _ in rows.list_copies()])
+            self.valid_, self.train_ = rows.valid, rows.train
+
+    watch = Watch()
+    VAETransformer(
+        1,
+        likelihood="bernoulli",
+        net_callbacks=[FreshBinarization(levels), watch],
+        max_epochs=2,
+        random_state=0,
+    ).fit(X)
+    for copy, (first, second) in enumerate(zip(*seen, strict=True)):
+        train = watch.train_[copy]
+        assert (first[train] != second[train]).any()
+        if copy < len(watch.valid_):
+            valid = watch.valid_[copy]
+            assert (first[valid] == torch.as_tensor(X)[valid]).all()
+            assert (second[valid] == first[valid]).all()

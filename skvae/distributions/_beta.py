@@ -144,8 +144,8 @@ class Beta(Distribution):
     @property
     def variance(self):
         """Variance, ``μ (1 - μ) / (1 + φ)``."""
-        mean = self.mean
-        return mean * torch.sigmoid(-self.logit) / (1 + self.log_precision.exp())
+        rest = torch.sigmoid(-self.logit.clamp(-MAX_LOGIT, MAX_LOGIT))
+        return self.mean * rest / (1 + self.log_precision.exp())
 
     def sample(self, sample_shape=()):
         """Draw values, ``sample_shape + (...)``."""
@@ -154,7 +154,7 @@ class Beta(Distribution):
             info = torch.finfo(precision.dtype)
             # gamma variables of less shape are all but zero
             a = (precision * self.mean).clamp_min(1e-4)
-            b = (precision * (1 - self.mean)).clamp_min(1e-4)
+            b = (precision * torch.sigmoid(-self.logit)).clamp_min(1e-4)
             shape = torch.Size(sample_shape) + self.batch_shape
             law = torch.distributions.Beta(a, b, validate_args=False)
             x = law.sample(sample_shape).expand(shape)
