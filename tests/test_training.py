@@ -1043,10 +1043,10 @@ def test_only_training_rows_are_binarised_anew(n_samples):
         max_epochs=2,
         random_state=0,
     ).fit(X)
-    for copy, (first, second) in enumerate(zip(*seen, strict=True)):
-        train = watch.train_[copy]
+    for k, (first, second) in enumerate(zip(*seen, strict=True)):
+        train = watch.train_[k]
         assert (first[train] != second[train]).any()
-        if copy < len(watch.valid_):
-            valid = watch.valid_[copy]
+        if k < len(watch.valid_):
+            valid = watch.valid_[k]
             assert (first[valid] == torch.as_tensor(X)[valid]).all()
             assert (second[valid] == first[valid]).all()
