@@ -1,0 +1,112 @@
+"""Where training starts at a linear model of standardised columns."""
+
+import numpy as np
+
+from .._linear import fit_factor_analysis, fit_ppca
+from ._base import Start, as_tensors, get_log_range, make_covariance, pad, take
+from ._linked import make_linked_start
+
+# a split never believes a column to be 10 times as precise as all rows do
+_SPLIT_NOISE_SHARE = 1e-2
+# above so many columns the one split that judges is the first
+_MAX_COLUMNS_TO_CROSS_VALIDATE = 500
+
+
+def _candidates(likelihood, column_scale):
+    """Return the fits (covariance, n_components) -> LinearModel to choose from."""
+    fixed = likelihood.fixed_noise
+    if fixed is not None:
+        return {"fixed": lambda c, q: fit_ppca(c, q, noise=fixed**2)}
+    fits = {"ppca": fit_ppca}
+    if likelihood.is_isotropic:
+        return fits
+    fits["factor_analysis"] = fit_factor_analysis
+    relative = column_scale / column_scale.max()
+    if relative.min() > 1e-3:
+        fits["ppca_unscaled"] = lambda c, q: fit_ppca(c, q, relative)
+    return fits
+
+
+def _choose(fits, x, weight, splits, n_components):
+    """Return the fit that predicts held-out rows best, its model, and the variances.
+
+    The models of a split have at least a hundredth of the noise that the model of all
+    rows finds: a column may be constant on a split and not on its held-out rows.
+    """
+    table = make_covariance(*take(x, weight, splits.table))
+    whole = {name: fit(table, n_components) for name, fit in fits.items()}
+    if len(fits) == 1 or not splits.valid:
+        name = "factor_analysis" if "factor_analysis" in fits else next(iter(fits))
+        return fits[name], whole[name], table.variance
+    n_judges = len(splits.valid) if x.shape[1] <= _MAX_COLUMNS_TO_CROSS_VALIDATE else 1
+    total = dict.fromkeys(fits, 0.0)
+    for train, valid in list(zip(splits.train, splits.valid, strict=False))[:n_judges]:
+        covariance = make_covariance(*take(x, weight, train))
+        share = 1.0 if weight is None else weight[valid]
+        for name, fit in fits.items():
+            model = fit(covariance, n_components)
+            model = model.with_least_noise(_SPLIT_NOISE_SHARE * whole[name].noise)
+            total[name] += (share * model.score_samples(x[valid])).sum()
+    best = max(total, key=total.get)
+    return fits[best], whole[best], table.variance
+
+
+def make_linear_starts(
+    x, weight, splits, n_components, likelihood, column_scale, n_linear=None
+):
+    """Return the linear start of every copy.
+
+    Parameters
+    ----------
+    x : ndarray (n_samples, n_features), float64
+        Standardised rows, or those of X for a likelihood that is not scaled.
+    weight : ndarray (n_samples,) or None
+    splits : Splits
+    n_components : int
+    likelihood : Likelihood
+    column_scale : ndarray (n_features,)
+        What the columns were divided by.
+    n_linear : int, default=None
+        Components that it may use, the first ones; None is all.
+    """
+    n_linear = n_components if n_linear is None else n_linear
+    if not likelihood.is_scaled:
+        starts = []
+        for train in splits.train:
+            is_part = splits.n_copies is not None and len(train) < len(splits.table)
+            rows = train if is_part else splits.table
+            table = take(x, weight, rows)
+            member = likelihood.adapt_to_part(*table) if is_part else likelihood
+            starts.append(make_linked_start(*table, n_components, member, n_linear))
+        return starts
+    n_used = min(n_linear, x.shape[1] - 1)
+    fits = _candidates(likelihood, column_scale)
+    fit, whole, variance = _choose(fits, x, weight, splits, n_used)
+    floor, _ = likelihood.get_least_variance()
+    if floor is not None:
+        whole = whole.with_least_noise(floor * variance)
+    models = []
+    for train in splits.train:
+        if splits.n_copies is None or len(train) == len(splits.table):
+            models.append(whole)
+            continue
+        model = fit(make_covariance(*take(x, weight, train)), n_used)
+        models.append(model.with_least_noise(_SPLIT_NOISE_SHARE * whole.noise))
+    return [_from_model(m, likelihood, n_components, variance) for m in models]
+
+
+def _from_model(model, likelihood, n_components, variance):
+    unit = np.sqrt(model.noise)
+    weight, scale = model.posterior()
+    missing = n_components - len(scale)
+    n_features = len(unit)
+    tensors = {
+        "decoder_weight": pad(model.loadings / unit, n_components),
+        "decoder_bias": np.zeros((1, n_features)),
+        "encoder_centre": np.zeros((1, n_features)),
+        "encoder_weight": pad(weight.T, n_components).T,
+        "posterior_scale": np.append(scale, np.ones(missing))[None],
+        "input_scale": unit[None],
+        "log_range": get_log_range(likelihood, model.noise / variance)[None],
+    }
+    return Start(model.mean, unit, as_tensors(tensors), model)

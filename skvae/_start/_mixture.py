@@ -1,0 +1,208 @@
+"""Where training starts at a mixture: for latents that are categories."""
+
+import numpy as np
+import torch
+
+from .._clusters import fit_clusters
+from .._linear import NOISE_FLOOR, compute_mean, compute_variance
+from ._base import LEAST_VARIANCE, Start, as_tensors, get_log_range, represent, take
+from ._linear import _SPLIT_NOISE_SHARE
+
+# rows, and steps of EM, for clusters in a likelihood's own parameters
+_MAX_LINKED_ROWS = 2000
+_LINKED_TOL = 1e-2
+_LINKED_STEPS = 30
+
+
+def make_mixture_starts(x, weight, splits, n_clusters, likelihood, seed):
+    """Return the start of every copy for one-hot z: a mixture of one noise.
+
+    With one diagonal covariance for all clusters, log-probabilities of clusters are
+    linear in x. The module without corrections is then the mixture itself, and its
+    posterior exact, for likelihoods that are scaled; others read the clusters' moments
+    as their own parameters by `Likelihood.link`.
+
+    Parameters
+    ----------
+    x : ndarray (n_samples, n_features), float64
+        Standardised rows, or those of X for a likelihood that is not scaled.
+    weight : ndarray (n_samples,) or None
+    splits : Splits
+    n_clusters : int
+        Components of z.
+    likelihood : Likelihood
+    seed : int
+    """
+    if not likelihood.is_scaled:
+        return _make_linked_mixtures(x, weight, splits, n_clusters, likelihood, seed)
+    table = take(x, weight, splits.table)
+    fixed, (floor, _) = likelihood.fixed_noise, likelihood.get_least_variance()
+    settings = {
+        "noise": None if fixed is None else fixed**2,
+        "is_isotropic": likelihood.is_isotropic,
+        "floor": NOISE_FLOOR if floor is None else floor,
+    }
+    whole = fit_clusters(*table, n_clusters, seed, **settings)
+    variance = np.maximum(compute_variance(*table), NOISE_FLOOR)
+    settings["floor"] = max(settings["floor"], _SPLIT_NOISE_SHARE)
+    starts = []
+    for train in splits.train:
+        model = whole
+        if splits.n_copies is not None and len(train) < len(splits.table):
+            part = take(x, weight, train)
+            model = fit_clusters(*part, n_clusters, seed, start=whole, **settings)
+        starts.append(_from_clusters(model, likelihood, variance))
+    return starts
+
+
+def _from_clusters(model, likelihood, variance):
+    unit, centre = np.sqrt(model.noise), model.mean
+    weight, bias = model.posterior(centre)
+    n_clusters, n_features = model.means.shape
+    tensors = {
+        "decoder_weight": (model.means - centre) / unit,
+        "decoder_bias": np.zeros((1, n_features)),
+        "encoder_centre": np.zeros((1, n_features)),
+        "encoder_weight": weight * unit[:, None],
+        "encoder_bias": bias[None],
+        "posterior_scale": np.ones((1, n_clusters)),
+        "input_scale": unit[None],
+        "log_range": get_log_range(likelihood, model.noise / variance)[None],
+    }
+    return Start(centre, unit, as_tensors(tensors), model)
+
+
+def _make_linked_mixtures(x, weight, splits, n_clusters, likelihood, seed):
+    """Return the starts at a mixture of a likelihood that is not scaled.
+
+    `Likelihood.link` reads the moments of every cluster as if they were those of the
+    whole table, and EM goes on with the likelihood itself, from where the mixture of
+    normals for the representation has led.
+    """
+    x_table, weight_table = take(x, weight, splits.table)
+    r = represent(x_table, likelihood).astype(np.float64)
+    mean, variance = compute_mean(r, weight_table), compute_variance(r, weight_table)
+    # rare values would be clusters of their own, were they blown up
+    scale = np.sqrt(np.maximum(variance, max(variance.mean(), LEAST_VARIANCE)))
+    whole = fit_clusters((r - mean) / scale, weight_table, n_clusters, seed)
+    moments, starts = (mean, variance, scale), []
+    for train in splits.train:
+        rows, row_weight = take(x, weight, train)
+        model = _LinkedMixture(rows, row_weight, likelihood, moments, seed)
+        tensors, n_features = model.fit(whole), x.shape[1]
+        starts.append(Start(np.zeros(n_features), np.ones(n_features), tensors))
+    return starts
+
+
+class _LinkedMixture:
+    """EM for clusters whose parameters `Likelihood.link` reads from their moments.
+
+    Parameters
+    ----------
+    x : ndarray (n_samples, n_features)
+        Training rows.
+    weight : ndarray (n_samples,) or None
+    likelihood : Likelihood
+    moments : tuple of ndarray (n_inputs,)
+        Mean and variance of the represented table, and the units that clusters are
+        found in.
+    seed : int
+    """
+
+    def __init__(self, x, weight, likelihood, moments, seed):
+        self.likelihood, self.moments = likelihood, moments
+        self.n_kept = min(len(x), _MAX_LINKED_ROWS)
+        kept = np.random.default_rng(seed).permutation(len(x))[: self.n_kept]
+        self.x = np.asarray(x[kept], dtype=np.float64)
+        weight = np.ones(len(x)) if weight is None else weight / weight.mean()
+        self.weight = weight[kept]
+        self.r = represent(self.x, likelihood).astype(np.float64)
+
+    def _link(self, share):
+        """Return log-weights, started values and scales of clusters, given p(k|x)."""
+        mean, variance, _ = self.moments
+        share = share * self.weight[:, None]
+        size = share.sum(axis=0)
+        # one row of the whole table in each
+        means = (share.T @ self.r + mean) / (size + 1)[:, None]
+        squares = share.T @ self.r**2 + variance + mean**2
+        within = squares / (size + 1)[:, None] - means**2
+        scales = np.sqrt(np.maximum(within, LEAST_VARIANCE))
+        none, noise = np.zeros((0, len(mean))), np.ones(len(mean))
+        # what a likelihood has learned of all rows is not that of a cluster
+        parts = [
+            self.likelihood.adapt_to_part(self.x, weight + 1 / len(self.x))
+            for weight in share.T
+        ]
+        values = [
+            part.link(m, s, none, noise)[1]
+            for part, m, s in zip(parts, means, scales, strict=True)
+        ]
+        return np.log((size + 1) / (size + 1).sum()), np.array(values), scales
+
+    @torch.no_grad()
+    def _score_joint(self, log_weights, values):
+        """Return log p(x, k), ``(n_samples, n_clusters)``."""
+        likelihood, n_features = self.likelihood, self.x.shape[1]
+        raw = torch.zeros(likelihood.n_raw, n_features, dtype=torch.float64)
+        free = torch.zeros(likelihood.free_shape(n_features), dtype=torch.float64)
+        ones = torch.ones(n_features, dtype=torch.float64)
+        x, joint = torch.as_tensor(self.x), []
+        for value in torch.as_tensor(values):
+            if likelihood.n_start > 1:
+                value = value.unflatten(-1, (-1, n_features))
+            law = likelihood(raw, free, value, ones)
+            log_prob = law.log_prob(x)
+            joint.append(log_prob if law.event_shape else log_prob.sum(dim=-1))
+        return torch.stack(joint, dim=-1).numpy() + log_weights
+
+    def fit(self, start):
+        """Return the buffers of the module that starts there.
+
+        Parameters
+        ----------
+        start : Clusters
+            Of the representation, in the units that clusters are found in.
+        """
+        mean, variance, scale = self.moments
+        share, _ = start.share((self.r - mean) / scale)
+        for _ in range(_LINKED_STEPS):
+            log_weights, values, scales = self._link(share)
+            joint = self._score_joint(log_weights, values)
+            joint -= joint.max(axis=1, keepdims=True)
+            before, share = share, np.exp(joint)
+            share /= share.sum(axis=1, keepdims=True)
+            if np.abs(share - before).max() < _LINKED_TOL:
+                break
+        # log-odds as a linear function of the representation: exactly so for
+        # exponential families that are represented by their sufficient statistics
+        u = (self.r - mean) / scale
+        weight, bias = _regress(
+            u, joint - joint.mean(axis=1, keepdims=True), self.weight
+        )
+        weights = np.exp(log_weights)
+        centre, log_range = weights @ values, np.ones(self.x.shape[1])
+        if len(mean) == len(log_range):
+            noise = weights @ scales**2 / np.maximum(variance, NOISE_FLOOR)
+            log_range = get_log_range(self.likelihood, np.minimum(noise, 1.0))
+        tensors = {
+            "decoder_weight": values - centre,
+            "decoder_bias": centre[None],
+            "encoder_centre": mean[None],
+            "encoder_weight": weight / scale[:, None],
+            "encoder_bias": bias[None],
+            "posterior_scale": np.ones((1, len(values))),
+            "input_scale": 1 / np.sqrt(np.maximum(variance, LEAST_VARIANCE))[None],
+            "log_range": log_range[None],
+        }
+        return as_tensors(tensors)
+
+
+def _regress(u, y, weight, ridge=1e-3):
+    """Return slopes and intercepts of the ridge regression of y on u."""
+    share = weight / weight.sum()
+    u_mean, y_mean = share @ u, share @ y
+    u, y = u - u_mean, y - y_mean
+    gram = (u * share[:, None]).T @ u + ridge * np.eye(u.shape[1])
+    slope = np.linalg.solve(gram, (u * share[:, None]).T @ y)
+    return slope, y_mean - u_mean @ slope

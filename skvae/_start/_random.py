@@ -1,0 +1,31 @@
+"""Where training starts at random weights."""
+
+import numpy as np
+
+from .._linear import NOISE_FLOOR, compute_variance
+from ._base import Start, as_tensors, get_log_range, take
+from ._linked import make_linked_start
+
+
+def make_random_starts(x, weight, splits, n_components, likelihood):
+    """Return the start of every copy for random initial weights: N(0, I), no slope."""
+    x, weight = take(x, weight, splits.table)
+    n_features = x.shape[1]
+    if not likelihood.is_scaled:
+        start = make_linked_start(x, weight, n_components, likelihood, n_linear=0)
+        return [start] * len(splits.train)
+    fixed = likelihood.fixed_noise
+    unit = np.ones(n_features) if fixed is None else np.full(n_features, fixed)
+    variance = np.maximum(compute_variance(x, weight), NOISE_FLOOR)
+    n_start = likelihood.n_start * n_features
+    tensors = {
+        "decoder_weight": np.zeros((n_components, n_start)),
+        "decoder_bias": np.zeros((1, n_start)),
+        "encoder_centre": np.zeros((1, n_features)),
+        "encoder_weight": np.zeros((n_features, n_components)),
+        "posterior_scale": np.ones((1, n_components)),
+        "input_scale": unit[None],
+        "log_range": get_log_range(likelihood, unit**2 / variance)[None],
+    }
+    start = Start(np.zeros(n_features), unit, as_tensors(tensors))
+    return [start] * len(splits.train)
