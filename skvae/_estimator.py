@@ -677,12 +677,15 @@ default='adamw'
 
         for begin in range(0, len(array), _CHECKED_ROWS):
             part = array[begin : begin + _CHECKED_ROWS]
-            mask = likelihood.find_unsupported(as_tensor(part)).numpy()
+            # torch lacks operations for bool and uint16 to uint64, and wraps bounds
+            # that int8 and uint8 do not hold
+            values = as_tensor(part.astype(np.float64, copy=False))
+            mask = likelihood.find_unsupported(values).numpy()
             if mask.any():
                 row, column = np.argwhere(mask)[0]
-                name = describe(column, names)
+                name, value = describe(column, names), float(values[row, column])
                 raise ValueError(
-                    f"{name[0].upper()}{name[1:]} has the value {part[row, column]:g}, "
+                    f"{name[0].upper()}{name[1:]} has the value {value:g}, "
                     f"but likelihood={type(likelihood).__name__} accepts "
                     f"{likelihood.support}."
                 )

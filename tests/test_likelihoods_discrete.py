@@ -711,3 +711,26 @@ def test_pixels_are_modelled_better_by_discretized_than_by_normal_noise():
     rebuilt = pixels.reconstruct(X_test)
     assert rebuilt.min() >= 0
     assert rebuilt.max() <= 16
+
+
+@pytest.mark.parametrize(
+    "dtype", [bool, np.int8, np.uint8, np.uint16, np.uint32, np.uint64, np.float16]
+)
+@pytest.mark.parametrize(
+    "likelihood",
+    [
+        Poisson(),
+        ZeroInflatedCounts(),
+        Categorical(),
+        Ordinal(),
+        DiscretizedLogisticNoise(low=-1, high=300),
+    ],
+    ids=repr,
+)
+def test_all_types_of_integers_are_the_same_numbers(likelihood, dtype):
+    """Bounds of -1, 300 and 1,000 are none that 8 bits hold."""
+    X = np.random.default_rng(0).integers(2 if dtype is bool else 4, size=(40, 3))
+    vae = VAETransformer(1, likelihood=likelihood, max_epochs=0, random_state=0)
+    expected = vae.fit(X.astype(float)).score_samples(X.astype(float))
+    found = vae.fit(X.astype(dtype)).score_samples(X.astype(dtype))
+    np.testing.assert_array_equal(found, expected)
