@@ -734,3 +734,11 @@ def test_all_types_of_integers_are_the_same_numbers(likelihood, dtype):
     expected = vae.fit(X.astype(float)).score_samples(X.astype(float))
     found = vae.fit(X.astype(dtype)).score_samples(X.astype(dtype))
     np.testing.assert_array_equal(found, expected)
+
+
+def test_counts_beyond_single_precision_are_refused_by_column():
+    X = np.ones((30, 3))
+    X[4, 1] = 1e40
+    vae = VAETransformer(1, likelihood="poisson", max_epochs=0)
+    with pytest.raises(ValueError, match=r"1 has the value 1e\+40.*up to 1e\+30"):
+        vae.fit(X)

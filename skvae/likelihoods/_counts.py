@@ -10,6 +10,8 @@ from ._base import Likelihood
 _CHUNK_ROWS = 4096
 # log rates beyond which counts have no meaning, where nothing has been learned
 _DEFAULT_CEILING = 20.0
+# beyond, products of counts leave single precision, in which training runs
+_MAX_COUNT = 1e30
 
 
 def bend(log_rate, ceiling):
@@ -38,11 +40,11 @@ class CountLikelihood(Likelihood):
     """
 
     is_scaled = False
-    support = "non-negative integers"
+    support = f"non-negative integers up to {_MAX_COUNT:g}"
 
     def find_unsupported(self, x):
         """Return a mask of the values of x that are no counts."""
-        return (x < 0) | (x != torch.floor(x))
+        return (x < 0) | (x != torch.floor(x)) | (x > _MAX_COUNT)
 
     def represent(self, x):
         """Return log(1 + x)."""
