@@ -465,6 +465,7 @@ default='adamw'
                 image_shape,
             )
             if image_shape is not None:
+                self._check_pixels(network, likelihood, columns)
                 network.set_image(image_shape, np.flatnonzero(columns.varies))
         else:
             columns = self.columns_
@@ -689,6 +690,17 @@ default='adamw'
                     f"but likelihood={type(likelihood).__name__} accepts "
                     f"{likelihood.support}."
                 )
+
+    def _check_pixels(self, network, likelihood, columns):
+        """Refuse a network of images that the likelihood shows something else."""
+        n_pixels = int(columns.varies.sum())
+        n_inputs = likelihood.count_inputs(n_pixels)
+        if network.needs_images and n_inputs != n_pixels:
+            raise ValueError(
+                f"network={type(network).__name__} sees one value a pixel, but "
+                f"likelihood={type(likelihood).__name__} makes {n_inputs} values of "
+                f"{n_pixels} pixels; use network='mlp'."
+            )
 
     def _get_model(self):
         """Return what computes with the fitted net."""

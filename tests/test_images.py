@@ -444,3 +444,65 @@ def test_bits_per_dimension_are_nats_by_columns_and_log_2(stack, digits):
 def test_number_of_dimensions_is_checked(n_features):
     with pytest.raises((ValueError, TypeError), match=re.escape(repr(n_features))):
         bits_per_dimension(-1.0, n_features)
+
+
+def test_codes_of_categories_are_no_images_for_convolutions(make, digits):
+    X = digits // 6
+    with pytest.raises(ValueError, match=r"likelihood=Categorical.*network='mlp'"):
+        make(likelihood="categorical").fit(X)
+    vae = make(likelihood="categorical", network="mlp").fit(X)
+    assert vae.reconstruct(X[:2]).shape == (2, *SHAPE)
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_fresh_binarization_leaves_x_alone(make, digits, early_stopping):
+    """The rows of a float32 table are not copied, and must not be drawn anew."""
+    X = (digits > 7).astype(np.float32)
+    before = X.copy()
+    vae = make(
+        likelihood="bernoulli",
+        early_stopping=early_stopping,
+        net_callbacks=[FreshBinarization(digits / 16)],
+    )
+    vae.fit(X)
+    np.testing.assert_array_equal(X, before)
+    vae.partial_fit(X)
+    np.testing.assert_array_equal(X, before)
+
+
+def test_fresh_binarization_trains_on_its_own_draws(make, digits):
+    X = (digits > 7).astype(np.float32)
+    params = {"likelihood": "bernoulli", "early_stopping": False, "max_epochs": 5}
+    zeros = FreshBinarization(np.zeros_like(X))
+    dark = make(**params, net_callbacks=[zeros]).fit(X)
+    other = make(**params).fit(X)
+    assert dark.reconstruct(X).mean() < 0.8 * other.reconstruct(X).mean()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: 255 * p, "probabilities has the value .*0 to 1"),
+        (lambda p: np.nan * p, "probabilities has the value nan"),
+        (lambda p: p[:5], "probabilities has the shape"),
+        (lambda p: 0.5, "probabilities has the shape"),
+    ],
+)
+def test_fresh_binarization_refuses_what_are_no_probabilities(
+    make, digits, change, message
+):
+    fresh = FreshBinarization(change(digits / 16))
+    vae = make(likelihood="bernoulli", net_callbacks=[fresh])
+    with pytest.raises(ValueError, match=message):
+        vae.fit(digits > 7)
+
+
+def test_fresh_binarization_takes_a_data_frame(make, digits):
+    levels = (digits / 16).reshape(len(digits), -1)
+    X = (levels > 0.4).astype(np.uint8)
+    params = {"likelihood": "bernoulli", "network": "mlp"}
+    one, other = (
+        make(**params, net_callbacks=[FreshBinarization(p)]).fit(X)
+        for p in (levels, pd.DataFrame(levels))
+    )
+    np.testing.assert_array_equal(one.score_samples(X), other.score_samples(X))
