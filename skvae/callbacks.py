@@ -4,6 +4,7 @@ skorch calls the first group, through ``net_callbacks``; scikit-learn the last, 
 ``set_callbacks``.
 """
 
+import numpy as np
 import torch
 from skorch.callbacks import Callback
 
@@ -130,16 +131,26 @@ class FreshBinarization(Callback):
 
     def on_train_begin(self, net, X=None, **kwargs):
         """Take the grey levels to where the rows are."""
-        levels = torch.as_tensor(self.probabilities, dtype=torch.float32).flatten(1)
-        n_rows = 1 + max(int(rows.max()) for rows in [*X.train, *X.valid])
+        levels = np.array(self.probabilities, dtype=np.float32)
+        shape = levels.shape
+        if levels.ndim > 2:
+            levels = levels.reshape(len(levels), -1)
+        n_train = 1 + max(int(rows.max()) for rows in X.train)
         # a validation set of its own comes after the rows of X
-        n_known = [n_rows, 1 + max(int(rows.max()) for rows in X.train)]
-        if len(levels) not in n_known or levels.shape[1] != X.x.shape[-1]:
+        n_rows = 1 + max(int(rows.max()) for rows in [*X.train, *X.valid])
+        n_columns = X.x.shape[-1]
+        if levels.shape not in [(n_train, n_columns), (n_rows, n_columns)]:
             raise ValueError(
-                f"probabilities has the shape {tuple(levels.shape)}, but there are "
-                f"{n_known[-1]} rows of {X.x.shape[-1]} columns to train on."
+                f"probabilities has the shape {shape}, but there are {n_train} rows of "
+                f"{n_columns} columns to train on."
             )
-        self.levels_ = levels.to(X.x.device)
+        outside = ~((levels >= 0) & (levels <= 1))
+        if outside.any():
+            raise ValueError(
+                f"probabilities has the value {levels[outside][0]:g}, but numbers from "
+                "0 to 1 are accepted; divide grey levels by the largest there can be."
+            )
+        self.levels_ = torch.from_numpy(levels).to(X.x.device)
         X.own()
 
     @torch.no_grad()

@@ -562,6 +562,8 @@ def test_prior_scale_is_the_unit_of_the_latent_and_nothing_else(covariance, X, q
         ("prior_scale", Gaussian(prior="standard", prior_scale=0.0)),
         ("prior_scale", Gaussian(prior="standard", prior_scale=float("inf"))),
         ("prior_scale", Gaussian(prior="standard", prior_scale="1")),
+        ("prior_scale", Gaussian(prior="standard", prior_scale=1e-300)),
+        ("prior_scale", Gaussian(prior="standard", prior_scale=1e300)),
         ("prior_scale", Gaussian(prior="mixture", prior_scale=2.0)),
         ("prior_scale", Gaussian(prior_scale=2.0)),
     ],

@@ -372,6 +372,8 @@ def test_single_precision_agrees_with_double(case):
         ("df", StudentT(df="unknown")),
         ("df", StudentT(df=0.0)),
         ("df", StudentT(df=True)),
+        ("df", StudentT(df=1e-300)),
+        ("df", StudentT(df=1e300)),
         ("noise", StudentT(noise=1.0)),
         ("noise", LogNormal(noise="shared")),
         ("variance_floor", LogNormal(variance_floor="unknown")),

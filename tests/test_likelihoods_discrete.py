@@ -565,6 +565,7 @@ def test_numbers_of_categories_can_be_given(cls):
         (Categorical(n_categories=2.5), "n_categories"),
         (Categorical(n_categories="many"), "n_categories"),
         (Ordinal(n_categories=[3, 0, 3]), "n_categories"),
+        (Ordinal(n_categories=np.array(3)), "n_categories"),
         (NegativeBinomial(dispersion="unknown"), "dispersion"),
         (NegativeBinomial(dispersion=1.0), "dispersion"),
         (ZeroInflatedCounts(count="unknown"), "count"),
@@ -573,6 +574,7 @@ def test_numbers_of_categories_can_be_given(cls):
         (ZeroInflatedCounts(NegativeBinomial(dispersion="unknown")), "dispersion"),
         (DiscretizedLogisticNoise(low=0.5), "low"),
         (DiscretizedLogisticNoise(low=4, high=4), "high"),
+        (DiscretizedLogisticNoise(low=-(2**40), high=2**40), "high"),
     ],
 )
 def test_parameters_out_of_range_are_refused_by_name(likelihood, parameter):

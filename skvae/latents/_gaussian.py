@@ -10,6 +10,9 @@ from ._normals import NORMALS
 from ._priors import MixturePrior, StandardPrior
 from ._vamp import VampPrior
 
+# beyond, squares and logarithms leave single precision
+_PRIOR_SCALES = 1e-30, 1e30
+
 
 class Gaussian(Latent):
     r"""Gaussian posterior, with diagonal or full covariance.
@@ -75,7 +78,7 @@ class Gaussian(Latent):
         check_choice(self, "prior", ("auto", "standard", "mixture", "vamp"))
         check_count(self, "n_mixture", 1)
         check_choice(self, "covariance", tuple(NORMALS))
-        check_number(self, "prior_scale", 0, is_open=True)
+        check_number(self, "prior_scale", *_PRIOR_SCALES)
         if self.prior_scale != 1 and self.prior != "standard":
             raise ValueError(
                 f"Gaussian(prior_scale={self.prior_scale!r}) is the scale of "

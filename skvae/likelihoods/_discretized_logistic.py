@@ -10,6 +10,8 @@ from ._base import Likelihood
 
 # log scales, in units of X: narrower is certain of one integer, wider of none
 _LOG_SCALE = -2.7, 10.0
+# as for 16-bit pixels: the mean and the variance are sums over all integers
+_WIDEST = 2**16
 _LOGISTIC_PER_NORMAL = math.sqrt(3) / math.pi
 # rounding to integers is noise of this standard deviation
 _ROUNDING = math.sqrt(1 / 12)
@@ -28,7 +30,7 @@ class DiscretizedLogistic(Likelihood):
     Parameters
     ----------
     low, high : int, default=0, 255
-        Bounds of the integers.
+        Bounds of the integers, at most 65,536 apart.
 
     References
     ----------
@@ -66,6 +68,12 @@ class DiscretizedLogistic(Likelihood):
             raise ValueError(
                 f"DiscretizedLogistic(low={self.low!r}, high={self.high!r}) is out of "
                 "range; low must be below high."
+            )
+        if self.high - self.low > _WIDEST:
+            raise ValueError(
+                f"DiscretizedLogistic(low={self.low!r}, high={self.high!r}) is out of "
+                f"range; high may be {_WIDEST} above low at most, for means are sums "
+                "over all integers between."
             )
 
     def find_unsupported(self, x):

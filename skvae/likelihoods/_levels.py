@@ -38,7 +38,9 @@ class LevelLikelihood(Likelihood):
             return
         if isinstance(given, (str, dict)):
             raise TypeError(f"{name} is of the wrong kind; {accepted}")
-        sizes = list(given) if isinstance(given, Iterable) else [given]
+        # an array without dimensions calls itself iterable
+        is_list = isinstance(given, Iterable) and getattr(given, "ndim", 1) > 0
+        sizes = list(given) if is_list else [given]
         for size in sizes:
             if not isinstance(size, Integral) or isinstance(size, bool):
                 raise TypeError(f"{name} is of the wrong kind; {accepted}")

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from .._checks import check_choice
+from .._checks import check_choice, check_number
 from ..distributions import StudentT as _StudentTDistribution
 from ..distributions import student_t_normaliser
 from ._base import NARROW_FLOOR
@@ -20,6 +20,8 @@ _MAX_RISE = 5.0
 # degrees of freedom that a start tries, and steps of EM for each
 _TRIED_DF = (2.1, 2.5, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0, 300.0)
 _EM_STEPS = 20
+# given ones: beyond, they leave single precision
+_DF_RANGE = 1e-10, 1e30
 # columns that are fitted at a time
 _COLUMN_BLOCK = 256
 # standard deviations beyond which nothing is farther; their square is finite
@@ -74,6 +76,8 @@ class StudentT(LocationScale):
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""
         check_choice(self, "df", ("learned",), positive=True)
+        if not self.learns_df:
+            check_number(self, "df", *_DF_RANGE)
         super().check_parameters()
 
     @property
