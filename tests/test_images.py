@@ -16,6 +16,7 @@ from sklearn.preprocessing import MinMaxScaler
 from skvae import VAETransformer
 from skvae._bodies import measure_body
 from skvae._inference import get_chunk_size
+from skvae.callbacks import FreshBinarization
 from skvae.latents import Gaussian
 from skvae.likelihoods import Gaussian as GaussianNoise
 from skvae.metrics import bits_per_dimension

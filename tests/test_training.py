@@ -259,7 +259,7 @@ def test_steps_in_one_go_equal_those_of_skorch_with_and_without_copies(n):
 def test_steps_in_one_go_equal_those_of_skorch_with_dropout(monkeypatch, X):
     forward = VAEModule.forward
 
-    def draw_first(module, x, noise=None, n_draws=1):
+    def draw_first(module, x, noise=None, n_draws=1, may_sum=True):
         """Draw noise before dropout, as steps in one go do."""
         if noise is not None:
             return forward(module, x, noise, n_draws)
