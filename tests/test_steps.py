@@ -194,8 +194,10 @@ def assert_equals_autograd(
     found = run(closed, x, noise, weight / weight.sum(), 0.5)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
     for (name, p), grad in zip(module.named_parameters(), grads, strict=True):
+        # sums over rows and draws cancel to small elements among large ones
+        atol = 1e-10 * max([1.0, *grad.abs().flatten().tolist()])
         torch.testing.assert_close(
-            p.grad, grad, rtol=1e-10, atol=1e-10, msg=lambda m, name=name: name + m
+            p.grad, grad, rtol=1e-10, atol=atol, msg=lambda m, name=name: name + m
         )
 
 
@@ -640,7 +642,7 @@ def test_gradient_is_right_for_extreme_rates_and_logits(likelihood, raw):
     # the first category stands for one far from the others
     values = [raw] + [0.0] * (likelihood.n_raw - 1)
     module = make_extreme_module(Gaussian("standard"), likelihood, [0.0, 0.0], values)
-    batch = make_batch(None, 1, is_binary=False, likelihood=likelihood)
+    batch = make_batch(None, 1, likelihood)
     assert_finite_and_equal(module, ELBO(), *batch)
 
 
