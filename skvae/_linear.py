@@ -64,21 +64,98 @@ class LinearModel:
         noise = np.maximum(self.noise, floor)
         if (noise == self.noise).all():
             return self
-        root = np.sqrt(noise)
-        _, values, vectors = np.linalg.svd(self.loadings / root, full_matrices=False)
-        return replace(
-            self, loadings=_orient(values[:, None] * vectors) * root, noise=noise
-        )
+        return replace(self, loadings=rotate(self.loadings, noise), noise=noise)
 
     def score_samples(self, x):
-        """Return log p(x), ``(n_samples,)`` nats."""
+        """Return log p(x), ``(n_samples,)`` nats; of the cells that are not NaN."""
         u = (x - self.mean) / np.sqrt(self.noise)
         weight, scale = self.posterior()
         z = u @ weight
         # |u|² - z' (I + W'W) z, the matrix inversion lemma with W'W diagonal
         distance = (u**2).sum(axis=1) - (z**2 / scale**2).sum(axis=1)
         log_det = np.log(self.noise).sum() - 2 * np.log(scale).sum()
-        return -0.5 * (distance + log_det + x.shape[1] * np.log(2 * np.pi))
+        score = -0.5 * (distance + log_det + x.shape[1] * np.log(2 * np.pi))
+        rows = np.flatnonzero(np.isnan(score))
+        if len(rows) > 0:
+            score[rows] = self._condition(x[rows])[1]
+        return score
+
+    def posterior_mean(self, x):
+        """Return E[z | cells that are not NaN], ``(n_samples, n_components)``."""
+        weight, _ = self.posterior()
+        z = ((x - self.mean) / np.sqrt(self.noise)) @ weight
+        rows = np.flatnonzero(np.isnan(x).any(axis=1))
+        if len(rows) > 0:
+            z[rows] = self._condition(x[rows])[0]
+        return z
+
+    def fill(self, x):
+        """Return E[x | observed cells]: a copy whose NaN are what the others imply."""
+        filled = np.array(x, dtype=float)
+        rows = np.flatnonzero(np.isnan(filled).any(axis=1))
+        if len(rows) > 0:
+            part = filled[rows]
+            expected = self.mean + self._condition(part)[0] @ self.loadings
+            filled[rows] = np.where(np.isnan(part), expected, part)
+        return filled
+
+    def _condition(self, x):
+        """Return E[z | observed cells] and log p(observed cells) of rows with NaN."""
+        root = np.sqrt(self.noise)
+        unit_loadings = (self.loadings / root).T
+        n_features, n_components = unit_loadings.shape
+        z, score = np.empty((len(x), n_components)), np.empty(len(x))
+        log_variance = np.log(2 * np.pi * self.noise)
+        size = max(1, _CHUNK_VALUES // (n_features + n_components**2))
+        for begin in range(0, len(x), size):
+            rows = slice(begin, begin + size)
+            observed = ~np.isnan(x[rows])
+            patterns, index = find_patterns(observed)
+            covariance, log_det = invert_precisions(unit_loadings, patterns)
+            u = np.where(observed, (x[rows] - self.mean) / root, 0.0)
+            inner = u @ unit_loadings
+            z[rows] = (covariance[index] @ inner[:, :, None])[:, :, 0]
+            distance = (u**2).sum(axis=1) - (inner * z[rows]).sum(axis=1)
+            score[rows] = -0.5 * (distance + log_det[index] + observed @ log_variance)
+        return z, score
+
+
+def find_patterns(observed):
+    """Return the distinct rows of a boolean table and which of them each row is.
+
+    Returns
+    -------
+    patterns : ndarray (n_patterns, n_features), bool
+    index : ndarray (n_samples,)
+    """
+    bits = np.packbits(observed, axis=1)
+    # a row as one value of so many bytes: sorted at once, not column by column
+    keys = np.ascontiguousarray(bits).view(f"V{bits.shape[1]}")[:, 0]
+    _, first, index = np.unique(keys, return_index=True, return_inverse=True)
+    return observed[first], index
+
+
+def invert_precisions(unit_loadings, patterns):
+    """Return the covariance of z given the cells of every pattern.
+
+    Parameters
+    ----------
+    unit_loadings : ndarray (n_features, n_components)
+        W in units of the noise.
+    patterns : ndarray (n_patterns, n_features), bool
+
+    Returns
+    -------
+    covariance : ndarray (n_patterns, n_components, n_components)
+        Inverse of P = I + W_o'W_o, W_o the rows of W that are observed.
+    log_det : ndarray (n_patterns,)
+        Logarithm of the determinant of P.
+    """
+    n_features, n = unit_loadings.shape
+    outer = unit_loadings[:, :, None] * unit_loadings[:, None, :]
+    inner = patterns.astype(float) @ outer.reshape(n_features, n * n)
+    precision = inner.reshape(len(patterns), n, n) + np.eye(n)
+    return np.linalg.inv(precision), np.linalg.slogdet(precision)[1]
 
 
 def _iterate_roots(x, weight, mean, n_values=_CHUNK_VALUES):
@@ -132,8 +209,19 @@ class Covariance:
         is_tall = n_samples > 10 * n_features
         self.n_distinct = n_samples if is_tall else len(np.unique(x, axis=0))
         self.mean = np.zeros(n_features)
-        roots = _iterate_roots(x, weight, self.mean)
-        if n_features <= _MAX_MATRIX_COLUMNS:
+        self._set_products(_iterate_roots(x, weight, self.mean))
+
+    @classmethod
+    def from_root(cls, root):
+        """Return the covariance root' root of columns whose means are 0."""
+        covariance = cls.__new__(cls)
+        covariance.n_distinct, covariance.n_features = root.shape
+        covariance.mean = np.zeros(covariance.n_features)
+        covariance._set_products([root])
+        return covariance
+
+    def _set_products(self, roots):
+        if self.n_features <= _MAX_MATRIX_COLUMNS:
             self.matrix, self.root = sum(root.T @ root for root in roots), None
             self.variance = self.matrix.diagonal().copy()
         else:
@@ -190,6 +278,13 @@ def _orient(loadings):
     rows = np.arange(len(loadings))
     sign = np.sign(loadings[rows, np.abs(loadings).argmax(axis=1)])
     return loadings * np.where(sign == 0, 1.0, sign)[:, None]
+
+
+def rotate(loadings, noise):
+    """Return loadings of the same W W' with a diagonal W'W / noise, falling."""
+    root = np.sqrt(noise)
+    _, values, vectors = np.linalg.svd(loadings / root, full_matrices=False)
+    return _orient(values[:, None] * vectors) * root
 
 
 def _from_whitened(covariance, noise, values, vectors):
