@@ -1,0 +1,43 @@
+"""Tables and float tensors, there and back: kinds of column, units, names, types.
+
+A column of any kind is coded as one float, NaN where it is missing. numpy stops here;
+nothing below knows of data frames.
+"""
+
+from ._checks import (
+    check_exact,
+    check_finite,
+    check_names,
+    check_observed,
+    describe,
+    refuse_times,
+)
+from ._containers import get_container, get_index, has_columns, open_table
+from ._kinds import Boolean, Category, Integer, Kind, Number, OrderedCategory
+from ._moments import compute_moments, compute_share, has_missing
+from ._reading import read
+from ._table import ColumnTable
+
+__all__ = [
+    "Boolean",
+    "Category",
+    "ColumnTable",
+    "Integer",
+    "Kind",
+    "Number",
+    "OrderedCategory",
+    "check_exact",
+    "check_finite",
+    "check_names",
+    "check_observed",
+    "compute_moments",
+    "compute_share",
+    "describe",
+    "get_container",
+    "get_index",
+    "has_columns",
+    "has_missing",
+    "open_table",
+    "read",
+    "refuse_times",
+]

@@ -1,0 +1,277 @@
+"""Arrays, pandas and polars: columns taken out of a table and put together again.
+
+What a column means is not known here, only how it is stored. pandas and polars are
+imported when a table of theirs is at hand.
+"""
+
+import numpy as np
+from sklearn.utils._dataframe import is_pandas_df, is_polars_df
+
+
+def get_container(X):
+    """Return 'pandas', 'polars' or 'array'."""
+    if is_pandas_df(X):
+        return "pandas"
+    return "polars" if is_polars_df(X) else "array"
+
+
+def get_index(X):
+    """Return the index of a pandas data frame, or None."""
+    return X.index if get_container(X) == "pandas" else None
+
+
+def get_names(X):
+    """Return the names of the columns of a data frame, or None."""
+    container = get_container(X)
+    if container == "array":
+        return None
+    return X.columns if container == "pandas" else list(X.columns)
+
+
+def open_table(X):
+    """Return lists of rows as arrays that keep the type of every value.
+
+    Anything else is returned as it is, and so is what makes no array: scikit-learn has
+    words for it.
+    """
+    if not isinstance(X, (list, tuple)):
+        return X
+    try:
+        array = np.asarray(X)
+        # numbers beside strings are strings to numpy
+        return np.array(X, dtype=object) if array.dtype.kind in "USO" else array
+    except (ValueError, TypeError):
+        return X
+
+
+def has_columns(X):
+    """Return whether columns are read one by one: those of frames, and of objects."""
+    if get_container(X) != "array":
+        return True
+    is_object = isinstance(X, np.ndarray) and X.dtype == object
+    return is_object and X.ndim == 2
+
+
+def list_plain_dtypes(X):
+    """Return the dtypes of a table that numpy holds as it is; None if it does not.
+
+    That is one of numbers without holes but NaN, or one of booleans. Columns are not
+    looked at: there may be very many.
+    """
+    container = get_container(X)
+    if container == "array":
+        return None if X.dtype == object else [X.dtype] * X.shape[1]
+    dtypes = list(X.dtypes)
+    if container == "pandas":
+        is_plain = all(isinstance(d, np.dtype) and d.kind in "biuf" for d in dtypes)
+        is_boolean = [getattr(d, "kind", None) == "b" for d in dtypes]
+    else:
+        import polars as pl
+
+        # numpy has none of them, and early versions of polars not all
+        others = ("Decimal", "Int128", "UInt128")
+        is_boolean = [d == pl.Boolean for d in dtypes]
+        is_plain = all(d.is_numeric() and not str(d).startswith(others) for d in dtypes)
+        is_plain |= all(is_boolean)
+        is_plain &= not any(X.null_count().row(0)) if dtypes else False
+    if not dtypes or not is_plain or any(is_boolean) != all(is_boolean):
+        return None
+    return dtypes
+
+
+def list_columns(X):
+    """Return the columns of a table, in order; of arrays of objects as pandas'."""
+    container = get_container(X)
+    if container == "polars":
+        return X.get_columns()
+    if container == "pandas":
+        # by position: names may occur twice
+        return [X.iloc[:, j] for j in range(X.shape[1])]
+    columns = [X[:, j] for j in range(X.shape[1])]
+    if X.dtype == object:
+        import pandas as pd
+
+        return [pd.Series(column, dtype=object) for column in columns]
+    return columns
+
+
+def is_of_polars(dtype):
+    """Return whether a dtype is one of polars'."""
+    return type(dtype).__module__.split(".")[0] == "polars" or (
+        isinstance(dtype, type) and dtype.__module__.split(".")[0] == "polars"
+    )
+
+
+def to_floats(column):
+    """Return a column of numbers or booleans as float64, NaN where it is missing."""
+    if is_of_polars(column.dtype):
+        import polars as pl
+
+        return column.cast(pl.Float64).to_numpy()
+    if isinstance(column, np.ndarray):
+        return column.astype(np.float64)
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def factorize(column):
+    """Return where in a list of distinct values every cell is, and the list.
+
+    Returns
+    -------
+    codes : ndarray of int (n,)
+        -1 where a cell is missing.
+    levels : list
+        In no order; of declared categories all, others as they occur.
+    """
+    if is_of_polars(column.dtype):
+        return _factorize_polars(column)
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.codes.to_numpy(np.int64), column.cat.categories.tolist()
+    codes, levels = pd.factorize(column)
+    return codes, levels.tolist()
+
+
+def _factorize_polars(column):
+    import polars as pl
+
+    if isinstance(column.dtype, pl.Enum):
+        levels = column.dtype.categories
+    else:
+        if column.dtype not in (pl.String, pl.Categorical):
+            levels, codes = np.unique(to_floats(column), return_inverse=True)
+            codes[np.isnan(levels)[codes]] = -1
+            return codes, levels.tolist()
+        column = column.cast(pl.String)
+        levels = column.drop_nulls().unique()
+        column = column.cast(pl.Enum(levels))
+    codes = column.to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+    return codes, levels.to_list()
+
+
+def get_declared(dtype):
+    """Return the categories that a dtype declares, in order, or None."""
+    if is_of_polars(dtype):
+        import polars as pl
+
+        return dtype.categories.to_list() if isinstance(dtype, pl.Enum) else None
+    categories = getattr(dtype, "categories", None)
+    return None if categories is None else categories.tolist()
+
+
+def make_column(values, dtype, missing):
+    """Return values as a column of a dtype.
+
+    Parameters
+    ----------
+    values : ndarray (n,)
+        Floats, integers or booleans.
+    dtype : dtype of numpy, pandas or polars, or None
+        None keeps the values as they are.
+    missing : ndarray of bool (n,)
+        What to leave empty; where a dtype cannot, the value remains.
+
+    Returns
+    -------
+    ndarray, pandas array or polars Series
+    """
+    is_hidden = missing.any()
+    if dtype is None:
+        return values
+    if is_of_polars(dtype):
+        import polars as pl
+
+        column = pl.Series(values)
+        if is_hidden:
+            shown = pl.when(pl.Series(~missing)).then(column)
+            column = pl.select(shown).to_series()
+        return column.cast(dtype)
+    if isinstance(dtype, np.dtype):
+        column = values.astype(dtype, copy=is_hidden)
+        if is_hidden and dtype.kind in ("f", "O"):
+            column[missing] = None if dtype.kind == "O" else np.nan
+        return column
+    import pandas as pd
+
+    column = _cast_pandas(pd.Series(values), dtype)
+    if is_hidden:
+        column[missing] = pd.NA
+    return column.array
+
+
+def _cast_pandas(column, dtype):
+    scale = getattr(getattr(dtype, "pyarrow_dtype", None), "scale", None)
+    if scale is None:
+        return column.astype(dtype)
+    # Arrow refuses digits beyond those of its decimals
+    from decimal import Decimal
+
+    unit = Decimal(1).scaleb(-scale)
+    decimals = [
+        None if np.isnan(value) else Decimal(value).quantize(unit) for value in column
+    ]
+    return type(column)(decimals, dtype=dtype)
+
+
+def take_levels(levels, codes, dtype):
+    """Return the levels that codes stand for as a column of a dtype.
+
+    Parameters
+    ----------
+    levels : list
+    codes : ndarray of int (n,)
+        -1 for missing.
+    dtype : dtype of numpy, pandas or polars, or None
+    """
+    if is_of_polars(dtype):
+        import polars as pl
+
+        pool = pl.Series([*levels, None], dtype=pl.String)
+        return pool.gather(np.where(codes < 0, len(levels), codes)).cast(dtype)
+    if get_declared(dtype) is not None:
+        import pandas as pd
+
+        return pd.Categorical.from_codes(codes, dtype=dtype)
+    if dtype is None or isinstance(dtype, np.dtype):
+        # the last one is that of -1
+        pool = np.empty(len(levels) + 1, dtype=object)
+        pool[:-1] = levels
+        return pool[codes]
+    import pandas as pd
+
+    pool = pd.Series(levels, dtype=object).astype(dtype).array
+    return pool.take(codes, allow_fill=True)
+
+
+def make_table(columns, names, dtypes, container, index=None):
+    """Return columns side by side in a container.
+
+    Parameters
+    ----------
+    columns : list of ndarray, pandas array or polars Series
+    names : sequence or None
+    dtypes : list
+    container : {'array', 'pandas', 'polars'}
+        An array is one of objects.
+    index : pandas Index or None, default=None
+    """
+    if container == "array":
+        array = np.empty((len(columns[0]), len(columns)), dtype=object)
+        for j, column in enumerate(columns):
+            array[:, j] = column
+        return array
+    if container == "polars":
+        import polars as pl
+
+        return pl.DataFrame(
+            [column.alias(n) for column, n in zip(columns, names, strict=True)]
+        )
+    import pandas as pd
+
+    typed = zip(columns, dtypes, strict=True)
+    series = [pd.Series(column, dtype=dtype) for column, dtype in typed]
+    # numbers first: names may occur twice
+    frame = pd.DataFrame(dict(enumerate(series)))
+    frame.columns = names
+    return frame if index is None else frame.set_axis(index)

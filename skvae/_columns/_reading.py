@@ -1,0 +1,282 @@
+"""What the user gave → numbers, column by column, and the kinds of the columns.
+
+Tables of numbers alone go past here untouched: they are neither copied nor cast.
+"""
+
+import re
+import warnings
+from decimal import Decimal
+from numbers import Real
+
+import numpy as np
+
+from .._warnings import UnknownCategoriesWarning
+from ._checks import begin_with, describe, find_inexact, refuse_integer
+from ._containers import (
+    get_container,
+    get_names,
+    is_of_polars,
+    list_columns,
+    list_plain_dtypes,
+)
+from ._kinds import Boolean, Category, Integer, Number, OrderedCategory
+
+# the beginning of a dtype's name, in small letters, and what it stands for; the first
+# that fits counts
+_KINDS = (
+    (r"bool", Boolean),
+    (r"u?int\d", Integer),
+    (r"float|(long)?double|halffloat|decimal", Number),
+    (r"category|categorical|enum|dictionary", Category),
+    (r"((large_)?str(ing)?(_view)?|utf8)(\[|$)", Category),
+)
+# what pandas calls the values of a column of objects
+_INFERRED = {
+    "boolean": Boolean,
+    "integer": Integer,
+    "floating": Number,
+    "mixed-integer-float": Number,
+    "decimal": Number,
+    "string": Category,
+    "empty": None,
+}
+_TIMES = ("date", "time", "dur", "period")
+# levels that a warning lists for a column
+_SHOWN_LEVELS = 3
+
+
+def match_dtype(dtype):
+    """Return the class of kind that a dtype alone tells, or None."""
+    name = str(dtype).lower()
+    for pattern, kind in _KINDS:
+        if re.match(pattern, name):
+            is_ordered = kind is Category and getattr(dtype, "ordered", False)
+            return OrderedCategory if is_ordered else kind
+    return None
+
+
+def find_kind(column, label, owner):
+    """Return the class of a column's kind; None if it has no observed value.
+
+    Parameters
+    ----------
+    column : Series or ndarray (n,)
+    label : str
+        What messages call it.
+    owner : str
+        Who says so.
+
+    Raises
+    ------
+    TypeError
+        If it is none of the kinds.
+    """
+    shown = str(column.dtype)
+    dtype = shown.lower()
+    name = begin_with(label)
+    if dtype.startswith("null"):
+        return None
+    if dtype == "object" and not is_of_polars(column.dtype):
+        return _find_kind_of_objects(column, name, owner)
+    kind = match_dtype(column.dtype)
+    if kind is None and dtype.startswith("sparse"):
+        raise TypeError(
+            f"{name} has the sparse dtype {shown}, but {owner} needs dense columns. "
+            "Use column.sparse.to_dense(), or toarray() of a sparse matrix."
+        )
+    if kind is None:
+        _refuse(name, f"dtype {shown}", dtype, owner)
+    return kind
+
+
+def _find_kind_of_objects(column, name, owner):
+    from pandas.api.types import infer_dtype
+
+    inferred = infer_dtype(column, skipna=True)
+    if inferred not in _INFERRED:
+        # NaT is a hole too
+        column = column[column.notna()]
+        inferred = infer_dtype(column)
+    if inferred in _INFERRED:
+        return _INFERRED[inferred]
+    if inferred.startswith("mixed"):
+        types = column.map(_describe_type)
+        if (types == "number").all():
+            # decimals beside floats
+            return Number
+        _refuse_mixed(column, types, name)
+    _refuse(name, f"the value {column.iloc[0]!r} of type {inferred}", inferred, owner)
+
+
+def _refuse(name, what, dtype, owner):
+    """Refuse a column that is no kind, with advice."""
+    advice = "Encode it first, or leave it out."
+    if dtype.startswith(_TIMES):
+        advice = "Turn times into numbers first, such as days since a date."
+    elif dtype.startswith("complex"):
+        advice = "Split it first, for example into real and imaginary parts."
+    elif dtype.startswith(("bytes", "binary", "large_binary")):
+        advice = "Decode bytes to strings first."
+    elif dtype.startswith("interval"):
+        advice = "Make intervals categories first, with astype('category')."
+    raise TypeError(
+        f"{name} has {what}, but {owner} accepts numbers, booleans and categories. "
+        f"{advice}"
+    )
+
+
+def _describe_type(value):
+    """Return what a Python value is, where numbers of all types are one."""
+    if isinstance(value, (bool, np.bool_)):
+        return "bool"
+    if isinstance(value, str):
+        return "str"
+    return "number" if isinstance(value, (Real, Decimal)) else type(value).__name__
+
+
+def _refuse_mixed(column, types, name):
+    """Refuse a column of Python objects that are not of one kind, naming one."""
+    usual = types.mode().iloc[0]
+    is_odd = ~types.isin(["bool", "str", "number"]) | (types != usual)
+    odd = column[is_odd if is_odd.any() else ~is_odd].iloc[0]
+    among = "" if _describe_type(odd) == usual else f" among values of type {usual}"
+    raise TypeError(
+        f"{name} has the value {odd!r} of type {type(odd).__name__}{among}; every "
+        "argument must be a string, a number, a boolean or missing, and all of a "
+        "column of one kind. Convert the column first, for example with astype(str)."
+    )
+
+
+def _is_all_missing(column):
+    if is_of_polars(column.dtype):
+        is_float = column.dtype.is_float()
+        column = column.fill_nan(None) if is_float else column
+        return column.null_count() == len(column)
+    if isinstance(column, np.ndarray):
+        return bool((column != column).all())
+    return bool(column.isna().all())
+
+
+def read(X, kinds, owner, names=None):
+    """Return the values of a table as numbers, and the kinds of its columns.
+
+    Parameters
+    ----------
+    X : data frame or ndarray (n, n_features)
+        An array is one of numbers, of booleans or of objects.
+    kinds : list of Kind or None
+        Those of the fit; None learns them.
+    owner : str
+        Name of the estimator, for messages.
+    names : sequence or None, default=None
+        What messages call the columns where X does not say.
+
+    Returns
+    -------
+    values : ndarray (n, n_features), float64, or X
+        Codes, NaN where a cell is missing; X itself where it is numbers already.
+    kinds : list of Kind
+        One a column: those learned, or those given.
+
+    Raises
+    ------
+    TypeError
+        If a column is none of the kinds, or of another kind than at fit.
+    ValueError
+        If an integer is too large for double precision.
+
+    Warns
+    -----
+    UnknownCategoriesWarning
+        Once, if levels occur that the kinds do not have: they are missing cells.
+    """
+    given = get_names(X)
+    names = names if given is None else given
+    dtypes = list_plain_dtypes(X)
+    has_codes = any(isinstance(known, Category) for known in kinds or [])
+    if dtypes is not None and not has_codes:
+        _check_wide_integers(X, dtypes, names)
+        if kinds is None:
+            # one object for all columns of a dtype
+            learned = {dtype: match_dtype(dtype)(dtype) for dtype in set(dtypes)}
+            kinds = [learned[dtype] for dtype in dtypes]
+        return X, kinds
+    columns = list_columns(X)
+    labels = [describe(j, names) for j in range(len(columns))]
+    both = zip(columns, labels, strict=True)
+    found = [find_kind(column, label, owner) for column, label in both]
+    if kinds is not None:
+        found = list(map(_match, kinds, found, columns, labels))
+    return _code(columns, found, kinds, names, len(X))
+
+
+def _match(known, kind, column, label):
+    """Return the kind of a column, None if all is missing; refuse what cannot be."""
+    if kind is None or known.accepts(kind):
+        return kind
+    if _is_all_missing(column):
+        return None
+    raise TypeError(
+        f"{begin_with(label)} was {known.name} at fit and is {kind.name} now (dtype "
+        f"{column.dtype}); convert it to dtype {known.dtype} first."
+    )
+
+
+def _check_wide_integers(X, dtypes, names):
+    """Refuse integers that are not told apart as floats, where floats are beside them.
+
+    An array of integers alone is left to `check_exact`.
+    """
+    if get_container(X) == "array":
+        return
+    is_wide = {
+        dtype: str(dtype).lower() in ("int64", "uint64") for dtype in set(dtypes)
+    }
+    for j, dtype in enumerate(dtypes):
+        if is_wide[dtype]:
+            values = np.asarray(X.iloc[:, j] if hasattr(X, "iloc") else X[:, j])
+            row = find_inexact(values)
+            if row is not None:
+                refuse_integer(values[row], describe(j, names))
+
+
+def _code(columns, found, kinds, names, n_samples):
+    """Return codes and kinds of columns that are looked at one by one."""
+    values = np.empty((n_samples, len(columns)))
+    learned, lost = [], {}
+    for j, (column, kind) in enumerate(zip(columns, found, strict=True)):
+        if kinds is None:
+            # what has no value is refused once there are rows
+            known = Number(column.dtype) if kind is None else kind.learn(column)
+            learned.append(known)
+        else:
+            known = kinds[j]
+        if kind is None:
+            values[:, j] = np.nan
+            continue
+        values[:, j], unknown = known.code(column)
+        if unknown:
+            lost[j] = unknown
+        if kind is Integer and not isinstance(known, Category):
+            row = find_inexact(values[:, j])
+            if row is not None:
+                cell = column[row] if is_of_polars(column.dtype) else column.iloc[row]
+                refuse_integer(cell, describe(j, names))
+    if lost:
+        _warn_of_levels(lost, names)
+    return values, learned if kinds is None else kinds
+
+
+def _warn_of_levels(lost, names):
+    parts = []
+    for column, levels in lost.items():
+        shown = ", ".join(repr(level) for level in levels[:_SHOWN_LEVELS])
+        more = len(levels) - _SHOWN_LEVELS
+        rest = f" and {more} more" if more > 0 else ""
+        parts.append(f"{describe(column, names)} ({shown}{rest})")
+    warnings.warn(
+        f"X has categories that fit has not seen, in {'; '.join(parts)}. They are "
+        "treated as missing.",
+        UnknownCategoriesWarning,
+        stacklevel=6,
+    )
