@@ -10,6 +10,8 @@ from ._levels import LevelLikelihood
 # a category is at most exp(6) times as likely by one standard deviation of z
 _MAX_SLOPE = 6.0
 _MASKED = -1e30
+# of categories that a column lacks
+_LEAST_LOG_SHARE = -50.0
 # categories rarer than this share, or these rows, have no contrasts of their own: one
 # row would be a dozen standard deviations from the others
 _RARE = 0.02
@@ -62,42 +64,51 @@ class Categorical(LevelLikelihood):
 
     def __call__(self, raw, free, start, log_range):
         """Return p(x|z)."""
-        return CategoricalColumns(start + raw, self.get_highest(raw))
+        highest = self.get_highest(raw)
+        return CategoricalColumns(start + raw, highest, has_gaps=self.has_gaps)
 
     def adapt(self, x, weight=None):
         """Learn the categories of every column, and contrasts of them."""
         super().adapt(x, weight)
         n_levels, n_features = self._shares.shape
-        contrasts = np.zeros((n_features, n_levels, n_levels - 1))
-        is_used = np.zeros((n_features, n_levels - 1), dtype=bool)
-        is_used[:, 0] = True
         rare = max(_RARE, min(_RARE_ROWS / len(x), 5 * _RARE))
-        for j, size in enumerate(self._sizes):
-            group = _pool(self._shares[:size, j], rare)
+        groups = [
+            _pool(self._shares[:size, j], rare) for j, size in enumerate(self._sizes)
+        ]
+        # of no column more than 50: memory does not grow with the square of n_levels
+        n_groups = max(group.max() for group in groups) + 1
+        width = max(n_groups - 1, 1)
+        # beyond its own a column has groups that are empty, and contrasts that are zero
+        self._groups = np.full((n_features, n_levels), n_groups)
+        self._contrasts = np.zeros((n_features, n_groups + 1, width))
+        is_used = np.zeros((n_features, width), dtype=bool)
+        is_used[:, 0] = True
+        for j, (size, group) in enumerate(zip(self._sizes, groups, strict=True)):
+            self._groups[j, :size] = group
             root = np.sqrt(np.bincount(group, weights=self._shares[:size, j]))
-            n_groups = len(root)
-            basis = np.column_stack([root, np.eye(n_groups)[:, 1:]])
+            basis = np.column_stack([root, np.eye(len(root))[:, 1:]])
             basis, _ = np.linalg.qr(basis)
             # orthonormal over the categories, and to the constant
-            contrasts[j, :size, : n_groups - 1] = (basis[:, 1:] / root[:, None])[group]
-            is_used[j, 1 : n_groups - 1] = True
-        self._contrasts, self._used = contrasts, np.flatnonzero(is_used)
+            found = basis[:, 1:] / root[:, None]
+            self._contrasts[j, : len(root), : found.shape[1]] = found
+            is_used[j, 1 : found.shape[1]] = True
+        self._used = np.flatnonzero(is_used)
 
     def count_inputs(self, n_features):
         """Return the number of contrasts of all columns."""
         return len(self._used)
 
-    def get_contrasts(self, like):
-        """Return the contrasts of all codes, and which of them there are."""
-        contrasts = torch.as_tensor(
-            self._contrasts, dtype=like.dtype, device=like.device
-        )
-        used = torch.as_tensor(self._used, device=like.device)
-        return contrasts, used
+    def get_input_columns(self, n_features):
+        """Return which column each contrast comes from."""
+        return self._used // self._contrasts.shape[-1]
+
+    def make_lookup(self, like):
+        """Return what makes contrasts of codes, see `_Lookup`."""
+        return _Lookup(self._groups, self._contrasts, self._used, like)
 
     def represent(self, x):
         """Return the contrasts of every column, ``(..., n, n_inputs)``."""
-        return _contrast(x, *self.get_contrasts(x))
+        return self.make_lookup(x)(x)
 
     def link(self, mean, scale, loadings, noise):
         """Return the linear model of the contrasts as one of the logits.
@@ -108,15 +119,23 @@ class Categorical(LevelLikelihood):
         p_k(z) over z is p_k.
         """
         n_levels, n_features = self._shares.shape
-        padded = np.zeros((len(loadings), n_features * (n_levels - 1)))
+        width = self._contrasts.shape[-1]
+        padded = np.zeros((len(loadings), n_features * width))
         padded[:, self._used] = loadings * scale
-        padded = padded.reshape(len(loadings), n_features, n_levels - 1)
-        slope = np.einsum("qja,jka->qkj", padded, self._contrasts)
+        padded = padded.reshape(len(loadings), n_features, width)
+        slope = np.einsum("qja,jga->qgj", padded, self._contrasts)
         length = np.sqrt((slope**2).sum(axis=0))
         slope *= np.minimum(1, _MAX_SLOPE / np.maximum(length, 1e-12))
+        # Categories of a group have one slope, and shares of it that do not depend on
+        # z: where the mean of the group's probability is right, so are all of theirs.
+        group = self._groups.T
+        shares = np.zeros(slope.shape[1:])
+        np.add.at(shares, (group, np.arange(n_features)), self._shares)
+        shift = _match_shares(slope, shares)
         with np.errstate(divide="ignore"):
-            log_share = np.maximum(np.log(self._shares), -50.0)
-        bias = _match_shares(slope, log_share, self._shares > 0)
+            log_share = np.maximum(np.log(self._shares), _LEAST_LOG_SHARE)
+        bias = log_share + np.take_along_axis(shift, group, axis=0)
+        slope = np.take_along_axis(slope, group[None], axis=1)
         return slope.reshape(len(loadings), n_levels * n_features), bias.ravel()
 
     def make_pass(self, program):
@@ -127,84 +146,155 @@ class Categorical(LevelLikelihood):
 def _pool(shares, rare):
     """Return the group of every category: rare ones have one in common.
 
-    Where all rare ones together are rare, that of the most frequent category.
+    Where all rare ones together are rare, that of the most frequent category. Where all
+    there are are rare, as many of the most frequent as are not are the one group, and
+    the rest the other.
     """
     is_rare = shares < rare
-    is_rare[shares.argmax()] = False
+    if is_rare.all():
+        order = np.argsort(-shares, kind="stable")
+        n_frequent = np.searchsorted(shares[order].cumsum(), rare) + 1
+        group = np.ones(len(shares), dtype=np.int64)
+        group[order[:n_frequent]] = 0
+        return group
     group = np.cumsum(~is_rare) - 1
     is_enough = shares[is_rare].sum() >= rare
     group[is_rare] = group.max() + 1 if is_enough else group[shares.argmax()]
     return group
 
 
-def _contrast(x, contrasts, used):
-    """Return contrasts (n_features, n_levels, m) of codes, the used ones of all."""
-    columns = torch.arange(x.shape[-1], device=x.device)
-    found = contrasts[columns, x.long()].flatten(-2)
-    return found if len(used) == found.shape[-1] else found.index_select(-1, used)
+class _Lookup:
+    """Contrasts of codes: a table of those of all groups, and where each code is in it.
+
+    Parameters
+    ----------
+    groups : ndarray (n_features, n_levels)
+        Group of every code.
+    contrasts : ndarray (n_features, n_groups, width)
+        Padded: columns of few groups have few contrasts.
+    used : ndarray of int
+        Which of the n_features * width contrasts there are.
+    like : Tensor
+        Has the data type and device of the codes.
+    """
+
+    def __init__(self, groups, contrasts, used, like):
+        n_features, n_levels = groups.shape
+        device = like.device
+        columns = np.arange(n_features)
+        rows = groups + contrasts.shape[1] * columns[:, None]
+        self.rows = torch.as_tensor(rows.ravel(), device=device)
+        self.first = torch.as_tensor(n_levels * columns, device=device)
+        self.table = torch.as_tensor(contrasts, dtype=like.dtype, device=device)
+        self.table = self.table.flatten(0, 1)
+        self.used = torch.as_tensor(used, device=device)
+        self.n_values = n_features * contrasts.shape[2]
+
+    def __call__(self, x, out=None):
+        """Return the contrasts of codes (..., n, n_features), ``(..., n, n_inputs)``.
+
+        A code that is missing has 0.5 in its place, which counts as 0.
+        """
+        rows = self.rows.take(x.long() + self.first)
+        found = self.table.index_select(0, rows.flatten())
+        found = found.view(*x.shape[:-1], self.n_values)
+        if out is not None:
+            return torch.index_select(found, -1, self.used, out=out)
+        is_all = len(self.used) == self.n_values
+        return found if is_all else found.index_select(-1, self.used)
 
 
-def _match_shares(slope, log_share, exists):
-    """Return biases with which the mean softmax over z ~ N(0, I) is the shares."""
-    n_components, n_levels, n_features = slope.shape
-    bias = log_share.copy()
+def _match_shares(slope, shares):
+    """Return what to add to log shares for the mean softmax over z to be the shares.
+
+    Parameters
+    ----------
+    slope : ndarray (n_components, n_groups, n_features)
+        Of the logits, for z ~ N(0, I).
+    shares : ndarray (n_groups, n_features)
+        Zero where a column has no such group.
+
+    Returns
+    -------
+    ndarray (n_groups, n_features)
+    """
+    n_components, n_groups, n_features = slope.shape
+    shift = np.zeros((n_groups, n_features))
     if not slope.any():
-        return bias
+        return shift
+    exists = shares > 0
+    log_share = np.log(np.where(exists, shares, 1.0))
     half = np.random.default_rng(0).standard_normal((_N_DRAWS // 2, n_components))
     z = np.concatenate([half, -half])
     # a block of columns at a time: memory stays bounded
-    size = max(1, 2_000_000 // (len(z) * n_levels))
+    size = max(1, 2_000_000 // (len(z) * n_groups))
     for begin in range(0, n_features, size):
         part = slice(begin, begin + size)
         moved = np.tensordot(z, slope[:, :, part], axes=1)
-        mask = np.where(exists[:, part], 0.0, _MASKED)
+        moved += np.where(exists[:, part], log_share[:, part], _MASKED)
         for _ in range(30):
-            logits = moved + bias[:, part] + mask
+            logits = moved + shift[:, part]
             logits -= logits.max(axis=1, keepdims=True)
             probs = np.exp(logits)
             probs = (probs / probs.sum(axis=1, keepdims=True)).mean(axis=0)
             step = log_share[:, part] - np.log(np.maximum(probs, 1e-300))
-            bias[:, part] += np.where(exists[:, part], step, 0.0)
-    return bias
+            shift[:, part] += np.where(exists[:, part], step, 0.0)
+    return shift
 
 
 class CategoricalPass(LikelihoodPass):
-    """With probabilities p: log p(x) = log p_x, and d/dl_k = 1(x = k) - p_k."""
+    """With probabilities p: log p(x) = log p_x, and d/dl_k = 1(x = k) - p_k.
+
+    With rows last, every category of a column is one contiguous block. Of all its
+    categories only a row's own is looked up: no mask of them is made.
+    """
+
+    rows_last = takes_missing = True
 
     def __init__(self, program, likelihood):
         super().__init__(program)
         self.likelihood = likelihood
 
     def represent(self, x):
-        contrasts, used = self.likelihood.get_contrasts(x)
-        u = self.program.empty(*x.shape[:-1], len(used))
-        self.program.call(lambda: u.copy_(_contrast(x, contrasts, used)))
+        look_up = self.likelihood.make_lookup(x)
+        u = self.program.empty(*x.shape[:-1], len(look_up.used))
+        self.program.call(look_up, x, out=u)
         return u
 
     def forward(self, x, raw, free, predicted, log_range):
-        program, n_features = self.program, x.shape[-1]
+        program, likelihood = self.program, self.likelihood
+        n_features = x.shape[-2]
         if predicted is not None:
             program.add(raw, predicted, raw)
-        logits = raw.unflatten(-1, (-1, n_features))  # (..., n, n_levels, d)
-        codes = torch.arange(logits.shape[-2], device=x.device).to(x).unsqueeze(-1)
-        mask = torch.where(codes > self.likelihood.get_highest(x), _MASKED, 0.0).to(x)
-        program.add(logits, mask, logits)
-        highest = program.maximum(logits, -2, program.empty(*x.shape))
-        program.subtract(logits, highest.unsqueeze(-2), logits)
-        self.is_chosen = torch.empty_like(logits, dtype=torch.bool)
-        program.call(torch.eq, x.unsqueeze(-2), codes, out=self.is_chosen)
-        self.probs = program.empty(*logits.shape)
-        program.multiply(logits, self.is_chosen, self.probs)
-        log_prob = program.sum(self.probs, -2, program.empty(*x.shape))
-        program.exp(logits, self.probs)
-        total = program.sum(self.probs, -2, highest)
-        program.divide(self.probs, total.unsqueeze(-2), self.probs)
-        program.subtract(log_prob, program.log(total, total), log_prob)
-        return program.sum(log_prob, -1, program.empty(*x.shape[:-1]))
+        if likelihood.has_gaps:
+            codes = torch.arange(likelihood.n_levels, device=x.device).unsqueeze(-1)
+            is_absent = codes > likelihood.get_highest(x.mT)
+            absent = is_absent.flatten().nonzero().squeeze(-1)
+            program.call(raw.index_fill_, -2, absent, _MASKED)
+        self.logits = raw.unflatten(-2, (-1, n_features))  # (..., n_levels, d, n)
+        highest = program.maximum(self.logits, -3, program.empty(*x.shape))
+        program.subtract(self.logits, highest.unsqueeze(-3), self.logits)
+        # 0.5, which stands for a missing code, becomes 0
+        self.index = torch.empty(x.shape, dtype=torch.long, device=x.device)
+        program.call(self.index.copy_, x)
+        self.index = self.index.unsqueeze(-3)
+        log_prob = program.empty(*x.shape)
+        chosen = log_prob.unsqueeze(-3)
+        program.call(torch.gather, self.logits, -3, self.index, out=chosen)
+        program.exp(self.logits, self.logits)
+        self.total = program.sum(self.logits, -3, program.empty(*x.shape))
+        program.subtract(log_prob, program.log(self.total, highest), log_prob)
+        return self.add_up(log_prob)
 
     def backward(self, weight):
-        program = self.program
-        grad = program.negative(self.probs, self.probs)
-        program.add(grad, self.is_chosen, grad)
-        program.multiply(grad, weight[..., None, None], grad)
-        return grad.flatten(-2), grad.flatten(-2)
+        program, grad, weight = self.program, self.logits, self.weigh_cells(weight)
+        # -weight p, then weight more at what was chosen
+        factor = program.divide(weight, self.total, self.total)
+        program.negative(factor, factor)
+        program.multiply(grad, factor.unsqueeze(-3), grad)
+        chosen = program.empty(*self.index.shape)
+        program.call(torch.gather, grad, -3, self.index, out=chosen)
+        program.add(chosen, weight.unsqueeze(-3), chosen)
+        program.call(grad.scatter_, -3, self.index, chosen)
+        grad = grad.flatten(-3, -2)
+        return grad, grad
