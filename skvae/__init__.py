@@ -3,7 +3,11 @@
 import importlib
 
 from ._estimator import VAETransformer
-from ._warnings import UnusedComponentsWarning
+from ._warnings import (
+    EffectiveSampleSizeWarning,
+    UnknownCategoriesWarning,
+    UnusedComponentsWarning,
+)
 
 __version__ = "0.1.0"
 
@@ -17,7 +21,14 @@ _SUBMODULES = (
     "objectives",
 )
 
-__all__ = ["UnusedComponentsWarning", "VAETransformer", "__version__", *_SUBMODULES]
+__all__ = [
+    "EffectiveSampleSizeWarning",
+    "UnknownCategoriesWarning",
+    "UnusedComponentsWarning",
+    "VAETransformer",
+    "__version__",
+    *_SUBMODULES,
+]
 
 
 def __getattr__(name):

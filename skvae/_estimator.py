@@ -26,9 +26,21 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from ._columns import ColumnTable, check_finite, check_kinds, describe, get_index
+from ._columns import (
+    ColumnTable,
+    check_exact,
+    check_finite,
+    check_names,
+    check_observed,
+    describe,
+    get_index,
+    has_columns,
+    open_table,
+    read,
+    refuse_times,
+)
 from ._images import check_image_shape, check_n_columns, flatten_images
-from ._warnings import UnusedComponentsWarning
+from ._warnings import EffectiveSampleSizeWarning, UnusedComponentsWarning
 
 _METHODS = ("elbo", "evidence", "reconstruction", "kl", "refined")
 # averages over draws from q, and so with an error
@@ -56,6 +68,10 @@ _NET_PARAMETERS = (
 _ACTIVE_NATS = 0.01
 # draws, at most, on which 'refined' searches
 _MAX_SEARCH_DRAWS = 256
+# draws of z on which a filled cell rests
+_IMPUTE_DRAWS = 200
+# effective draws of z that are enough for any number of rows
+_ENOUGH_EFFECTIVE = 100
 # rows whose support is checked at a time
 _CHECKED_ROWS = 1024
 # rows on which diagnostics are computed
@@ -105,9 +121,12 @@ class VAETransformer(
         Size of the latent; may exceed the number of features.
     likelihood : str, Likelihood or dict, default='auto'
         p(x|z): 'auto', a name in `skvae.likelihoods.LIKELIHOODS` such as 'poisson', or
-        an instance. 'auto' is 'bernoulli' for boolean columns and 'gaussian_mixture'
-        for numbers ('gaussian' where ``hidden_layer_sizes=()`` makes the model linear).
-        A dict names it by column; today all columns must agree.
+        an instance. 'auto' is 'bernoulli' for boolean columns, 'categorical' for
+        categories and strings, and 'gaussian_mixture' for numbers ('gaussian' where
+        ``hidden_layer_sizes=()`` makes the model linear); beside columns of other kinds
+        that of integers has atoms, see `likelihoods.GaussianMixture`. A dict names it
+        by column (by number for arrays); the others are 'auto'. See the :doc:`page on
+        tables </user_guide/tables>`.
     latent : {'gaussian', 'categorical', 'hierarchical'} or Latent, default='gaussian'
         Family of q(z|x), and prior p(z).
     network : {'auto', 'mlp', 'conv'} or Network, default='auto'
@@ -182,6 +201,9 @@ default='adamw'
     ----------
     net_ : VAENet
         The fitted `skorch.NeuralNet`.
+    columns_ : ColumnTable
+        Kind, likelihood, levels, units and share of missing cells of every column; a
+        data frame of them is ``columns_.to_frame()``.
     device_ : str
         The device that was used.
     n_features_in_ : int
@@ -341,8 +363,10 @@ default='adamw'
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
-            Numbers, or booleans; with `image_shape` also images (n_samples, channels,
-            height, width), here and wherever rows are asked for.
+            Numbers, booleans and categories, also side by side; strings are categories,
+            even if they are digits. Missing cells are NaN, None or ``pandas.NA``. With
+            `image_shape` also images (n_samples, channels, height, width), here and
+            wherever rows are asked for.
         y : ignored
         sample_weight : array-like (n_samples,), default=None
             Weights of the rows. An integer weight stands for that many equal rows;
@@ -360,7 +384,7 @@ default='adamw'
         ValueError
             If a parameter or a value of X is out of range.
         TypeError
-            If X is sparse or holds what is neither number nor boolean.
+            If X is sparse, or a column is neither numbers, booleans nor categories.
         """
         goes_on = self.warm_start and hasattr(self, "net_")
         with self._restored_on_failure():
@@ -371,8 +395,9 @@ default='adamw'
     def partial_fit(self, X, y=None, *, sample_weight=None):
         """Train on one chunk of rows, in one pass.
 
-        The first call learns the units of the columns and the linear start; later calls
-        keep them.
+        The first call learns levels and units of the columns and the linear start;
+        later calls keep them. No rows are held out. See the :doc:`page on streams
+        </user_guide/streams>`.
 
         Parameters
         ----------
@@ -408,6 +433,7 @@ default='adamw'
     def _fit(self, X, sample_weight, X_val, reset, epochs=None):
         from . import _parameters, _training
         from ._device import resolve_device
+        from ._missing import fill_at_random
         from ._net import check_net_callbacks
         from ._seed import make_generator
 
@@ -433,11 +459,7 @@ default='adamw'
             image_shape,
         )
         likelihood = _parameters.resolve_likelihood(
-            self.likelihood,
-            getattr(X, "columns", None),
-            kinds,
-            array.shape[1],
-            network.is_linear,
+            self.likelihood, getattr(X, "columns", None), kinds, network.is_linear
         )
         latent = _parameters.resolve_latent(self.latent, network.is_linear)
         latent.check_components(self.n_components)
@@ -446,29 +468,34 @@ default='adamw'
         if not reset:
             # what it has learned of the columns, such as levels, stays
             likelihood = self.net_.module_.likelihood
-        self._check_support(likelihood, array, self._get_names(X))
-        if reset:
-            likelihood.adapt(array, weight)
-        n_valid = 0
-        if X_val is not None:
-            validation, _ = self._validate(X_val, image_shape, reset=False)
-            self._check_support(likelihood, validation, self._get_names(X_val))
-            n_valid = len(validation)
+        varies = slice(None) if reset else self.columns_.varies
+        self._check_support(likelihood, array, self._get_names(X), varies)
         generator = make_generator(self.random_state)
         if reset:
             columns = ColumnTable.from_input(
                 X,
                 array,
                 weight,
-                likelihood.is_scaled,
+                likelihood.get_scaled(array.shape[1]),
                 self.standardize,
                 image_shape,
+                kinds,
             )
+            columns.likelihoods = likelihood.name_columns(array.shape[1])
+            likelihood = likelihood.restrict(columns.varies)
+            kept = array if columns.varies.all() else array[:, columns.varies]
+            likelihood.adapt(fill_at_random(kept), weight)
             if image_shape is not None:
                 self._check_pixels(network, likelihood, columns)
                 network.set_image(image_shape, np.flatnonzero(columns.varies))
         else:
             columns = self.columns_
+        n_valid = 0
+        if X_val is not None:
+            validation, _ = self._validate(X_val, image_shape, False, kinds=kinds)
+            names = self._get_names(X_val)
+            self._check_support(likelihood, validation, names, columns.varies)
+            n_valid = len(validation)
         x = columns.encode(array)
         if n_valid:
             x = np.concatenate([x, columns.encode(validation)])
@@ -497,7 +524,7 @@ default='adamw'
                 weight,
                 n_valid,
                 columns.scale,
-                columns.log_volume - columns.known_log_density,
+                columns.expected_log_volume - columns.known_log_density,
                 generator,
                 epochs,
             )
@@ -633,23 +660,41 @@ default='adamw'
 
     # validation ---------------------------------------------------------------------
 
-    def _validate(self, X, image_shape, reset, is_fit=False):
-        """Return X as a finite array of numbers (n, n_features), and their kinds."""
+    def _validate(self, X, image_shape, reset, is_fit=False, kinds=None):
+        """Return X as an array of numbers (n, n_features), and kinds of its columns.
+
+        Categories are codes, and missing cells NaN. `kinds` are those that X must have;
+        None takes those of the fit, or learns them where it resets.
+        """
         name = type(self).__name__
         X = flatten_images(X, image_shape, name, is_fitted=hasattr(self, "columns_"))
-        kinds = check_kinds(X, name)
-        array = validate_data(
-            self,
-            X,
-            reset=reset,
+        X = open_table(X)
+        check_names(X)
+        if kinds is None and not reset:
+            kinds = self.columns_.kinds
+        rules = {
             # cast by chunks where it is used
-            dtype="numeric",
-            ensure_all_finite=False,
-            ensure_min_samples=2 if is_fit else 1,
-        )
+            "dtype": "numeric",
+            "ensure_all_finite": False,
+            "ensure_min_samples": 2 if is_fit else 1,
+        }
+        table, by_column = X, has_columns(X)
+        if by_column:
+            # names and numbers of columns, in scikit-learn's words
+            validate_data(self, X, reset=reset, skip_check_array=True)
+        else:
+            refuse_times(X, name)
+            table = validate_data(self, X, reset=reset, **rules)
+        names = self._get_names(X)
+        array, kinds = read(table, kinds, name, names)
+        if by_column:
+            array = check_array(array, estimator=self, input_name="X", **rules)
         if reset and image_shape is not None:
             check_n_columns(image_shape, array.shape[1])
-        check_finite(array, self._get_names(X))
+        check_finite(array, names)
+        check_exact(array, names)
+        if reset:
+            check_observed(array, names)
         return array, kinds
 
     def _get_names(self, X):
@@ -671,28 +716,36 @@ default='adamw'
             )
         return None if (weight == weight[0]).all() and weight[0] > 0 else weight
 
-    def _check_support(self, likelihood, array, names):
+    def _check_support(self, likelihood, array, names, columns):
+        """Refuse values outside the support of a likelihood of some of the columns."""
         if not likelihood.is_limited:
             return
         from ._device import as_tensor
 
         for begin in range(0, len(array), _CHECKED_ROWS):
-            part = array[begin : begin + _CHECKED_ROWS]
+            part = array[begin : begin + _CHECKED_ROWS, columns]
             # torch lacks operations for bool and uint16 to uint64, and wraps bounds
             # that int8 and uint8 do not hold
             values = as_tensor(part.astype(np.float64, copy=False))
-            mask = likelihood.find_unsupported(values).numpy()
+            mask = likelihood.find_unsupported(values).numpy() & ~np.isnan(part)
             if mask.any():
-                row, column = np.argwhere(mask)[0]
-                name, value = describe(column, names), float(values[row, column])
+                row, number = np.argwhere(mask)[0]
+                column = np.arange(array.shape[1])[columns][number]
+                name, value = describe(column, names), float(values[row, number])
+                member = likelihood.get_member(number)
                 raise ValueError(
                     f"{name[0].upper()}{name[1:]} has the value {value:g}, "
-                    f"but likelihood={type(likelihood).__name__} accepts "
-                    f"{likelihood.support}."
+                    f"but likelihood={type(member).__name__} accepts "
+                    f"{member.support}."
                 )
 
     def _check_pixels(self, network, likelihood, columns):
         """Refuse a network of images that the likelihood shows something else."""
+        if network.has_outputs and len(likelihood.list_groups(1)) > 1:
+            raise ValueError(
+                f"network={type(network).__name__} has one likelihood for all pixels, "
+                "but columns have different ones; use network='mlp'."
+            )
         n_pixels = int(columns.varies.sum())
         n_inputs = likelihood.count_inputs(n_pixels)
         if network.needs_images and n_inputs != n_pixels:
@@ -713,7 +766,8 @@ default='adamw'
         """Return the model and the rows of X, checked against it."""
         model = self._get_model()
         array, _ = self._validate(X, self.columns_.image_shape, reset=False)
-        self._check_support(model.module.likelihood, array, self._get_names(X))
+        likelihood, names = model.module.likelihood, self._get_names(X)
+        self._check_support(likelihood, array, names, self.columns_.varies)
         return model, array
 
     # the latent ---------------------------------------------------------------------
@@ -803,7 +857,7 @@ default='adamw'
         model, array = self._read(X)
         return self.columns_.make_output(model.reconstruct(array), get_index(X))
 
-    def sample(self, n_samples=1, *, random_state=None, mean=False):
+    def sample(self, n_samples=1, *, random_state=None, mean=False, given=None):
         """Draw new rows from the model.
 
         Integer columns of data frames, and integer pixels, are rounded.
@@ -815,11 +869,27 @@ default='adamw'
             None takes fresh entropy.
         mean : bool, default=False
             Return E[x|z] for the z that was drawn, without observation noise.
+        given : dict, default=None
+            Values that some columns are to have, by name (by number for arrays), such
+            as ``{"sex": "F"}``: the others are drawn from what the model says of them
+            then. z is chosen among many draws by the weight that the values give them,
+            exact as the number of draws grows; an `EffectiveSampleSizeWarning` tells
+            where few of them count.
 
         Returns
         -------
         ndarray or data frame (n_samples, n_features)
             In the units, columns and types of the X that was fitted.
+
+        Raises
+        ------
+        ValueError
+            If `given` names no column, or a value that a column cannot have.
+
+        References
+        ----------
+        Rubin (1987), "The calculation of posterior distributions by data augmentation:
+        comment", sampling importance resampling, for `given`.
         """
         from ._seed import draw_seed, make_generator, seeded
 
@@ -827,27 +897,75 @@ default='adamw'
         is_count = isinstance(n_samples, Integral) and not isinstance(n_samples, bool)
         if not is_count or n_samples < 1:
             raise ValueError(f"n_samples={n_samples!r} must be a positive integer.")
+        n_samples, row = int(n_samples), None
+        if given is not None:
+            row = self.columns_.read_given(given)
+            self._check_support(
+                model.module.likelihood,
+                row,
+                self.columns_.names,
+                self.columns_.varies,
+            )
         with seeded(draw_seed(make_generator(random_state)), self.device_):
-            return self.columns_.make_output(model.draw(int(n_samples), mean))
+            if row is None:
+                return self.columns_.make_output(model.draw(n_samples, mean))
+            rows, n_effective = model.draw_given(row, n_samples, mean)
+        if n_effective < min(n_samples, _ENOUGH_EFFECTIVE):
+            warnings.warn(
+                f"given={given!r} is rare in the model: what was drawn rests on "
+                f"{n_effective:.3g} effective draws of z, and rows are more alike than "
+                "they should be.",
+                EffectiveSampleSizeWarning,
+                stacklevel=2,
+            )
+        return self.columns_.make_output(rows)
 
     def impute(self, X, *, n_draws=None, random_state=None):
-        """Fill the missing cells of X; not available yet.
+        """Fill the missing cells of X.
 
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
+            Missing cells are NaN, None or ``pandas.NA``.
         n_draws : int, default=None
+            Draws from q(z|x) for every row; four times as many from the prior, which
+            all rows share, come on top. They are weighed by how well they explain the
+            observed cells. None is 200.
         random_state : int, RandomState or None, default=None
+            None fills in what is expected: the mean given the observed cells, and the
+            likeliest level of categories. Otherwise one draw of all missing cells of a
+            row together: with several seeds a multiple imputation.
 
-        Raises
-        ------
-        NotImplementedError
-            Always: this version does not accept missing cells.
+        Returns
+        -------
+        ndarray or data frame (n_samples, n_features)
+            In the columns and types of the X that was fitted; observed cells are as
+            they were.
+
+        Notes
+        -----
+        Given a few cells of a row, components of z depend on one another. A q(z|x) of
+        diagonal covariance leaves that out, and the ELBO lets the model pay for it.
+        Where many cells are missing, the bound of several weighed draws,
+        ``objective=IWAE(10)``, makes a better model; it takes longer to train.
+
+        References
+        ----------
+        Mattei & Frellsen (2019), "MIWAE: Deep generative modelling and imputation of
+        incomplete data sets", eq. 12, and section 3.4 for multiple imputation.
         """
-        raise NotImplementedError(
-            "impute is not available yet: this version does not accept missing cells. "
-            "Fill them with sklearn.impute.KNNImputer or IterativeImputer."
-        )
+        from ._seed import draw_seed, make_generator, seeded
+
+        n_draws = _IMPUTE_DRAWS if n_draws is None else n_draws
+        is_count = isinstance(n_draws, Integral) and not isinstance(n_draws, bool)
+        if not is_count or n_draws < 1:
+            raise ValueError(f"n_draws={n_draws!r} must be None or a positive integer.")
+        model, array = self._read(X)
+        is_drawn = random_state is not None
+        seed = draw_seed(make_generator(random_state if is_drawn else 0))
+        with seeded(seed, self.device_):
+            filled = model.impute(array, int(n_draws), is_drawn)
+        return self.columns_.make_output(filled, get_index(X))
 
     # scores -------------------------------------------------------------------------
 
@@ -990,6 +1108,6 @@ default='adamw'
         """Return the estimator's tags."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
-        tags.input_tags.allow_nan = False
+        tags.input_tags.allow_nan = True
         tags.input_tags.sparse = False
         return tags

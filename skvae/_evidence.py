@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch.distributions import Distribution, Independent, kl_divergence
 
+from ._missing import NEUTRAL, find_missing
 from .distributions import detach
 
 
@@ -27,7 +28,8 @@ class VAEOutput:
         p(z).
     likelihood : Distribution
         p(x|z), (n_draws, ..., n, n_features). Columns are independent, one value each
-        from ``log_prob``, or one event, with a ``log_prob_by_column``.
+        from ``log_prob``; or one event, with a ``log_prob_by_column``, and both are
+        handed a mask of the missing cells, if there are any.
     z : Tensor (n_draws, ..., n, n_components)
     log_share : Tensor (n_draws, ..., n) or None
         Logarithm of what every draw counts for, where z goes through all its values;
@@ -81,18 +83,41 @@ class VAEOutput:
         return torch.logsumexp(bound, dim=0) + elbo - elbo.detach()
 
     def log_likelihood(self, x):
-        """Return log p(x|z), ``(n_draws, ..., n)``."""
-        log_prob = self.likelihood.log_prob(x)
-        return log_prob if self.likelihood.event_shape else log_prob.sum(dim=-1)
+        """Return log p(x|z), ``(n_draws, ..., n)``: of the cells that are observed.
+
+        Parameters
+        ----------
+        x : Tensor (..., n, n_features)
+            Missing cells are NaN.
+        """
+        missing = find_missing(x)
+        if self.likelihood.event_shape:
+            if missing is None:
+                return self.likelihood.log_prob(x)
+            x = torch.where(missing, NEUTRAL, x)
+            return self.likelihood.log_prob(x, missing)
+        return self._log_prob(x, missing).sum(dim=-1)
+
+    def _log_prob(self, x, missing):
+        """Return log p(x_j|z) of independent columns; 0 where they are missing."""
+        if missing is None:
+            return self.likelihood.log_prob(x)
+        log_prob = self.likelihood.log_prob(torch.where(missing, NEUTRAL, x))
+        return log_prob.masked_fill(missing, 0.0)
 
     def log_likelihood_by_column(self, x):
         """Return log p(x|z) of every column, ``(n_draws, ..., n, n_features)``.
 
-        Where columns depend on one another given z, that of each given those before it.
+        It is 0 of missing cells. Where columns depend on one another given z, that of
+        each given those before it.
         """
-        if self.likelihood.event_shape:
+        missing = find_missing(x)
+        if not self.likelihood.event_shape:
+            return self._log_prob(x, missing)
+        if missing is None:
             return self.likelihood.log_prob_by_column(x)
-        return self.likelihood.log_prob(x)
+        x = torch.where(missing, NEUTRAL, x)
+        return self.likelihood.log_prob_by_column(x, missing)
 
     def log_ratio(self, is_landing=False):
         """Return log q(z|x) - log p(z), ``(n_draws, ..., n)``.

@@ -24,6 +24,15 @@ def _collect(parts, n_samples):
     return whole
 
 
+# draws of z, at least, among which those of conditional draws are chosen; and as many
+# from the prior
+_LEAST_PROPOSALS = 5000
+
+
+# draws from the prior for every draw from q(z|x) on which filled cells rest
+_POOL_DRAWS = 4
+
+
 class FittedModel:
     """A module, the columns it was fitted to and the noise that its scores share.
 
@@ -97,6 +106,75 @@ class FittedModel:
 
         return self._map(draw, n_samples)
 
+    def draw_given(self, row, n_samples, mean):
+        """Return new rows that agree with a row in its observed cells.
+
+        Parameters
+        ----------
+        row : ndarray (1, n_features)
+            In the units of X; missing cells are those to draw.
+        n_samples : int
+        mean : bool
+
+        Returns
+        -------
+        rows : ndarray (n_samples, n_features), float64
+        n_effective : float
+            Effective number of the draws of z among which those of the rows were
+            chosen (Kong, Liu & Wong 1994).
+        """
+        precise = _inference.make_precise(self.module)
+        n_proposals = max(_LEAST_PROPOSALS, 2 * n_samples)
+        size = min(_inference.get_chunk_size(precise), n_proposals)
+        sizes = [size] * -(-n_proposals // size)
+        device = self.module.free.device
+        work = self.module.count_work(size)
+        with threads_for(work), isolated(device), torch.no_grad():
+            x = self.columns.encode(row)
+            found = [_inference.propose(precise, x, size) for size in sizes]
+            z, log_weights = (torch.cat(parts) for parts in zip(*found, strict=True))
+            weights = torch.softmax(log_weights, dim=0)
+            chosen = torch.multinomial(weights, n_samples, replacement=True)
+        z = z[chosen]
+
+        def draw(rows):
+            x = _inference.draw_given(precise, z[rows], mean)
+            drawn = self.columns.decode(x)
+            return np.where(np.isnan(row), drawn, row)
+
+        n_effective = float(1 / weights.square().sum())
+        return self._map(draw, n_samples), n_effective
+
+    def impute(self, X, n_draws, is_drawn):
+        """Return rows with their missing cells filled, ``(n, n_features)`` float64.
+
+        Parameters
+        ----------
+        X : ndarray (n, n_features)
+        n_draws : int
+        is_drawn : bool
+            Whether cells are drawn, and not what is expected of them.
+        """
+        precise = _inference.make_precise(self.module)
+        fill_cells = _inference.draw_missing if is_drawn else _inference.impute
+        with isolated(self.module.free.device), torch.no_grad():
+            pool = _inference.Pool(precise, _POOL_DRAWS * n_draws)
+            noise = self.get_noise(n_draws)
+            if is_drawn:
+                noise = torch.randn_like(noise)
+
+        def fill(rows):
+            filled = np.array(X[rows], dtype=np.float64)
+            missing = np.isnan(filled)
+            some = missing.any(axis=1)
+            if some.any():
+                x = self.columns.encode(filled[some])
+                x = fill_cells(precise, x, noise, pool)
+                filled[missing] = self.columns.decode(x)[missing[some]]
+            return filled
+
+        return self._map(fill, len(X), n_draws)
+
     def refine_posterior(self, X):
         """Return mean and standard deviation of the best q of every row.
 
@@ -148,7 +226,7 @@ class FittedModel:
             )
             scores = found[:, 0] if with_error else found
             if method != "kl":
-                scores -= self.columns.log_volume
+                scores -= self.columns.get_log_volume(X[rows])
                 if not self.columns.varies.all():
                     constants = X[rows][:, ~self.columns.varies]
                     scores += self.columns.score_constants(constants).sum(axis=1)
@@ -163,11 +241,9 @@ class FittedModel:
         def score(rows):
             x = self.columns.encode(X[rows])
             scores = _inference.score_columns(precise, x, self.noise)
+            scores -= np.where(np.isnan(x), 0.0, np.log(self.columns.unit))
             constants = X[rows][:, ~self.columns.varies]
-            return self.columns.merge(
-                scores - np.log(self.columns.unit),
-                self.columns.score_constants(constants),
-            )
+            return self.columns.merge(scores, self.columns.score_constants(constants))
 
         return self._map(score, len(X), len(self.noise))
 

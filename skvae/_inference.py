@@ -6,12 +6,14 @@ digits however rows are batched.
 """
 
 import copy
+import math
 
 import numpy as np
 import torch
 
 from . import _evidence
 from ._device import isolated, scoring_dtype
+from ._evidence import VAEOutput
 
 # values held at a time by the widest tensor of a chunk
 _CHUNK_VALUES = 1_000_000
@@ -133,9 +135,153 @@ def decode_variance(module, z):
 def draw(module, n_samples, mean):
     """Draw rows from the model: z from the prior, then x (or its mean) given z."""
     z = module.get_prior().sample((n_samples,)).reshape(n_samples, -1)
-    likelihood = module.decode(z.to(scoring_dtype(z.device)))
-    x = likelihood.mean if mean else likelihood.sample()
-    return x.cpu().double().numpy()
+    return draw_given(module, z.to(scoring_dtype(z.device)), mean)
+
+
+class Pool:
+    """Draws of z from the prior, and what they say of x: the same for all rows.
+
+    Decoded once, they cost little beside draws from every row's q(z|x), and reach what
+    that leaves out.
+
+    Parameters
+    ----------
+    module : VAEModule
+        From `make_precise`.
+    n_draws : int
+    """
+
+    def __init__(self, module, n_draws):
+        prior = module.get_prior()
+        z = prior.sample((n_draws,)).reshape(n_draws, 1, -1)
+        self.z = z.to(scoring_dtype(z.device))  # (n_draws, 1, n_components)
+        self.law = module.decode(self.z)
+
+
+def _weigh(output, x, n_pool, n_draws):
+    """Return log-weights p(x|z) p(z) / r(z) of draws, for the observed cells of x.
+
+    r is the mixture of q(z|x) and p(z) that draws and pool together are from (Veach &
+    Guibas 1995, the balance heuristic), so that no weight is more than a few times
+    p(x|z).
+    """
+    if output.log_share is not None:
+        return output.log_weights(x) + output.log_share
+    log_prior = output.prior.log_prob(output.z)
+    log_posterior = output.posterior.log_prob(output.z)
+    log_mixture = log_posterior
+    if n_pool:
+        share = n_pool / (n_pool + n_draws)
+        log_mixture = torch.logaddexp(
+            log_posterior + math.log1p(-share), log_prior + math.log(share)
+        )
+    return output.log_likelihood(x) + log_prior - log_mixture
+
+
+def _run_weighed(module, x, noise, pool):
+    """Yield outputs with their log-weights, of draws from q(z|x) and of the pool."""
+    n_pool = 0 if module.latent.enumerate(module.n_components) is not None else None
+    if n_pool is None:
+        n_pool = len(pool.z)
+    for output in _run(module, x, noise):
+        yield output, _weigh(output, x, n_pool, len(noise))
+    if n_pool:
+        output = VAEOutput(module.encode(x), module.get_prior(), pool.law, pool.z)
+        yield output, _weigh(output, x, n_pool, len(noise))
+
+
+def impute(module, x, noise, pool):
+    """Return what is expected of all cells of rows, given those observed.
+
+    Draws of z are weighed by how well they explain the observed cells, and the weights
+    divided by their sum (Mattei & Frellsen 2019, eq. 12).
+
+    Parameters
+    ----------
+    module : VAEModule
+        From `make_precise`.
+    x : ndarray (n, n_features)
+        Missing cells are NaN.
+    noise : Tensor (n_draws, n_components)
+    pool : Pool
+
+    Returns
+    -------
+    ndarray (n, n_features), float64
+    """
+    x = _to_tensor(x, module)
+    mean, log_total = 0.0, x.new_full((len(x),), -torch.inf)
+    for output, log_weights in _run_weighed(module, x, noise, pool):
+        summary = module.likelihood.summarise(output.likelihood)
+        share = torch.softmax(log_weights, dim=0)
+        if summary.shape[1] == 1:
+            # one and the same for all rows
+            found = share.mT @ summary.squeeze(1)
+        else:
+            found = torch.einsum("kn,knm->nm", share, summary)
+        # a running mean: chunks of draws weigh as much as all of their draws
+        log_found = torch.logsumexp(log_weights, dim=0)
+        log_total = torch.logaddexp(log_total, log_found)
+        pull = torch.exp(log_found - log_total).unsqueeze(-1)
+        mean = mean + pull * (found - mean)
+    return module.likelihood.conclude(mean).cpu().double().numpy()
+
+
+def draw_missing(module, x, noise, pool):
+    """Return one draw of all cells of rows, given those observed.
+
+    z is one of the draws that `impute` has, chosen by its weight: sampling importance
+    resampling (Rubin 1987).
+    """
+    x = _to_tensor(x, module)
+    found = [
+        (output.z.expand(-1, len(x), -1), log_weights)
+        for output, log_weights in _run_weighed(module, x, noise, pool)
+    ]
+    z, log_weights = (torch.cat(parts) for parts in zip(*found, strict=True))
+    chosen = torch.distributions.Categorical(logits=log_weights.mT).sample()
+    z = z[chosen, torch.arange(len(x), device=x.device)]
+    return module.decode(z).sample().cpu().double().numpy()
+
+
+def propose(module, x, n_draws):
+    """Return draws of z for the observed cells of one row, and log-weights.
+
+    Half of the draws are from the prior, half from q(z|x): where the encoder is wrong
+    the prior still reaches what it leaves out, and no weight is more than twice
+    p(x|z) (a defensive mixture, Hesterberg 1995).
+
+    Parameters
+    ----------
+    module : VAEModule
+    x : ndarray (1, n_features)
+    n_draws : int
+
+    Returns
+    -------
+    z : Tensor (2 * n_draws, n_components)
+    log_weights : Tensor (2 * n_draws,)
+        Their mean weight is the evidence of the cells.
+    """
+    x = _to_tensor(x, module)
+    prior, posterior = module.get_prior(), module.encode(x)
+    z = torch.cat(
+        [
+            prior.sample((n_draws,)).reshape(n_draws, 1, -1).to(x),
+            module.latent.draw(posterior, None, n_draws),
+        ]
+    )
+    log_prior, log_posterior = prior.log_prob(z), posterior.log_prob(z)
+    log_mixture = torch.logaddexp(log_prior, log_posterior) - math.log(2)
+    output = VAEOutput(posterior, prior, module.decode(z), z)
+    log_weights = output.log_likelihood(x) + log_prior - log_mixture
+    return z.squeeze(1), log_weights.squeeze(1)
+
+
+def draw_given(module, z, mean):
+    """Return rows, or their means, given z."""
+    law = module.decode(z)
+    return (law.mean if mean else law.sample()).cpu().double().numpy()
 
 
 def score(module, x, method, noise, search_noise=None, with_error=False):

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from ._bodies import measure_body
+from ._device import scoring_dtype
 from ._evidence import VAEOutput
+from ._missing import NEUTRAL, find_missing
 from .networks import Linear
 
 # Corrections see their inputs squashed to ±8 standard deviations: one outlier cannot
@@ -48,14 +50,24 @@ class VAEModule(nn.Module):
         Train so many copies side by side on ``(..., n_copies, n, n_features)``.
     is_corrected : bool
         Whether heads start at zero, that is, at the linear start.
+    sees_missing : bool
+        Whether the encoder's network is told which cells of a row are missing.
     """
 
     def __init__(
-        self, network, latent, likelihood, start, n_copies=None, is_corrected=True
+        self,
+        network,
+        latent,
+        likelihood,
+        start,
+        n_copies=None,
+        is_corrected=True,
+        sees_missing=False,
     ):
         super().__init__()
         n_inputs, n_components = start["encoder_weight"].shape[-2:]
         n_features = start["log_range"].shape[-1]
+        self.n_flags = sees_missing * n_features
         self.network, self.latent, self.likelihood = network, latent, likelihood
         self.n_features, self.n_components = n_features, n_components
         self.n_inputs = n_inputs
@@ -67,15 +79,18 @@ class VAEModule(nn.Module):
         # a textbook network has no affine path beside its hidden layers
         has_path = is_corrected or network.is_linear
         self.n_widest = self.n_repeated = 0
-        self.encoder, n_hidden = network.make_encoder(n_inputs, n_copies)
-        self._measure("encoder", n_inputs, n_hidden)
+        n_seen = n_inputs + self.n_flags
+        self.encoder, n_hidden = network.make_encoder(n_seen, n_copies)
+        self._measure("encoder", n_seen, n_hidden)
         self.encoder_head = Linear(
-            has_path * n_inputs + n_hidden,
+            has_path * n_seen + n_hidden,
             math.prod(latent.raw_shape(n_components)),
             n_copies,
             is_corrected,
         )
-        n_outputs = likelihood.n_raw * n_features
+        self.raw_shape = likelihood.raw_shape(n_features)
+        self.start_shape = likelihood.start_shape(n_features)
+        n_outputs = math.prod(self.raw_shape)
         if network.has_outputs:
             self.decoder, _ = network.make_decoder(
                 n_components, n_copies, n_raw=likelihood.n_raw, zero=is_corrected
@@ -129,25 +144,29 @@ class VAEModule(nn.Module):
         return self.decoder_head.weight.dtype
 
     def _get_start(self, dtype):
-        """Return the buffers of the linear start in the given precision.
-
-        What changes nothing is None, and costs nothing.
-        """
+        """Return the buffers of the linear start in the given precision."""
         if dtype not in self._cast:
             start = {name: getattr(self, name).to(dtype) for name in self.start_names}
-            neutral = {
-                "encoder_centre": 0.0,
-                "encoder_weight": 0.0,
-                "encoder_bias": 0.0,
-                "decoder_weight": 0.0,
-                "input_scale": 1.0,
-                "posterior_scale": 1.0,
-            }
-            for name, value in neutral.items():
-                if name not in start or (start[name] == value).all():
-                    start[name] = None
-            self._cast[dtype] = SimpleNamespace(**start)
+            self._cast[dtype] = self._simplify(start)
         return self._cast[dtype]
+
+    @staticmethod
+    def _simplify(start):
+        """Return buffers by name; None for what changes nothing, and costs nothing."""
+        neutral = {
+            "encoder_centre": 0.0,
+            "encoder_weight": 0.0,
+            "encoder_bias": 0.0,
+            "decoder_weight": 0.0,
+            "input_noise": 0.0,
+            "input_scale": 1.0,
+            "posterior_scale": 1.0,
+        }
+        start = dict(start)
+        for name, value in neutral.items():
+            if name not in start or (start[name] == value).all():
+                start[name] = None
+        return SimpleNamespace(**start)
 
     @property
     def is_single(self):
@@ -178,15 +197,86 @@ class VAEModule(nn.Module):
         return torch.cat([u, body(u)], dim=-1)
 
     def encode(self, x):
-        """Return q(z|x) for x (..., n, n_features)."""
+        """Return q(z|x) for x (..., n, n_features), missing cells being NaN."""
         start = self._get_start(x.dtype)
+        u, loc, scale, missing = self._see(x, start)
+        if start.input_scale is not None:
+            u = u * start.input_scale
+        return self._encode_standard(u, loc, scale, missing)
+
+    def _see(self, x, start, keeps_root=False):
+        """Return what the encoder makes of rows before anything is learned.
+
+        Parameters
+        ----------
+        x : Tensor (..., n, n_features)
+        start : SimpleNamespace
+            From `_get_start`.
+        keeps_root : bool, default=False
+            Whether scale may be a root of the covariance.
+
+        Returns
+        -------
+        u : Tensor (..., n, n_inputs)
+            Their representation, centred; where cells are missing, what the linear
+            start expects of them.
+        loc : Tensor (..., n, n_components) or None
+            Mean of the linear start's posterior; None is zero.
+        scale : Tensor broadcastable to (..., n, n_components) or None
+            Its standard deviation; None is one. A lower triangular root of the
+            covariance, with one more dimension, where cells are missing and the latent
+            takes it or the caller does.
+        missing : Tensor of bool (..., n, n_features) or None
+        """
+        missing = find_missing(x)
+        if missing is not None:
+            x = torch.where(missing, NEUTRAL, x)
         u = self.likelihood.represent(x)
         if start.encoder_centre is not None:
             u = u - start.encoder_centre
-        loc = self._locate(u, start)
-        if start.input_scale is not None:
-            u = u * start.input_scale
-        return self._encode_standard(u, loc)
+        if missing is None:
+            return u, self._locate(u, start), start.posterior_scale, None
+        columns = self.likelihood.get_input_columns(self.n_features)
+        hidden = missing if columns is None else missing[..., columns]
+        u = u.masked_fill(hidden, 0.0)
+        if start.encoder_weight is None or start.input_noise is None:
+            return u, self._locate(u, start), start.posterior_scale, missing
+        u, loc, scale = self._expect(u, hidden, start, keeps_root)
+        return u, loc, scale, missing
+
+    def _expect(self, u, hidden, start, keeps_root=False):
+        """Return rows with what the linear start expects of hidden values.
+
+        With V = Ψ⁻¹ W the posterior given the observed values o is that of factor
+        analysis for them alone: precision P = I + V_oᵀ Ψ_o V_o, mean P⁻¹ V_oᵀ u_o. At
+        the expected values of the others, ψ_j v_jᵀ mean, a complete row has the same
+        mean. Of normals with independent components the best has the variances 1 / P_kk
+        (Bishop 2006, eq. 10.12).
+
+        The scale is that, or a root of P⁻¹ for whoever takes one.
+        """
+        dtype = scoring_dtype(u.device)
+        # noise may be 1e12 times smaller than what it leaves of a column
+        weight, noise = (t.to(dtype) for t in (start.encoder_weight, start.input_noise))
+        if start.posterior_scale is not None:
+            weight = weight / start.posterior_scale.to(dtype).square()
+        noisy = weight * noise.mT  # (..., n_inputs, n_components)
+        products = (noisy.unsqueeze(-1) * weight.unsqueeze(-2)).flatten(-2)
+        precision = (~hidden).to(dtype) @ products
+        n_components = weight.shape[-1]
+        precision = precision.unflatten(-1, (n_components, n_components))
+        identity = torch.eye(n_components, dtype=dtype, device=u.device)
+        precision = precision + identity
+        # P = U Uᵀ with U upper triangular: P⁻¹ = L Lᵀ with L = U⁻ᵀ
+        root = torch.linalg.cholesky_ex(precision.flip(-1, -2)).L.flip(-1, -2)
+        root = torch.linalg.solve_triangular(root, identity, upper=True).mT
+        loc = (u.to(dtype) @ weight).unsqueeze(-1)
+        loc = (root @ (root.mT @ loc)).squeeze(-1)
+        expected = (loc @ noisy.mT).to(u)
+        scale = root
+        if not (keeps_root or self.latent.takes_root):
+            scale = precision.diagonal(dim1=-2, dim2=-1).rsqrt()
+        return torch.where(hidden, expected, u), loc.to(u), scale.to(u)
 
     @staticmethod
     def _locate(u, start):
@@ -198,22 +288,61 @@ class VAEModule(nn.Module):
             loc = loc.expand(*u.shape[:-1], -1)
         return loc
 
+    @property
+    def n_seen(self):
+        """Values of a row in what `see` returns."""
+        return self.n_inputs + self.n_flags + 2 * self.n_components
+
+    def see(self, x):
+        """Return what encoder and latent are given of rows, none of which is learned.
+
+        Parameters
+        ----------
+        x : Tensor (..., n, n_features)
+            Missing cells are NaN.
+
+        Returns
+        -------
+        Tensor (..., n, n_seen)
+            Side by side the encoder's input, and mean and standard deviation of the
+            linear start's posterior, in units of `Latent.unit`.
+        """
+        start = self._get_start(x.dtype)
+        u, loc, scale, missing = self._see(x, start)
+        if start.input_scale is not None:
+            u = u * start.input_scale
+        u = self._flag(u, missing)
+        shape = *u.shape[:-1], self.n_components
+        loc = u.new_zeros(shape) if loc is None else loc.to(u)
+        scale = u.new_ones(shape) if scale is None else scale.to(u).expand(shape)
+        return torch.cat([u, loc, scale], dim=-1)
+
     def encode_standard(self, u):
         """Return q(z|x) for representations that are centred and scaled already."""
         start = self._get_start(u.dtype)
         scale = 1.0 if start.input_scale is None else start.input_scale
-        return self._encode_standard(u, self._locate(u / scale, start))
+        loc = self._locate(u / scale, start)
+        return self._encode_standard(u, loc, start.posterior_scale)
 
-    def _encode_standard(self, u, loc):
-        start = self._get_start(u.dtype)
-        if loc is None:
-            loc = u.new_zeros(*u.shape[:-1], self.n_components)
+    def _flag(self, u, missing):
+        """Return what the encoder's network sees: u, and which cells are missing."""
         if u.dtype != self.dtype:
             # finite in single precision too
             u = u.clamp(-_FARTHEST, _FARTHEST).to(self.dtype)
+        if not self.n_flags:
+            return u
+        flags = u.new_zeros(*u.shape[:-1], self.n_flags)
+        return torch.cat([u, flags if missing is None else missing.to(u)], dim=-1)
+
+    def _encode_standard(self, u, loc, scale, missing=None):
+        if loc is None:
+            loc = u.new_zeros(*u.shape[:-1], self.n_components)
+        u = self._flag(u, missing)
         raw = self.encoder_head(self._hide(u, self.encoder))
+        if missing is not None:
+            # a row of which nothing is known has the prior
+            raw = raw.masked_fill(missing.all(dim=-1, keepdim=True), 0.0)
         raw = raw.unflatten(-1, self.latent.raw_shape(self.n_components))
-        scale = start.posterior_scale
         if scale is None:
             scale = loc.new_ones(1, self.n_components)
         if self.latent.unit != 1:
@@ -245,9 +374,8 @@ class VAEModule(nn.Module):
             predicted = Linear.apply_affine(z, start.decoder_weight, start.decoder_bias)
         u = z.to(self.dtype)
         raw = self.decoder_head(self._hide(u, self.decoder))
-        raw = raw.unflatten(-1, (self.likelihood.n_raw, self.n_features))
-        if self.likelihood.n_start > 1:
-            predicted = predicted.unflatten(-1, (-1, self.n_features))
+        raw = raw.unflatten(-1, self.raw_shape)
+        predicted = predicted.unflatten(-1, self.start_shape)
         free = self.free.to(z.dtype)
         return self.likelihood(raw.to(z.dtype), free, predicted, start.log_range)
 
@@ -315,17 +443,27 @@ class VAEModule(nn.Module):
             noise = torch.as_tensor(
                 generator.standard_normal((len(rows), self.n_components))
             )
-            inputs = self.likelihood.represent(rows) - start["encoder_centre"]
-            loc = inputs @ start["encoder_weight"] + start.get("encoder_bias", 0.0)
-            z = self.latent.draw_start(loc, start["posterior_scale"], noise)
+            inputs, loc, scale, _ = self._see(
+                rows, self._simplify(start), keeps_root=True
+            )
+            loc = torch.zeros_like(noise) if loc is None else loc
+            scale = torch.ones_like(noise) if scale is None else scale
+            if scale.dim() > loc.dim():
+                # rows with missing cells: draws that depend on one another
+                noise = (scale @ noise.unsqueeze(-1)).squeeze(-1)
+                scale = torch.ones_like(noise)
+            z = self.latent.draw_start(loc, scale, noise)
             if self.likelihood.has_start:
-                residual = rows - z @ start["decoder_weight"] - start["decoder_bias"]
-                found = residual, start["log_range"][0]
+                predicted = z @ start["decoder_weight"] + start["decoder_bias"]
+                predicted = predicted.unflatten(-1, self.start_shape)
+                found = self.likelihood.fit_start(
+                    rows, predicted, start["log_range"][0]
+                )
                 raw, free = self.decoder_head.bias, self.free
                 if is_stacked:
                     raw, free = raw[copy], free[copy]
-                raw.add_(self.likelihood.start(*found).flatten().to(raw))
-                free.add_(self.likelihood.start_free(*found).to(free))
+                raw.add_(found[0].flatten().to(raw))
+                free.add_(found[1].to(free))
             seed = int(generator.integers(2**31 - 1))
             seen = inputs * start["input_scale"] if self._is_encoded else z
             for name, value in self.latent.start_prior(self.prior, seen, seed).items():
@@ -346,6 +484,7 @@ class VAEModule(nn.Module):
                 self.likelihood,
                 start,
                 is_corrected=self.is_corrected,
+                sees_missing=self.n_flags > 0,
             ).to(self.free.device)
         stacked = dict(self.named_parameters())
         for name, parameter in module.named_parameters():

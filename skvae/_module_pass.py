@@ -7,6 +7,7 @@ objective says what a row's terms weigh; `ModulePass` joins them in the order of
 
 import torch
 
+from ._missing import NEUTRAL
 from ._module import SQUASH, OutputHead
 from ._passes import (
     AffinePass,
@@ -103,11 +104,16 @@ class ModulePass:
     shape : tuple of int
         Of the batches, (..., n, n_features).
     dtype : torch.dtype
+    has_missing : bool, default=False
+        Whether cells of the rows may be missing.
 
     Attributes
     ----------
     x : Tensor of that shape
-        Rows, to be filled before every run.
+        Rows, to be filled before every run; missing cells are NaN.
+    seen : Tensor (..., n, n_seen) or None
+        What `VAEModule.see` returns of them, likewise. None where no cell is missing,
+        and the program finds it.
     noise : Tensor (..., n_draws, n, n_components)
         Standard draws, likewise.
     terms : Tensor (4,)
@@ -120,24 +126,28 @@ class ModulePass:
 
     names = TERMS
 
-    def __init__(self, module, objective, shape, dtype=torch.float32):
+    def __init__(
+        self, module, objective, shape, dtype=torch.float32, has_missing=False
+    ):
         self.shape, self.objective, self.n_draws = shape, objective, objective.n_draws
         like = torch.empty(0, dtype=dtype, device=module.free.device)
         program = self.program = Program(like, suits_numpy(like.device))
         *leading, n, _ = shape
-        self.x = program.zeros(*shape)
+        self.x, self.seen = program.zeros(*shape), None
+        if has_missing or module.n_flags:
+            self.seen = program.zeros(*shape[:-1], module.n_seen)
         n_draws, n_components = objective.n_draws, module.n_components
         self.noise = program.zeros(*leading, n_draws, n, n_components)
         self.terms = program.zeros(4)
         self.loss, self.reconstruction, self.mean_kl, self.length = self.terms.unbind()
         self.settings, self.beta = (None, None), program.zeros()
-        self.likelihood = module.likelihood.make_pass(program)
+        self.likelihood = module.likelihood.offer_pass(program)
         self.latent = module.latent.make_pass(program, module.prior, objective.uses_kl)
         self.is_complete = (
             self.likelihood is not None
-            and self.likelihood.is_represented == module.likelihood.is_represented
             and self.latent is not None
             and objective.is_closed
+            and (self.seen is None or self.likelihood.takes_missing)
         )
         if self.is_complete:
             self._write(module, module._get_start(dtype), leading, n)
@@ -145,9 +155,9 @@ class ModulePass:
     def _write(self, module, start, leading, n):
         """Write down the whole step."""
         program, rows_last = self.program, self.likelihood.rows_last
-        head = module.encoder_head
+        head, n_inputs = module.encoder_head, module.n_inputs + module.n_flags
         encoder, encoder_is_closed = _make_side_pass(
-            program, module, module.encoder, head, module.n_inputs, False
+            program, module, module.encoder, head, n_inputs, False
         )
         encoder_head = AffinePass(program, head, not module.network.is_linear)
         head = module.decoder_head
@@ -157,12 +167,19 @@ class ModulePass:
         make_pass = OutputPass if isinstance(head, OutputHead) else AffinePass
         decoder_head = make_pass(program, head, rows_last=rows_last)
         self.is_closed = encoder_is_closed and decoder_is_closed
-        u, loc = self._write_start(start)
+        x = self.x
+        if self.seen is None:
+            u, loc, scale = *self._write_start(start), start.posterior_scale
+        else:
+            sizes = [n_inputs, module.n_components, module.n_components]
+            u, loc, scale = self.seen.split(sizes, dim=-1)
+            x = self._write_missing(x)
         raw = encoder_head.forward(encoder.forward(u))
-        z = self.latent.forward(raw, loc, start.posterior_scale, self.noise)
+        self._cut(raw)
+        z = self.latent.forward(raw, loc, scale, self.noise)
         raw = decoder_head.forward(decoder.forward(z))
         log_likelihood = self.likelihood.forward(
-            self._repeat(self.x, rows_last),
+            self._repeat(x, rows_last),
             raw,
             module.free,
             self._predict(z, start, rows_last),
@@ -179,7 +196,8 @@ class ModulePass:
             program.matmul(by_predicted, start.decoder_weight.mT, through)
             by_z = program.add(through, by_z, through)
         by_draws = (by_z, by_kl, self.factor)[: 2 if self.factor is None else 3]
-        by_hidden = encoder_head.backward(self.latent.backward(*by_draws))
+        by_raw = self._cut(self.latent.backward(*by_draws))
+        by_hidden = encoder_head.backward(by_raw)
         if by_hidden is not None:
             encoder.backward(by_hidden)
 
@@ -196,6 +214,24 @@ class ModulePass:
         if start.input_scale is not None:
             u = program.multiply(u, start.input_scale, program.empty(*u.shape))
         return u, loc
+
+    def _write_missing(self, x):
+        """Write down rows without NaN, and which cells and rows are observed."""
+        program = self.program
+        observed, filled = program.empty(*x.shape), program.empty(*x.shape)
+        program.call(torch.eq, x, x, out=observed)
+        bounds = {"posinf": torch.inf, "neginf": -torch.inf}
+        program.call(torch.nan_to_num, x, NEUTRAL, **bounds, out=filled)
+        self.likelihood.observed = self._repeat(observed, self.likelihood.rows_last)
+        count = program.sum(observed, -1, program.empty(*x.shape[:-1]))
+        self.is_known = program.clip(count, None, 1.0, count).unsqueeze(-1)
+        return filled
+
+    def _cut(self, raw):
+        """Write down zero for rows of which nothing is known: they have the prior."""
+        if self.seen is None:
+            return raw
+        return self.program.multiply(raw, self.is_known, raw)
 
     def _repeat(self, x, rows_last):
         """Write down x once for each draw, laid out as the likelihood has it."""
@@ -288,7 +324,7 @@ class AutogradModulePass:
         Of products under autocasting.
     """
 
-    is_closed, noise = False, None
+    is_closed, noise, seen = False, None, None
 
     def __init__(self, module, objective, shape, grad, autocast=None):
         self.module, self.objective, self.grad = module, objective, grad
@@ -320,7 +356,6 @@ class AutogradModulePass:
 def _is_plain(module, objective):
     """Return whether nothing but the members' own gradients is asked for."""
     members = (
-        (module.likelihood, "make_pass"),
         (module.latent, "make_pass"),
         (objective, "is_closed"),
     )
@@ -336,7 +371,7 @@ def _is_plain(module, objective):
     )
 
 
-def make_module_pass(module, objective, shape, grad, autocast=None):
+def make_module_pass(module, objective, shape, grad, autocast=None, is_complete=True):
     """Return the pass of a module on batches of a shape.
 
     Parameters
@@ -349,9 +384,12 @@ def make_module_pass(module, objective, shape, grad, autocast=None):
         Of all weights: what those are views of.
     autocast : torch.dtype, default=None
         Leave all to autograd, under autocasting.
+    is_complete : bool, default=True
+        Whether no cell of the rows is missing.
     """
     if autocast is None and _is_plain(module, objective):
-        closed = ModulePass(module, objective, shape, module.free.dtype)
+        dtype, has_missing = module.free.dtype, not is_complete
+        closed = ModulePass(module, objective, shape, dtype, has_missing)
         if closed.is_complete:
             return closed
     return AutogradModulePass(module, objective, shape, grad, autocast)

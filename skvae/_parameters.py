@@ -10,7 +10,14 @@ import torch
 from sklearn.base import clone
 
 from .latents import LATENTS, Latent
-from .likelihoods import LIKELIHOODS, Likelihood
+from .likelihoods import (
+    LIKELIHOODS,
+    Bernoulli,
+    GaussianMixture,
+    Likelihood,
+    PerColumn,
+)
+from .likelihoods._levels import LevelLikelihood, group_by_size
 from .networks import MLP, NETWORKS, Conv, Network
 from .objectives import OBJECTIVES, Objective
 
@@ -22,6 +29,8 @@ _OPTIMIZERS = {
     "rmsprop": torch.optim.RMSprop,
     "sgd": torch.optim.SGD,
 }
+# repeated values of an integer column that have a component of their own, at most
+_MAX_ATOMS = 8
 # what travels under a name of its own, or is the transformer's to decide
 _OWN_PARAMETERS = {
     "module": "network",
@@ -100,50 +109,100 @@ def resolve_network(network, hidden_layer_sizes, activation, dropout, image_shap
     return network
 
 
-def resolve_likelihood(likelihood, columns, kinds, n_features, is_linear):
-    """Return the one Likelihood of all columns.
+def resolve_likelihood(likelihood, columns, kinds, is_linear):
+    """Return the Likelihood of all columns, a `PerColumn` where they differ.
 
     Parameters
     ----------
     likelihood : str, Likelihood or dict
     columns : sequence of str or None
-    kinds : list of str or None
-        Kinds of the columns where they are known.
-    n_features : int
+    kinds : list of Kind
+        Of every column.
     is_linear : bool
-        Whether the network is linear; 'auto' is then the linear model's own likelihood.
+        Whether the network is linear; numbers then have the linear model's likelihood.
     """
-    is_binary = kinds is not None and set(kinds) == {"boolean"}
-    automatic = (
-        "bernoulli" if is_binary else ("gaussian" if is_linear else "gaussian_mixture")
-    )
+    names = list(range(len(kinds))) if columns is None else list(columns)
+    # a table of numbers alone has one law for all, and the quickest steps
+    is_rounded = any(kind.likelihood != "auto" for kind in kinds)
+    automatic = [_choose_automatically(k, is_linear, is_rounded) for k in kinds]
+    chosen = _choose_likelihoods(likelihood, names, automatic)
+    groups = {}
+    for column, (member, kind) in enumerate(zip(chosen, kinds, strict=True)):
+        has_levels = kind.levels is not None
+        if has_levels and not isinstance(member, (LevelLikelihood, Bernoulli)):
+            raise ValueError(
+                f"Column {names[column]!r} holds categories, but likelihood="
+                f"{type(member).__name__} is for numbers; use 'categorical' or "
+                "'ordinal'."
+            )
+        # equal members are one: likelihoods of many columns cost little more
+        _, found = groups.setdefault((id(member), has_levels), (member, []))
+        found.append(column)
+    groups = [
+        part
+        for (_, has_levels), (member, found) in groups.items()
+        for part in (
+            _split_by_size(member, found, kinds) if has_levels else [(member, found)]
+        )
+    ]
+    if len(groups) == 1:
+        return groups[0][0]
+    for member, found in groups:
+        if member.is_joint:
+            raise ValueError(
+                f"likelihood={member!r} has columns that depend on one another, and is "
+                f"for tables of nothing else, but column {names[found[0]]!r} is beside "
+                "others."
+            )
+    return PerColumn([clone(m) for m, _ in groups], [found for _, found in groups])
+
+
+def _choose_automatically(kind, is_linear, is_rounded):
+    """Return what 'auto' is for a kind of column."""
+    if kind.likelihood != "auto":
+        return kind.likelihood
+    if is_linear:
+        return "gaussian"
+    if kind.is_whole and is_rounded:
+        return GaussianMixture(n_atoms=_MAX_ATOMS)
+    return "gaussian_mixture"
+
+
+def _choose_likelihoods(likelihood, names, automatic):
+    """Return the resolved member of every column, the same object for the same one."""
     if isinstance(likelihood, dict):
-        likelihood = _resolve_dict(likelihood, columns, n_features, automatic)
-    if isinstance(likelihood, str) and likelihood == "auto":
-        likelihood = automatic
-    return _resolve("likelihood", likelihood, LIKELIHOODS, Likelihood)
+        unknown = [name for name in likelihood if name not in names]
+        if unknown:
+            raise ValueError(
+                f"likelihood names column {unknown[0]!r}, but X has no such column."
+            )
+        asked = [likelihood.get(name, "auto") for name in names]
+    else:
+        asked = [likelihood] * len(automatic)
+    asked = [
+        auto if isinstance(given, str) and given == "auto" else given
+        for given, auto in zip(asked, automatic, strict=True)
+    ]
+    resolved = {}
+    for given in asked:
+        # of an unknown kind: refused at once
+        key = given if isinstance(given, str) else repr(given)
+        if key not in resolved:
+            resolved[key] = _resolve("likelihood", given, LIKELIHOODS, Likelihood)
+    return [resolved[g if isinstance(g, str) else repr(g)] for g in asked]
 
 
-def _resolve_dict(likelihood, columns, n_features, automatic):
-    known = list(range(n_features)) if columns is None else list(columns)
-    unknown = [name for name in likelihood if name not in known]
-    if unknown:
-        raise ValueError(
-            f"likelihood names column {unknown[0]!r}, but X has no such column."
-        )
-    for member in likelihood.values():
-        if not (isinstance(member, str) and member == "auto"):
-            _resolve("likelihood", member, LIKELIHOODS, Likelihood)
-    chosen = [likelihood.get(name, "auto") for name in known]
-    chosen = [automatic if isinstance(c, str) and c == "auto" else c for c in chosen]
-    first = chosen[0]
-    if any(repr(member) != repr(first) for member in chosen):
-        other = next(m for m in chosen if repr(m) != repr(first))
-        raise ValueError(
-            f"likelihood={likelihood!r} gives columns different likelihoods ({first!r} "
-            f"and {other!r}), which is not supported yet; use one for all columns."
-        )
-    return first
+def _split_by_size(member, columns, kinds):
+    """Return groups of columns with about equally many levels, and their members."""
+    sizes = [kinds[column].n_levels for column in columns]
+    if not isinstance(member, LevelLikelihood) or member.n_categories is not None:
+        return [(member, columns)]
+    found = []
+    for part in group_by_size(sizes):
+        counts = tuple(int(sizes[i]) for i in part)
+        sized = clone(member).set_params(n_categories=counts)
+        found.append((sized, [columns[i] for i in part]))
+    return found
 
 
 def resolve_latent(latent, is_linear):

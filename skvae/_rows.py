@@ -5,6 +5,44 @@ import math
 import torch
 from torch.utils.data import Dataset
 
+from ._device import fits_on
+from ._missing import find_missing
+
+# rows mapped at a time, and memory spent on what comes of them
+_CHUNK_ROWS = 1024
+_MAX_MAPPED_BYTES = 2**30
+
+
+class Table:
+    """Rows that batches are copied from.
+
+    Parameters
+    ----------
+    x : Tensor (n, width) or (n_copies, n, width)
+    """
+
+    def __init__(self, x):
+        self.x = x
+        # copies one below the other
+        self.table = x.flatten(0, -2)
+        self.array = self.table.numpy() if self.table.is_cpu else None
+
+    def gather(self, rows, out):
+        """Copy the given rows, ``(n,)`` or ``(n_copies, n)``, into a tensor."""
+        if self.x.dim() == 3:
+            n_copies, n, _ = self.x.shape
+            first = torch.arange(0, n_copies * n, n, device=self.x.device)
+            rows, out = (rows + first.unsqueeze(1)).flatten(), out.flatten(0, 1)
+        if self.array is None:
+            torch.index_select(self.table, 0, rows, out=out)
+        elif out.is_cpu:
+            # as quick as memory allows: numpy checks nothing
+            self.array.take(rows.numpy(), 0, out.numpy(), "clip")
+        else:
+            # from pinned memory, while the accelerator is at work
+            chosen = self.table.index_select(0, rows).pin_memory()
+            out.copy_(chosen, non_blocking=True)
+
 
 class Rows(Dataset):
     """A table for the net: rows, weights and the splits of every copy.
@@ -22,17 +60,13 @@ class Rows(Dataset):
         self.x, self.weight = x, weight
         self.train, self.valid = train, valid
         self.is_uniform = bool((weight == weight[0]).all())
-        self._lay_out()
-
-    def _lay_out(self):
-        # copies one below the other
-        self.table = self.x.flatten(0, -2)
-        self.array = self.table.numpy() if self.table.is_cpu else None
+        self.is_complete = find_missing(x) is None
+        self.table = Table(x)
 
     def own(self):
         """Copy the rows: until then they may lie in the memory of the user's X."""
         self.x = self.x.clone()
-        self._lay_out()
+        self.table = Table(self.x)
 
     def list_copies(self):
         """Return, for every copy, its table and the numbers of its training rows."""
@@ -57,19 +91,34 @@ class Rows(Dataset):
 
     def gather(self, rows, out):
         """Copy the given rows, ``(n,)`` or ``(n_copies, n)``, into a tensor."""
-        if self.x.dim() == 3:
-            n_copies, n, _ = self.x.shape
-            first = torch.arange(0, n_copies * n, n, device=self.x.device)
-            rows, out = (rows + first.unsqueeze(1)).flatten(), out.flatten(0, 1)
-        if self.array is None:
-            torch.index_select(self.table, 0, rows, out=out)
-        elif out.is_cpu:
-            # as quick as memory allows: numpy checks nothing
-            self.array.take(rows.numpy(), 0, out.numpy(), "clip")
-        else:
-            # from pinned memory, while the accelerator is at work
-            chosen = self.table.index_select(0, rows).pin_memory()
-            out.copy_(chosen, non_blocking=True)
+        self.table.gather(rows, out)
+
+    @torch.no_grad()
+    def map(self, function, width, device):
+        """Return a table of what a function makes of the rows, a chunk at a time.
+
+        Parameters
+        ----------
+        function : callable
+            Of rows (..., n, n_features) on the device; returns (..., n, width).
+        width : int
+        device : torch.device
+
+        Returns
+        -------
+        Table or None
+            Where the rows are; None if it would be larger than 1 GiB, or does not fit.
+        """
+        *leading, n, _ = self.x.shape
+        shape = *leading, n, width
+        n_bytes = self.x.element_size() * math.prod(shape)
+        if n_bytes > _MAX_MAPPED_BYTES or not fits_on(n_bytes, self.x.device):
+            return None
+        found = self.x.new_empty(shape)
+        for begin in range(0, n, _CHUNK_ROWS):
+            part = slice(begin, begin + _CHUNK_ROWS)
+            found[..., part, :] = function(self.x[..., part, :].to(device))
+        return Table(found)
 
 
 class TrainBatches:

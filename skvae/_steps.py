@@ -8,6 +8,7 @@ import torch
 from skorch.callbacks import Callback, LRScheduler
 
 from ._graphs import StepGraph
+from ._missing import find_missing
 from ._module_pass import make_module_pass
 from ._rows import TrainBatches
 from ._weights import FlatWeights, make_stepper
@@ -37,6 +38,7 @@ class Steps:
         self.stepper = make_stepper(self.optimizer, self.weights)
         self.module, self.objective = module, objective
         self.passes, self.shares, self.graphs = {}, {}, {}
+        self.rows = self.seen = None
         self.records = StepGraph.can_record(self.weights.values, self.stepper)
         if net.averages_ is not None:
             average = torch.zeros_like(self.weights.values)
@@ -79,35 +81,54 @@ class Steps:
         self.stepper.release()
         net._trained = None
 
-    def _get_pass(self, shape):
+    def _get_pass(self, shape, is_complete):
         """Return the pass of batches of a shape; there are seldom more than two."""
-        if shape not in self.passes:
-            self.passes[shape] = make_module_pass(
+        key = shape, is_complete
+        if key not in self.passes:
+            self.passes[key] = make_module_pass(
                 self.module,
                 self.objective,
                 shape,
                 self.weights.grad,
                 self.net.autocast,
+                is_complete,
             )
-        return self.passes[shape]
+        return self.passes[key]
 
     def _read(self, batches):
         """Yield the pass of every batch, filled with its rows, and their weights."""
         if not isinstance(batches, TrainBatches):
             for x, weight in batches:
-                gradient = self._get_pass(tuple(x.shape))
+                is_complete = find_missing(x) is None
+                gradient = self._get_pass(tuple(x.shape), is_complete)
                 gradient.x.copy_(x, non_blocking=True)
+                if gradient.seen is not None:
+                    gradient.seen.copy_(self.module.see(gradient.x))
                 yield gradient, weight.to(gradient.x.device)
             return
         rows = batches.rows
         n_features = rows.x.shape[-1]
         for chosen in batches.choose():
-            gradient = self._get_pass((*chosen.shape, n_features))
+            shape = (*chosen.shape, n_features)
+            gradient = self._get_pass(shape, rows.is_complete)
             rows.gather(chosen, gradient.x)
+            if gradient.seen is not None:
+                self._see(rows, chosen, gradient)
             weight = None
             if not rows.is_uniform:
                 weight = rows.weight[chosen].to(gradient.x.device)
             yield gradient, weight
+
+    def _see(self, rows, chosen, gradient):
+        """Fill in what the encoder is given, found for all rows before the first."""
+        if rows is not self.rows:
+            device = gradient.x.device
+            self.rows = rows
+            self.seen = rows.map(self.module.see, self.module.n_seen, device)
+        if self.seen is None:
+            gradient.seen.copy_(self.module.see(gradient.x))
+        else:
+            self.seen.gather(chosen, gradient.seen)
 
     def _get_share(self, gradient, weight):
         """Return the rows' shares in the loss, and the volume that comes with them."""

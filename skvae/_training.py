@@ -14,6 +14,7 @@ import torch
 from . import _start
 from ._device import as_tensor, fits_on, scoring_dtype, threads_for
 from ._evidence import make_noise
+from ._missing import is_complete
 from ._module import VAEModule
 from ._net import Loss, Rows, TrainBatches, VAENet
 from ._parameters import (
@@ -25,6 +26,7 @@ from ._parameters import (
 from ._seed import draw_seed, seeded
 from ._splits import make_splits, split_off
 from .callbacks import Annealing, KLWarmup
+from .likelihoods import PerColumn
 
 # rows from which likelihood and prior take their start
 _MAX_START_ROWS = 4000
@@ -32,7 +34,7 @@ _MAX_START_ROWS = 4000
 _CHUNK_ROWS = 1024
 # rows judged at a time, and values of the widest tensor that comes of them
 _MAX_VALID_ROWS = 2048
-_VALID_VALUES = 50_000_000
+_VALID_VALUES = 20_000_000
 
 
 @dataclass
@@ -64,8 +66,10 @@ class Plan:
     @property
     def is_corrected(self):
         """Whether training starts at a linear model or a mixture, and corrects it."""
-        has_start = self.latent.is_anchored or self.n_clusters > 0
-        return self.init == "linear" and has_start
+        # no mixture is known for columns of several kinds
+        is_mixed = isinstance(self.likelihood, PerColumn)
+        has_mixture = self.n_clusters > 0 and not is_mixed
+        return self.init == "linear" and (self.latent.is_anchored or has_mixture)
 
     @property
     def n_clusters(self):
@@ -159,7 +163,7 @@ def _start_members(module, rows, generator):
     module.start_members(samples, generator)
 
 
-def _make_net(plan, module, rows, starts, log_volume, generator, epochs=None):
+def _make_net(plan, module, rows, volumes, generator, epochs=None):
     """Turn parameters into a net: the single place where that happens."""
     settings = plan.settings
     n_train = len(rows)
@@ -169,7 +173,6 @@ def _make_net(plan, module, rows, starts, log_volume, generator, epochs=None):
         min_steps = 1
     n_valid = sum(len(r) for r in rows.valid)
     noise = make_noise(count_valid_draws(max(n_valid, 1)), plan.n_components, generator)
-    volumes = [float(np.log(s.unit).sum()) + log_volume for s in starts]
     # the last epoch, at least, has all of beta
     n_epochs = settings["max_epochs"]
     warmup = min(math.ceil(settings["kl_warmup"] * n_epochs), max(n_epochs - 1, 0))
@@ -182,7 +185,7 @@ def _make_net(plan, module, rows, starts, log_volume, generator, epochs=None):
         "criterion": Loss,
         "criterion__objective": plan.objective,
         "criterion__beta": settings["beta"],
-        "log_volume": volumes[0] if len(volumes) == 1 else volumes,
+        "log_volume": float(volumes[0]) if len(volumes) == 1 else volumes,
         "noise": noise.to(torch.float32),
         "max_gradient_norm": 10 * math.sqrt(module.n_features),
         "max_epochs": settings["max_epochs"],
@@ -218,9 +221,22 @@ def _make_net(plan, module, rows, starts, log_volume, generator, epochs=None):
         # foreach and fused exclude each other
         arguments.pop("optimizer__fused", None)
     values = module.count_draws(len(noise)) * module.count_widest()
+    values *= module.n_copies or 1
     n_rows = min(_MAX_VALID_ROWS, max(1, _VALID_VALUES // values))
     arguments["iterator_valid__batch_size"] = n_rows
     return VAENet(module, **{**arguments, **net_params})
+
+
+def _get_observed_shares(x, weight):
+    """Return the share of rows in which each column is observed, or 1."""
+    if is_complete(x):
+        return 1.0
+    weight = np.ones(len(x)) if weight is None else weight
+    total = np.zeros(x.shape[1])
+    for begin in range(0, len(x), _CHUNK_ROWS):
+        rows = slice(begin, begin + _CHUNK_ROWS)
+        total += weight[rows] @ ~np.isnan(x[rows])
+    return total / weight.sum()
 
 
 def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=None):
@@ -236,7 +252,7 @@ def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=
     column_scale : ndarray (n_features,)
         What the columns were divided by.
     log_volume : float
-        Log-Jacobian of that division.
+        Log-Jacobian of that division, a mean over rows.
     generator : numpy Generator
     epochs : int, default=None
         Train for so many instead, without judging.
@@ -268,10 +284,13 @@ def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=
             _start.stack(starts),
             splits.n_copies,
             is_corrected=plan.is_corrected,
+            sees_missing=not (is_complete(x) or plan.network.needs_images),
         )
         if scoring_dtype(plan.device) == torch.float32:
             module = module.float()
-        net = _make_net(plan, module, rows, starts, log_volume, generator, epochs)
+        observed = _get_observed_shares(x, weight)
+        volumes = [(observed * np.log(s.unit)).sum() + log_volume for s in starts]
+        net = _make_net(plan, module, rows, volumes, generator, epochs)
         net.initialize()
         net.start_ = replace(starts[-1], tensors={}, model=None)
         with threads_for(net.module_.count_work(net.batch_size)):

@@ -24,11 +24,12 @@ LAYERS = [
     {"latents", "likelihoods"},
     {"networks"},
     {"_evidence"},
+    {"_incomplete"},
     {"_clusters", "_linear", "_splits"},
     {"_seed"},
     {"_device"},
     {"datasets", "distributions", "metrics"},
-    {"_program", "_warnings", "_checks", "_images"},
+    {"_program", "_warnings", "_checks", "_images", "_missing"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -94,8 +95,9 @@ def test_skorch_is_used_around_the_net_alone():
 
 
 def test_closed_forms_and_tables_know_no_torch():
-    for name in ("_linear", "_splits", "_columns", "datasets", "_warnings"):
-        assert "torch" not in find_outside(PACKAGE / f"{name}.py")
+    rooms = {"_linear", "_incomplete", "_splits", "_columns", "datasets", "_warnings"}
+    for room, path in list_sources():
+        assert room not in rooms or "torch" not in find_outside(path)
 
 
 def test_private_names_of_scikit_learn_are_confined():

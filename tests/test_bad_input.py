@@ -284,8 +284,10 @@ def test_unknown_likelihood_of_a_column_is_refused(quick, X):
         quick(likelihood=every).fit(X)
 
 
-def test_different_families_are_refused(quick, X):
-    with pytest.raises(ValueError, match=r"likelihood.*'bernoulli'.*gaussian_mixture"):
+def test_value_outside_the_support_of_its_own_likelihood_is_named(quick, X):
+    X = np.column_stack([X[:, 0] > 0, X[:, 1:]])
+    X[3, 0] = 0.5
+    with pytest.raises(ValueError, match=r"Column 0 has the value 0.5.*Bernoulli"):
         quick(likelihood={0: "bernoulli"}).fit(X)
 
 
@@ -314,12 +316,12 @@ def test_values_outside_the_support_are_refused_in_a_validation_set(quick, X):
 # tables -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
 def test_value_that_is_no_number_is_named_with_its_column(value, earlier, X):
     vae, scores = earlier
     spoilt = X.copy()
     spoilt[5, 4] = value
-    shown = "NaN" if np.isnan(value) else str(value)
+    shown = str(value)
     for method in vae.fit, vae.partial_fit, vae.transform, vae.score_samples:
         with pytest.raises(ValueError, match="column 4") as caught:
             method(spoilt)
@@ -346,15 +348,17 @@ def test_columns_with_integer_names_are_called_by_them(quick, X):
         quick().fit(pd.DataFrame(spoilt, columns=[10, 20, 30, 40, 50, 60]))
 
 
-def test_missing_values_of_pandas_and_polars_are_named(quick, X):
+def test_missing_values_of_pandas_and_polars_are_holes(quick, X):
+    holes = X.copy()
+    holes[3, 2] = np.nan
+    expected = quick().fit(holes).score_samples(holes)
     table = pd.DataFrame(X, columns=list("abcdef")).astype({"c": "Float64"})
     table.loc[3, "c"] = pd.NA
-    with pytest.raises(ValueError, match="column 'c'"):
-        quick().fit(table)
-    table = pl.DataFrame(X, schema=list("abcdef"))
-    table[3, "c"] = None
-    with pytest.raises(ValueError, match="column 'c'"):
-        quick().fit(table)
+    other = pl.DataFrame(X, schema=list("abcdef"))
+    other[3, "c"] = None
+    for frame in (table, other):
+        found = quick().fit(frame).score_samples(frame)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_column_without_any_value_is_named(quick, X):
@@ -376,13 +380,11 @@ def test_strings_are_refused(earlier, X):
 @pytest.mark.parametrize(
     "column",
     [
-        pd.Series(["red", "blue"] * 100),
-        pd.Series(["red", "blue"] * 100, dtype=object),
-        pd.Series(["red", "blue"] * 100, dtype="category"),
-        pd.Series([1.0, None] * 100, dtype=object),
+        pd.Series([1.0, "red"] * 100, dtype=object),
+        pd.Series([1j, 2j] * 100),
         pd.Series(pd.date_range("2020-01-01", periods=200)),
     ],
-    ids=["string", "object", "category", "none", "date"],
+    ids=["objects", "complex", "date"],
 )
 def test_columns_of_other_types_are_named(column, earlier, X):
     vae, scores = earlier
@@ -391,20 +393,6 @@ def test_columns_of_other_types_are_named(column, earlier, X):
     with pytest.raises(REFUSALS, match=r"[Cc]olumn 'c'"):
         vae.fit(frame)
     assert_still_usable(vae, X, scores)
-
-
-def test_polars_columns_of_other_types_are_named(quick, X):
-    frame = pl.DataFrame(X, schema=list("abcdef"))
-    frame = frame.with_columns(pl.Series("c", ["red", "blue"] * 100))
-    with pytest.raises(TypeError, match=r"[Cc]olumn 'c'"):
-        quick().fit(frame)
-
-
-def test_boolean_among_numbers_is_named(quick, X):
-    frame = pd.DataFrame(X, columns=list("abcdef"))
-    frame["c"] = frame["c"] > 0
-    with pytest.raises(TypeError, match=r"[Cc]olumn 'c'"):
-        quick().fit(frame)
 
 
 def test_sparse_table_is_refused_with_the_way_out(earlier, X):
@@ -540,11 +528,6 @@ def test_unfitted_estimator_says_so(call, X):
 def test_sampling_from_an_unfitted_estimator_is_refused():
     with pytest.raises(NotFittedError, match="not fitted"):
         VAETransformer().sample()
-
-
-def test_imputation_is_refused_until_missing_cells_are_understood(fitted, X):
-    with pytest.raises(NotImplementedError, match="impute"):
-        fitted.impute(X)
 
 
 # what happens during training ---------------------------------------------------------

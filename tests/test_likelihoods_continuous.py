@@ -170,6 +170,7 @@ CASES = {
 over_cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 # whose laws are in other files: several densities a column, or none
 ELSEWHERE = {
+    "transformed",
     "gaussian",
     "gaussian_mixture",
     "bernoulli",

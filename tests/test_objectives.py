@@ -18,7 +18,7 @@ from torch.distributions import (
 from skvae import UnusedComponentsWarning, VAETransformer
 from skvae._evidence import VAEOutput
 from skvae._seed import seeded
-from skvae.distributions import DiagonalNormalMixture
+from skvae.distributions import CorrelatedNormal, DiagonalNormalMixture
 from skvae.latents import Gaussian, MixturePrior
 from skvae.objectives import ELBO, IWAE, MMD, OBJECTIVES, TC, _iwae, _mmd, _tc
 
@@ -380,6 +380,22 @@ def test_both_gradients_of_the_iwae_have_one_expectation(n_draws, beta):
     difference = found[0] - found[1]
     error = difference.std(dim=0) / n**0.5
     assert (difference.mean(dim=0).abs() < N_STANDARD_ERRORS * error).all()
+
+
+@pytest.mark.parametrize("gradient", IWAE_GRADIENTS)
+def test_draws_of_correlated_posteriors_are_weighed_too(gradient):
+    x, leaf = torch.randn(4, 3), torch.full((4, 3), 0.7, requires_grad=True)
+    noise, found = torch.randn(5, 4, 3), []
+    prior = Independent(Normal(torch.zeros(3), torch.ones(3)), 1)
+    for posterior in (
+        Independent(Normal(leaf, leaf), 1),
+        CorrelatedNormal(leaf, torch.diag_embed(leaf)),
+    ):
+        z = leaf + leaf * noise
+        output = VAEOutput(posterior, prior, Normal(z, 0.5), z)
+        loss, _ = IWAE(5, gradient)(output, x)
+        found += torch.autograd.grad(loss, leaf)
+    torch.testing.assert_close(*found)
 
 
 def test_gradient_without_weighing_the_draws_is_biased(monkeypatch):

@@ -6,7 +6,14 @@ import numpy as np
 import torch
 
 from .._clusters import Clusters
-from .._linear import NOISE_FLOOR, Covariance, LinearModel
+from .._linear import (
+    NOISE_FLOOR,
+    Covariance,
+    LinearModel,
+    compute_mean,
+    compute_variance,
+)
+from .._missing import NEUTRAL, find_missing, is_complete
 
 _MIN_LOG_RANGE = 0.02
 # of a column of what likelihoods represent: constant ones must not divide by zero
@@ -63,15 +70,45 @@ def as_tensors(arrays):
 
 
 def represent(x, likelihood):
-    """Return rows as the encoder sees them, ``(n_samples, n_inputs)``."""
+    """Return rows as the encoder sees them, ``(n_samples, n_inputs)``.
+
+    What comes from missing cells is NaN.
+    """
     if not likelihood.is_represented:
         return x
-    n_inputs = likelihood.count_inputs(x.shape[1])
-    represented = np.empty((len(x), n_inputs), dtype=np.float32)
+    n_features = x.shape[1]
+    represented = np.empty((len(x), likelihood.count_inputs(n_features)), np.float32)
+    columns = likelihood.get_input_columns(n_features)
     for begin in range(0, len(x), _CHUNK_ROWS):
         rows = torch.as_tensor(np.array(x[begin : begin + _CHUNK_ROWS], np.float64))
-        represented[begin : begin + _CHUNK_ROWS] = likelihood.represent(rows)
+        missing = find_missing(rows)
+        if missing is not None:
+            rows = torch.where(missing, NEUTRAL, rows)
+        inputs = likelihood.represent(rows)
+        if missing is not None:
+            hidden = missing if columns is None else missing[:, columns]
+            inputs = inputs.masked_fill(hidden, torch.nan)
+        represented[begin : begin + _CHUNK_ROWS] = inputs
     return represented
+
+
+def compute_moments(x, weight):
+    """Return mean and variance of every column, of its observed cells.
+
+    Of a column without any, of which a part of the rows may know nothing, 0 and 1.
+    """
+    if is_complete(x):
+        return compute_mean(x, weight), compute_variance(x, weight)
+    weight = np.ones(len(x)) if weight is None else weight
+    moments = np.tile([[0.0], [1.0]], x.shape[1])
+    for j, column in enumerate(x.T):
+        observed = ~np.isnan(column)
+        if not observed.any():
+            continue
+        values, share = column[observed].astype(np.float64), weight[observed]
+        mean = np.average(values, weights=share)
+        moments[:, j] = mean, np.average((values - mean) ** 2, weights=share)
+    return moments[0], moments[1]
 
 
 def stack(starts):

@@ -2,8 +2,18 @@
 
 import numpy as np
 
-from .._linear import fit_factor_analysis, fit_ppca
-from ._base import Start, as_tensors, get_log_range, make_covariance, pad, take
+from .._incomplete import fit_incomplete
+from .._linear import NOISE_FLOOR, fit_factor_analysis, fit_ppca
+from .._missing import fill_at_random, is_complete
+from ._base import (
+    Start,
+    as_tensors,
+    compute_moments,
+    get_log_range,
+    make_covariance,
+    pad,
+    take,
+)
 from ._linked import make_linked_start
 
 # a split never believes a column to be 10 times as precise as all rows do
@@ -51,6 +61,29 @@ def _choose(fits, x, weight, splits, n_components):
     return fits[best], whole[best], table.variance
 
 
+def _fit_incomplete(x, weight, splits, n_components, likelihood):
+    """Return the model of every copy of a table with holes, and the variances."""
+    table = take(x, weight, splits.table)
+    _, variance = compute_moments(*table)
+    variance = np.maximum(variance, NOISE_FLOOR)
+    fixed, (floor, _) = likelihood.fixed_noise, likelihood.get_least_variance()
+    settings = {"is_isotropic": likelihood.is_isotropic, "noise": fixed}
+    if fixed is not None:
+        settings["noise"] = fixed**2
+    if floor is not None:
+        settings["floor"] = floor
+    whole = fit_incomplete(*table, n_components, **settings)
+    models = []
+    for train in splits.train:
+        model = whole
+        if splits.n_copies is not None and len(train) < len(splits.table):
+            part = take(x, weight, train)
+            model = fit_incomplete(*part, n_components, **settings, start=whole)
+            model = model.with_least_noise(_SPLIT_NOISE_SHARE * whole.noise)
+        models.append(model)
+    return models, variance
+
+
 def make_linear_starts(
     x, weight, splits, n_components, likelihood, column_scale, n_linear=None
 ):
@@ -76,10 +109,15 @@ def make_linear_starts(
             is_part = splits.n_copies is not None and len(train) < len(splits.table)
             rows = train if is_part else splits.table
             table = take(x, weight, rows)
-            member = likelihood.adapt_to_part(*table) if is_part else likelihood
+            member = likelihood
+            if is_part:
+                member = likelihood.adapt_to_part(fill_at_random(table[0]), table[1])
             starts.append(make_linked_start(*table, n_components, member, n_linear))
         return starts
     n_used = min(n_linear, x.shape[1] - 1)
+    if not is_complete(x):
+        models, variance = _fit_incomplete(x, weight, splits, n_used, likelihood)
+        return [_from_model(m, likelihood, n_components, variance) for m in models]
     fits = _candidates(likelihood, column_scale)
     fit, whole, variance = _choose(fits, x, weight, splits, n_used)
     floor, _ = likelihood.get_least_variance()
@@ -106,6 +144,7 @@ def _from_model(model, likelihood, n_components, variance):
         "encoder_centre": np.zeros((1, n_features)),
         "encoder_weight": pad(weight.T, n_components).T,
         "posterior_scale": np.append(scale, np.ones(missing))[None],
+        "input_noise": np.ones((1, n_features)),
         "input_scale": unit[None],
         "log_range": get_log_range(likelihood, model.noise / variance)[None],
     }

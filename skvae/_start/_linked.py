@@ -1,12 +1,15 @@
-"""Where training starts at a linear model of what a likelihood represents."""
+"""Where training starts at a linear model of what likelihoods represent."""
 
 import numpy as np
 
-from .._linear import NOISE_FLOOR, compute_mean, compute_variance, fit_factor_analysis
+from .._incomplete import fit_incomplete
+from .._linear import NOISE_FLOOR, fit_factor_analysis
+from .._missing import is_complete
 from ._base import (
     LEAST_VARIANCE,
     Start,
     as_tensors,
+    compute_moments,
     get_log_range,
     make_covariance,
     pad,
@@ -14,43 +17,113 @@ from ._base import (
 )
 
 
+class _Group:
+    """A likelihood, the numbers of its columns, and those of its inputs."""
+
+    def __init__(self, member, columns, begin):
+        self.member, self.columns = member, columns
+        n_inputs = member.count_inputs(len(columns))
+        self.inputs = slice(begin, begin + n_inputs)
+        # what is not scaled is read by its link, and never free of noise
+        floor, _ = member.get_least_variance()
+        floor = NOISE_FLOOR if floor is None else floor
+        is_scaled = member.is_scaled
+        self.least_noise = np.full(n_inputs, floor if is_scaled else member.least_noise)
+        self.least_scale = np.full(n_inputs, 0.0 if is_scaled else member.least_scale)
+        least = NOISE_FLOOR if is_scaled else LEAST_VARIANCE
+        self.least_variance = np.full(n_inputs, least)
+
+    def read(self, mean, scale, loadings, noise):
+        """Return slopes and biases of the values that the start predicts.
+
+        Of columns that are scaled, in units of the noise around the linear model.
+        """
+        i = self.inputs
+        if not self.member.is_scaled:
+            return self.member.link(mean[i], scale[i], loadings[:, i], noise[i])
+        return loadings[:, i] / np.sqrt(noise[i]), np.zeros(len(self.columns))
+
+    def get_log_range(self, share):
+        """Return how far log scales may fall, for noise as a share of the variance."""
+        share = share[self.inputs]
+        if len(share) != len(self.columns):
+            return np.ones(len(self.columns))
+        return get_log_range(self.member, np.minimum(share, 1.0))
+
+
+def _list_groups(likelihood, n_features):
+    groups, begin = [], 0
+    for member, columns in likelihood.list_groups(n_features):
+        groups.append(_Group(member, columns, begin))
+        begin = groups[-1].inputs.stop
+    return groups
+
+
+def _fit(r, weight, n_used, mean, scale):
+    """Return factor analysis of standardised inputs."""
+    if is_complete(r):
+        covariance = make_covariance(r, weight).in_units(mean, scale)
+        return fit_factor_analysis(covariance, n_used)
+    return fit_incomplete((r - mean) / scale, weight, n_used)
+
+
 def make_linked_start(x, weight, n_components, likelihood, n_linear):
-    """Return the start of a likelihood that is not scaled.
+    """Return the start of likelihoods that are not scaled, or not all of them.
 
     A linear model of the standardised representation, which `Likelihood.link` reads as
     one of the likelihood's parameters. With `n_linear` 0 it explains nothing.
     """
     n_features = x.shape[1]
+    groups = _list_groups(likelihood, n_features)
+
+    def gather(name):
+        return np.concatenate([getattr(group, name) for group in groups])
+
     r = represent(x, likelihood)
-    mean = compute_mean(r, weight)
-    variance = compute_variance(r, weight)
-    scale = np.sqrt(np.maximum(variance, LEAST_VARIANCE))
+    mean, variance = compute_moments(r, weight)
+    scale = np.sqrt(np.maximum(variance, gather("least_variance")))
     n_inputs = len(mean)
     n_used = min(n_linear, n_inputs - 1)
     centre = np.zeros(n_inputs)
     loadings, noise = np.zeros((0, n_inputs)), np.ones(n_inputs)
     encoder_weight, posterior_scale = np.zeros((n_inputs, 0)), np.ones(0)
     if n_used:
-        covariance = make_covariance(r, weight).in_units(mean, scale)
-        model = fit_factor_analysis(covariance, n_used)
-        model = model.with_least_noise(likelihood.least_noise)
+        model = _fit(r, weight, n_used, mean, scale)
+        model = model.with_least_noise(gather("least_noise"))
         centre, loadings, noise = model.mean, model.loadings, model.noise
         encoder_weight, posterior_scale = model.posterior()
         encoder_weight = encoder_weight / (scale * np.sqrt(noise))[:, None]
-    decoder_weight, bias = likelihood.link(mean, scale, loadings, noise)
-    log_range = np.ones(n_features)
-    if n_inputs == n_features:
-        share = noise * scale**2 / np.maximum(variance, NOISE_FLOOR)
-        log_range = get_log_range(likelihood, np.minimum(share, 1.0))
+    encoder_centre = mean + scale * centre
+    input_scale = 1 / np.maximum(scale, gather("least_scale"))
+    input_noise = noise * scale**2
+    share = input_noise / np.maximum(variance, NOISE_FLOOR)
+    shift, unit, log_range = np.zeros(n_features), np.ones(n_features), []
+    for group in groups:
+        log_range.append(group.get_log_range(share))
+        if not group.member.is_scaled:
+            continue
+        # the module sees these columns in units of their noise
+        i, columns = group.inputs, group.columns
+        own = scale[i] * np.sqrt(noise[i])
+        shift[columns], unit[columns] = encoder_centre[i], own
+        encoder_centre[i] = 0.0
+        encoder_weight[i] *= own[:, None]
+        input_scale[i] *= own
+        input_noise[i] = 1.0
+    order = np.argsort(np.concatenate([group.columns for group in groups]))
+    found = [group.read(mean, scale, loadings, noise) for group in groups]
+    decoder_weight = np.concatenate([weight for weight, _ in found], axis=1)
+    bias = np.concatenate([bias for _, bias in found])
     tensors = {
         "decoder_weight": pad(decoder_weight, n_components),
         "decoder_bias": bias[None],
-        "encoder_centre": (mean + scale * centre)[None],
+        "encoder_centre": encoder_centre[None],
         "encoder_weight": pad(encoder_weight.T, n_components).T,
         "posterior_scale": np.append(posterior_scale, np.ones(n_components - n_used))[
             None
         ],
-        "input_scale": (1 / np.maximum(scale, likelihood.least_scale))[None],
-        "log_range": log_range[None],
+        "input_noise": input_noise[None],
+        "input_scale": input_scale[None],
+        "log_range": np.concatenate(log_range)[order][None],
     }
-    return Start(np.zeros(n_features), np.ones(n_features), as_tensors(tensors))
+    return Start(shift, unit, as_tensors(tensors))

@@ -5,6 +5,7 @@ import torch
 
 from .._clusters import fit_clusters
 from .._linear import NOISE_FLOOR, compute_mean, compute_variance
+from .._missing import fill_at_random
 from ._base import LEAST_VARIANCE, Start, as_tensors, get_log_range, represent, take
 from ._linear import _SPLIT_NOISE_SHARE
 
@@ -33,6 +34,7 @@ def make_mixture_starts(x, weight, splits, n_clusters, likelihood, seed):
     likelihood : Likelihood
     seed : int
     """
+    x = fill_at_random(x, seed)
     if not likelihood.is_scaled:
         return _make_linked_mixtures(x, weight, splits, n_clusters, likelihood, seed)
     table = take(x, weight, splits.table)
@@ -66,6 +68,7 @@ def _from_clusters(model, likelihood, variance):
         "encoder_weight": weight * unit[:, None],
         "encoder_bias": bias[None],
         "posterior_scale": np.ones((1, n_clusters)),
+        "input_noise": np.zeros((1, n_features)),
         "input_scale": unit[None],
         "log_range": get_log_range(likelihood, model.noise / variance)[None],
     }
@@ -192,6 +195,7 @@ class _LinkedMixture:
             "encoder_weight": weight / scale[:, None],
             "encoder_bias": bias[None],
             "posterior_scale": np.ones((1, len(values))),
+            "input_noise": np.zeros((1, len(mean))),
             "input_scale": 1 / np.sqrt(np.maximum(variance, LEAST_VARIANCE))[None],
             "log_range": log_range[None],
         }

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .._linear import NOISE_FLOOR, compute_variance
-from ._base import Start, as_tensors, get_log_range, take
+from .._linear import NOISE_FLOOR
+from ._base import Start, as_tensors, compute_moments, get_log_range, take
 from ._linked import make_linked_start
 
 
@@ -16,7 +16,8 @@ def make_random_starts(x, weight, splits, n_components, likelihood):
         return [start] * len(splits.train)
     fixed = likelihood.fixed_noise
     unit = np.ones(n_features) if fixed is None else np.full(n_features, fixed)
-    variance = np.maximum(compute_variance(x, weight), NOISE_FLOOR)
+    _, variance = compute_moments(x, weight)
+    variance = np.maximum(variance, NOISE_FLOOR)
     n_start = likelihood.n_start * n_features
     tensors = {
         "decoder_weight": np.zeros((n_components, n_start)),
@@ -24,6 +25,7 @@ def make_random_starts(x, weight, splits, n_components, likelihood):
         "encoder_centre": np.zeros((1, n_features)),
         "encoder_weight": np.zeros((n_features, n_components)),
         "posterior_scale": np.ones((1, n_components)),
+        "input_noise": np.zeros((1, n_features)),
         "input_scale": unit[None],
         "log_range": get_log_range(likelihood, unit**2 / variance)[None],
     }

@@ -12,9 +12,16 @@ from ._continuous_bernoulli import (
     continuous_bernoulli_mean,
 )
 from ._counts import LogPoisson, MeanNegativeBinomial, ZeroInflated
+from ._groups import ColumnGroups
 from ._levels import CategoricalColumns, DiscretizedLogistic, OrdinalColumns
 from ._log_normal import LogNormal
 from ._mixtures import DiagonalNormalMixture, EqualMixture, NormalMixture
+from ._monotone import (
+    Identity,
+    PiecewiseLinearMap,
+    TransformedColumns,
+    YeoJohnsonMap,
+)
 from ._normals import CorrelatedNormal, LowRankNormal
 from ._one_hot import OneHotCategoricals
 from ._student_t import StudentT, student_t_normaliser
@@ -24,11 +31,13 @@ __all__ = [
     "MAX_LOGIT",
     "Beta",
     "CategoricalColumns",
+    "ColumnGroups",
     "ContinuousBernoulli",
     "CorrelatedNormal",
     "DiagonalNormalMixture",
     "DiscretizedLogistic",
     "EqualMixture",
+    "Identity",
     "LogNormal",
     "LogPoisson",
     "LowRankNormal",
@@ -37,7 +46,10 @@ __all__ = [
     "NormalMixture",
     "OneHotCategoricals",
     "OrdinalColumns",
+    "PiecewiseLinearMap",
     "StudentT",
+    "TransformedColumns",
+    "YeoJohnsonMap",
     "ZeroInflated",
     "beta_gradients",
     "beta_log_prob",

@@ -101,13 +101,17 @@ class NormalMixture(Distribution):
     ----------
     logits, loc, log_scale : Tensor (..., n_mixture, n_features)
         Unnormalised log-weights, means and log standard deviations.
+    n_atoms : int, default=0
+        The last so many stand for repeated values: their density is that of a normal,
+        and what is drawn from them is the mean itself.
     """
 
     support = constraints.real
     arg_constraints = {}  # noqa: RUF012  (torch's own convention)
 
-    def __init__(self, logits, loc, log_scale, validate_args=False):
+    def __init__(self, logits, loc, log_scale, validate_args=False, n_atoms=0):
         self.logits, self.loc, self.log_scale = logits, loc, log_scale
+        self.n_atoms = n_atoms
         super().__init__(loc.shape[:-2] + loc.shape[-1:], validate_args=validate_args)
 
     @property
@@ -136,7 +140,9 @@ class NormalMixture(Distribution):
             index = (bounds < level).sum(dim=-2, keepdim=True)
             loc = self.loc.expand(shape).gather(-2, index).squeeze(-2)
             log_scale = self.log_scale.expand(shape).gather(-2, index).squeeze(-2)
-            return torch.normal(loc, log_scale.exp())
+            drawn = torch.normal(loc, log_scale.exp())
+            is_atom = index.squeeze(-2) >= self.loc.shape[-2] - self.n_atoms
+            return torch.where(is_atom, loc, drawn)
 
     def log_prob(self, value):
         """Return the log density of every column, ``(..., n_features)``."""

@@ -59,14 +59,27 @@ class LowRankNormal(Distribution):
             shared = (f @ self.factor).squeeze(-2)
             return self.loc + torch.exp(self.log_scale) * (own + shared)
 
-    def log_prob(self, value):
-        """Return the log density, ``(...)``.
+    def _observe(self, value, missing):
+        """Return residuals, factors and log σ; zeros for what is missing.
+
+        What is left is the law of the observed columns: a marginal of a normal law has
+        part of its mean and part of its covariance.
+        """
+        e = (value - self.loc) * torch.exp(-self.log_scale)
+        if missing is None:
+            return e, self.factor, self.log_scale
+        factor = self.factor.masked_fill(missing.unsqueeze(-2), 0.0)
+        log_scale = self.log_scale.masked_fill(missing, 0.0)
+        return e.masked_fill(missing, 0.0), factor, log_scale
+
+    def log_prob(self, value, missing=None):
+        """Return the log density, ``(...)``; of the columns that are not missing.
 
         With e = (x - μ) / σ and M = I + V Vᵀ (Bishop 2006, eqs. C.7 and C.14):
         |e|² - (V e)ᵀ M⁻¹ (V e) is the distance, log |M| + 2 Σ log σ the determinant's.
         """
-        e = (value - self.loc) * torch.exp(-self.log_scale)
-        products = self.factor @ self.factor.mT
+        e, factor, log_scale = self._observe(value, missing)
+        products = factor @ factor.mT
         rank = products.shape[-1]
         diagonal = products.diagonal(dim1=-2, dim2=-1)
         # rounding of large products must not make the matrix indefinite
@@ -76,7 +89,7 @@ class LowRankNormal(Distribution):
         # without a look at errors, which an accelerator would have to wait for
         root = torch.linalg.cholesky_ex(matrix).L
         # e has the leading dimensions of the value too
-        projected = (self.factor @ e.unsqueeze(-1)).squeeze(-1)
+        projected = (factor @ e.unsqueeze(-1)).squeeze(-1)
         *leading, _ = projected.shape
         root = root.expand(*leading, rank, rank)
         solved = torch.linalg.solve_triangular(
@@ -84,17 +97,20 @@ class LowRankNormal(Distribution):
         )
         distance = e.square().sum(dim=-1) - solved.square().sum(dim=(-2, -1))
         half_log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
-        half_log_det = half_log_det + self.log_scale.sum(dim=-1)
-        return -0.5 * distance - half_log_det - HALF_LOG_2PI * value.shape[-1]
+        half_log_det = half_log_det + log_scale.sum(dim=-1)
+        n_observed = value.shape[-1]
+        if missing is not None:
+            n_observed = (~missing).sum(dim=-1)
+        return -0.5 * distance - half_log_det - HALF_LOG_2PI * n_observed
 
-    def log_prob_by_column(self, value):
+    def log_prob_by_column(self, value, missing=None):
         """Return log p(x_j | x_1, ..., x_{j-1}), ``(..., n_features)``.
 
         The law of the factors given the columns so far, mean m and covariance P, moves
         on from column to column (the Kalman filter of a state that stays).
         """
-        e = (value - self.loc) * torch.exp(-self.log_scale)
-        factor = self.factor.expand(*e.shape[:-1], *self.factor.shape[-2:])
+        e, factor, log_scale = self._observe(value, missing)
+        factor = factor.expand(*e.shape[:-1], *factor.shape[-2:])
         rank, n_features = factor.shape[-2:]
         m = e.new_zeros(*e.shape[:-1], rank)
         p = torch.eye(rank, dtype=e.dtype, device=e.device).expand(*m.shape, rank)
@@ -108,7 +124,8 @@ class LowRankNormal(Distribution):
             gain = pv / variance.unsqueeze(-1)
             m = m + gain * error.unsqueeze(-1)
             p = p - gain.unsqueeze(-1) * pv.unsqueeze(-2)
-        return torch.stack(columns, dim=-1) - self.log_scale - HALF_LOG_2PI
+        log_prob = torch.stack(columns, dim=-1) - log_scale - HALF_LOG_2PI
+        return log_prob if missing is None else log_prob.masked_fill(missing, 0.0)
 
 
 class CorrelatedNormal(Distribution):
@@ -126,6 +143,7 @@ class CorrelatedNormal(Distribution):
     """
 
     support = constraints.real_vector
+    has_rsample = True
     arg_constraints = {}  # noqa: RUF012
 
     def __init__(self, loc, scale_tril, validate_args=False):

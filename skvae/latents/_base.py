@@ -29,8 +29,9 @@ class LatentPass:
         raw : Tensor (..., n, n_raw * n_components)
         loc : Tensor (..., n, n_components) or None
             Posterior mean of the linear start; None is zero.
-        scale : Tensor (..., 1, n_components) or None
-            Its standard deviation; None is one.
+        scale : Tensor (..., 1, n_components), (..., n, n_components) or None
+            Its standard deviation; None is one. Where every row has its own, it changes
+            from step to step.
         noise : Tensor (..., n_draws, n, n_components)
             Standard draws.
         """
@@ -76,6 +77,9 @@ class Latent(BaseEstimator):
     needs_inputs : bool
         Whether `make_prior` is handed the number of the encoder's inputs as well,
         ``n_inputs=``.
+    takes_root : bool
+        Whether `posterior` is handed a lower triangular root of the covariance as scale
+        where cells of rows are missing.
     unit : float
         Standard deviation of z under the prior that training starts from. The linear
         start and the decoder's network see z in units of it.
@@ -86,6 +90,7 @@ class Latent(BaseEstimator):
     is_stackable = True
     shares_prior = False
     needs_inputs = False
+    takes_root = False
     unit = 1.0
 
     @property

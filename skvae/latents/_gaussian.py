@@ -36,7 +36,9 @@ class Gaussian(Latent):
         pseudo-inputs. Each of these costs a pass through the encoder at every step;
         Tomczak & Welling take 500 for images.
     covariance : {'diagonal', 'full'}, default='diagonal'
-        That of q(z|x). The linear start's is diagonal either way.
+        That of q(z|x). The linear start's is diagonal, but for rows with missing cells:
+        'full' then starts at the linear model's own posterior, 'diagonal' at the best
+        that it allows.
     prior_scale : float, default=1.0
         Standard deviation of z under the standard prior, N(0, prior_scale² I). It is
         the unit of z, and changes neither training nor scores.
@@ -106,6 +108,11 @@ class Gaussian(Latent):
     def needs_inputs(self):
         """Whether the prior is made of what the encoder sees."""
         return self.prior == "vamp"
+
+    @property
+    def takes_root(self):
+        """Whether posteriors start at one with the covariance of the linear model's."""
+        return self.covariance == "full"
 
     @property
     def unit(self):

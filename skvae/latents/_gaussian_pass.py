@@ -50,9 +50,14 @@ class GaussianPass(LatentPass):
         program = self.program
         total = program.empty(*self.log_ratio.shape[:-1])
         program.sum(self.log_ratio, -1, total)
-        if self.start_scale is not None:
-            program.add(total, self.start_scale.log().sum(dim=-1), total)
-        return total
+        scale = self.start_scale
+        if scale is None:
+            return total
+        if scale.shape[-2] < total.shape[-1]:
+            return program.add(total, scale.log().sum(dim=-1), total)
+        log_scale = program.log(scale, program.empty(*scale.shape))
+        by_row = program.sum(log_scale, -1, program.empty(*total.shape))
+        return program.add(total, by_row, total)
 
     def kl(self):
         program, noise = self.program, self.noise

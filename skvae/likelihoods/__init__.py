@@ -17,8 +17,10 @@ from ._laplace import Laplace
 from ._log_normal import LogNormal
 from ._negative_binomial import NegativeBinomial
 from ._ordinal import Ordinal
+from ._per_column import PerColumn
 from ._poisson import Poisson
 from ._student_t import StudentT
+from ._transformed import Transformed
 from ._zero_inflated import ZeroInflated
 
 __all__ = [
@@ -37,8 +39,10 @@ __all__ = [
     "LogNormal",
     "NegativeBinomial",
     "Ordinal",
+    "PerColumn",
     "Poisson",
     "StudentT",
+    "Transformed",
     "ZeroInflated",
 ]
 
@@ -49,6 +53,7 @@ LIKELIHOODS = {
     "laplace": Laplace,
     "student_t": StudentT,
     "log_normal": LogNormal,
+    "transformed": Transformed,
     "continuous_bernoulli": ContinuousBernoulli,
     "beta": Beta,
     "categorical": Categorical,

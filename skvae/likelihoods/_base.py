@@ -2,9 +2,12 @@
 
 import copy
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from torch.nn.functional import celu
+
+from .._missing import fill_at_random
 
 # exp(12): no column is 160,000 times as noisy as the linear model found it
 MAX_LOG_SCALE = 12.0
@@ -64,12 +67,62 @@ class LikelihoodPass:
     ----------
     rows_last : bool
         Whether tensors come as (..., features, n) rather than (..., n, features).
+    takes_missing : bool
+        Whether cells for which ``observed`` is zero count for nothing, in log p(x|z)
+        and in gradients. `add_up`, `subtract_constant` and `weigh_cells` see to it.
+    observed : Tensor or None
+        Of the shape of x, set before `forward`: one where a cell is observed, zero
+        where it is missing and x holds a neutral value. None where all are observed.
     """
 
-    rows_last = False
+    rows_last = takes_missing = False
+    observed = None
 
     def __init__(self, program):
         self.program = program
+
+    @property
+    def _columns(self):
+        """The dimension of the columns."""
+        return -2 if self.rows_last else -1
+
+    def add_up(self, values):
+        """Write down the sum over the observed columns, ``(..., n)``.
+
+        Parameters
+        ----------
+        values : Tensor, of the shape of x
+            Missing cells become 0.
+        """
+        program, shape = self.program, list(values.shape)
+        if self.observed is not None:
+            program.multiply(values, self.observed, values)
+        shape.pop(self._columns)
+        return program.sum(values, self._columns, program.empty(*shape))
+
+    def subtract_constant(self, log_prob, constant, n_features):
+        """Write down log p(x|z) less a constant for every observed column."""
+        program = self.program
+        if self.observed is None:
+            return program.subtract(log_prob, n_features * constant, log_prob)
+        count = program.empty(*log_prob.shape)
+        program.sum(self.observed, self._columns, count)
+        program.multiply(count, constant, count)
+        return program.subtract(log_prob, count, log_prob)
+
+    def weigh_cells(self, weight):
+        """Write down the weight of every cell, broadcastable to x; missing ones have 0.
+
+        Parameters
+        ----------
+        weight : Tensor (..., n)
+            What `backward` is given.
+        """
+        weight = weight.unsqueeze(self._columns)
+        if self.observed is None:
+            return weight
+        out = self.program.empty(*self.observed.shape)
+        return self.program.multiply(self.observed, weight, out)
 
     @property
     def is_represented(self):
@@ -141,6 +194,8 @@ class Likelihood(BaseEstimator):
         A known standard deviation of the noise.
     is_isotropic : bool
         Whether all columns have one noise variance.
+    is_joint : bool
+        Whether columns depend on one another given z.
     """
 
     n_raw = 1
@@ -151,6 +206,7 @@ class Likelihood(BaseEstimator):
     support = "finite numbers"
     fixed_noise = None
     is_isotropic = False
+    is_joint = False
 
     @property
     def is_limited(self):
@@ -173,6 +229,14 @@ class Likelihood(BaseEstimator):
 
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""
+
+    def raw_shape(self, n_features):
+        """Return the shape of the raw outputs for one row."""
+        return (self.n_raw, n_features)
+
+    def start_shape(self, n_features):
+        """Return the shape of what the linear start predicts for one row."""
+        return (n_features,) if self.n_start == 1 else (self.n_start, n_features)
 
     def free_shape(self, n_features):
         """Return the shape of the learned values that do not depend on z."""
@@ -214,6 +278,16 @@ class Likelihood(BaseEstimator):
         """Return the number of values that `represent` makes of a row."""
         return n_features
 
+    def get_input_columns(self, n_features):
+        """Return which column each value that `represent` makes comes from.
+
+        Returns
+        -------
+        ndarray of int (n_inputs,) or None
+            None is one value a column, in their order.
+        """
+        return None
+
     def represent(self, x):
         """Return rows as the linear start and the encoder see them.
 
@@ -250,6 +324,25 @@ class Likelihood(BaseEstimator):
         """
         raise NotImplementedError
 
+    def fit_start(self, x, predicted, log_range):
+        """Return what raw outputs and free values start at, `start` and `start_free`.
+
+        Parameters
+        ----------
+        x : Tensor (n, n_features)
+            Missing cells are NaN.
+        predicted : Tensor (n, *start_shape)
+            What the linear start predicts.
+        log_range : Tensor (n_features,)
+
+        Returns
+        -------
+        raw : Tensor, of the shape that `raw_shape` says
+        free : Tensor, of the shape that `free_shape` says
+        """
+        residual = torch.as_tensor(fill_at_random((x - predicted).numpy()))
+        return self.start(residual, log_range), self.start_free(residual, log_range)
+
     def start(self, residual, log_range):
         """Fit raw outputs to what the linear start leaves over.
 
@@ -280,6 +373,18 @@ class Likelihood(BaseEstimator):
         """
         return residual.new_zeros(self.free_shape(residual.shape[-1]))
 
+    def offer_pass(self, program):
+        """Return what `make_pass` does, if it is the gradient of what calling this is.
+
+        What a subclass inherits may not be; nor does a pass know of a `represent` that
+        is not its own.
+        """
+        mine = type(self)
+        made = self.make_pass(program) if "make_pass" in vars(mine) else None
+        if made is None or made.is_represented != self.is_represented:
+            return None
+        return made
+
     def make_pass(self, program):
         """Return a `LikelihoodPass` equal to calling this, or None.
 
@@ -290,3 +395,62 @@ class Likelihood(BaseEstimator):
     def find_unsupported(self, x):
         """Return a mask of the values of x (n, n_features) outside the support."""
         return torch.zeros_like(x, dtype=torch.bool)
+
+    def list_groups(self, n_features):
+        """Return the likelihoods of groups of columns, and the numbers of those."""
+        return [(self, np.arange(n_features))]
+
+    def get_scaled(self, n_features):
+        """Return which columns are centred and scaled, ``(n_features,)`` bool."""
+        scaled = np.zeros(n_features, dtype=bool)
+        for member, columns in self.list_groups(n_features):
+            scaled[columns] = member.is_scaled
+        return scaled
+
+    def name_columns(self, n_features):
+        """Return the likelihood of every column in words, a list of str."""
+        names = [""] * n_features
+        for member, columns in self.list_groups(n_features):
+            for column in columns:
+                names[column] = type(member).__name__
+        return names
+
+    def get_member(self, column):
+        """Return the likelihood of one column."""
+        return self
+
+    def restrict(self, is_kept):
+        """Return the likelihood of some of the columns alone.
+
+        Parameters
+        ----------
+        is_kept : ndarray of bool (n_features,)
+        """
+        return self
+
+    def count_summaries(self, n_features):
+        """Return the number of values that `summarise` makes of a row."""
+        return n_features
+
+    def summarise(self, law):
+        """Return what is averaged where p(x|z) of several z is, ``(..., n_values)``.
+
+        Parameters
+        ----------
+        law : Distribution
+            What calling this returned.
+        """
+        return law.mean
+
+    def conclude(self, summary):
+        """Return the value of every column that an average of summaries stands for.
+
+        Parameters
+        ----------
+        summary : Tensor (..., n_values)
+
+        Returns
+        -------
+        Tensor (..., n_features)
+        """
+        return summary

@@ -48,6 +48,15 @@ class Bernoulli(Likelihood):
         widening = np.sqrt(1 + np.pi / 8 * (slope**2).sum(axis=0))
         return slope, np.log(mean / (1 - mean)) * widening
 
+    def conclude(self, summary):
+        """Return the likelier value of every column, for its probability of 1.
+
+        Parameters
+        ----------
+        summary : Tensor (..., n_features)
+        """
+        return (summary >= 0.5).to(summary)
+
     def make_pass(self, program):
         """Return the pass for steps without autograd."""
         return BernoulliPass(program)
@@ -60,6 +69,8 @@ class Bernoulli(Likelihood):
 class BernoulliPass(LikelihoodPass):
     """With logits l: log p = x l + log σ(-l), and its derivative is x - σ(l)."""
 
+    takes_missing = True
+
     def forward(self, x, raw, free, predicted, log_range):
         program, self.x, self.logits = self.program, x, raw
         if predicted is not None:
@@ -69,11 +80,11 @@ class BernoulliPass(LikelihoodPass):
         program.call(_softplus, raw, 1.0, _LINEAR_FROM, out=log_prob)
         program.multiply(x, raw, self.probs)
         program.subtract(self.probs, log_prob, log_prob)
-        return program.sum(log_prob, -1, program.empty(*x.shape[:-1]))
+        return self.add_up(log_prob)
 
     def backward(self, weight):
         program = self.program
         program.call(_sigmoid, self.logits, out=self.probs)
         grad = program.subtract(self.x, self.probs, self.probs)
-        program.multiply(grad, weight.unsqueeze(-1), grad)
+        program.multiply(grad, self.weigh_cells(weight), grad)
         return grad, grad

@@ -175,6 +175,8 @@ class BetaPass(LikelihoodPass):
     likelihood : Beta
     """
 
+    takes_missing = True
+
     def __init__(self, program, likelihood):
         super().__init__(program)
         self.likelihood, self.bound = likelihood, BoundPass(program)
@@ -202,7 +204,7 @@ class BetaPass(LikelihoodPass):
         self.bound.forward(raw_scale, log_range, self.log_scale)
         self.log_prob = program.empty(*x.shape)
         program.call(self._compute)
-        return program.sum(self.log_prob, -1, program.empty(*x.shape[:-1]))
+        return self.add_up(self.log_prob)
 
     def _compute(self):
         logit, log_precision = self.start.split(self.x.shape[-1], dim=-1)
@@ -218,6 +220,7 @@ class BetaPass(LikelihoodPass):
         by_start = program.empty(*shape[:-1], 2 * shape[-1])
         is_network = self.likelihood.has_network_noise
         by_raw_loc = by_raw[..., : shape[-1]]
+        weight = self.weigh_cells(weight)
         program.call(self._differentiate, weight, by_raw_loc, by_scale, by_start)
         if is_network:
             self.bound.backward(by_scale, by_raw[..., shape[-1] :])
@@ -229,7 +232,7 @@ class BetaPass(LikelihoodPass):
 
     def _differentiate(self, weight, by_raw_loc, by_scale, by_start):
         by_logit, by_log_precision = (
-            gradient * weight.unsqueeze(-1)
+            gradient * weight
             for gradient in beta_gradients(self.x, self.logit, self.log_precision)
         )
         torch.mul(by_logit, self.unit, out=by_raw_loc)

@@ -111,6 +111,8 @@ def _match_moments(mean, covariance):
 class ContinuousBernoulliPass(LikelihoodPass):
     """With logits η: d log p / dη = x - E[x]."""
 
+    takes_missing = True
+
     def forward(self, x, raw, free, predicted, log_range):
         """Write down log p(x|z) of every row, ``(..., n)``."""
         program, self.x, self.logits = self.program, x, raw
@@ -118,7 +120,7 @@ class ContinuousBernoulliPass(LikelihoodPass):
             program.add(raw, predicted, raw)
         self.log_prob = program.empty(*x.shape)
         program.call(self._compute)
-        return program.sum(self.log_prob, -1, program.empty(*x.shape[:-1]))
+        return self.add_up(self.log_prob)
 
     def _compute(self):
         self.log_prob.copy_(continuous_bernoulli_log_prob(self.x, self.logits))
@@ -126,9 +128,9 @@ class ContinuousBernoulliPass(LikelihoodPass):
     def backward(self, weight):
         """Write down the gradient of raw, which is that of the start."""
         grad = self.program.empty(*self.x.shape)
-        self.program.call(self._differentiate, weight, grad)
+        self.program.call(self._differentiate, self.weigh_cells(weight), grad)
         return grad, grad
 
     def _differentiate(self, weight, grad):
         torch.sub(self.x, continuous_bernoulli_mean(self.logits), out=grad)
-        grad.mul_(weight.unsqueeze(-1))
+        grad.mul_(weight)

@@ -46,6 +46,15 @@ class CountLikelihood(Likelihood):
         """Return a mask of the values of x that are no counts."""
         return (x < 0) | (x != torch.floor(x)) | (x > _MAX_COUNT)
 
+    def conclude(self, summary):
+        """Return the mean of every column, rounded to a count.
+
+        Parameters
+        ----------
+        summary : Tensor (..., n_features)
+        """
+        return summary.round()
+
     def represent(self, x):
         """Return log(1 + x)."""
         return torch.log1p(x)

@@ -76,6 +76,15 @@ class DiscretizedLogistic(Likelihood):
                 "over all integers between."
             )
 
+    def conclude(self, summary):
+        """Return the mean of every column, rounded to a value it can have.
+
+        Parameters
+        ----------
+        summary : Tensor (..., n_features)
+        """
+        return summary.round()
+
     def find_unsupported(self, x):
         """Return a mask of the values of x that are no integers between the bounds."""
         return (x < self.low) | (x > self.high) | (x != x.floor())

@@ -79,6 +79,11 @@ class Gaussian(LocationScale):
         return super().n_raw + (self.rank if self.noise == "low_rank" else 0)
 
     @property
+    def is_joint(self):
+        """Whether columns depend on one another given z."""
+        return self.noise == "low_rank"
+
+    @property
     def fixed_noise(self):
         """The known standard deviation, or None."""
         return float(self.noise) if isinstance(self.noise, Real) else None
@@ -160,6 +165,8 @@ def _fit_factors(residual, rank):
 class FixedGaussianPass(LikelihoodPass):
     """With e = x - loc: log p = -e²/2 and d/dloc = e."""
 
+    takes_missing = True
+
     def forward(self, x, raw, free, predicted, log_range):
         program = self.program
         self.residual, square = program.empty(*x.shape), program.empty(*x.shape)
@@ -167,13 +174,16 @@ class FixedGaussianPass(LikelihoodPass):
         if predicted is not None:
             program.subtract(self.residual, predicted, self.residual)
         program.multiply(self.residual, self.residual, square)
-        log_prob = program.sum(square, -1, program.empty(*x.shape[:-1]))
+        log_prob = self.add_up(square)
         program.multiply(log_prob, -0.5, log_prob)
-        return program.subtract(log_prob, x.shape[-1] * HALF_LOG_2PI, log_prob)
+        return self.subtract_constant(log_prob, HALF_LOG_2PI, x.shape[-1])
 
     def backward(self, weight):
-        grad = self.program.empty(*self.residual.shape)
-        self.program.multiply(self.residual, weight.unsqueeze(-1), grad)
+        grad, weight = (
+            self.program.empty(*self.residual.shape),
+            self.weigh_cells(weight),
+        )
+        self.program.multiply(self.residual, weight, grad)
         return grad, grad
 
 
@@ -185,7 +195,6 @@ class GaussianPass(LocationScalePass):
         program, self.pull = self.program, residual
         self.square = program.empty(*residual.shape)
         program.multiply(residual, residual, self.square)
-        log_prob = program.sum(self.square, -1, program.empty(*residual.shape[:-1]))
+        log_prob = self.add_up(self.square)
         program.multiply(log_prob, -0.5, log_prob)
-        constant = residual.shape[-1] * HALF_LOG_2PI
-        return program.subtract(log_prob, constant, log_prob)
+        return self.subtract_constant(log_prob, HALF_LOG_2PI, residual.shape[-1])

@@ -1,8 +1,11 @@
 """A mixture of normals for every column."""
 
+import numpy as np
 import torch
 
 from .._checks import check_choice, check_count
+from .._linear import NOISE_FLOOR
+from .._missing import fill_at_random
 from ..distributions import HALF_LOG_2PI, NormalMixture
 from ._base import (
     MAX_LOG_SCALE,
@@ -16,6 +19,10 @@ from ._base import (
 
 # columns whose mixtures are started at a time
 _COLUMN_BLOCK = 256
+# share of the rows that have the same value, from which on it is an atom
+_REPEATED_SHARE = 0.05
+# log-weight of an atom that a column lacks
+_NO_ATOM = -30.0
 # share of a column's mixture that starts as the linear model itself
 _LINEAR_SHARE = 0.05
 
@@ -37,46 +44,133 @@ class GaussianMixture(Likelihood):
     variance_floor : 'auto' or float, default='auto'
         Smallest variance of a component as a share of the column's variance. 'auto' is
         1e-3, or what the linear start found, if less.
+    n_atoms : int, default=0
+        Repeated values of a column, at most, that have a component of their own: those
+        of every twentieth row at least, for integers and other numbers on a grid. The
+        decoder gives its weight. What is drawn from it is the value itself; its density
+        there is the weight divided by the smallest step between values, as if spread
+        evenly over it, so that scores compare with those of a probability on the grid.
 
     References
     ----------
     Bishop (1994), "Mixture density networks", eqs. 22-25.
     """
 
-    def __init__(self, n_mixture=4, variance_floor="auto"):
+    def __init__(self, n_mixture=4, variance_floor="auto", n_atoms=0):
         self.n_mixture = n_mixture
         self.variance_floor = variance_floor
+        self.n_atoms = n_atoms
 
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""
         check_count(self, "n_mixture", 2)
         check_choice(self, "variance_floor", ("auto",), positive=True)
+        check_count(self, "n_atoms", 0)
 
     def get_least_variance(self):
         """Return the least variances of the linear start and of the decoder."""
-        if self.variance_floor == "auto":
-            return None, NARROW_FLOOR
-        return self.variance_floor, self.variance_floor
+        floor = None if self.variance_floor == "auto" else self.variance_floor
+        return floor, getattr(self, "_floor", floor or NARROW_FLOOR)
+
+    @property
+    def n_used_atoms(self):
+        """Atoms of the column that has most, once rows have been seen."""
+        return getattr(self, "_n_used_atoms", self.n_atoms)
+
+    def adapt(self, x, weight=None):
+        """Learn how many values are repeated, and the steps between values.
+
+        Parameters
+        ----------
+        x : ndarray (n, n_features)
+        weight : ndarray (n,) or None
+        """
+        if not self.n_atoms:
+            return
+        floor = NARROW_FLOOR if self.variance_floor == "auto" else self.variance_floor
+        found = [_find_atoms(column, self.n_atoms, _REPEATED_SHARE) for column in x.T]
+        self._n_used_atoms = max(len(values) for values, _ in found)
+        width = np.array(
+            [
+                _find_width(column) if len(values) else floor
+                for column, (values, _) in zip(x.T, found, strict=True)
+            ]
+        )
+        self._floor = np.minimum(width, floor)
+        # by how much atoms are wider than the narrowest of the other components
+        self._widening = 0.5 * np.log(width / self._floor)
+
+    def get_atom_log_scale(self, log_range):
+        """Return the log scale of atoms, in the shape of log_range."""
+        widening = getattr(self, "_widening", None)
+        if widening is None:
+            return -log_range
+        return torch.as_tensor(widening).to(log_range) - log_range
+
+    def free_shape(self, n_features):
+        """Return the shape of the atoms, which do not depend on z."""
+        return (self.n_used_atoms, n_features)
 
     @property
     def n_raw(self):
         """Raw decoder outputs per column: weights and scales, and all means but one."""
-        return 3 * self.n_mixture - 1
+        return 3 * self.n_mixture - 1 + self.n_used_atoms
 
     def __call__(self, raw, free, start, log_range):
         """Return p(x|z)."""
-        k = self.n_mixture
-        logits, narrow, wide, shift = raw.split([k, k - 1, 1, k - 1], dim=-2)
+        k, n_atoms = self.n_mixture, self.n_used_atoms
+        sizes = [k + n_atoms, k - 1, 1, k - 1]
+        logits, narrow, wide, shift = raw.split(sizes, dim=-2)
         start = start.unsqueeze(-2)
         loc = torch.cat([start + shift, start], dim=-2)
         narrow = bound(narrow, log_range.unsqueeze(-2))
         # relu has no gradient at 0, where a start often leaves it
         wide = wide.clamp(0.0, MAX_LOG_SCALE)
-        return NormalMixture(logits, loc, torch.cat([narrow, wide], dim=-2))
+        log_scale = torch.cat([narrow, wide], dim=-2)
+        if n_atoms:
+            shape = *loc.shape[:-2], n_atoms, loc.shape[-1]
+            # found, and not learned
+            loc = torch.cat([loc, free.detach().expand(shape)], dim=-2)
+            width = self.get_atom_log_scale(log_range).unsqueeze(-2)
+            log_scale = torch.cat([log_scale, width.expand(shape)], dim=-2)
+        return NormalMixture(logits, loc, log_scale, n_atoms=n_atoms)
 
     def make_pass(self, program):
         """Return the pass for steps without autograd."""
-        return GaussianMixturePass(program, self.n_mixture)
+        return GaussianMixturePass(program, self)
+
+    def fit_start(self, x, predicted, log_range):
+        """Return what raw outputs start at, and the atoms.
+
+        Parameters
+        ----------
+        x : Tensor (n, n_features)
+        predicted : Tensor (n, n_features)
+        log_range : Tensor (n_features,)
+        """
+        n_atoms, k = self.n_used_atoms, self.n_mixture
+        if not n_atoms:
+            return super().fit_start(x, predicted, log_range)
+        atoms = x.new_zeros(n_atoms, x.shape[1])
+        shares = torch.zeros_like(atoms)
+        residual = (x - predicted).clone()
+        for j, column in enumerate(x.T):
+            is_observed = ~torch.isnan(column)
+            # fewer rows than those which were counted: a weaker test
+            least = _REPEATED_SHARE / 2
+            found = _find_atoms(column[is_observed].numpy(), n_atoms, least)
+            values, counts = (torch.as_tensor(part) for part in found)
+            atoms[: len(values), j] = values.to(atoms)
+            shares[: len(values), j] = counts / is_observed.sum()
+            is_atom = torch.isin(column, values.to(column))
+            if (is_observed & ~is_atom).sum() >= k:
+                residual[is_atom, j] = torch.nan
+        residual = torch.as_tensor(fill_at_random(residual.numpy()))
+        raw = self.start(residual, log_range)
+        logits, rest = raw.split([k, 2 * k - 1])
+        left = (1 - shares.sum(dim=0)).clamp_min(1 / (len(x) + 1))
+        weights = shares.log().clamp_min(_NO_ATOM)
+        return torch.cat([logits + left.log(), weights, rest]), atoms
 
     def start(self, residual, log_range, n_iter=30):
         """Fit the mixture of every column to the residuals by EM.
@@ -129,21 +223,41 @@ class GaussianMixture(Likelihood):
         )
 
 
+def _find_atoms(column, n_atoms, least_share):
+    """Return the most frequent values of a column, and how often they occur."""
+    values, counts = np.unique(column, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:n_atoms]
+    order = order[counts[order] >= max(least_share * len(column), 2)]
+    return values[order], counts[order]
+
+
+def _find_width(column):
+    """Return the variance of atoms, a share: the normal's height is 1 / step."""
+    values = np.unique(column).astype(np.float64)
+    step = np.diff(values).min() if len(values) > 1 else 1.0
+    variance = max(column.var(dtype=np.float64), NOISE_FLOOR)
+    return max(step**2 / (2 * np.pi * variance), NOISE_FLOOR)
+
+
 class GaussianMixturePass(LikelihoodPass):
     """The density and gradient of `distributions.NormalMixture`, and of its parameters.
 
-    With rows last, every component of the mixture is one contiguous block.
+    With rows last, every component of the mixture is one contiguous block. Atoms, which
+    come last, have nothing to learn but their weights.
     """
 
-    rows_last = True
+    rows_last = takes_missing = True
 
-    def __init__(self, program, n_mixture):
+    def __init__(self, program, likelihood):
         super().__init__(program)
-        k = self.n_mixture = n_mixture
-        self.parts, self.bound = [k, k - 1, 1, k - 1], BoundPass(program)
+        self.likelihood, self.bound = likelihood, BoundPass(program)
+        k = self.n_mixture = likelihood.n_mixture
+        self.n_atoms = likelihood.n_used_atoms
+        self.parts = [k + self.n_atoms, k - 1, 1, k - 1]
 
     def forward(self, x, raw, free, predicted, log_range):
         program, k = self.program, self.n_mixture
+        self.free = free
         *leading, n_features, n = x.shape
         self.raw = raw.unflatten(-2, (-1, n_features))  # (..., n_raw, d, n)
         logits, narrow, wide, shift = self.raw.split(self.parts, dim=-3)
@@ -166,11 +280,14 @@ class GaussianMixturePass(LikelihoodPass):
         program.exp(self.rate, self.rate)
         program.multiply(self.residual, self.rate, self.residual)
         # joint density and weights, normalised at once
-        self.both = program.empty(2, *leading, k, n_features, n)
+        self.both = program.empty(2, *leading, k + self.n_atoms, n_features, n)
         joint, weights = self.both.unbind()
-        program.multiply(self.residual, self.residual, joint)
-        program.multiply(joint, -0.5, joint)
-        program.subtract(joint, log_scale, joint)
+        normal, atoms = joint.split([k, self.n_atoms], dim=-3)
+        program.multiply(self.residual, self.residual, normal)
+        program.multiply(normal, -0.5, normal)
+        program.subtract(normal, log_scale, normal)
+        if self.n_atoms:
+            self._compare(x, log_range, atoms)
         program.add(joint, logits, joint)
         program.copy(logits, weights)
         highest = program.empty(2, *leading, n_features, n)
@@ -182,8 +299,19 @@ class GaussianMixturePass(LikelihoodPass):
         program.log(total, total)
         log_density, log_normaliser = program.add(total, highest, total).unbind()
         program.subtract(log_density, log_normaliser, log_density)
-        log_prob = program.sum(log_density, -2, program.empty(*leading, n))
-        return program.subtract(log_prob, n_features * HALF_LOG_2PI, log_prob)
+        log_prob = self.add_up(log_density)
+        return self.subtract_constant(log_prob, HALF_LOG_2PI, n_features)
+
+    def _compare(self, x, log_range, out):
+        """Write down the log densities of the atoms, log √2π left out."""
+        program = self.program
+        atoms = self.free.detach().squeeze(-3).unsqueeze(-1)  # (..., n_atoms, d, 1)
+        log_rate = -self.likelihood.get_atom_log_scale(log_range).mT.unsqueeze(-3)
+        program.subtract(x.unsqueeze(-3), atoms, out)
+        program.multiply(out, log_rate.exp(), out)
+        program.multiply(out, out, out)
+        program.multiply(out, -0.5, out)
+        program.add(out, log_rate, out)
 
     def _split(self, tensor):
         return tensor.split([self.n_mixture - 1, 1], dim=-3)
@@ -193,9 +321,14 @@ class GaussianMixturePass(LikelihoodPass):
         *_, raw_wide, _ = self.raw.split(self.parts, dim=-3)
         grad = program.empty(*self.raw.shape)
         by_logits, by_narrow, by_wide, by_shift = grad.split(self.parts, dim=-3)
-        program.multiply(self.both, weight[..., None, None, :], self.both)
+        weight = self.weigh_cells(weight).unsqueeze(-3)
+        program.multiply(self.both, weight, self.both)
         share, weights = self.both.unbind()
         program.subtract(share, weights, by_logits)
+        share = share.narrow(-3, 0, self.n_mixture)
+        if self.n_atoms:
+            # found, and not learned
+            program.call(self.free.grad.zero_)
         pull = program.multiply(share, self.residual, program.empty(*share.shape))
         by_scale = program.multiply(pull, self.residual, program.empty(*share.shape))
         program.subtract(by_scale, share, by_scale)

@@ -68,7 +68,6 @@ class LaplacePass(LocationScalePass):
         program.call(torch.abs, residual, out=self.square)
         program.call(torch.sign, residual, out=self.pull)
         program.multiply(self.pull, _ROOT_2, self.pull)
-        log_prob = program.sum(self.square, -1, program.empty(*residual.shape[:-1]))
+        log_prob = self.add_up(self.square)
         program.negative(log_prob, log_prob)
-        constant = residual.shape[-1] * _HALF_LOG_2
-        return program.subtract(log_prob, constant, log_prob)
+        return self.subtract_constant(log_prob, _HALF_LOG_2, residual.shape[-1])

@@ -144,12 +144,14 @@ class LocationScalePass(LikelihoodPass):
         Whether the decoder gives the scales.
     """
 
+    takes_missing = True
+
     def __init__(self, program, is_network):
         super().__init__(program)
         self.is_network, self.bound = is_network, BoundPass(program)
 
     def density(self, residual):
-        """Write down Σ log f(e), ``(..., n)``.
+        """Write down Σ log f(e) of the observed columns, ``(..., n)``.
 
         Sets the attributes ``pull`` and ``square``, which is e times the pull. They may
         take the place of the residual; `backward` overwrites ``square`` alone.
@@ -178,12 +180,15 @@ class LocationScalePass(LikelihoodPass):
             program.subtract(residual, predicted, residual)
         program.multiply(residual, self.rate, residual)
         log_prob = self.density(residual)
-        total = program.sum(log_scale, -1, program.empty(*log_scale.shape[:-1]))
+        if self.observed is not None and not self.is_network:
+            # of other columns in every row
+            log_scale = program.copy(log_scale, program.empty(*x.shape))
+        total = self.add_up(log_scale)
         return program.subtract(log_prob, total, log_prob)
 
     def backward(self, weight):
         program, n_features = self.program, self.pull.shape[-1]
-        column = weight.unsqueeze(-1)
+        column = self.weigh_cells(weight)
         weighted = program.empty(*self.pull.shape)
         program.multiply(self.pull, column, weighted)
         if self.is_network:
@@ -197,9 +202,14 @@ class LocationScalePass(LikelihoodPass):
         program.multiply(weighted, self.rate, weighted)
         # Σ weight (e pull - 1), one value a column
         by_scale = program.empty(*self.rate.shape)
-        program.matmul(weight.unsqueeze(-2), self.square, by_scale)
-        total = program.sum(weight, -1, program.empty(*weight.shape[:-1]))
-        program.subtract(by_scale, total[..., None, None], by_scale)
+        if self.observed is None:
+            program.matmul(weight.unsqueeze(-2), self.square, by_scale)
+            total = program.sum(weight, -1, program.empty(*weight.shape[:-1]))
+            program.subtract(by_scale, total[..., None, None], by_scale)
+        else:
+            program.subtract(self.square, 1.0, self.square)
+            program.multiply(self.square, column, self.square)
+            program.sum(self.square, -2, by_scale.squeeze(-2))
         target = self.free.grad[..., 0, :]
         if target.shape[-1] == 1:
             by_raw = self.bound.backward(by_scale, program.empty(*by_scale.shape))

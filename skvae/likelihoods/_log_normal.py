@@ -110,6 +110,8 @@ class LogNormalPass(LikelihoodPass):
         Whether the decoder gives the scales.
     """
 
+    takes_missing = True
+
     def __init__(self, program, is_network):
         super().__init__(program)
         self.normal = GaussianPass(program, is_network)
@@ -124,7 +126,7 @@ class LogNormalPass(LikelihoodPass):
         """Write down log p(x|z) of every row, ``(..., n)``."""
         program, self.predicted = self.program, predicted
         log_x = self.represent(x)
-        jacobian = program.sum(log_x, -1, program.empty(*x.shape[:-1]))
+        jacobian = self.add_up(log_x)
         self.u = log_x
         if predicted is not None:
             loc, log_unit = predicted.split(x.shape[-1], dim=-1)
@@ -132,9 +134,11 @@ class LogNormalPass(LikelihoodPass):
             program.exp(self.rate, self.rate)
             self.u = program.subtract(log_x, loc, program.empty(*x.shape))
             program.multiply(self.u, self.rate, self.u)
-            units = program.empty(*log_unit.shape[:-1])
-            program.sum(log_unit, -1, units)
-            program.add(jacobian, units, jacobian)
+            if self.observed is not None:
+                # of other columns in every row
+                log_unit = program.copy(log_unit, program.empty(*x.shape))
+            program.add(jacobian, self.add_up(log_unit), jacobian)
+        self.normal.observed = self.observed
         log_prob = self.normal.forward(self.u, raw, free, None, log_range)
         return program.subtract(log_prob, jacobian, log_prob)
 
@@ -149,5 +153,5 @@ class LogNormalPass(LikelihoodPass):
         by_start_loc, by_unit = by_predicted.split(n_features, dim=-1)
         program.multiply(by_loc, self.rate, by_start_loc)
         program.multiply(by_loc, self.u, by_unit)
-        program.subtract(by_unit, weight.unsqueeze(-1), by_unit)
+        program.subtract(by_unit, self.weigh_cells(weight), by_unit)
         return by_raw, by_predicted

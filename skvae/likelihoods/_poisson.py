@@ -46,6 +46,8 @@ class Poisson(CountLikelihood):
 class PoissonPass(LikelihoodPass):
     """With log rate l: log p = x l - exp(l) - log x!, and its derivative x - exp(l)."""
 
+    takes_missing = True
+
     def __init__(self, program, likelihood):
         super().__init__(program)
         self.likelihood = likelihood
@@ -75,11 +77,11 @@ class PoissonPass(LikelihoodPass):
         log_factorial = program.add(x, 1.0, program.empty(*x.shape))
         program.call(torch.lgamma, log_factorial, out=log_factorial)
         log_prob = program.subtract(log_rate, log_factorial, log_rate)
-        return program.sum(log_prob, -1, program.empty(*x.shape[:-1]))
+        return self.add_up(log_prob)
 
     def backward(self, weight):
         program = self.program
         grad = program.subtract(self.x, self.rate, self.rate)
         program.divide(grad, self.bend, grad)
-        program.multiply(grad, weight.unsqueeze(-1), grad)
+        program.multiply(grad, self.weigh_cells(weight), grad)
         return grad, grad

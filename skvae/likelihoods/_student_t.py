@@ -207,6 +207,9 @@ class StudentTPass(LocationScalePass):
         self.nu, self.slope, self.rate_q, self.next = (
             program.empty(*shape) for _ in range(4)
         )
+        if self.observed is not None:
+            # of other columns in every row
+            shape = residual.shape
         self.constant = program.empty(*shape[:-1])
         program.call(self._compute_constants)
         program.clip(residual, -_FARTHEST, _FARTHEST, residual)
@@ -223,7 +226,7 @@ class StudentTPass(LocationScalePass):
         program.multiply(self.share, self.next, self.square)
         # (ν + 1) / 2 log(1 + q)
         program.multiply(self.log1p, self.next, residual)
-        log_prob = program.sum(residual, -1, program.empty(*residual.shape[:-1]))
+        log_prob = self.add_up(residual)
         program.multiply(log_prob, -0.5, log_prob)
         return program.add(log_prob, self.constant, log_prob)
 
@@ -235,21 +238,28 @@ class StudentTPass(LocationScalePass):
             self.nu.fill_(self.df)
         normaliser, slope = student_t_normaliser(self.nu)
         self.slope.copy_(slope)
-        torch.sum(normaliser - math.log(self.unit), dim=-1, out=self.constant)
+        constants = normaliser - math.log(self.unit)
+        if self.observed is not None:
+            constants = constants * self.observed
+        torch.sum(constants, dim=-1, out=self.constant)
         torch.reciprocal(self.nu * self.unit**2, out=self.rate_q)
         torch.add(self.nu, 1.0, out=self.next)
 
     def backward(self, weight):
         found = super().backward(weight)
         if self.df is None:
+            weight = self.weigh_cells(weight)
             self.program.call(self._differentiate, weight)
         return found
 
     def _differentiate(self, weight):
         """Write the gradient of the degrees of freedom."""
         by_nu = self.share * (self.next / self.nu) - self.log1p
-        by_nu = 0.5 * (weight.unsqueeze(-2) @ by_nu)  # (..., 1, n_features)
-        by_nu += weight.sum(dim=-1)[..., None, None] * self.slope
+        if self.observed is None:
+            by_nu = 0.5 * (weight.mT @ by_nu)  # (..., 1, n_features)
+        else:
+            by_nu = 0.5 * (weight * by_nu).sum(dim=-2, keepdim=True)
+        by_nu += weight.sum(dim=-2, keepdim=True) * self.slope
         by_raw = by_nu * (self.nu - LEAST_DF) * (self.raw_df <= _MAX_RISE)
         target = self.free.grad[..., -1, :]
         target.copy_(

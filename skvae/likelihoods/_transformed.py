@@ -1,0 +1,303 @@
+"""Numbers that have a simple law after an increasing map of their column.
+
+How the map is found is here; maps themselves are in `skvae.distributions`.
+"""
+
+import numpy as np
+import torch
+from scipy.special import ndtri
+from sklearn.preprocessing import PowerTransformer
+
+from .._linear import NOISE_FLOOR
+from .._missing import NEUTRAL, find_missing
+from ..distributions import (
+    Identity,
+    PiecewiseLinearMap,
+    TransformedColumns,
+    YeoJohnsonMap,
+)
+from ._base import Likelihood
+from ._gaussian import Gaussian
+from ._gaussian_mixture import GaussianMixture
+from ._location_scale import LocationScale
+
+_BASES = {"gaussian": Gaussian, "gaussian_mixture": GaussianMixture}
+_METHODS = ("yeo_johnson", "quantile")
+# rows that the powers are fitted to
+_MAX_ROWS = 10_000
+# λ: beyond, slopes leave single precision
+_POWERS = -3.0, 5.0
+# knots of the quantile map, and rows between two of them, at least
+_MAX_KNOTS = 100
+_ROWS_APART = 20
+# distance of knots in standard deviations: steeper maps would make spikes
+_LEAST_GAP = 0.01
+_CHUNK_ROWS = 4096
+
+
+class Transformed(Likelihood):
+    r"""A likelihood of columns after an increasing map, with its Jacobian.
+
+    .. math:: p(x|z) = \prod_j p_b(T_j(x_j) | z)\, T_j'(x_j)
+
+    T is learned from the training rows before anything else, and has mean 0 and
+    variance 1 there. Training starts at factor analysis of T(x). Scores, means and
+    samples are in the units of X.
+
+    Parameters
+    ----------
+    method : {'yeo_johnson', 'quantile'}, default='yeo_johnson'
+        The power transform of a standardised column, with scikit-learn's
+        maximum-likelihood λ (between -3 and 5); or normal scores, interpolated between
+        up to 99 quantiles. Both go on along straight lines outside the training rows.
+    base : {'gaussian_mixture', 'gaussian'} or Likelihood, default='gaussian_mixture'
+        The likelihood of T(x): a `GaussianMixture` without atoms, or `Gaussian`,
+        `Laplace` or `StudentT` with noise by column or from the network. The parameters
+        of an instance can be searched, such as ``base__n_mixture``.
+
+    Notes
+    -----
+    Quantiles and moments have sample weights. λ is fitted to 10,000 rows at most; where
+    rows have weights, to rows that occur in proportion to them. T, and with it the
+    score, is blind to what is rounded away in single precision, in which training runs:
+    columns whose mean is a million times their spread should be centred before.
+
+    References
+    ----------
+    Yeo & Johnson (2000), "A new family of power transformations to improve normality or
+    symmetry", eq. 2.1.
+
+    van der Waerden (1952), "Order tests for the two-sample problem and their power":
+    normal scores.
+    """
+
+    n_start = 2
+    is_scaled = False
+    least_noise = NOISE_FLOOR
+
+    def __init__(self, method="yeo_johnson", base="gaussian_mixture"):
+        self.method = method
+        self.base = base
+
+    def check_parameters(self):
+        """Refuse hyper-parameters out of range, by name."""
+        if not isinstance(self.method, str) or self.method not in _METHODS:
+            names = " or ".join(repr(name) for name in _METHODS)
+            raise ValueError(f"Transformed(method={self.method!r}) must be {names}.")
+        if isinstance(self.base, str):
+            if self.base not in _BASES:
+                names = ", ".join(repr(name) for name in _BASES)
+                raise ValueError(
+                    f"Transformed(base={self.base!r}) is not known; use {names} or a "
+                    "Likelihood."
+                )
+            return
+        base = self.base
+        if not isinstance(base, (LocationScale, GaussianMixture)):
+            raise TypeError(
+                f"Transformed(base={base!r}) must be 'gaussian', 'gaussian_mixture', "
+                "or a GaussianMixture, Gaussian, Laplace or StudentT."
+            )
+        base.check_parameters()
+        is_mixture = isinstance(base, GaussianMixture)
+        if not base.is_scaled or not (
+            not base.n_atoms if is_mixture else base.noise in ("feature", "network")
+        ):
+            raise ValueError(
+                f"Transformed(base={base!r}) is not supported: a base has no atoms, "
+                "and its noise is 'feature' or 'network'."
+            )
+
+    @property
+    def _law(self):
+        """The likelihood of T(x)."""
+        return _BASES[self.base]() if isinstance(self.base, str) else self.base
+
+    @property
+    def n_raw(self):
+        """Raw decoder outputs per column."""
+        return self._law.n_raw
+
+    @property
+    def has_start(self):
+        """Whether there is something better to start from than zeros."""
+        return self._law.has_start
+
+    def get_least_variance(self):
+        """Return the least variances of the linear start and of the decoder."""
+        return self._law.get_least_variance()
+
+    def free_shape(self, n_features):
+        """Return the shape of the learned values that do not depend on z."""
+        return self._law.free_shape(n_features)
+
+    def adapt(self, x, weight=None):
+        """Learn T from the training rows.
+
+        Parameters
+        ----------
+        x : ndarray (n, n_features)
+        weight : ndarray (n,) or None
+        """
+        share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum()
+        centre = share @ x.astype(np.float64, copy=False)
+        scale = np.sqrt(
+            sum(
+                share[rows] @ (x[rows].astype(np.float64) - centre) ** 2
+                for rows in _split_rows(len(x))
+            )
+        )
+        # a constant column: its size is the only unit that there is
+        least = 1e-7 * np.maximum(np.abs(centre), 1e-30)
+        scale = np.maximum(scale, least)
+        fit = _fit_powers if self.method == "yeo_johnson" else _fit_quantiles
+        found = fit(x, share, centre, scale)
+        moments = np.zeros((2, len(centre)))
+        for rows in _split_rows(len(x)):
+            t, _ = found.forward(torch.as_tensor(x[rows].astype(np.float64)))
+            moments += [share[rows] @ t.numpy(), share[rows] @ t.numpy() ** 2]
+        mean = moments[0]
+        spread = np.sqrt(np.maximum(moments[1] - mean**2, 0))
+        found.shift = torch.as_tensor(mean)
+        # a constant column has no spread: T then is what standardising leaves
+        found.unit = torch.as_tensor(np.where(spread > 1e-6, spread, 1.0))
+        self._map = found
+
+    def adapt_to_part(self, x, weight):
+        """Return this: T is that of the whole table."""
+        return self
+
+    def _get_map(self, like):
+        return getattr(self, "_map", Identity()).to(like)
+
+    def represent(self, x):
+        """Return T(x).
+
+        Parameters
+        ----------
+        x : Tensor (..., n, n_features)
+
+        Returns
+        -------
+        Tensor (..., n, n_features)
+        """
+        return self._get_map(x).forward(x)[0]
+
+    def link(self, mean, scale, loadings, noise):
+        """Return factor analysis of T(x): locations, and log noise.
+
+        Parameters
+        ----------
+        mean, scale : ndarray (n_features,)
+        loadings : ndarray (n_components, n_features)
+        noise : ndarray (n_features,)
+
+        Returns
+        -------
+        weight : ndarray (n_components, 2 * n_features)
+        bias : ndarray (2 * n_features,)
+        """
+        weight = np.concatenate([loadings * scale, np.zeros_like(loadings)], axis=1)
+        return weight, np.concatenate([mean, np.log(scale * np.sqrt(noise))])
+
+    def fit_start(self, x, predicted, log_range):
+        """Return what the base starts at, given T(x) in units of the noise.
+
+        Parameters
+        ----------
+        x : Tensor (n, n_features)
+        predicted : Tensor (n, 2, n_features)
+        log_range : Tensor (n_features,)
+        """
+        loc, log_unit = predicted.unbind(dim=-2)
+        rate, missing = torch.exp(-log_unit), find_missing(x)
+        if missing is not None:
+            x = torch.where(missing, NEUTRAL, x)
+        t = self.represent(x) * rate
+        if missing is not None:
+            t = t.masked_fill(missing, torch.nan)
+        return self._law.fit_start(t, loc * rate, log_range)
+
+    def __call__(self, raw, free, start, log_range):
+        """Return p(x|z)."""
+        loc, log_unit = start.unbind(dim=-2)
+        law = self._law(raw, free, loc * torch.exp(-log_unit), log_range)
+        return TransformedColumns(law, log_unit, self._get_map(start))
+
+
+def _split_rows(n):
+    return [slice(begin, begin + _CHUNK_ROWS) for begin in range(0, n, _CHUNK_ROWS)]
+
+
+def _find_powers(v):
+    """Return scikit-learn's λ of every column of standardised rows."""
+    powers = np.ones(v.shape[1])
+    varies = np.ptp(v, axis=0) > 1e-6
+    if varies.any():
+        transformer = PowerTransformer(method="yeo-johnson", standardize=False)
+        with np.errstate(all="ignore"):
+            powers[varies] = transformer.fit(v[:, varies]).lambdas_
+    return np.where(np.isfinite(powers), powers, 1.0)
+
+
+def _fit_powers(x, share, centre, scale):
+    # as often as their weights say, or one in so many
+    n_used = min(len(x), _MAX_ROWS)
+    levels = (np.arange(n_used) + 0.5) / n_used
+    rows = np.searchsorted(np.cumsum(share), levels).clip(0, len(x) - 1)
+    powers = _find_powers((x[rows].astype(np.float64) - centre) / scale)
+    low, high = ((f(x, axis=0) - centre) / scale for f in (np.min, np.max))
+    arrays = centre, scale, powers.clip(*_POWERS), low, high
+    return YeoJohnsonMap(*(torch.as_tensor(a, dtype=torch.float64) for a in arrays))
+
+
+def _fit_quantiles(x, share, centre, scale):
+    # as many rows as have the same variance of a mean
+    n_effective = 1 / np.square(share).sum()
+    n_pieces = int(np.clip(n_effective // _ROWS_APART, 2, _MAX_KNOTS))
+    found = [
+        _fit_column((column.astype(np.float64) - c) / s, share, n_pieces)
+        for column, c, s in zip(x.T, centre, scale, strict=True)
+    ]
+    widest = max(len(knots) for knots, _, _ in found)
+    tables = [np.full((len(found), widest + extra), np.inf) for extra in (0, 0, 1)]
+    tables[2][:] = 1.0
+    for j, parts in enumerate(found):
+        for table, part in zip(tables, parts, strict=True):
+            table[j, : len(part)] = part
+    arrays = centre, scale, *tables
+    return PiecewiseLinearMap(*(torch.as_tensor(a) for a in arrays))
+
+
+def _fit_column(v, share, n_pieces):
+    """Return knots, normal scores there, and slopes below, between and above them.
+
+    Knots lie midway between different values, where it is clear how much lies below:
+    a value that is repeated is inside of a piece, and has its slope.
+    """
+    values, index = np.unique(v, return_inverse=True)
+    size = np.bincount(index, share)
+    if len(values) < 2:
+        return np.zeros(1), np.zeros(1), np.ones(2)
+    below = np.cumsum(size)[:-1]
+    middle = (values[:-1] + values[1:]) / 2
+    levels = np.arange(1, n_pieces) / n_pieces
+    chosen = np.searchsorted(below, levels).clip(0, len(below) - 1)
+    kept, last = [], values[0]
+    for i in np.unique(chosen):
+        if middle[i] - last >= _LEAST_GAP and values[-1] - middle[i] >= _LEAST_GAP:
+            kept.append(i)
+            last = middle[i]
+    kept = kept or [int(np.argmin(np.abs(middle)))]
+    knots, scores = middle[kept], ndtri(below[kept].clip(1e-12, 1 - 1e-12))
+    # the outermost values lie in the middle of what they weigh
+    ends = ndtri(np.array([size[0] / 2, 1 - size[-1] / 2]).clip(1e-12, 1 - 1e-12))
+    outer = np.array([values[0], values[-1]])
+    rise = np.diff(np.concatenate([ends[:1], scores, ends[1:]]))
+    run = np.diff(np.concatenate([outer[:1], knots, outer[1:]]))
+    slopes = np.maximum(rise, 1e-6) / np.maximum(run, _LEAST_GAP)
+    # beyond the rows at least by 1 over the whole of them, as the powers
+    slopes[[0, -1]] = np.maximum(slopes[[0, -1]], 1 / (outer[1] - outer[0]))
+    # scores again, as the slopes say
+    scores = scores[0] + np.concatenate([[0], np.cumsum(slopes[1:-1] * run[1:-1])])
+    return knots, scores, slopes
