@@ -1,6 +1,7 @@
 """Gradients that the members bring are those that autograd finds."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -12,16 +13,21 @@ from skvae import _module_pass
 from skvae._evidence import VAEOutput
 from skvae._module import VAEModule
 from skvae._module_pass import AutogradModulePass, ModulePass, make_module_pass
+from skvae._program import Program
 from skvae._weights import FlatWeights
 from skvae.latents import LATENTS, Gaussian
 from skvae.likelihoods import (
     LIKELIHOODS,
     Bernoulli,
     Beta,
+    Categorical,
     ContinuousBernoulli,
     GaussianMixture,
     Laplace,
     LogNormal,
+    NegativeBinomial,
+    PerColumn,
+    Poisson,
     StudentT,
 )
 from skvae.likelihoods import Gaussian as GaussianNoise
@@ -37,6 +43,7 @@ LIKELIHOOD_CASES = {
     "noise known": GaussianNoise(noise=0.7),
     "mixture": GaussianMixture(),
     "mixture of two": GaussianMixture(n_mixture=2),
+    "mixture and atoms": GaussianMixture(n_mixture=3, n_atoms=2),
     "bernoulli": Bernoulli(),
     "laplace": Laplace(),
     "laplace of the network": Laplace(noise="network"),
@@ -53,6 +60,25 @@ LIKELIHOOD_CASES = {
         name: CASES[name]
         for name in ("poisson", "categorical", "categorical of known sizes")
     },
+}
+MIXED_CASES = {
+    "mixture beside categories": PerColumn(
+        [GaussianMixture(n_atoms=2), Categorical([3, 4]), Categorical(3)],
+        [[4, 0], [1, 3], [2]],
+    ),
+    "rows last and first": PerColumn(
+        [Poisson(), GaussianMixture(), Bernoulli(), GaussianNoise()],
+        [[3], [0, 2], [1], [4]],
+    ),
+    "one kind": PerColumn([GaussianNoise("network")], [[0, 1, 2, 3, 4]]),
+    "two values of the start": PerColumn(
+        [LogNormal(), StudentT("learned", "shared"), Beta("network")],
+        [[1, 0], [2, 3], [4]],
+    ),
+    "shapes of their own": PerColumn(
+        [ContinuousBernoulli(), Laplace(), GaussianNoise("shared")],
+        [[0], [1, 2], [3, 4]],
+    ),
 }
 # what makes values of a likelihood from real numbers
 VALUES = {
@@ -82,18 +108,27 @@ NETWORK_CASES = {
 }
 
 
-def make_module(network, latent, likelihood, n_copies=None, is_corrected=True):
+def make_module(
+    network, latent, likelihood, n_copies=None, is_corrected=True, sees_missing=False
+):
     """Return a module in float64 with all weights, and its start, random."""
     generator = torch.Generator().manual_seed(0)
     # rates and odds are exponential: large numbers would lose digits
     size = 1.0
-    if isinstance(likelihood, DISCRETE):
-        adapt(likelihood, D)
+    groups = likelihood.list_groups(D)
+    for member, columns in groups:
+        if isinstance(member, DISCRETE):
+            adapt(member, len(columns))
     # under heavy tails no draw wins outright: the weights of log-ratios of millions,
     # rounded to 1e-10, would count
-    if isinstance(likelihood, (*DISCRETE, StudentT)) or likelihood.n_start > 1:
+    # and a small gradient of one column is what is left of the large ones of others
+    has_scales = any(member.n_start > 1 for member, _ in groups)
+    has_atoms = getattr(likelihood, "n_atoms", 0) > 0
+    is_steep = isinstance(likelihood, (*DISCRETE, StudentT, PerColumn))
+    if has_scales or has_atoms or is_steep:
         size = 0.3
-    n_inputs, n_predicted = likelihood.count_inputs(D), likelihood.n_start * D
+    n_inputs = likelihood.count_inputs(D)
+    n_predicted = math.prod(likelihood.start_shape(D))
 
     def draw(*shape):
         copies = () if n_copies is None else (n_copies,)
@@ -107,8 +142,9 @@ def make_module(network, latent, likelihood, n_copies=None, is_corrected=True):
         "posterior_scale": draw(1, Q).exp(),
         "input_scale": size * draw(1, n_inputs).exp(),
         "log_range": draw(1, D).exp(),
+        "input_noise": draw(1, n_inputs).exp(),
     }
-    if likelihood.n_start > 1:
+    if has_scales:
         # z of some thousands would make scales of it that no number holds
         start["decoder_weight"] *= 1e-3
     if not is_corrected:
@@ -117,7 +153,9 @@ def make_module(network, latent, likelihood, n_copies=None, is_corrected=True):
             start[name] = torch.zeros_like(start[name])
         start["encoder_centre"] = torch.zeros_like(start["encoder_centre"])
         start["input_scale"] = torch.ones_like(start["input_scale"])
-    module = VAEModule(network, latent, likelihood, start, n_copies, is_corrected)
+    module = VAEModule(
+        network, latent, likelihood, start, n_copies, is_corrected, sees_missing
+    )
     module = module.double().train()
     for parameter in module.parameters():
         values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
@@ -133,11 +171,21 @@ def make_batch(n_copies, n_draws, likelihood=None):
         n_draws, *copies, N, Q, generator=generator, dtype=torch.float64
     )
     weight = torch.rand(*copies, N, generator=generator, dtype=torch.float64)
-    if isinstance(likelihood, DISCRETE):
-        rows = torch.as_tensor(draw_rows(likelihood, x.numel() // D, D, seed=1))
-        return rows.reshape(x.shape), noise, weight
-    make = VALUES.get(type(likelihood))
-    return (x if make is None else make(x)), noise, weight
+    for member, columns in [] if likelihood is None else likelihood.list_groups(D):
+        part = x[..., columns]
+        if isinstance(member, DISCRETE):
+            rows = draw_rows(member, part[..., 0].numel(), len(columns), seed=1)
+            part = torch.as_tensor(rows).reshape(part.shape)
+        x[..., columns] = VALUES.get(type(member), torch.clone)(part)
+    return x, noise, weight
+
+
+def hide(x):
+    """Return rows that lack a third of their cells; of the first nothing is known."""
+    generator = torch.Generator().manual_seed(3)
+    missing = torch.rand(x.shape, generator=generator) < 1 / 3
+    missing[..., 0, :] = True
+    return x.masked_fill(missing, torch.nan)
 
 
 def differentiate(module, objective, x, noise, weight, beta):
@@ -162,21 +210,25 @@ def library(request, monkeypatch):
     monkeypatch.setattr(_module_pass, "suits_numpy", lambda device: uses_numpy)
 
 
-def make_gradient(module, objective, n_copies=None):
+def make_gradient(module, objective, n_copies=None, is_complete=True):
     """Return the pass of a module on batches, with no gradient written yet."""
     weights = FlatWeights([list(module.parameters())])
     weights.grad.fill_(torch.nan)
     shape = (N, D) if n_copies is None else (n_copies, N, D)
     with torch.no_grad():
-        return make_module_pass(module, objective, shape, weights.grad)
+        return make_module_pass(
+            module, objective, shape, weights.grad, is_complete=is_complete
+        )
 
 
-def run(gradient, x, noise, share, beta):
+def run(gradient, x, noise, share, beta, see=None):
     """Return loss, reconstruction and KL; all gradients are written."""
     with torch.no_grad(), torch.random.fork_rng():
         # the second run must not see anything of the first
         for x_now in (torch.rand_like(x), x):
             gradient.x.copy_(x_now)
+            if gradient.seen is not None:
+                gradient.seen.copy_(see(x_now))
             gradient.noise.copy_(noise.movedim(0, -3))
             gradient.weigh(share, beta)
             torch.manual_seed(2)
@@ -185,15 +237,26 @@ def run(gradient, x, noise, share, beta):
 
 
 def assert_equals_autograd(
-    network, latent, likelihood, objective, n_copies=None, is_corrected=True
+    network,
+    latent,
+    likelihood,
+    objective,
+    n_copies=None,
+    is_corrected=True,
+    is_complete=True,
+    sees_missing=False,
 ):
-    module = make_module(network, latent, likelihood, n_copies, is_corrected)
+    module = make_module(
+        network, latent, likelihood, n_copies, is_corrected, sees_missing
+    )
     x, noise, weight = make_batch(n_copies, objective.n_draws, likelihood)
+    x = x if is_complete else hide(x)
     with torch.random.fork_rng():
         torch.manual_seed(2)
         expected, grads = differentiate(module, objective, x, noise, weight, 0.5)
-    closed = make_gradient(module, objective, n_copies)
-    found = run(closed, x, noise, weight / weight.sum(), 0.5)
+    closed = make_gradient(module, objective, n_copies, is_complete)
+    assert isinstance(closed, ModulePass)
+    found = run(closed, x, noise, weight / weight.sum(), 0.5, module.see)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
     for (name, p), grad in zip(module.named_parameters(), grads, strict=True):
         torch.testing.assert_close(
@@ -208,7 +271,10 @@ def assert_equals_autograd(
     "names",
     [
         *itertools.product(
-            NETWORK_CASES, LATENT_CASES, LIKELIHOOD_CASES, OBJECTIVE_CASES
+            NETWORK_CASES,
+            LATENT_CASES,
+            LIKELIHOOD_CASES | MIXED_CASES,
+            OBJECTIVE_CASES,
         )
     ],
     ids="-".join,
@@ -218,10 +284,54 @@ def test_steps_equal_autograd_for_every_combination(names, n_copies, is_correcte
     assert_equals_autograd(
         NETWORK_CASES[network],
         LATENT_CASES[latent],
-        LIKELIHOOD_CASES[likelihood],
+        (LIKELIHOOD_CASES | MIXED_CASES)[likelihood],
         OBJECTIVE_CASES[objective],
         n_copies,
         is_corrected,
+    )
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("n_copies", [None, 3])
+@pytest.mark.parametrize("is_corrected", [True, False])
+@pytest.mark.parametrize(
+    "names",
+    [
+        *itertools.product(
+            ("standard", "mixture"), LIKELIHOOD_CASES | MIXED_CASES, OBJECTIVE_CASES
+        )
+    ],
+    ids="-".join,
+)
+def test_steps_equal_autograd_where_cells_are_missing(names, n_copies, is_corrected):
+    latent, likelihood, objective = names
+    assert_equals_autograd(
+        MLP((6, 4)),
+        LATENT_CASES[latent],
+        (LIKELIHOOD_CASES | MIXED_CASES)[likelihood],
+        OBJECTIVE_CASES[objective],
+        n_copies,
+        is_corrected,
+        is_complete=False,
+        sees_missing=True,
+    )
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("network", NETWORK_CASES)
+@pytest.mark.parametrize("latent", LATENT_CASES)
+@pytest.mark.parametrize("is_complete", [True, False])
+@pytest.mark.parametrize("sees_missing", [True, False])
+def test_steps_equal_autograd_with_flags_and_without(
+    network, latent, is_complete, sees_missing
+):
+    assert_equals_autograd(
+        NETWORK_CASES[network],
+        LATENT_CASES[latent],
+        MIXED_CASES["rows last and first"],
+        IWAE(n_draws=3),
+        is_complete=is_complete,
+        sees_missing=sees_missing,
     )
 
 
@@ -351,6 +461,48 @@ def test_members_that_bring_their_gradient_train_without_autograd(
 
 def test_elbo_and_iwae_are_closed():
     assert CLOSED_OBJECTIVES == ["elbo", "iwae"]
+
+
+def test_likelihoods_that_bring_their_gradient_take_missing_cells():
+    assert CLOSED_LIKELIHOODS == [
+        "gaussian",
+        "gaussian_mixture",
+        "bernoulli",
+        "laplace",
+        "student_t",
+        "log_normal",
+        "continuous_bernoulli",
+        "beta",
+        "categorical",
+        "poisson",
+    ]
+    program = Program(torch.empty(0), uses_numpy=True)
+    for name in CLOSED_LIKELIHOODS:
+        assert LIKELIHOODS[name]().offer_pass(program).takes_missing
+
+
+def test_columns_of_several_kinds_are_closed_if_every_kind_is():
+    def is_closed(*members, is_complete=True):
+        columns = np.array_split(np.arange(D), len(members))
+        likelihood = PerColumn(members, [part.tolist() for part in columns])
+        module = make_module(MLP((4,)), Gaussian("standard"), likelihood)
+        made = make_gradient(module, ELBO(), is_complete=is_complete)
+        return isinstance(made, ModulePass)
+
+    assert is_closed(GaussianMixture(n_atoms=2), Categorical(4), Poisson())
+    assert is_closed(GaussianNoise(), Bernoulli(), is_complete=False)
+    assert is_closed(GaussianNoise(), OnlyComplete())
+    assert not is_closed(GaussianNoise(), OnlyComplete(), is_complete=False)
+    assert not is_closed(GaussianNoise(), NegativeBinomial())
+    # a subclass changes what its parent's gradient is the gradient of
+    assert not is_closed(GaussianNoise(), WiderNoise())
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_passes_that_take_no_missing_cells_leave_those_to_autograd(is_complete):
+    module = make_module(MLP((4,)), Gaussian("standard"), OnlyComplete())
+    closed = make_gradient(module, ELBO(), is_complete=is_complete)
+    assert isinstance(closed, ModulePass) == is_complete
 
 
 @pytest.mark.parametrize("objective", [ELBO(free_bits=0.1), TC(), MMD()], ids=repr)
@@ -504,6 +656,13 @@ class DoubleLoss(ELBO):
 
 class SamePass(GaussianNoise):
     make_pass = GaussianNoise.make_pass
+
+
+class OnlyComplete(GaussianNoise):
+    def make_pass(self, program):
+        made = super().make_pass(program)
+        made.takes_missing = False
+        return made
 
 
 def test_subclasses_do_not_inherit_the_gradient_of_what_they_change():

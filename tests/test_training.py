@@ -7,6 +7,7 @@ import warnings
 from inspect import signature
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
@@ -21,7 +22,7 @@ from skorch.callbacks import (
 )
 from torch import nn
 
-from skvae import VAETransformer
+from skvae import VAETransformer, _rows
 from skvae._evidence import VAEOutput
 from skvae._module import VAEModule
 from skvae._module_pass import AutogradModulePass, ModulePass
@@ -274,6 +275,64 @@ def test_steps_in_one_go_equal_those_of_skorch_with_dropout(monkeypatch, X):
     assert_close(quick, plain, X)
     without, _ = fit(X, **params)
     assert abs(without.loss_curve_[-1] - quick.loss_curve_[-1]) > CLOSE["atol"]
+
+
+def make_holes(table, share=0.2):
+    """Return a copy that lacks some cells; of the first row nothing is left."""
+    table = np.array(table, dtype=np.float64)
+    missing = np.random.default_rng(0).random(table.shape) < share
+    missing[0] = True
+    table[missing] = np.nan
+    return table
+
+
+MISSING_CASES = {
+    "default": {},
+    "all rows": {"early_stopping": False},
+    "linear": {"hidden_layer_sizes": ()},
+    "random": {"init": "random"},
+    "gaussian": {"likelihood": "gaussian"},
+    "iwae": {"objective": IWAE(3), "batch_size": 64, "early_stopping": False},
+    "loader": {"net_params": {"iterator_train__drop_last": True}, "batch_size": 50},
+}
+
+
+@pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
+@pytest.mark.parametrize("case", MISSING_CASES)
+def test_steps_in_one_go_equal_those_of_skorch_where_cells_are_missing(case, X):
+    table, params = make_holes(X), MISSING_CASES[case]
+    quick, plain = fit_both(table, **params)
+    assert_close(quick, plain, table)
+    _, seen = fit(table, **params)
+    assert seen.is_closed
+
+
+def test_steps_in_one_go_equal_those_of_skorch_for_columns_of_several_kinds():
+    numbers = make_holes(make_table(400))
+    table = pd.DataFrame(numbers, columns=list("abcd"))
+    table["a"] = pd.cut(table["a"], 4, labels=list("wxyz")).astype(object)
+    table["b"] = table["b"].round()
+    table["c"] = pd.cut(table["c"], 2, labels=["low", "high"]).astype(object)
+    quick, plain = fit_both(table)
+    assert_close(quick, plain, table)
+    _, seen = fit(table)
+    assert seen.is_closed
+
+
+def test_steps_are_the_same_where_memory_is_short(monkeypatch, X):
+    table = make_holes(X)
+    at_once, _ = fit(table)
+    monkeypatch.setattr(_rows, "_MAX_MAPPED_BYTES", 0)
+    batch_by_batch, seen = fit(table)
+    assert seen.is_closed
+    assert_close(at_once, batch_by_batch, table)
+
+
+def test_complete_rows_continue_what_rows_with_missing_cells_began(X):
+    quick, plain = (fit(make_holes(X), plain=plain)[0] for plain in (False, True))
+    for vae in (quick, plain):
+        vae.partial_fit(X)
+    assert_close(quick, plain, X)
 
 
 def test_history_of_steps_in_one_go_is_that_of_skorch(X):
