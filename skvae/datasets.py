@@ -1,4 +1,7 @@
-"""Small generators with a known truth, for examples and tests (numpy only)."""
+"""Small generators with a known truth, for examples and tests.
+
+All need numpy only, but for `make_mixed`, which makes a pandas data frame.
+"""
 
 import numpy as np
 
@@ -172,3 +175,78 @@ def make_clusters(
         0.5 * unit**2 + np.log(scale) + 0.5 * np.log(2 * np.pi)
     ).sum(axis=-1)
     return X, labels, np.logaddexp.reduce(log_joint, axis=1)
+
+
+def make_mixed(n_samples=500, missing=0.0, random_state=None):
+    r"""Draw a table of customers with all kinds of column, driven by two factors.
+
+    With a, w ~ N(0, 1), independent, and e ~ N(0, 1) anew in every cell:
+
+    - ``age``, a number: 45 + 10 a + 8 e;
+    - ``income``, a number: exp(10.3 + 0.2 a + 0.5 w + 0.3 e);
+    - ``visits``, a count: Poisson of rate exp(1 + 0.5 a);
+    - ``savings``, an integer: 0 where 1.5 w + e < 0, which is half of the rows, and
+      exp(8 + 0.6 w + 0.4 e), rounded, elsewhere;
+    - ``owns_home``, a boolean: True with probability σ(1.5 a + w);
+    - ``region``, a string: north, south or west, of logits w, -w and 0;
+    - ``education``, an ordered category: school, college or degree, as w + 0.5 e is
+      below -0.6, below 0.8 or above.
+
+    Parameters
+    ----------
+    n_samples : int, default=500
+    missing : float, default=0.0
+        Probability that a cell is missing, whatever it holds. The other cells are those
+        that the same `random_state` gives without holes.
+    random_state : int or None, default=None
+
+    Returns
+    -------
+    DataFrame (n_samples, 7)
+        Of pandas. With holes the integers and booleans are of nullable types.
+
+    Raises
+    ------
+    ValueError
+        If `missing` is no probability below 1.
+
+    Examples
+    --------
+    >>> from skvae.datasets import make_mixed
+    >>> X = make_mixed(n_samples=100, missing=0.1, random_state=0)
+    >>> X.shape
+    (100, 7)
+    >>> X["education"].cat.categories.tolist()
+    ['school', 'college', 'degree']
+    """
+    import pandas as pd
+
+    if not 0 <= missing < 1:
+        raise ValueError(f"missing={missing!r} must be at least 0, and below 1.")
+    generator = np.random.default_rng(random_state)
+    a, w = generator.standard_normal((2, n_samples))
+    e = generator.standard_normal((5, n_samples))
+    logits = np.column_stack([w, -w, np.zeros(n_samples)])
+    # the largest of logits with Gumbel noise is a draw from their softmax
+    regions = (logits + generator.gumbel(size=logits.shape)).argmax(axis=1)
+    amounts = np.rint(np.exp(8 + 0.6 * w + 0.4 * e[2])).astype(np.int64)
+    X = pd.DataFrame(
+        {
+            "age": 45 + 10 * a + 8 * e[0],
+            "income": np.exp(10.3 + 0.2 * a + 0.5 * w + 0.3 * e[1]),
+            "visits": generator.poisson(np.exp(1 + 0.5 * a)),
+            "savings": np.where(1.5 * w + e[3] < 0, 0, amounts),
+            "owns_home": generator.random(n_samples) < 1 / (1 + np.exp(-1.5 * a - w)),
+            "region": np.array(["north", "south", "west"])[regions],
+            "education": pd.Categorical.from_codes(
+                np.digitize(w + 0.5 * e[4], [-0.6, 0.8]),
+                ["school", "college", "degree"],
+                ordered=True,
+            ),
+        }
+    )
+    if missing > 0:
+        gone = generator.random(X.shape) < missing
+        nullable = {"visits": "Int64", "savings": "Int64", "owns_home": "boolean"}
+        X = X.astype(nullable).mask(gone)
+    return X
