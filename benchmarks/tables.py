@@ -1,15 +1,16 @@
 """Real tables for the benchmarks: scikit-learn's own, and a folder of others if given.
 
-The folder holds ``uci/*.csv`` (a header row) and ``adbench/*_NAME.npz`` (an array X);
-its path is taken from the environment variable SKVAE_DATA, or ``../shared/data``
-beside the repository. Tables that are not there are left out, and the benchmarks say
-so.
+The folder holds ``uci/*.csv`` (a header row), ``adbench/*_NAME.npz`` (an array X) and
+``mixed/*.csv`` (a header row; empty fields are missing); its path is taken from the
+environment variable SKVAE_DATA, or ``../shared/data`` beside the repository. Tables
+that are not there are left out, and the benchmarks say so.
 """
 
 import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from sklearn import datasets
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
@@ -26,6 +27,16 @@ ADBENCH = (
     "shuttle",
     "SpamBase",
 )
+# name: (target, columns that repeat others)
+MIXED = {
+    "adult": ("income", []),
+    "bank_marketing": ("y", []),
+    "german_credit": ("class", []),
+    "titanic": (
+        "survived",
+        ["alive", "class", "who", "adult_male", "alone", "embark_town"],
+    ),
+}
 _MAX_ROWS = 10_000
 
 
@@ -65,3 +76,40 @@ def split(name, seed):
     varies = train.std(axis=0) > 0
     scaler = StandardScaler().fit(train[:, varies])
     return scaler.transform(train[:, varies]), scaler.transform(test[:, varies])
+
+
+def list_mixed():
+    """Return the names of the mixed tables that can be loaded here."""
+    folder = find_folder() / "mixed"
+    return [name for name in MIXED if (folder / f"{name}.csv").exists()]
+
+
+def load_mixed(name):
+    """Return a data frame of numbers and text, and the name of its target.
+
+    The target is text. A missing text is a level of its own, 'missing'; missing numbers
+    stay missing.
+    """
+    target, repeated = MIXED[name]
+    frame = pd.read_csv(find_folder() / "mixed" / f"{name}.csv")
+    frame = frame.drop(columns=repeated).astype({target: str})
+    text = list_text(frame)
+    return frame.fillna(dict.fromkeys(text, "missing")), target
+
+
+def list_text(frame):
+    """Return the names of the columns that are not numbers."""
+    return list(frame.columns[[dtype.kind not in "iuf" for dtype in frame.dtypes]])
+
+
+def split_mixed(name, seed):
+    """Return training and test rows and the target.
+
+    A third of the rows is for testing, 10,000 at most: the sizes that the CTGAN paper
+    has for adult.
+    """
+    frame, target = load_mixed(name)
+    rows = np.random.default_rng(seed).permutation(len(frame))
+    n_test = min(_MAX_ROWS, len(frame) // 3)
+    train, test = frame.iloc[rows[n_test:]], frame.iloc[rows[:n_test]]
+    return train.reset_index(drop=True), test.reset_index(drop=True), target
