@@ -38,8 +38,6 @@ SKVAE = {"device": "cpu"}
 # over several weighed draws it need not be. Chosen on mask 0 of banknote and concrete,
 # where less decay and more patience than by default were better, too.
 N_TRAINING_DRAWS, WEIGHT_DECAY, PATIENCE = 10, 0.05, 20
-# draws of z on which a filled cell rests
-N_IMPUTE_DRAWS = 500
 # multiple imputation: draws, and the quantiles that bound an interval
 N_DRAWS = 100
 QUANTILES = 0.05, 0.95
@@ -126,8 +124,7 @@ def recommend():
 def fill_with_skvae(X, seed, **changes):
     """Fill with the importance-weighted mean of a VAE."""
     vae = fit_skvae(X, seed, **changes)
-    filled = vae.impute(X, n_draws=N_IMPUTE_DRAWS)
-    return filled, lambda seed: vae.impute(X, random_state=seed)
+    return vae.impute(X), lambda seed: vae.impute(X, random_state=seed)
 
 
 def fill_with_recommended_skvae(X, seed):
@@ -137,7 +134,7 @@ def fill_with_recommended_skvae(X, seed):
 
 def fill_with_linear_skvae(X, seed):
     """Fill with the linear model alone, where a VAE's training starts."""
-    return fill_with_skvae(X, seed, max_epochs=0)
+    return fill_with_skvae(X, seed, hidden_layer_sizes=(), max_epochs=0)
 
 
 def fill_with_three_skvae(X, seed):

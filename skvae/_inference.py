@@ -10,10 +10,12 @@ import math
 
 import numpy as np
 import torch
+from torch.distributions import Independent
 
 from . import _evidence
 from ._device import isolated, scoring_dtype
 from ._evidence import VAEOutput
+from .distributions import CorrelatedNormal
 
 # values held at a time by the widest tensor of a chunk
 _CHUNK_VALUES = 1_000_000
@@ -158,6 +160,19 @@ class Pool:
         self.law = module.decode(self.z)
 
 
+def _propose(module, x):
+    """Return the law that z of rows with missing cells is drawn from: q(z|x), rooted.
+
+    The best q of independent components is as wide as z given the others, and much too
+    narrow for z itself where cells are missing. With its standard deviations goes the
+    correlation that the linear start has for the observed cells of the row.
+    """
+    posterior, root = module.encode(x), module.get_root(x)
+    if root is None or not isinstance(posterior, Independent):
+        return posterior
+    return CorrelatedNormal(posterior.mean, posterior.stddev.unsqueeze(-1) * root)
+
+
 def _weigh(output, x, n_pool, n_draws):
     """Return log-weights p(x|z) p(z) / r(z) of draws, for the observed cells of x.
 
@@ -165,29 +180,33 @@ def _weigh(output, x, n_pool, n_draws):
     Guibas 1995, the balance heuristic), so that no weight is more than a few times
     p(x|z).
     """
-    if output.log_share is not None:
-        return output.log_weights(x) + output.log_share
+    share = n_pool / (n_pool + n_draws)
     log_prior = output.prior.log_prob(output.z)
-    log_posterior = output.posterior.log_prob(output.z)
-    log_mixture = log_posterior
-    if n_pool:
-        share = n_pool / (n_pool + n_draws)
-        log_mixture = torch.logaddexp(
-            log_posterior + math.log1p(-share), log_prior + math.log(share)
-        )
+    log_mixture = torch.logaddexp(
+        output.posterior.log_prob(output.z) + math.log1p(-share),
+        log_prior + math.log(share),
+    )
     return output.log_likelihood(x) + log_prior - log_mixture
 
 
 def _run_weighed(module, x, noise, pool):
     """Yield outputs with their log-weights, of draws from q(z|x) and of the pool."""
-    n_pool = 0 if module.latent.enumerate(module.n_components) is not None else None
-    if n_pool is None:
-        n_pool = len(pool.z)
-    for output in _run(module, x, noise):
-        yield output, _weigh(output, x, n_pool, len(noise))
-    if n_pool:
-        output = VAEOutput(module.encode(x), module.get_prior(), pool.law, pool.z)
-        yield output, _weigh(output, x, n_pool, len(noise))
+    if module.latent.enumerate(module.n_components) is not None:
+        for output in _run(module, x, noise):
+            yield output, output.log_weights(x) + output.log_share
+        return
+    posterior, prior = _propose(module, x), module.get_prior()
+    counts = len(pool.z), len(noise)
+    for block in _split_draws(module, x, noise):
+        block = block.unsqueeze(1)
+        if isinstance(posterior, CorrelatedNormal):
+            z = posterior.transform(block)
+        else:
+            z = module.latent.draw(posterior, block)
+        output = VAEOutput(posterior, prior, module.decode(z), z)
+        yield output, _weigh(output, x, *counts)
+    output = VAEOutput(posterior, prior, pool.law, pool.z)
+    yield output, _weigh(output, x, *counts)
 
 
 def impute(module, x, noise, pool):

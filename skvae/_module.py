@@ -278,6 +278,24 @@ class VAEModule(nn.Module):
             scale = precision.diagonal(dim1=-2, dim2=-1).rsqrt()
         return torch.where(hidden, expected, u), loc.to(u), scale.to(u)
 
+    def get_root(self, x):
+        """Return how the linear start's components go together, given observed cells.
+
+        Returns
+        -------
+        Tensor (..., n, n_components, n_components) or None
+            Lower triangular: a root of the posterior covariance, its rows in units of
+            the standard deviations of the best independent components. None where they
+            are independent, or nothing is known of it.
+        """
+        _, loc, root, missing = self._see(x, self._get_start(x.dtype), keeps_root=True)
+        if missing is None or root is None or root.dim() == loc.dim():
+            return None
+        identity = torch.eye(root.shape[-1], dtype=root.dtype, device=root.device)
+        inverse = torch.linalg.solve_triangular(root, identity, upper=False)
+        # P = L⁻ᵀ L⁻¹, and the best independent variances are 1 / P_kk
+        return root * inverse.square().sum(dim=-2).sqrt().unsqueeze(-1)
+
     @staticmethod
     def _locate(u, start):
         """Return what the start says of representations that are centred, or None."""

@@ -311,6 +311,22 @@ def test_impute_gives_the_conditional_mean_of_a_linear_model(linear):
         np.testing.assert_allclose(found[~o], exact, atol=0.1)
 
 
+def test_many_components_do_not_spoil_what_is_filled():
+    # all of z goes together where half of the cells are missing
+    X, _ = make_factors(500, 12, 3, random_state=0)
+    holes = delete(X, 0.5)
+    vae = fit_linear(holes, 11)
+    mean, covariance = get_moments(vae)
+    filled = vae.impute(holes)
+    for row, found in zip(holes[:40], filled, strict=False):
+        o = ~np.isnan(row)
+        exact = mean[~o] + covariance[np.ix_(~o, o)] @ np.linalg.solve(
+            covariance[np.ix_(o, o)], (row - mean)[o]
+        )
+        rest = covariance[np.ix_(~o, ~o)].diagonal()
+        assert (np.abs(found[~o] - exact) < 0.5 * np.sqrt(rest)).all()
+
+
 def test_draws_have_the_conditional_law(linear):
     vae, X = linear
     row = X[3:4].copy()
