@@ -35,6 +35,8 @@ TABLES = {
     "LogNormal": np.exp,
     "Beta": lambda X: 1 / (1 + np.exp(-X)),
     "ContinuousBernoulli": lambda X: 1 / (1 + np.exp(-X)),
+    # numbers, not zeros and ones: those have next to no noise, and no digits left
+    "Transformed": lambda X: X,
 }
 LATENT_VARIANTS = [
     *(cls() for cls in LATENTS.values() if issubclass(cls, Gaussian)),
