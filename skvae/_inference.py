@@ -290,11 +290,8 @@ def propose(module, x, n_draws):
             module.latent.draw(posterior, None, n_draws),
         ]
     )
-    log_prior, log_posterior = prior.log_prob(z), posterior.log_prob(z)
-    log_mixture = torch.logaddexp(log_prior, log_posterior) - math.log(2)
     output = VAEOutput(posterior, prior, module.decode(z), z)
-    log_weights = output.log_likelihood(x) + log_prior - log_mixture
-    return z.squeeze(1), log_weights.squeeze(1)
+    return z.squeeze(1), _weigh(output, x, n_draws, n_draws).squeeze(1)
 
 
 def draw_given(module, z, mean):

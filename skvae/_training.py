@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from . import _start
+from ._columns import compute_share
 from ._device import as_tensor, fits_on, scoring_dtype, threads_for
 from ._evidence import make_noise
 from ._missing import is_complete
@@ -227,18 +228,6 @@ def _make_net(plan, module, rows, volumes, generator, epochs=None):
     return VAENet(module, **{**arguments, **net_params})
 
 
-def _get_observed_shares(x, weight):
-    """Return the share of rows in which each column is observed, or 1."""
-    if is_complete(x):
-        return 1.0
-    weight = np.ones(len(x)) if weight is None else weight
-    total = np.zeros(x.shape[1])
-    for begin in range(0, len(x), _CHUNK_ROWS):
-        rows = slice(begin, begin + _CHUNK_ROWS)
-        total += weight[rows] @ ~np.isnan(x[rows])
-    return total / weight.sum()
-
-
 def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=None):
     """Fit a net to standardised rows.
 
@@ -288,7 +277,7 @@ def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=
         )
         if scoring_dtype(plan.device) == torch.float32:
             module = module.float()
-        observed = _get_observed_shares(x, weight)
+        observed = compute_share(x, weight)
         volumes = [(observed * np.log(s.unit)).sum() + log_volume for s in starts]
         net = _make_net(plan, module, rows, volumes, generator, epochs)
         net.initialize()
