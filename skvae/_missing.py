@@ -1,23 +1,33 @@
 """Missing cells: they are NaN, and what is known of a row is the rest of it.
 
-Nothing here knows of networks or distributions.
+Nothing here knows of networks, distributions or tables.
 """
 
 import numpy as np
-import torch
 
 # Stands for missing cells where a density is evaluated whose value there is discarded:
 # inside the support of every law of real numbers, and cut to code 0 where numbers are
 # codes.
 NEUTRAL = 0.5
+# values looked at at a time: as many as stay in a processor's own memory
+_CHUNK_VALUES = 32_768
+
+
+def list_chunks(x):
+    """Return slices of rows that are worked on at a time.
+
+    What is mapped into memory is then never there as a whole.
+    """
+    size = max(1, _CHUNK_VALUES // max(1, x.shape[1]))
+    return [slice(begin, begin + size) for begin in range(0, len(x), size)]
 
 
 def find_missing(x):
-    """Return which cells of rows are missing, or None where none is."""
+    """Return which cells of rows, a tensor, are missing, or None where none is."""
     # a sum takes no memory; that of huge numbers of both signs may be NaN as well
-    if not torch.isnan(x.sum()):
+    if not x.sum().isnan():
         return None
-    missing = torch.isnan(x)
+    missing = x.isnan()
     return missing if missing.any() else None
 
 
@@ -27,7 +37,9 @@ def is_complete(x):
         return True
     with np.errstate(over="ignore", invalid="ignore"):
         # infinite sums of finite numbers are no NaN, unless both signs overflow
-        return not np.isnan(x.sum()) or not np.isnan(x).any()
+        if not np.isnan(x.sum()):
+            return True
+    return not any(np.isnan(x[rows]).any() for rows in list_chunks(x))
 
 
 def fill_at_random(x, seed=0):

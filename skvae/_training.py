@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from . import _start
-from ._columns import compute_share
 from ._device import as_tensor, fits_on, scoring_dtype, threads_for
 from ._evidence import make_noise
 from ._missing import is_complete
 from ._module import VAEModule
+from ._moments import compute_share
 from ._net import Loss, Rows, TrainBatches, VAENet
 from ._parameters import (
     count_valid_draws,

@@ -26,7 +26,7 @@ LAYERS = [
     {"_evidence"},
     {"_incomplete"},
     {"_clusters", "_linear", "_splits"},
-    {"_seed"},
+    {"_seed", "_moments"},
     {"_device"},
     {"datasets", "distributions", "metrics"},
     {"_program", "_warnings", "_checks", "_images", "_missing"},

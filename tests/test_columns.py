@@ -23,11 +23,10 @@ from skvae._columns import (
     check_exact,
     check_finite,
     check_observed,
-    compute_moments,
-    compute_share,
     open_table,
     read,
 )
+from skvae._moments import compute_moments, compute_share
 
 WORDS = ["red", None, "blue", "red"]
 FLAGS = [True, None, False, True]

@@ -14,7 +14,6 @@ from ._checks import (
 )
 from ._containers import get_container, get_index, has_columns, open_table
 from ._kinds import Boolean, Category, Integer, Kind, Number, OrderedCategory
-from ._moments import compute_moments, compute_share, has_missing
 from ._reading import read
 from ._table import ColumnTable
 
@@ -30,13 +29,10 @@ __all__ = [
     "check_finite",
     "check_names",
     "check_observed",
-    "compute_moments",
-    "compute_share",
     "describe",
     "get_container",
     "get_index",
     "has_columns",
-    "has_missing",
     "open_table",
     "read",
     "refuse_times",

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from .._missing import is_complete, list_chunks
 from ._containers import get_names
-from ._moments import has_missing, list_chunks
 
 # from here on floats are two apart
 _MAX_INTEGER = 2**53
@@ -133,7 +133,7 @@ def check_observed(X, names=None):
     ------
     ValueError
     """
-    if not has_missing(X):
+    if is_complete(X):
         return
     seen = np.any([(~np.isnan(X[rows])).any(axis=0) for rows in list_chunks(X)], axis=0)
     if not seen.all():

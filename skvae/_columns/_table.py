@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._images import count_dimensions
+from .._missing import is_complete
+from .._moments import compute_moments, compute_share, find_first
 from ._checks import begin_with, check_observed, describe
 from ._containers import get_container, get_names, make_table
 from ._kinds import Boolean, Category, Number, as_integers
-from ._moments import compute_moments, compute_share, find_first, has_missing
 
 
 @dataclass(repr=False)
@@ -219,7 +220,7 @@ class ColumnTable:
         ndarray (n,) or float
             Nats; one number where no cell is missing.
         """
-        if not has_missing(X):
+        if is_complete(X):
             return self.log_volume
         return ~np.isnan(X[:, self.varies]) @ np.log(self.unit)
 

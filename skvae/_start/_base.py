@@ -14,6 +14,8 @@ from .._linear import (
     compute_variance,
 )
 from .._missing import NEUTRAL, find_missing, is_complete
+from .._moments import compute_moments as compute_observed_moments
+from .._moments import compute_share
 
 _MIN_LOG_RANGE = 0.02
 # of a column of what likelihoods represent: constant ones must not divide by zero
@@ -99,16 +101,10 @@ def compute_moments(x, weight):
     """
     if is_complete(x):
         return compute_mean(x, weight), compute_variance(x, weight)
-    weight = np.ones(len(x)) if weight is None else weight
-    moments = np.tile([[0.0], [1.0]], x.shape[1])
-    for j, column in enumerate(x.T):
-        observed = ~np.isnan(column)
-        if not observed.any():
-            continue
-        values, share = column[observed].astype(np.float64), weight[observed]
-        mean = np.average(values, weights=share)
-        moments[:, j] = mean, np.average((values - mean) ** 2, weights=share)
-    return moments[0], moments[1]
+    mean, deviation = np.zeros(x.shape[1]), np.ones(x.shape[1])
+    columns = np.flatnonzero(compute_share(x, weight) > 0)
+    mean[columns], deviation[columns] = compute_observed_moments(x, weight, columns)
+    return mean, deviation**2
 
 
 def stack(starts):

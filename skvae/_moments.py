@@ -5,24 +5,7 @@ Rows are taken a chunk at a time: what is mapped into memory is never there as a
 
 import numpy as np
 
-# values cast at a time: as many as stay in a processor's own memory
-_CHUNK_VALUES = 32_768
-
-
-def list_chunks(X):
-    """Return slices of rows that are worked on at a time."""
-    size = max(1, _CHUNK_VALUES // max(1, X.shape[1]))
-    return [slice(begin, begin + size) for begin in range(0, len(X), size)]
-
-
-def has_missing(X):
-    """Return whether any cell is NaN."""
-    if X.dtype.kind != "f":
-        return False
-    with np.errstate(invalid="ignore", over="ignore"):
-        if np.isfinite(X.sum()):
-            return False
-    return any(np.isnan(X[rows]).any() for rows in list_chunks(X))
+from ._missing import is_complete, list_chunks
 
 
 def compute_share(X, weight=None):
@@ -34,7 +17,7 @@ def compute_share(X, weight=None):
     weight : ndarray (n,) or None, default=None
         Of the rows.
     """
-    if not has_missing(X):
+    if is_complete(X):
         return np.ones(X.shape[1])
     share = _get_share(X, weight)
     lost = sum(share[rows] @ np.isnan(X[rows]) for rows in list_chunks(X))
@@ -81,7 +64,7 @@ def compute_moments(X, weight=None, columns=None):
     """
     share = _get_share(X, weight)
     first = find_first(X, columns)
-    is_complete = not has_missing(X)
+    complete = is_complete(X)
 
     def read(rows):
         part = X[rows] if columns is None else X[rows][:, columns]
@@ -89,7 +72,7 @@ def compute_moments(X, weight=None, columns=None):
 
     def average(compute):
         """Return the mean over the observed cells of a function of the distances."""
-        if is_complete:
+        if complete:
             return sum(share[rows] @ compute(read(rows)) for rows in chunks)
         total = weights = 0
         for rows in chunks:
@@ -104,7 +87,7 @@ def compute_moments(X, weight=None, columns=None):
         reach = np.zeros(len(first))
         for rows in chunks:
             # fmax leaves NaN out, and is slower
-            widest = np.maximum if is_complete else np.fmax
+            widest = np.maximum if complete else np.fmax
             reach = np.fmax(reach, widest.reduce(np.abs(read(rows)), axis=0))
     reach = np.where(reach > 0, reach, 1.0)
     mean = average(lambda distance: distance / reach)
