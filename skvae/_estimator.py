@@ -28,6 +28,7 @@ from sklearn.utils.validation import (
 
 from ._columns import (
     ColumnTable,
+    EncodedRows,
     check_exact,
     check_finite,
     check_names,
@@ -444,7 +445,7 @@ default='adamw'
             image_shape = check_image_shape(image_shape)
         array, kinds = self._validate(X, image_shape, reset=reset, is_fit=True)
         weight = self._validate_weight(sample_weight, array)
-        if weight is not None:
+        if weight is not None and not weight.all():
             array, weight = array[weight > 0], weight[weight > 0]
         if len(array) < 2:
             raise ValueError(
@@ -483,24 +484,24 @@ default='adamw'
             )
             columns.likelihoods = likelihood.name_columns(array.shape[1])
             likelihood = likelihood.restrict(columns.varies)
-            kept = array if columns.varies.all() else array[:, columns.varies]
-            likelihood.adapt(fill_at_random(kept), weight)
+            if likelihood.learns:
+                kept = array if columns.varies.all() else array[:, columns.varies]
+                likelihood.adapt(fill_at_random(kept), weight)
             if image_shape is not None:
                 self._check_pixels(network, likelihood, columns)
                 network.set_image(image_shape, np.flatnonzero(columns.varies))
         else:
             columns = self.columns_
-        n_valid = 0
+        tables = [array]
         if X_val is not None:
             validation, _ = self._validate(X_val, image_shape, False, kinds=kinds)
             names = self._get_names(X_val)
             self._check_support(likelihood, validation, names, columns.varies)
-            n_valid = len(validation)
-        x = columns.encode(array)
-        if n_valid:
-            x = np.concatenate([x, columns.encode(validation)])
-            if weight is not None:
-                weight = np.concatenate([weight, np.full(n_valid, weight.mean())])
+            tables.append(validation)
+        x = EncodedRows(columns, tables)
+        n_valid = len(x) - len(array)
+        if weight is not None:
+            weight = np.concatenate([weight, np.full(n_valid, weight.mean())])
         noise = self._make_noise(generator) if reset else self._noise
         settings = self._get_settings()
         if reset:
@@ -523,8 +524,6 @@ default='adamw'
                 x,
                 weight,
                 n_valid,
-                columns.scale,
-                columns.expected_log_volume - columns.known_log_density,
                 generator,
                 epochs,
             )

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -11,6 +12,10 @@ from ._missing import find_missing
 # rows mapped at a time, and memory spent on what comes of them
 _CHUNK_ROWS = 1024
 _MAX_MAPPED_BYTES = 2**30
+# rows that lie side by side, and how many such blocks, are shuffled together where
+# rows are read from where they are
+_BLOCK_ROWS = 1024
+_WINDOW_BLOCKS = 64
 
 
 class Table:
@@ -21,8 +26,12 @@ class Table:
     x : Tensor (n, width) or (n_copies, n, width)
     """
 
+    # whether batches should be of rows that lie near one another
+    prefers_blocks = False
+
     def __init__(self, x):
         self.x = x
+        self.n_features, self.device = x.shape[-1], x.device
         # copies one below the other
         self.table = x.flatten(0, -2)
         self.array = self.table.numpy() if self.table.is_cpu else None
@@ -43,55 +52,21 @@ class Table:
             chosen = self.table.index_select(0, rows).pin_memory()
             out.copy_(chosen, non_blocking=True)
 
-
-class Rows(Dataset):
-    """A table for the net: rows, weights and the splits of every copy.
-
-    Parameters
-    ----------
-    x : Tensor (n, n_features) or (n_copies, n, n_features)
-        In the units of the module.
-    weight : Tensor (n,)
-    train, valid : list of Tensor of int
-        Row numbers of every copy.
-    """
-
-    def __init__(self, x, weight, train, valid):
-        self.x, self.weight = x, weight
-        self.train, self.valid = train, valid
-        self.is_uniform = bool((weight == weight[0]).all())
-        self.is_complete = find_missing(x) is None
-        self.table = Table(x)
+    def is_complete(self):
+        """Return whether no cell is missing."""
+        return find_missing(self.x) is None
 
     def own(self):
-        """Copy the rows: until then they may lie in the memory of the user's X."""
-        self.x = self.x.clone()
-        self.table = Table(self.x)
+        """Return the rows in memory of their own."""
+        return Table(self.x.clone())
+
+    def take(self, rows, copy):
+        """Return the given rows of a copy, ``(n, n_features)``."""
+        return self.list_copies()[copy][rows]
 
     def list_copies(self):
-        """Return, for every copy, its table and the numbers of its training rows."""
-        tables = [self.x] if self.x.dim() == 2 else self.x.unbind()
-        return list(zip(tables, self.train, strict=True))
-
-    def __len__(self):
-        return min(len(rows) for rows in self.train)
-
-    def __getitem__(self, index):
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices):
-        rows = self.train[-1][torch.as_tensor(indices)]
-        return list(zip(self.x[rows], self.weight[rows], strict=True))
-
-    def take(self, rows):
-        """Return the given rows, ``(n,)`` or ``(n_copies, n)``, and their weights."""
-        x = self.x.new_empty(*rows.shape, self.x.shape[-1])
-        self.gather(rows, x)
-        return x, self.weight[rows]
-
-    def gather(self, rows, out):
-        """Copy the given rows, ``(n,)`` or ``(n_copies, n)``, into a tensor."""
-        self.table.gather(rows, out)
+        """Return the rows of every copy, each ``(n, n_features)``."""
+        return [self.x] if self.x.dim() == 2 else list(self.x.unbind())
 
     @torch.no_grad()
     def map(self, function, width, device):
@@ -121,6 +96,115 @@ class Rows(Dataset):
         return Table(found)
 
 
+class LazyTable:
+    """Rows that are read where they are, and converted, as batches ask for them.
+
+    Parameters
+    ----------
+    read : callable
+        Of row numbers, an array, or a slice; returns an array (n, n_features).
+    shape : tuple of int
+    is_complete : bool
+        Whether no cell is missing.
+    """
+
+    prefers_blocks = True
+    device = torch.device("cpu")
+
+    def __init__(self, read, shape, is_complete):
+        self.read, self.shape = read, shape
+        self.n_features = shape[1]
+        self._is_complete = is_complete
+
+    def is_complete(self):
+        """Return whether no cell is missing."""
+        return self._is_complete
+
+    def gather(self, rows, out):
+        """Copy the given rows, ``(n,)``, into a tensor."""
+        values = self.read(rows.numpy())
+        out.copy_(torch.from_numpy(np.asarray(values, dtype=np.float32)))
+
+    def take(self, rows, copy):
+        """Return the given rows, ``(n, n_features)``; there is one copy."""
+        out = torch.empty(len(rows), self.n_features)
+        self.gather(rows, out)
+        return out
+
+    def own(self):
+        """Return the rows in memory of their own, all of them."""
+        x = np.empty(self.shape, dtype=np.float32)
+        for begin in range(0, len(x), _CHUNK_ROWS):
+            part = slice(begin, begin + _CHUNK_ROWS)
+            x[part] = self.read(part)
+        return Table(torch.from_numpy(x))
+
+    def map(self, function, width, device):
+        """Return None: nothing is computed for all rows at once."""
+        return None
+
+
+class Rows(Dataset):
+    """A table for the net: rows, weights and the splits of every copy.
+
+    Parameters
+    ----------
+    table : Tensor (n, n_features) or (n_copies, n, n_features), or LazyTable
+        In the units of the module.
+    weight : Tensor (n,)
+    train, valid : list of Tensor of int
+        Row numbers of every copy.
+    """
+
+    def __init__(self, table, weight, train, valid):
+        self.table = Table(table) if isinstance(table, torch.Tensor) else table
+        self.weight = weight
+        self.train, self.valid = train, valid
+        self.is_uniform = bool((weight == weight[0]).all())
+        self.is_complete = self.table.is_complete()
+
+    @property
+    def n_features(self):
+        """Columns of the table."""
+        return self.table.n_features
+
+    @property
+    def device(self):
+        """Where the rows are."""
+        return self.table.device
+
+    def own(self):
+        """Copy the rows: until then they may lie in the memory of the user's X."""
+        self.table = self.table.own()
+
+    def list_copies(self):
+        """Return, for every copy, its rows and the numbers of those to train on.
+
+        Not for rows that are read where they are: `own` them first.
+        """
+        return list(zip(self.table.list_copies(), self.train, strict=True))
+
+    def __len__(self):
+        return min(len(rows) for rows in self.train)
+
+    def __getitem__(self, index):
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices):
+        rows = self.train[-1][torch.as_tensor(indices)]
+        return list(zip(*self.take(rows), strict=True))
+
+    def take(self, rows):
+        """Return the given rows, ``(n,)`` or ``(n_copies, n)``, and their weights."""
+        x = torch.empty(*rows.shape, self.n_features, device=self.device)
+        self.gather(rows, x)
+        return x, self.weight[rows]
+
+    def gather(self, rows, out):
+        """Copy the given rows, ``(n,)`` or ``(n_copies, n)``, into a tensor."""
+        self.table.gather(rows, out)
+
+
 class TrainBatches:
     """Shuffled batches of a table, all of a size or one row apart.
 
@@ -135,11 +219,19 @@ class TrainBatches:
     def __init__(self, rows, batch_size, min_steps=1):
         self.rows, self.batch_size, self.min_steps = rows, batch_size, min_steps
 
+    def _shuffle(self, rows):
+        """Return row numbers in a new order."""
+        if not self.rows.table.prefers_blocks:
+            return rows[torch.randperm(len(rows), device=rows.device)]
+        # blocks in a new order, and the rows of a window of blocks mixed: what is read
+        # in the course of a few steps then lies in a few places of a file
+        blocks = rows.split(_BLOCK_ROWS)
+        blocks = [blocks[i] for i in torch.randperm(len(blocks)).tolist()]
+        windows = torch.cat(blocks).split(_BLOCK_ROWS * _WINDOW_BLOCKS)
+        return torch.cat([w[torch.randperm(len(w))] for w in windows])
+
     def _one_pass(self):
-        device = self.rows.x.device
-        orders = [
-            rows[torch.randperm(len(rows), device=device)] for rows in self.rows.train
-        ]
+        orders = [self._shuffle(rows) for rows in self.rows.train]
         n = len(self.rows)
         n_batches = max(1, math.ceil(n / self.batch_size))
         if len(orders) == 1:

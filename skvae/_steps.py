@@ -107,7 +107,7 @@ class Steps:
                 yield gradient, weight.to(gradient.x.device)
             return
         rows = batches.rows
-        n_features = rows.x.shape[-1]
+        n_features = rows.n_features
         for chosen in batches.choose():
             shape = (*chosen.shape, n_features)
             gradient = self._get_pass(shape, rows.is_complete)
@@ -124,7 +124,7 @@ class Steps:
         if rows is not self.rows:
             device = gradient.x.device
             self.rows = rows
-            self.seen = rows.map(self.module.see, self.module.n_seen, device)
+            self.seen = rows.table.map(self.module.see, self.module.n_seen, device)
         if self.seen is None:
             gradient.seen.copy_(self.module.see(gradient.x))
         else:

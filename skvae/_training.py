@@ -14,18 +14,17 @@ import torch
 from . import _start
 from ._device import as_tensor, fits_on, scoring_dtype, threads_for
 from ._evidence import make_noise
-from ._missing import is_complete
 from ._module import VAEModule
-from ._moments import compute_share
-from ._net import Loss, Rows, TrainBatches, VAENet
+from ._net import Loss, TrainBatches, VAENet
 from ._parameters import (
     count_valid_draws,
     resolve_batch_size,
     resolve_optimizer,
     resolve_weight_decay,
 )
+from ._rows import LazyTable, Rows
 from ._seed import draw_seed, seeded
-from ._splits import make_splits, split_off
+from ._splits import Splits, make_splits, split_off
 from .callbacks import Annealing, KLWarmup
 from .likelihoods import PerColumn
 
@@ -33,6 +32,10 @@ from .likelihoods import PerColumn
 _MAX_START_ROWS = 4000
 # rows cast at a time
 _CHUNK_ROWS = 1024
+# bytes that a table takes in single precision from which on rows stay where they are
+_MAX_TABLE_BYTES = 2**29
+# cells from which on the start is made from a sample of the rows
+_MAX_START_CELLS = 2**26
 # rows judged at a time, and values of the widest tensor that comes of them
 _MAX_VALID_ROWS = 2048
 _VALID_VALUES = 20_000_000
@@ -96,7 +99,28 @@ def _make_splits(plan, n_samples, n_valid, generator):
     return make_splits(n_samples, fraction, generator, can_stack)
 
 
-def _make_starts(plan, x, weight, splits, column_scale, generator):
+def _sample(x, weight, splits, generator):
+    """Return what starts are made from: all rows, or so many that memory is bounded."""
+    n_kept = _MAX_START_CELLS // x.shape[1]
+    if len(splits.train) > 1 or len(x) <= n_kept:
+        return x[:], weight, splits
+    # in the order of the table, and as many of those held out as there are in it
+    chosen = np.sort(generator.choice(len(x), n_kept, replace=False))
+
+    def renumber(rows):
+        return np.flatnonzero(np.isin(chosen, rows, assume_unique=True))
+
+    part = Splits(
+        [renumber(rows) for rows in splits.train],
+        [renumber(rows) for rows in splits.valid],
+        renumber(splits.table),
+    )
+    return x[chosen], None if weight is None else weight[chosen], part
+
+
+def _make_starts(plan, x, weight, splits, generator):
+    column_scale = x.columns.scale
+    x, weight, splits = _sample(x, weight, splits, generator)
     if plan.is_corrected and plan.n_clusters:
         seed = draw_seed(generator)
         return _start.make_mixture_starts(
@@ -124,7 +148,7 @@ def _to_tensor(x, start, device):
     On the way nothing larger than a chunk of them is in double precision.
     """
     if x.dtype == np.float32 and not start.shift.any() and (start.unit == 1).all():
-        return as_tensor(x).to(device)
+        return as_tensor(x[:]).to(device)
     scaled = np.empty(x.shape, dtype=np.float32)
     for begin in range(0, len(x), _CHUNK_ROWS):
         rows = slice(begin, begin + _CHUNK_ROWS)
@@ -132,16 +156,32 @@ def _to_tensor(x, start, device):
     return torch.from_numpy(scaled).to(device)
 
 
+def _make_table(x, starts, device):
+    """Return the rows in the units of every copy, or what reads them."""
+    n_bytes = 4 * x.size * len(starts)
+    is_small = n_bytes <= _MAX_TABLE_BYTES or len(starts) > 1
+    if is_small or (device.type != "cpu" and fits_on(n_bytes, device)):
+        tensors = [_to_tensor(x, start, device) for start in starts]
+        return tensors[0] if len(tensors) == 1 else torch.stack(tensors)
+    (start,) = starts
+
+    def read(rows):
+        return (x[rows] - start.shift) / start.unit
+
+    return LazyTable(read, x.shape, x.is_complete())
+
+
 def _make_rows(x, weight, starts, splits, device):
-    """Return the table in the units of every copy, on the device."""
+    """Return the table in the units of every copy, on the device if it fits."""
+    if not fits_on(4 * x.size * len(starts), device):
+        device = torch.device("cpu")
     weight = np.ones(len(x)) if weight is None else weight
-    tensors = [_to_tensor(x, start, device) for start in starts]
     as_rows = [
         [torch.as_tensor(rows, device=device) for rows in part]
         for part in (splits.train, splits.valid)
     ]
     return Rows(
-        tensors[0] if len(tensors) == 1 else torch.stack(tensors),
+        _make_table(x, starts, device),
         torch.as_tensor(weight / weight.mean(), dtype=torch.float32, device=device),
         *as_rows,
     )
@@ -159,8 +199,7 @@ def _start_members(module, rows, generator):
             share = weight / weight.sum()
             chosen = generator.choice(len(train), n_drawn, p=share)
         index = train[torch.as_tensor(chosen, device=train.device)]
-        x = rows.x if rows.x.dim() == 2 else rows.x[copy]
-        samples.append(x[index])
+        samples.append(rows.table.take(index, copy))
     module.start_members(samples, generator)
 
 
@@ -228,20 +267,16 @@ def _make_net(plan, module, rows, volumes, generator, epochs=None):
     return VAENet(module, **{**arguments, **net_params})
 
 
-def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=None):
+def train(plan, x, weight, n_valid, generator, epochs=None):
     """Fit a net to standardised rows.
 
     Parameters
     ----------
     plan : Plan
-    x : ndarray (n_samples + n_valid, n_features), float64
+    x : EncodedRows (n_samples + n_valid, n_features)
         The last n_valid rows are the validation set.
     weight : ndarray (n_samples + n_valid,) or None
     n_valid : int
-    column_scale : ndarray (n_features,)
-        What the columns were divided by.
-    log_volume : float
-        Log-Jacobian of that division, a mean over rows.
     generator : numpy Generator
     epochs : int, default=None
         Train for so many instead, without judging.
@@ -257,13 +292,12 @@ def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=
     else:
         splits = make_splits(len(x), None, generator, can_stack=False)
     with threads_for(x.shape[1] ** 3):
-        starts = _make_starts(plan, x, weight, splits, column_scale, generator)
+        starts = _make_starts(plan, x, weight, splits, generator)
     loads_itself = any(
         k.startswith("iterator_train") for k in plan.settings["net_params"]
     )
     # the workers of a loader cannot read from an accelerator
-    is_resident = not loads_itself and fits_on(4 * x.size * len(starts), plan.device)
-    rows_device = plan.device if is_resident else torch.device("cpu")
+    rows_device = torch.device("cpu") if loads_itself else plan.device
     rows = _make_rows(x, weight, starts, splits, rows_device)
     with seeded(draw_seed(generator), plan.device):
         module = VAEModule(
@@ -273,12 +307,14 @@ def train(plan, x, weight, n_valid, column_scale, log_volume, generator, epochs=
             _start.stack(starts),
             splits.n_copies,
             is_corrected=plan.is_corrected,
-            sees_missing=not (is_complete(x) or plan.network.needs_images),
+            sees_missing=not (x.is_complete() or plan.network.needs_images),
         )
         if scoring_dtype(plan.device) == torch.float32:
             module = module.float()
-        observed = compute_share(x, weight)
-        volumes = [(observed * np.log(s.unit)).sum() + log_volume for s in starts]
+        columns = x.columns
+        log_volume = columns.expected_log_volume - columns.known_log_density
+        share = columns.observed_share[columns.varies]
+        volumes = [(share * np.log(s.unit)).sum() + log_volume for s in starts]
         net = _make_net(plan, module, rows, volumes, generator, epochs)
         net.initialize()
         net.start_ = replace(starts[-1], tensors={}, model=None)
@@ -307,17 +343,12 @@ def resume(net, x, weight, n_valid, epochs, settings, callbacks, generator):
         judged = settings["early_stopping"] and epochs is None
         fraction = settings["validation_fraction"] if judged else None
         splits = make_splits(n_samples, fraction, generator, can_stack=False)
-    weight = np.ones(len(x)) if weight is None else weight
     device = torch.device(net.device)
     if net.iterator_train is not TrainBatches:
         device = torch.device("cpu")
-    rows = Rows(
-        torch.as_tensor(x, dtype=torch.float32, device=device),
-        torch.as_tensor(weight / weight.mean(), dtype=torch.float32, device=device),
-        *(
-            [torch.as_tensor(r, device=device) for r in part]
-            for part in (splits.train, splits.valid)
-        ),
+    n = x.shape[1]
+    rows = _make_rows(
+        x, weight, [_start.Start(np.zeros(n), np.ones(n), {})], splits, device
     )
     net.criterion_.objective.prepare(len(rows))
     net.set_params(max_epochs=settings["max_epochs"], lr=settings["lr"])

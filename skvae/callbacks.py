@@ -138,7 +138,7 @@ class FreshBinarization(Callback):
         n_train = 1 + max(int(rows.max()) for rows in X.train)
         # a validation set of its own comes after the rows of X
         n_rows = 1 + max(int(rows.max()) for rows in [*X.train, *X.valid])
-        n_columns = X.x.shape[-1]
+        n_columns = X.n_features
         if levels.shape not in [(n_train, n_columns), (n_rows, n_columns)]:
             raise ValueError(
                 f"probabilities has the shape {shape}, but there are {n_train} rows of "
@@ -150,7 +150,7 @@ class FreshBinarization(Callback):
                 f"probabilities has the value {levels[outside][0]:g}, but numbers from "
                 "0 to 1 are accepted; divide grey levels by the largest there can be."
             )
-        self.levels_ = torch.from_numpy(levels).to(X.x.device)
+        self.levels_ = torch.from_numpy(levels).to(X.device)
         X.own()
 
     @torch.no_grad()

@@ -1,10 +1,12 @@
 """Rows reach the net in batches: all of them, with their weights, in any order."""
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from skvae._rows import Rows, TrainBatches, ValidBatches
+from skvae import _rows
+from skvae._rows import LazyTable, Rows, TrainBatches, ValidBatches
 
 
 def make_rows(n=23, n_copies=None, is_uniform=True):
@@ -25,18 +27,18 @@ def test_taken_rows_are_those_of_plain_indexing(is_uniform):
     rows = make_rows(is_uniform=is_uniform)
     index = torch.tensor([5, 0, 22, 5])
     x, weight = rows.take(index)
-    assert torch.equal(x, rows.x[index])
+    assert torch.equal(x, rows.table.x[index])
     assert torch.equal(weight, rows.weight[index])
 
 
 @pytest.mark.parametrize("is_uniform", [True, False])
 def test_taken_rows_of_copies_are_those_of_plain_indexing(is_uniform):
     rows = make_rows(n_copies=3, is_uniform=is_uniform)
-    x = torch.randn(rows.x.shape, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(rows.table.x.shape, generator=torch.Generator().manual_seed(0))
     rows = Rows(x, rows.weight, rows.train, rows.valid)
     index = torch.tensor([[5, 0, 22, 5], [1, 2, 3, 4], [9, 8, 7, 6]])
     x, weight = rows.take(index)
-    expected = torch.stack([rows.x[c][index[c]] for c in range(3)])
+    expected = torch.stack([rows.table.x[c][index[c]] for c in range(3)])
     assert torch.equal(x, expected)
     assert torch.equal(weight, rows.weight[index])
 
@@ -119,8 +121,49 @@ def test_held_out_rows_come_in_order_and_copies_without_any_weigh_nothing():
 def test_loaders_of_torch_deliver_the_same_rows():
     rows = make_rows(is_uniform=False)
     x, weight = next(iter(DataLoader(rows, batch_size=6)))
-    assert torch.equal(x, rows.x[:6])
+    assert torch.equal(x, rows.table.x[:6])
     assert torch.equal(weight, rows.weight[:6])
     row, its_weight = rows[4]
-    assert torch.equal(row, rows.x[4])
+    assert torch.equal(row, rows.table.x[4])
     assert its_weight == 5
+
+
+def make_lazy_rows(n=3000, weight=None):
+    """Return rows that are read where they are; each tells its number."""
+    values = np.arange(n)[:, None] * [1.0, -1.0]
+    table = LazyTable(values.__getitem__, values.shape, is_complete=True)
+    weight = torch.ones(n) if weight is None else weight
+    return Rows(table, weight, [torch.arange(0, n, 2)], [torch.arange(1, n, 2)])
+
+
+def test_rows_that_are_read_where_they_are_are_those_of_plain_indexing():
+    rows = make_lazy_rows(weight=torch.arange(3000) + 1.0)
+    index = torch.tensor([5, 0, 22, 5])
+    x, weight = rows.take(index)
+    assert x.dtype == torch.float32
+    assert x.tolist() == [[5, -5], [0, 0], [22, -22], [5, -5]]
+    assert weight.tolist() == [6, 1, 23, 6]
+    assert torch.equal(rows.table.take(index, 0), x)
+    rows.own()
+    assert torch.equal(rows.take(index)[0], x)
+    assert torch.equal(rows.list_copies()[0][0][index], x)
+
+
+def test_rows_that_are_read_where_they_are_are_shuffled_by_neighbourhoods(monkeypatch):
+    monkeypatch.setattr(_rows, "_BLOCK_ROWS", 10)
+    monkeypatch.setattr(_rows, "_WINDOW_BLOCKS", 4)
+    rows = make_lazy_rows()
+    batches = list(TrainBatches(rows, 40).choose())
+    order = torch.cat(batches)
+    assert order.sort().values.tolist() == list(range(0, 3000, 2))
+    assert {len(batch) for batch in batches} <= {39, 40}
+    for window in order.split(40)[:-1]:
+        # blocks of the ten rows that lie in twenty numbers, all of them there
+        blocks = set((window // 20).tolist())
+        assert len(blocks) <= 5
+    firsts = torch.stack([b.float().mean() for b in batches])
+    # neither in the order of the file nor within windows
+    assert abs(np.corrcoef(firsts, np.arange(len(firsts)))[0, 1]) < 0.5
+    assert (order[:40].diff() < 0).any()
+    again = torch.cat(list(TrainBatches(rows, 40).choose()))
+    assert again.tolist() != order.tolist()

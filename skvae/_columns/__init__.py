@@ -13,6 +13,7 @@ from ._checks import (
     refuse_times,
 )
 from ._containers import get_container, get_index, has_columns, open_table
+from ._encoded import EncodedRows
 from ._kinds import Boolean, Category, Integer, Kind, Number, OrderedCategory
 from ._reading import read
 from ._table import ColumnTable
@@ -21,6 +22,7 @@ __all__ = [
     "Boolean",
     "Category",
     "ColumnTable",
+    "EncodedRows",
     "Integer",
     "Kind",
     "Number",

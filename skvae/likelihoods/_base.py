@@ -270,6 +270,11 @@ class Likelihood(BaseEstimator):
         return part
 
     @property
+    def learns(self):
+        """Whether `adapt` reads the rows."""
+        return type(self).adapt is not Likelihood.adapt
+
+    @property
     def is_represented(self):
         """Whether the encoder sees something else than the columns themselves."""
         return type(self).represent is not Likelihood.represent

@@ -77,6 +77,11 @@ class GaussianMixture(Likelihood):
         """Atoms of the column that has most, once rows have been seen."""
         return getattr(self, "_n_used_atoms", self.n_atoms)
 
+    @property
+    def learns(self):
+        """Whether `adapt` reads the rows."""
+        return self.n_atoms > 0
+
     def adapt(self, x, weight=None):
         """Learn how many values are repeated, and the steps between values.
 
@@ -85,7 +90,7 @@ class GaussianMixture(Likelihood):
         x : ndarray (n, n_features)
         weight : ndarray (n,) or None
         """
-        if not self.n_atoms:
+        if not self.learns:
             return
         floor = NARROW_FLOOR if self.variance_floor == "auto" else self.variance_floor
         found = [_find_atoms(column, self.n_atoms, _REPEATED_SHARE) for column in x.T]

@@ -1,0 +1,98 @@
+"""Memory that `fit` takes for tables that lie on a disk.
+
+``python benchmarks/large_table.py`` writes tables of random factors into a temporary
+folder, maps them into memory, fits the default estimator for one pass, and prints the
+most memory that was taken beside the table (``RssAnon`` of Linux: pages of the file
+itself can be let go of, and do not count) and the seconds of fit, score and transform.
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from skvae import VAETransformer
+
+_CHUNK_ROWS = 100_000
+
+
+def read_memory():
+    """Return the bytes of this process that are backed by no file."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("RssAnon"))
+    return 1024 * int(line.split()[1])
+
+
+@contextmanager
+def watched(peaks, name, interval=0.01):
+    """Note the most memory taken inside, beyond that taken before, and the seconds."""
+    before, most, done = read_memory(), [0], threading.Event()
+
+    def watch():
+        while not done.wait(interval):
+            most[0] = max(most[0], read_memory())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    begin = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds = time.perf_counter() - begin
+        done.set()
+        watcher.join()
+        peaks[name] = max(most[0] - before, 0), seconds
+
+
+def write(path, n_samples, n_features, seed=0):
+    """Write rows of five factors and noise, float32, and return them mapped."""
+    rng = np.random.default_rng(seed)
+    loadings = rng.standard_normal((5, n_features)).astype(np.float32)
+    table = np.memmap(path, "float32", mode="w+", shape=(n_samples, n_features))
+    for begin in range(0, n_samples, _CHUNK_ROWS):
+        n = min(_CHUNK_ROWS, n_samples - begin)
+        rows = rng.standard_normal((n, 5), dtype=np.float32) @ loadings
+        table[begin : begin + n] = rows + rng.standard_normal(
+            (n, n_features), dtype=np.float32
+        )
+    table.flush()
+    return np.memmap(path, "float32", mode="r", shape=(n_samples, n_features))
+
+
+def main():
+    """Print a row for every size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sizes", nargs="*", type=int, help="numbers of rows")
+    parser.add_argument("--columns", type=int, default=50)
+    parser.add_argument("--folder", help="where the tables are written")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    print("| rows x columns | file, MB | fit, MB | score | transform | fit, s |")
+    print("|---|--:|--:|--:|--:|--:|")
+    for n_samples in arguments.sizes or [1_000_000, 4_000_000, 16_000_000]:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+            X = write(Path(folder) / "table", n_samples, arguments.columns)
+            vae, found = VAETransformer(max_epochs=1, random_state=0), {}
+            with watched(found, "fit"):
+                vae.fit(X)
+            with watched(found, "score"):
+                vae.score_samples(X[: n_samples // 4])
+            with watched(found, "transform"):
+                vae.transform(X)
+            size = X.nbytes / 1e6
+            del X
+        peaks = " | ".join(f"{peak / 1e6:.0f}" for peak, _ in found.values())
+        print(
+            f"| {n_samples:,} x {arguments.columns} | {size:.0f} | {peaks} "
+            f"| {found['fit'][1]:.0f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
