@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
+from records import write_records
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import train_test_split
@@ -189,11 +190,7 @@ def main():
     print_markdown(rows)
     summarise(rows, options.contenders)
     if options.csv is not None:
-        with options.csv.open("w", newline="") as file:
-            fields = list(dict.fromkeys(key for row in rows for key in row))
-            writer = csv.DictWriter(file, fields)
-            writer.writeheader()
-            writer.writerows(rows)
+        write_records(options.csv, rows)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ returns; those that are not there are left out.
 """
 
 import argparse
-import csv
 import sys
 import time
 import warnings
@@ -24,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from joblib import Parallel, delayed
+from records import write_records
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
@@ -259,11 +259,7 @@ def main():
     )
     rows = [row for row in found if row is not None]
     if options.csv is not None:
-        with options.csv.open("w", newline="") as file:
-            fields = list(dict.fromkeys(key for row in rows for key in row))
-            writer = csv.DictWriter(file, fields)
-            writer.writeheader()
-            writer.writerows(rows)
+        write_records(options.csv, rows)
     if rows:
         print_table(rows)
 

@@ -16,7 +16,6 @@ Run it on an idle machine. ``pip install skvae[peers]`` adds pythae and PyOD.
 """
 
 import argparse
-import csv
 import importlib.util
 import json
 import os
@@ -26,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 from contenders import CONTENDERS
+from records import write_records
 from workloads import WORKLOADS, find_parts, get_workload
 
 _PEERS = ("pythae", "pyod")
@@ -170,15 +170,6 @@ def print_workload(name, work, rows):
     sys.stdout.flush()
 
 
-def write(path, rows):
-    """Write one line a measurement."""
-    with path.open("w", newline="") as file:
-        fields = list(dict.fromkeys(key for row in rows for key in row))
-        writer = csv.DictWriter(file, fields)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def main():
     """Run the workloads and print their tables."""
     everyone = dict.fromkeys(name for kind in CONTENDERS.values() for name in kind)
@@ -217,7 +208,7 @@ def main():
             print_workload(name, work, found)
         rows += found
         if options.csv is not None:
-            write(options.csv, rows)
+            write_records(options.csv, rows)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,6 @@ seeds. Tables come from the folder that `tables.find_folder` returns.
 """
 
 import argparse
-import csv
 import importlib.util
 import sys
 import time
@@ -41,6 +40,7 @@ import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
+from records import write_records
 from scipy.stats import ks_2samp, rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
@@ -362,11 +362,7 @@ def main():
     )
     rows = [row for row in found if row is not None]
     if options.csv is not None:
-        with options.csv.open("w", newline="") as file:
-            fields = list(dict.fromkeys(key for row in rows for key in row))
-            writer = csv.DictWriter(file, fields)
-            writer.writeheader()
-            writer.writerows(rows)
+        write_records(options.csv, rows)
     if rows:
         print_table(rows)
 
