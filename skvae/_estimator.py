@@ -432,18 +432,56 @@ default='adamw'
             vars(self).pop("_finished", None)
 
     def _fit(self, X, sample_weight, X_val, reset, epochs=None):
-        from . import _parameters, _training
-        from ._device import resolve_device
-        from ._missing import fill_at_random
-        from ._net import check_net_callbacks
+        from . import _training
         from ._seed import make_generator
 
-        _parameters.check_net_params(self.net_params)
-        check_net_callbacks(self.net_callbacks)
         image_shape = self.image_shape
         if image_shape is not None:
             image_shape = check_image_shape(image_shape)
         array, kinds = self._validate(X, image_shape, reset=reset, is_fit=True)
+        array, weight = self._weigh(array, sample_weight)
+        plan = self._make_plan(X, kinds, image_shape)
+        if not reset:
+            # what it has learned of the columns, such as levels, stays
+            plan.likelihood = self.net_.module_.likelihood
+        varies = slice(None) if reset else self.columns_.varies
+        self._check_support(plan.likelihood, array, self._get_names(X), varies)
+        generator = make_generator(self.random_state)
+        columns = None if reset else self.columns_
+        if reset:
+            columns = self._learn_columns(X, array, weight, kinds, plan, image_shape)
+        tables = [array]
+        if X_val is not None:
+            validation, _ = self._validate(X_val, image_shape, False, kinds=kinds)
+            names = self._get_names(X_val)
+            self._check_support(plan.likelihood, validation, names, columns.varies)
+            tables.append(validation)
+        x = EncodedRows(columns, tables)
+        n_valid = len(x) - len(array)
+        if weight is not None:
+            weight = np.concatenate([weight, np.full(n_valid, weight.mean())])
+        noise = self._make_noise(generator) if reset else self._noise
+        own_callbacks = self._make_callbacks(array, columns, noise, reset)
+        if reset:
+            plan.callbacks = [*(self.net_callbacks or []), *own_callbacks]
+            net = _training.train(plan, x, weight, n_valid, generator, epochs)
+            columns = columns.rescaled(net.start_.shift, net.start_.unit)
+        else:
+            self._check_goes_on()
+            net = _training.resume(
+                copy.deepcopy(self.net_),
+                x,
+                weight,
+                n_valid,
+                epochs,
+                plan.settings,
+                own_callbacks,
+                generator,
+            )
+        self._finish(net, columns, noise, array, epochs)
+
+    def _weigh(self, array, sample_weight):
+        """Return the rows that count, and their weights; None where all are alike."""
         weight = self._validate_weight(sample_weight, array)
         if weight is not None and not weight.all():
             array, weight = array[weight > 0], weight[weight > 0]
@@ -452,6 +490,16 @@ default='adamw'
                 f"Found array with {len(array)} sample(s) (n_samples={len(array)}) of "
                 "positive weight, while a minimum of 2 is required."
             )
+        return array, weight
+
+    def _make_plan(self, X, kinds, image_shape):
+        """Return the members and settings that the parameters stand for, checked."""
+        from . import _parameters, _training
+        from ._device import resolve_device
+        from ._net import check_net_callbacks
+
+        _parameters.check_net_params(self.net_params)
+        check_net_callbacks(self.net_callbacks)
         network = _parameters.resolve_network(
             self.network,
             self.hidden_layer_sizes,
@@ -464,84 +512,40 @@ default='adamw'
         )
         latent = _parameters.resolve_latent(self.latent, network.is_linear)
         latent.check_components(self.n_components)
-        objective = _parameters.resolve_objective(self.objective)
-        device = resolve_device(self.device)
-        if not reset:
-            # what it has learned of the columns, such as levels, stays
-            likelihood = self.net_.module_.likelihood
-        varies = slice(None) if reset else self.columns_.varies
-        self._check_support(likelihood, array, self._get_names(X), varies)
-        generator = make_generator(self.random_state)
-        if reset:
-            columns = ColumnTable.from_input(
-                X,
-                array,
-                weight,
-                likelihood.get_scaled(array.shape[1]),
-                self.standardize,
-                image_shape,
-                kinds,
-            )
-            columns.likelihoods = likelihood.name_columns(array.shape[1])
-            likelihood = likelihood.restrict(columns.varies)
-            if likelihood.learns:
-                kept = array if columns.varies.all() else array[:, columns.varies]
-                likelihood.adapt(fill_at_random(kept), weight)
-            if image_shape is not None:
-                self._check_pixels(network, likelihood, columns)
-                network.set_image(image_shape, np.flatnonzero(columns.varies))
-        else:
-            columns = self.columns_
-        tables = [array]
-        if X_val is not None:
-            validation, _ = self._validate(X_val, image_shape, False, kinds=kinds)
-            names = self._get_names(X_val)
-            self._check_support(likelihood, validation, names, columns.varies)
-            tables.append(validation)
-        x = EncodedRows(columns, tables)
-        n_valid = len(x) - len(array)
-        if weight is not None:
-            weight = np.concatenate([weight, np.full(n_valid, weight.mean())])
-        noise = self._make_noise(generator) if reset else self._noise
-        settings = self._get_settings()
-        if reset:
-            plan = _training.Plan(
-                network=network,
-                likelihood=likelihood,
-                latent=latent,
-                objective=objective,
-                init=self.init,
-                n_components=self.n_components,
-                device=device,
-                settings=settings,
-                callbacks=[
-                    *(self.net_callbacks or []),
-                    *self._make_callbacks(array, columns, noise, reset),
-                ],
-            )
-            net = _training.train(
-                plan,
-                x,
-                weight,
-                n_valid,
-                generator,
-                epochs,
-            )
-            columns = columns.rescaled(net.start_.shift, net.start_.unit)
-        else:
-            self._check_goes_on()
-            callbacks = self._make_callbacks(array, columns, noise, reset)
-            net = _training.resume(
-                copy.deepcopy(self.net_),
-                x,
-                weight,
-                n_valid,
-                epochs,
-                settings,
-                callbacks,
-                generator,
-            )
-        self._finish(net, columns, noise, array, epochs)
+        return _training.Plan(
+            network=network,
+            likelihood=likelihood,
+            latent=latent,
+            objective=_parameters.resolve_objective(self.objective),
+            init=self.init,
+            n_components=self.n_components,
+            device=resolve_device(self.device),
+            settings=self._get_settings(),
+        )
+
+    def _learn_columns(self, X, array, weight, kinds, plan, image_shape):
+        """Return the table of the columns; tell likelihood and network of them."""
+        from ._missing import fill_at_random
+
+        n_features = array.shape[1]
+        columns = ColumnTable.from_input(
+            X,
+            array,
+            weight,
+            plan.likelihood.get_scaled(n_features),
+            self.standardize,
+            image_shape,
+            kinds,
+        )
+        columns.likelihoods = plan.likelihood.name_columns(n_features)
+        plan.likelihood = likelihood = plan.likelihood.restrict(columns.varies)
+        if likelihood.learns:
+            kept = array if columns.varies.all() else array[:, columns.varies]
+            likelihood.adapt(fill_at_random(kept), weight)
+        if image_shape is not None:
+            self._check_pixels(plan.network, likelihood, columns)
+            plan.network.set_image(image_shape, np.flatnonzero(columns.varies))
+        return columns
 
     def _get_settings(self):
         names = [
