@@ -1,5 +1,6 @@
 """Bad input is refused before training, in words that name the culprit."""
 
+import copy
 import re
 
 import numpy as np
@@ -49,11 +50,20 @@ class Spoiler(Callback):
         net.module_.decoder_head.bias.data.fill_(torch.nan)
 
 
-@pytest.fixture
-def earlier(quick, X):
-    """A fitted estimator, and what it says of X."""
-    vae = quick(hidden_layer_sizes=(8,), max_epochs=1).fit(X)
+@pytest.fixture(scope="module")
+def kept(X):
+    """A fitted estimator, which no test may change, and what it says of X."""
+    vae = VAETransformer(2, hidden_layer_sizes=(8,), max_epochs=1, random_state=0).fit(
+        X
+    )
     return vae, vae.score_samples(X)
+
+
+@pytest.fixture
+def earlier(kept):
+    """A fitted estimator of the test's own, and what it says of X."""
+    vae, scores = kept
+    return copy.deepcopy(vae), scores
 
 
 def assert_still_usable(vae, X, scores):

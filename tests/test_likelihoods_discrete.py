@@ -511,20 +511,20 @@ def test_integer_arrays_equal_float_arrays(cls):
 
 
 @over_cases
-@pytest.mark.parametrize("value", [-1.0, 2.5, 5000.0])
-def test_values_outside_the_support_are_refused_by_name(name, value):
-    if name in COUNTS and value == 5000:
-        return
+def test_values_outside_the_support_are_refused_by_name(name):
     likelihood = clone(CASES[name])
     X = pd.DataFrame(draw_rows(likelihood, 60, 3), columns=["a", "visits", "b"])
-    bad = X.copy()
-    bad.loc[7, "visits"] = value
-    with pytest.raises(ValueError, match=f"'visits' has the value {value:g}"):
-        fit(likelihood, bad)
-    vae = fit(likelihood, X)
-    for method in (vae.transform, vae.score, vae.reconstruct):
+    spoilt = {}
+    for value in (-1.0, 2.5) if name in COUNTS else (-1.0, 2.5, 5000.0):
+        spoilt[value] = X.copy()
+        spoilt[value].loc[7, "visits"] = value
         with pytest.raises(ValueError, match=f"'visits' has the value {value:g}"):
-            method(bad)
+            fit(likelihood, spoilt[value])
+    vae = fit(likelihood, X)
+    for value, bad in spoilt.items():
+        for method in (vae.transform, vae.score, vae.reconstruct):
+            with pytest.raises(ValueError, match=f"'visits' has the value {value:g}"):
+                method(bad)
 
 
 @over_levels

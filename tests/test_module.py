@@ -1,4 +1,5 @@
 import copy
+import functools
 import pickle
 
 import numpy as np
@@ -64,19 +65,39 @@ def make_table(likelihood, n_samples=60, n_features=6, seed=0):
     return (X - X.mean(axis=0)) / X.std(axis=0)
 
 
+class Key:
+    """A likelihood that equals others with its parameters."""
+
+    def __init__(self, likelihood):
+        self.likelihood, self.shown = likelihood, repr(likelihood)
+
+    def __eq__(self, other):
+        return self.shown == other.shown
+
+    def __hash__(self):
+        return hash(self.shown)
+
+
+@functools.cache
+def make_starts(key, n_components, stacked, init):
+    """Return starts and splits, the same for all latents and networks."""
+    x = make_table(key.likelihood)
+    generator = np.random.default_rng(0)
+    splits = make_splits(len(x), 0.2 if stacked else None, generator, stacked)
+    arguments = x, None, splits, n_components, key.likelihood
+    if init == "linear":
+        return make_linear_starts(*arguments, np.ones(x.shape[1])), splits
+    return make_random_starts(*arguments), splits
+
+
 def make_module(
     likelihood, latent, network, *, n_components=2, stacked=False, init="linear"
 ):
     """Return a module, its rows in the units of the module, its starts and splits."""
     x = make_table(likelihood)
     likelihood.adapt(x)
-    generator = np.random.default_rng(0)
-    splits = make_splits(len(x), 0.2 if stacked else None, generator, stacked)
-    if init == "linear":
-        ones = np.ones(x.shape[1])
-        starts = make_linear_starts(x, None, splits, n_components, likelihood, ones)
-    else:
-        starts = make_random_starts(x, None, splits, n_components, likelihood)
+    key = Key(likelihood)
+    starts, splits = copy.deepcopy(make_starts(key, n_components, stacked, init))
     with seeded(0):
         module = VAEModule(
             network,
@@ -278,11 +299,12 @@ def test_stacked_copies_are_separate_modules(likelihood, latent, network):
     module, rows, _, splits, _ = make_module(likelihood, latent, network, stacked=True)
     assert module.n_copies == splits.n_copies == 6
     randomize(module)
-    rows = rows.float()
+    # no more rows than tell them from draws, copies and columns
+    rows = rows[:, :9].float()
     noise = make_noise(3, 2, np.random.default_rng(0)).float()
     output = module(rows, noise=noise)
     log_weights, kl = output.log_weights(rows), output.kl()
-    assert log_weights.shape == (3, 6, 60)
+    assert log_weights.shape == (3, 6, 9)
     for i in range(6):
         single = module.select(i)
         assert single.n_copies is None
