@@ -63,7 +63,9 @@ for name, model in models.items():
 
 bounds = {}
 for name in ("VAE, factor analysis", "VAE"):
-    draws = np.array([models[name].impute(X, random_state=seed) for seed in range(30)])
+    draws = np.array(
+        [models[name].impute(X, n_draws=50, random_state=seed) for seed in range(30)]
+    )
     low, high = bounds[name] = np.quantile(draws, [0.05, 0.95], axis=0)
     is_inside = ((whole >= low) & (whole <= high))[gone]
     print(f"{name:<21} nominal 90 % intervals hold {is_inside.mean():.0%}")
