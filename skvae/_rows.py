@@ -127,7 +127,7 @@ class LazyTable:
 
     def take(self, rows, copy):
         """Return the given rows, ``(n, n_features)``; there is one copy."""
-        out = torch.empty(len(rows), self.n_features)
+        out = torch.empty(len(rows), self.n_features, dtype=torch.float32)
         self.gather(rows, out)
         return out
 
@@ -196,7 +196,9 @@ class Rows(Dataset):
 
     def take(self, rows):
         """Return the given rows, ``(n,)`` or ``(n_copies, n)``, and their weights."""
-        x = torch.empty(*rows.shape, self.n_features, device=self.device)
+        x = torch.empty(
+            *rows.shape, self.n_features, dtype=torch.float32, device=self.device
+        )
         self.gather(rows, x)
         return x, self.weight[rows]
 
