@@ -31,7 +31,7 @@ malignant = table.data[table.target == 0]
 # %%
 # Three detectors see the same rows. The forest and the neighbours need columns on one
 # scale; the VAE sees to that itself, and its scores are nats in the units of the table.
-scaler = StandardScaler().set_output(transform="pandas").fit(train)
+scaler = StandardScaler().fit(train)
 detector = VAEOutlierDetector(contamination=0.05, random_state=0).fit(train)
 forest = IsolationForest(random_state=0).fit(scaler.transform(train))
 neighbours = LocalOutlierFactor(novelty=True).fit(scaler.transform(train))
@@ -52,11 +52,11 @@ if find_spec("pyod"):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        other = VAE(random_state=0, verbose=0).fit(scaler.transform(train).to_numpy())
+        other = VAE(random_state=0, verbose=0).fit(scaler.transform(train))
 
         def score_pyod(rows):
             """Return minus PyOD's score, of which more is odder."""
-            return -other.decision_function(scaler.transform(rows).to_numpy())
+            return -other.decision_function(scaler.transform(rows))
 
         scores["PyOD's VAE"] = score_pyod
 

@@ -31,8 +31,7 @@ _LEAST_ROWS_FOR_FOLDS = 10
 _MAX_CALIBRATION_ROWS = 5000
 # rows that say what is usual in a column
 _USUAL_ROWS = 2000
-# scores that the detector makes of others
-_OWN_METHODS = ("tempered", "regret")
+# scores that may decide
 _METHODS = ("tempered", "elbo", "evidence", "reconstruction", "refined", "regret")
 
 
@@ -286,6 +285,9 @@ default='adamw'
         "trim": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="left"), None],
     }
 
+    _methods = ("tempered", *VAETransformer._methods, "regret")
+    _averages = ("tempered", *VAETransformer._averages)
+
     def __init__(
         self,
         n_components="auto",
@@ -493,7 +495,7 @@ default='adamw'
         n_draws : int, default=None
             As in `VAETransformer.score_samples`.
         return_std : bool, default=False
-            As there; not for 'tempered' and 'regret'.
+            As there; not for 'regret'.
 
         Returns
         -------
@@ -513,29 +515,21 @@ default='adamw'
         (2020), "Likelihood regret", eq. 4, for 'regret'.
         """
         method = self.score_method if method is None else method
-        if method not in _OWN_METHODS:
+        if method != "regret":
             return super().score_samples(
                 X, method, n_draws=n_draws, return_std=return_std
             )
-        if return_std:
-            raise ValueError(
-                f"return_std=True is not for method={method!r}; use one of 'elbo', "
-                "'evidence', 'reconstruction', 'kl'."
-            )
-        self._check_draws("elbo" if method == "tempered" else "refined", n_draws, False)
+        self._check_draws(method, n_draws, return_std)
         _, array = self._read(X)
-        return self._score(array, method, n_draws)
+        return self._score(array, method)
 
-    def _score(self, array, method=None, n_draws=None):
+    def _score(self, array, method=None):
         """Return the scores of rows that have been checked."""
         model = self._get_model()
         method = self.score_method if method is None else method
-        if method == "tempered":
-            parts = [model.score(array, m, n_draws) for m in ("reconstruction", "elbo")]
-            return (parts[0] + parts[1]) / 2
         if method == "regret":
             return model.score(array, "elbo") - model.score(array, "refined")
-        return model.score(array, method, n_draws)
+        return model.score(array, method)
 
     def score(self, X, y=None, sample_weight=None):
         """Return the mean ELBO of the rows, whatever `score_method` is.

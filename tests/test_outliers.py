@@ -185,6 +185,9 @@ def test_tempered_lies_between_elbo_and_reconstruction(detector, table):
     tempered = detector.score_samples(X, "tempered")
     np.testing.assert_allclose(tempered, reconstruction - kl / 2)
     np.testing.assert_allclose(tempered, (elbo + reconstruction) / 2)
+    many, error = detector.score_samples(X, "tempered", n_draws=2000, return_std=True)
+    _, coarse = detector.score_samples(X, "tempered", return_std=True)
+    assert (np.abs(tempered - many) < 5 * np.hypot(error, coarse)).all()
 
 
 def test_regret_is_what_refining_gains(detector, table):
@@ -339,7 +342,7 @@ def test_unknown_methods_and_errors_that_there_are_not_are_refused(detector, tab
     with pytest.raises(ValueError, match="method='density' is not known"):
         detector.score_samples(table[1], "density")
     with pytest.raises(ValueError, match="return_std=True is not for"):
-        detector.score_samples(table[1], return_std=True)
+        detector.score_samples(table[1], "regret", return_std=True)
     with pytest.raises(ValueError, match="n_draws"):
         detector.score_samples(table[1], "regret", n_draws=5)
 
