@@ -69,8 +69,8 @@ for name, area in areas.items():
     print(f"{name:20s} AUROC {area:.3f}")
 
 # %%
-# ``contamination=0.05`` asks for one false alarm in twenty new benign rows. The
-# threshold rests on rows by models that have not seen them, so that is about what comes.
+# ``contamination=0.05`` asks for one false alarm in twenty new benign rows. Models that
+# have not seen a row check the threshold, so that is about what comes.
 false_alarms = (detector.predict(held_out) < 0).mean()
 found = (detector.predict(malignant) < 0).mean()
 print(f"{false_alarms:.1%} of new benign rows, {found:.1%} of malignant ones")
@@ -98,9 +98,9 @@ _ = right.legend()
 # %%
 # p-values of new benign rows lie along the diagonal: that is what makes them p-values.
 #
-# Now one number of a benign row is typed with its digits the wrong way round. The row is
-# odd, and its explanation says where: every bar is by how many nats a cell is less
-# likely than is usual in its column, so that columns of any unit compare.
+# Now one number of a benign row is mistyped, as twice what it was. The row is odd, and
+# its explanation says where: every bar is by how many nats a cell is less likely, given
+# the rest of the row, than is usual in its column, so that columns of any unit compare.
 row = held_out.iloc[[3]].copy()
 clean = row.copy()
 row["mean smoothness"] *= 2

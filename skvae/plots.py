@@ -9,7 +9,7 @@ __all__ = ["FeatureScoresDisplay"]
 
 
 class FeatureScoresDisplay:
-    """Why is a row odd: by how much its cells are less likely than is usual.
+    """Why is a row odd: which cells do not go with the rest of it.
 
     Use `from_estimator` to make one.
 
@@ -128,7 +128,7 @@ class FeatureScoresDisplay:
         ax.set_yticks(range(len(shown)), labels)
         ax.invert_yaxis()
         ax.axvline(0.0, color="black", linewidth=0.8)
-        ax.set_xlabel("nats above what is usual in the column")
+        ax.set_xlabel("log p(cell | rest of the row), nats above the usual")
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

@@ -1,13 +1,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_wine
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.decomposition import FactorAnalysis
 from sklearn.metrics import roc_auc_score
 
 from skvae import VAEOutlierDetector
 from skvae._outliers import find_fence, measure_distances
 from skvae.datasets import make_clusters, make_factors, make_mixed
+from skvae.latents import Gaussian
 from skvae.plots import FeatureScoresDisplay
 
 pytestmark = pytest.mark.filterwarnings(
@@ -228,12 +231,12 @@ def test_a_score_depends_on_the_units_by_its_jacobian(table):
 # explanations
 
 
-@pytest.mark.parametrize("load", [load_breast_cancer, load_wine])
+@pytest.mark.parametrize("load", [load_breast_cancer, load_wine, load_diabetes])
 def test_explanation_names_the_corrupted_column_of_real_tables(load):
     X = load().data
     train, test = X[::2], X[1::2]
     detector = VAEOutlierDetector(random_state=0, device="cpu").fit(train)
-    rows, columns = corrupt(test, 6, seed=0)
+    rows, columns = corrupt(test[:100], 6, seed=0)
     found = detector.explain(rows).argmin(axis=1)
     assert (found == columns).mean() >= 0.9
 
@@ -260,13 +263,32 @@ def test_picture_is_of_one_row(detector, table):
         FeatureScoresDisplay.from_estimator(detector, table[0])
 
 
-def test_explanation_is_score_features_above_the_usual(detector, table):
-    kept = table[0][~detector.trimmed_]
-    usual = detector.score_features(kept).mean(axis=0)
-    np.testing.assert_allclose(detector.usual_scores_, usual)
-    np.testing.assert_allclose(
-        detector.explain(table[1]), detector.score_features(table[1]) - usual
-    )
+def test_explanation_is_the_conditional_density_of_factor_analysis(table):
+    X, new = table
+    detector = VAEOutlierDetector(
+        3,
+        trim=None,
+        hidden_layer_sizes=(),
+        likelihood="gaussian",
+        latent=Gaussian(prior="standard", covariance="full"),
+        max_epochs=0,
+        random_state=0,
+        device="cpu",
+    ).fit(X)
+    oracle = FactorAnalysis(3, tol=1e-8, max_iter=5000, svd_method="lapack").fit(X)
+    # x_j given the others is normal with precision P_jj, mean by the rest of P
+    precision = np.linalg.inv(oracle.get_covariance())
+    residual = (new - oracle.mean_) @ precision / np.diag(precision)
+    expected = norm.logpdf(residual, scale=np.diag(precision) ** -0.5)
+    found = detector.explain(new) + detector.usual_scores_
+    np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_usual_cells_have_explanations_about_zero(detector, table):
+    assert (np.abs(np.median(detector.explain(table[1]), axis=0)) < 0.2).all()
+
+
+def test_score_features_sum_to_reconstruction(detector, table):
     np.testing.assert_allclose(
         detector.score_features(table[1]).sum(axis=1),
         detector.score_samples(table[1], "reconstruction"),
