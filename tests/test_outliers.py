@@ -3,7 +3,12 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_wine,
+)
 from sklearn.decomposition import FactorAnalysis
 from sklearn.metrics import roc_auc_score
 
@@ -338,8 +343,32 @@ def test_data_frames_of_pandas_and_polars_score_alike(table):
 
 def test_half_as_many_components_as_columns(detector):
     assert detector.net_.module_.n_components == 4
-    with pytest.raises(TypeError, match="'<' not supported"):
-        _ = detector.n_components < 1
+    assert detector.n_components == "auto"
+
+
+def test_weights_of_zero_leave_rows_out_of_everything(table):
+    X = table[0]
+    weight = np.ones(len(X))
+    weight[:100] = 0
+    weighted = VAEOutlierDetector(contamination=0.1, **QUICK)
+    weighted.fit(X, sample_weight=weight)
+    assert len(weighted.calibration_scores_) == 400
+    assert 0.05 < (weighted.predict(X[100:]) < 0).mean() < 0.15
+
+
+def test_rows_of_a_validation_set_calibrate(table):
+    X, new = table
+    detector = VAEOutlierDetector(contamination=0.1, **QUICK).fit(X, X_val=new)
+    np.testing.assert_array_equal(
+        detector.calibration_scores_, detector.score_samples(new)
+    )
+
+
+def test_stacks_of_images_have_explanations_by_pixel():
+    X = load_digits().images[:200, None]
+    detector = VAEOutlierDetector(4, image_shape=(1, 8, 8), **QUICK).fit(X)
+    assert detector.explain(X[:2]).shape == (2, 64)
+    assert set(detector.predict(X)) <= {-1, 1}
 
 
 # what goes wrong
