@@ -70,6 +70,25 @@ def load(name):
     return X
 
 
+def list_outlier_tables():
+    """Return the names of the tables with labelled outliers, in the order of files."""
+    paths = find_folder().glob("adbench/*_*.npz")
+    numbered = [path.stem.split("_", 1) for path in paths]
+    return [name for _, name in sorted((int(n), name) for n, name in numbered)]
+
+
+def load_outliers(name):
+    """Return rows, 10,000 at most in the order of the file, and 1 for outliers."""
+    (path,) = find_folder().glob(f"adbench/*_{name}.npz")
+    with np.load(path, allow_pickle=False) as file:
+        X, y = file["X"].astype(float), file["y"]
+    if len(X) > _MAX_ROWS:
+        rows = np.random.default_rng(0).choice(len(X), _MAX_ROWS, replace=False)
+        rows.sort()
+        X, y = X[rows], y[rows]
+    return X, y
+
+
 def split(name, seed):
     """Return standardised training and test rows, 70/30, without constant columns."""
     train, test = train_test_split(load(name), test_size=0.3, random_state=seed)

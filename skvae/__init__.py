@@ -3,6 +3,7 @@
 import importlib
 
 from ._estimator import VAETransformer
+from ._outliers import VAEOutlierDetector
 from ._warnings import (
     EffectiveSampleSizeWarning,
     UnknownCategoriesWarning,
@@ -19,12 +20,14 @@ _SUBMODULES = (
     "metrics",
     "networks",
     "objectives",
+    "plots",
 )
 
 __all__ = [
     "EffectiveSampleSizeWarning",
     "UnknownCategoriesWarning",
     "UnusedComponentsWarning",
+    "VAEOutlierDetector",
     "VAETransformer",
     "__version__",
     *_SUBMODULES,

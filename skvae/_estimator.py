@@ -43,9 +43,6 @@ from ._columns import (
 from ._images import check_image_shape, check_n_columns, flatten_images
 from ._warnings import EffectiveSampleSizeWarning, UnusedComponentsWarning
 
-_METHODS = ("elbo", "evidence", "reconstruction", "kl", "refined")
-# averages over draws from q, and so with an error
-_AVERAGES = ("elbo", "evidence", "reconstruction", "kl")
 # what the net is made of: fixed as long as training goes on
 _NET_PARAMETERS = (
     "n_components",
@@ -291,6 +288,10 @@ default='adamw'
         "net_callbacks": [list, None],
         "net_params": [dict, None],
     }
+
+    # scores that there are, and those that are averages over draws, with an error
+    _methods = ("elbo", "evidence", "reconstruction", "kl", "refined")
+    _averages = ("elbo", "evidence", "reconstruction", "kl")
 
     def __init__(
         self,
@@ -1011,8 +1012,8 @@ default='adamw'
         Duvenaud (2018), "Inference suboptimality in variational autoencoders", section
         4.1, for 'refined'.
         """
-        if method not in _METHODS:
-            names = ", ".join(repr(name) for name in _METHODS)
+        if method not in self._methods:
+            names = ", ".join(repr(name) for name in self._methods)
             raise ValueError(f"method={method!r} is not known; use one of {names}.")
         self._check_draws(method, n_draws, return_std)
         model, array = self._read(X)
@@ -1023,20 +1024,20 @@ default='adamw'
 
     def _check_draws(self, method, n_draws, return_std):
         """Refuse numbers of draws, and errors, that a score does not have."""
-        names = ", ".join(repr(name) for name in _AVERAGES)
+        names = ", ".join(repr(name) for name in self._averages)
         if n_draws is not None:
             is_count = isinstance(n_draws, Integral) and not isinstance(n_draws, bool)
             if not is_count or n_draws < 1:
                 raise ValueError(
                     f"n_draws={n_draws!r} must be None or a positive integer."
                 )
-            if method not in _AVERAGES:
+            if method not in self._averages:
                 raise ValueError(
                     f"n_draws={n_draws!r} is not for method={method!r}, which searches "
                     f"on the draws of the fit; use one of {names}."
                 )
         if return_std:
-            if method not in _AVERAGES:
+            if method not in self._averages:
                 raise ValueError(
                     f"return_std=True is not for method={method!r}; use one of {names}."
                 )

@@ -308,7 +308,7 @@ def score(module, x, method, noise, search_noise=None, with_error=False):
     module : VAEModule
         From `make_precise`.
     x : ndarray (n, n_features)
-    method : {'elbo', 'evidence', 'reconstruction', 'kl', 'refined'}
+    method : {'elbo', 'tempered', 'evidence', 'reconstruction', 'kl', 'refined'}
     noise : Tensor (n_draws, n_components)
         The block that all rows share.
     search_noise : Tensor (n_draws, n_components), default=None
@@ -323,6 +323,7 @@ def score(module, x, method, noise, search_noise=None, with_error=False):
     evaluate = {
         "kl": lambda output: output.log_ratio(),
         "reconstruction": lambda output: output.log_likelihood(x),
+        "tempered": lambda o: o.log_likelihood(x) - 0.5 * o.log_ratio(),
     }.get(method, lambda output: output.log_weights(x))
     found = [(evaluate(o), o.log_share) for o in _run(module, x, noise)]
     values = torch.cat([value for value, _ in found])  # (n_draws, n)

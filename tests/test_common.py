@@ -6,7 +6,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch_network import TorchNetwork
 
-from skvae import UnusedComponentsWarning, VAETransformer
+from skvae import UnusedComponentsWarning, VAEOutlierDetector, VAETransformer
 
 # the checks fit pure noise, of which a component may well say nothing
 pytestmark = pytest.mark.filterwarnings(
@@ -21,6 +21,8 @@ ESTIMATORS = {
     "torch": VAETransformer(network=TorchNetwork(), max_epochs=2, random_state=0),
     "categorical": VAETransformer(latent="categorical", max_epochs=2, random_state=0),
     "hierarchical": VAETransformer(latent="hierarchical", max_epochs=2, random_state=0),
+    "outliers": VAEOutlierDetector(random_state=0),
+    "calibrated": VAEOutlierDetector(contamination=0.1, max_epochs=2, random_state=0),
 }
 OWN_CHECKS = [
     "check_param_validation",
@@ -54,7 +56,7 @@ def test_estimator_passes_check_estimator(estimator, check):
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning")
 @pytest.mark.filterwarnings("ignore:X has feature names, but:UserWarning")
 @pytest.mark.parametrize("name", OWN_CHECKS)
-@pytest.mark.parametrize("configuration", ["linear", "torch"])
+@pytest.mark.parametrize("configuration", ["linear", "torch", "calibrated"])
 def test_estimator_passes_checks_beyond_check_estimator(configuration, name):
     estimator = clone(ESTIMATORS[configuration])
-    getattr(estimator_checks, name)("VAETransformer", estimator)
+    getattr(estimator_checks, name)(type(estimator).__name__, estimator)

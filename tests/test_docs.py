@@ -106,6 +106,22 @@ def test_api_page_states_the_defaults(api):
         assert eval(row[1].strip("`")) == default, name
 
 
+def test_api_page_names_what_the_detector_adds(api):
+    detector = skvae.VAEOutlierDetector(max_epochs=1, random_state=0)
+    fitted = detector.fit(load_iris().data)
+    names = {name for name in dir(fitted) if not re.match(r"_|set_\w+_request$", name)}
+    for name in names - {"columns_"}:
+        assert re.search(rf"`{name}[`(]", api), name
+    _, section = api.split("## VAEOutlierDetector\n")
+    section, _ = section.split("\n## ", maxsplit=1)
+    usual = skvae.VAETransformer().get_params(deep=False)
+    for name, default in skvae.VAEOutlierDetector().get_params(deep=False).items():
+        row = re.search(rf"^\| `{name}` +\| ([^|]*?) +\|", section, re.MULTILINE)
+        assert row or default == usual[name], name
+        if row:
+            assert eval(row[1].strip("`")) == default, name
+
+
 def test_ten_lines_of_readme_run():
     blocks = re.findall(
         r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.M | re.S

@@ -1,0 +1,114 @@
+"""
+Outliers, and why they are
+==========================
+
+Tumours of one kind are normal here; those of the other are to be found, by a model that
+has never seen one. Then one cell of a row is mistyped, and the model says which.
+"""
+
+# %%
+# Benign tumours are the normal rows. Half of them train, the rest and all malignant
+# ones are to be told apart.
+import warnings
+from importlib.util import find_spec
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_breast_cancer
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.preprocessing import StandardScaler
+
+from skvae import VAEOutlierDetector
+from skvae.plots import FeatureScoresDisplay
+
+table = load_breast_cancer(as_frame=True)
+normal = table.data[table.target == 1].sample(frac=1, random_state=0)
+train, held_out = normal.iloc[:180], normal.iloc[180:]
+malignant = table.data[table.target == 0]
+
+# %%
+# Three detectors see the same rows. The forest and the neighbours need columns on one
+# scale; the VAE sees to that itself, and its scores are nats in the units of the table.
+scaler = StandardScaler().fit(train)
+detector = VAEOutlierDetector(contamination=0.05, random_state=0).fit(train)
+forest = IsolationForest(random_state=0).fit(scaler.transform(train))
+neighbours = LocalOutlierFactor(novelty=True).fit(scaler.transform(train))
+
+
+def scale_and_score(model):
+    """Return a function of rows in the units of the table."""
+    return lambda rows: model.score_samples(scaler.transform(rows))
+
+
+scores = {
+    "VAEOutlierDetector": detector.score_samples,
+    "IsolationForest": scale_and_score(forest),
+    "LocalOutlierFactor": scale_and_score(neighbours),
+}
+if find_spec("pyod"):
+    from pyod.models.vae import VAE
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        other = VAE(random_state=0, verbose=0).fit(scaler.transform(train))
+
+        def score_pyod(rows):
+            """Return minus PyOD's score, of which more is odder."""
+            return -other.decision_function(scaler.transform(rows))
+
+        scores["PyOD's VAE"] = score_pyod
+
+is_odd = np.repeat([False, True], [len(held_out), len(malignant)])
+areas = {
+    name: roc_auc_score(is_odd, -np.concatenate([score(held_out), score(malignant)]))
+    for name, score in scores.items()
+}
+for name, area in areas.items():
+    print(f"{name:20s} AUROC {area:.3f}")
+
+# %%
+# ``contamination=0.05`` asks for one false alarm in twenty new benign rows. Models that
+# have not seen a row check the threshold, so that is about what comes.
+false_alarms = (detector.predict(held_out) < 0).mean()
+found = (detector.predict(malignant) < 0).mean()
+print(f"{false_alarms:.1%} of new benign rows, {found:.1%} of malignant ones")
+
+fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+bins = np.linspace(np.quantile(detector.score_samples(malignant), 0.3), 150, 40)
+for name, rows in (("benign, new", held_out), ("malignant", malignant)):
+    left.hist(
+        np.clip(detector.score_samples(rows), bins[0], bins[-1]),
+        bins,
+        alpha=0.6,
+        label=name,
+        density=True,
+    )
+left.axvline(detector.offset_, color="black", linestyle="--", label="threshold")
+left.set_xlabel("score, nats")
+left.legend()
+for name, rows in (("benign, new", held_out), ("malignant", malignant)):
+    right.ecdf(detector.p_values(rows), label=name)
+right.axline((0, 0), slope=1, color="black", linewidth=0.8)
+right.set_xlabel("p-value")
+right.set_ylabel("share of rows at or below")
+_ = right.legend()
+
+# %%
+# p-values of new benign rows lie along the diagonal: that is what makes them p-values.
+#
+# Now one number of a benign row is mistyped, as twice what it was. The row is odd, and
+# its explanation says where: every bar is by how many nats a cell is less likely, given
+# the rest of the row, than is usual in its column, so that columns of any unit compare.
+row = held_out.iloc[[3]].copy()
+clean = row.copy()
+row["mean smoothness"] *= 2
+
+fig, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained", sharex=True)
+for ax, one, title in zip(axes, (clean, row), ("as it was", "mistyped"), strict=True):
+    FeatureScoresDisplay.from_estimator(detector, one, n_features=6, ax=ax)
+    ax.set_title(f"{title}: p = {detector.p_values(one)[0]:.3f}")
+explained = detector.explain(row)[0]
+print("oddest column:", table.data.columns[explained.argmin()])
+plt.show()

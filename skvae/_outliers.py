@@ -1,0 +1,717 @@
+"""VAEOutlierDetector: which rows it learns from, where its threshold lies, and why.
+
+The model and all that computes with it are `VAETransformer`'s.
+"""
+
+from contextlib import contextmanager
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import OutlierMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from ._columns import open_table
+from ._estimator import VAETransformer
+from ._images import check_image_shape
+
+# of the rows that the model has learned, so many score below the threshold of 'auto'
+_AUTO_SHARE = 0.01
+# components of z, at most, where there may be half as many as columns
+_MAX_COMPONENTS = 64
+# least noise, as a share of a column's variance: standard deviations of 0.3
+_VARIANCE_FLOOR = 0.09
+# Tukey's whiskers
+_WHISKER = 1.5
+# rows up to which thresholds are from as many fits as there are folds; beyond, from
+# rows that training leaves out
+_MAX_ROWS_FOR_FOLDS, _N_FOLDS = 3000, 5
+# with fewer, nothing can be held out
+_LEAST_ROWS_FOR_FOLDS = 10
+_MAX_CALIBRATION_ROWS = 5000
+# rows that say what is usual in a column, at least and at most, and cells of them
+_USUAL_ROWS, _USUAL_CELLS = (5, 100), 10_000
+# scores that may decide
+_METHODS = ("tempered", "elbo", "evidence", "reconstruction", "refined", "regret")
+
+
+def measure_distances(array):
+    """Return the root mean square of the standardised cells of every row.
+
+    Parameters
+    ----------
+    array : ndarray (n_samples, n_features)
+        Missing cells are NaN.
+
+    Returns
+    -------
+    ndarray (n_samples,)
+    """
+    array = np.asarray(array, dtype=np.float64)
+    observed = ~np.isnan(array)
+    count = np.maximum(observed.sum(axis=0), 1)
+    centred = array - np.where(observed, array, 0.0).sum(axis=0) / count
+    centred[~observed] = 0.0
+    # no sum of squares of large numbers overflows
+    largest = np.abs(centred).max(axis=0)
+    centred /= np.where(largest > 0, largest, 1.0)
+    deviation = np.sqrt((centred**2).sum(axis=0) / count)
+    # what is left in a constant column is rounding
+    varies = largest > 1e-12 * np.abs(np.where(observed, array, 0.0)).max(axis=0)
+    centred[:, ~varies] = 0.0
+    squares = (centred / np.where(varies, deviation, 1.0)) ** 2
+    return np.sqrt(squares.sum(axis=1) / np.maximum(observed.sum(axis=1), 1))
+
+
+def find_fence(distances):
+    """Return Tukey's upper fence, Q3 + 1.5 (Q3 - Q1)."""
+    low, high = np.percentile(distances, [25, 75])
+    return high + _WHISKER * (high - low)
+
+
+def _take(X, rows):
+    """Return some rows of whatever X is."""
+    X = open_table(X)
+    if hasattr(X, "iloc"):
+        return X.iloc[rows]
+    return X[rows] if hasattr(X, "__getitem__") else np.asarray(X)[rows]
+
+
+def _compute_rank_score(scores, share):
+    """Return a threshold below which a new score lies with probability <= share.
+
+    The k-th smallest of n scores, k = floor(share (n + 1)): if the new score is one
+    more of the same kind, it is below with probability k / (n + 1).
+    """
+    rank = int(np.floor(share * (len(scores) + 1)))
+    if rank < 1:
+        return np.nextafter(scores.min(), -np.inf)
+    return np.sort(scores)[rank - 1]
+
+
+class VAEOutlierDetector(OutlierMixin, VAETransformer):
+    r"""Variational auto-encoder that tells outliers.
+
+    A `VAETransformer` whose defaults are those of the best detector, with a threshold
+    on its scores. Rows far from all others are left out of training, so that the model
+    learns what most rows are like, whether X is clean or not.
+
+    .. math:: s(x) = E_{q(z|x)}[\log p(x|z)] - \tfrac{1}{2} KL(q(z|x) \| p(z))
+
+    is the default score, in nats; rows below `offset_` are outliers.
+
+    Read more in the :doc:`user guide </user_guide/outliers>`.
+
+    Parameters
+    ----------
+    n_components : int or 'auto', default='auto'
+        Size of the latent. 'auto' is half the number of columns, at least 2 and at most
+        64.
+    contamination : float or 'auto', default='auto'
+        Share of outliers among the rows of X, in (0, 0.5]: that share of them is below
+        the threshold. It is also the rate of false alarms on new rows like those of X,
+        which rows that training has not seen make sure of (see Notes). 'auto' needs no
+        further fits, and calls a row an outlier that scores lower than 99 in 100 of the
+        rows that training has kept.
+    score_method : {'tempered', 'elbo', 'evidence', 'reconstruction', 'refined', \
+'regret'}, default='tempered'
+        What `score_samples` returns by default; see there.
+    trim : float, 'auto' or None, default='auto'
+        Which rows training leaves out: the share that is farthest from the mean, in
+        [0, 0.5); or, with 'auto', those beyond Tukey's fence of the distances, Q3 + 1.5
+        (Q3 - Q1). The distance is the root mean square of the standardised numbers of a
+        row. None leaves out none.
+    likelihood : str, Likelihood or dict, default='auto'
+        p(x|z), as `VAETransformer` has it, but that 'auto' is a normal law for numbers,
+        whose noise is at least 9 % of a column's variance: directions in which rows
+        hardly vary would otherwise decide on their own.
+    latent : {'gaussian', 'categorical', 'hierarchical'} or Latent, default='gaussian'
+        Family of q(z|x), and prior p(z).
+    network : {'auto', 'mlp', 'conv'} or Network, default='auto'
+        Encoder and decoder.
+    hidden_layer_sizes : tuple of int, default=(64,)
+        Widths of the hidden layers of an 'mlp' encoder, mirrored in the decoder.
+    activation : str, default='silu'
+        Name of the activation: 'silu', 'relu', 'tanh', 'gelu', 'elu', 'leaky_relu',
+        'softplus' or 'sigmoid'.
+    dropout : float, default=0.0
+        Share of hidden units left out at each step of training.
+    init : {'linear', 'random'}, default='linear'
+        Start at the closed-form linear model (a mixture of normals where z is a single
+        categorical variable), or at torch's random weights.
+    standardize : bool, default=True
+        Centre and scale columns inside. Scores stay in the units of X.
+    image_shape : tuple of int or None, default=None
+        (channels, height, width) of images. X is then ``(n_samples, channels, height,
+        width)``, or rows of as many columns, channels first. See the :doc:`page on
+        images </user_guide/images>`.
+    objective : {'elbo', 'iwae', 'tc', 'mmd'} or Objective, default='elbo'
+        What training maximises, see :doc:`objectives </user_guide/objectives>`. `score`
+        is the ELBO in any case.
+    beta : float, default=1.0
+        Weight of the KL term in training.
+    kl_warmup : float, default=0.0
+        Share of `max_epochs` over which the weight of the KL term rises from 0 to
+        `beta`; early stopping waits for its end.
+    max_epochs : int, default=100
+        Passes over the rows, at most.
+    batch_size : int or 'auto', default='auto'
+        Rows per step. 'auto' is 64 to 1024, growing with the table, and lets an epoch
+        of a small table make at least 32 steps.
+    lr : float, default=0.003
+        Learning rate.
+    optimizer : {'adamw', 'adam', 'nadam', 'radam', 'rmsprop', 'sgd'} or class, \
+default='adamw'
+        Optimizer, or any class from :mod:`torch.optim`.
+    weight_decay : float or 'auto', default='auto'
+        Decay of the weight matrices. 'auto' is ``min(1, 300 / n_samples)`` for AdamW, 0
+        for others.
+    early_stopping : bool, default=True
+        Judge by held-out rows, stop when they gain no more, and keep the best weights.
+        Below 3,000 rows several splits are trained side by side with one more network
+        on all rows, which is the one that is kept.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, at least.
+    n_iter_no_change : int, default=10
+        Epochs without a gain before training stops.
+    tol : float, default=1e-4
+        Gain in nats that counts.
+    n_draws : int, default=32
+        Noise vectors in the block that scores share.
+    device : str, default='auto'
+        'auto' (the first found of cuda, xpu, mps, cpu), 'cpu', 'cuda', 'cuda:1', 'mps',
+        'xpu'.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last fit.
+    random_state : int, RandomState or None, default=None
+        Seed of everything random. None takes fresh entropy.
+    verbose : int, default=0
+        1 shows a progress bar with the ELBO.
+    net_callbacks : list of skorch callbacks or None, default=None
+        Passed on to the net.
+    net_params : dict or None, default=None
+        Other parameters of `skorch.NeuralNet`, such as
+        ``{"optimizer__betas": (0.9, 0.99)}``.
+
+    Attributes
+    ----------
+    offset_ : float
+        Threshold on the scores of `score_method`, nats.
+    trimmed_ : ndarray of bool (n_samples,)
+        The rows of X that training has left out.
+    calibration_scores_ : ndarray (n_calibration,) or None
+        Scores of rows by models that have not seen them; None with
+        ``contamination='auto'``, and for fewer than ten rows.
+    usual_scores_ : ndarray (n_features,)
+        Median of log p(x_j | all other cells) in every column, of some of the rows that
+        training has kept, nats; see `explain`.
+    net_ : VAENet
+        The fitted `skorch.NeuralNet`.
+    columns_ : ColumnTable
+        Kind, likelihood, levels, units and share of missing cells of every column; a
+        data frame of them is ``columns_.to_frame()``.
+    device_ : str
+        The device that was used.
+    n_features_in_ : int
+        Number of features seen by `fit`.
+    feature_names_in_ : ndarray of str (n_features_in_,)
+        Names of the features, where all are strings.
+    n_iter_ : int
+        Epochs run.
+    history_ : skorch.history.History
+        One row an epoch: losses, reconstruction and KL in nats per row.
+    loss_curve_ : list of float
+        Training loss of every epoch, nats per row in the units of X.
+    validation_scores_ : list of float
+        Negative loss of the held-out rows, every epoch; empty without any.
+    best_validation_score_ : float or None
+        The best of them, the start included.
+    noise_variance_ : ndarray (n_features_in_,)
+        Mean variance of x given z, in the squared units of X.
+    kl_per_component_ : ndarray (n_components,)
+        What each component says of a row on average, nats.
+    n_active_components_ : int
+        Components of more than 0.01 nats.
+
+    See Also
+    --------
+    VAETransformer : The model.
+    sklearn.ensemble.IsolationForest : Trees that isolate rows.
+    sklearn.neighbors.LocalOutlierFactor : Density beside that of neighbours.
+
+    Notes
+    -----
+    Scores of rows that a model has learned are too high, and a threshold at a quantile
+    of theirs too. With ``contamination=c``, rows are also scored by models that have
+    not seen them: those of a fifth of the table, which the model itself is then not
+    trained on, or, up to 3,000 rows, all of them, by five more models. Where the share
+    of them below the quantile is c within its standard error, the quantile is the
+    threshold: of X exactly the share c is below. Otherwise it is the k-th lowest of
+    those scores, k = floor(c (n + 1)), below which a new row is with probability c.
+
+    References
+    ----------
+    An & Cho (2015), "Variational autoencoder based anomaly detection using
+    reconstruction probability", algorithm 4; Higgins et al. (2017), "beta-VAE", eq. 4,
+    for the weight of the KL; Tukey (1977), "Exploratory data analysis", section 2D,
+    for the fence; Vovk, Gammerman & Shafer (2005), "Algorithmic learning in a random
+    world", section 4.2, and Barber et al. (2021), "Predictive inference with the
+    jackknife+", section 3, for the thresholds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvae import VAEOutlierDetector
+    >>> from skvae.datasets import make_factors
+    >>> X, _ = make_factors(300, 6, 2, random_state=0)
+    >>> X[0, 3] += 20
+    >>> detector = VAEOutlierDetector(random_state=0).fit(X)
+    >>> detector.predict(X[:1])
+    array([-1])
+    >>> int(np.argmin(detector.explain(X[:1])))
+    3
+    """
+
+    _parameter_constraints = {  # noqa: RUF012
+        **VAETransformer._parameter_constraints,
+        "n_components": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "contamination": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, 0.5, closed="right"),
+        ],
+        "score_method": [StrOptions(set(_METHODS))],
+        "trim": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="left"), None],
+    }
+
+    _methods = ("tempered", *VAETransformer._methods, "regret")
+    _averages = ("tempered", *VAETransformer._averages)
+
+    def __init__(
+        self,
+        n_components="auto",
+        *,
+        contamination="auto",
+        score_method="tempered",
+        trim="auto",
+        likelihood="auto",
+        latent="gaussian",
+        network="auto",
+        hidden_layer_sizes=(64,),
+        activation="silu",
+        dropout=0.0,
+        init="linear",
+        standardize=True,
+        image_shape=None,
+        objective="elbo",
+        beta=1.0,
+        kl_warmup=0.0,
+        max_epochs=100,
+        batch_size="auto",
+        lr=0.003,
+        optimizer="adamw",
+        weight_decay="auto",
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        n_draws=32,
+        device="auto",
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+        net_callbacks=None,
+        net_params=None,
+    ):
+        super().__init__(
+            n_components,
+            likelihood=likelihood,
+            latent=latent,
+            network=network,
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            dropout=dropout,
+            init=init,
+            standardize=standardize,
+            image_shape=image_shape,
+            objective=objective,
+            beta=beta,
+            kl_warmup=kl_warmup,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            lr=lr,
+            optimizer=optimizer,
+            weight_decay=weight_decay,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            n_draws=n_draws,
+            device=device,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+            net_callbacks=net_callbacks,
+            net_params=net_params,
+        )
+        self.contamination = contamination
+        self.score_method = score_method
+        self.trim = trim
+
+    # fitting ------------------------------------------------------------------------
+
+    def _fit(self, X, sample_weight, X_val, reset, epochs=None):
+        image_shape = self.image_shape
+        if image_shape is not None:
+            image_shape = check_image_shape(image_shape)
+        array, kinds = self._validate(X, image_shape, reset=reset, is_fit=True)
+        kept = self._choose_rows(array, kinds)
+        weight = self._validate_weight(sample_weight, array)
+        weight = np.ones(len(array)) if weight is None else weight
+        rows = _Rows(X, array, weight, kept)
+        with self._resolved(array, kinds, self._get_names(X)):
+            if self.contamination == "auto" or epochs is not None:
+                self._train(rows, X_val, reset, epochs)
+                held_out = None
+            else:
+                held_out = self._train_and_calibrate(rows, X_val, reset)
+            self._set_threshold(rows, held_out)
+
+    def _train(self, rows, X_val, reset, epochs=None):
+        try:
+            super()._fit(rows.X, rows.get_weight(), X_val, reset, epochs)
+        except KeyboardInterrupt:
+            # what training had reached is kept, and has a threshold
+            if "_finished" in vars(self):
+                self._set_threshold(rows, None)
+            raise
+
+    def _train_and_calibrate(self, rows, X_val, reset):
+        """Train, and return the scores of rows by models that have not seen them."""
+        from ._seed import draw_seed, make_generator
+
+        # apart from that of the fits, each of which makes its own from the same seed
+        generator = np.random.default_rng(draw_seed(make_generator(self.random_state)))
+        if X_val is not None:
+            self._train(rows, X_val, reset)
+            array, _ = self._validate(X_val, self.columns_.image_shape, reset=False)
+            return self._score(array)
+        # those that training leaves out are rows like any other here
+        order = generator.permutation(np.flatnonzero(rows.weight > 0))
+        if len(order) < _LEAST_ROWS_FOR_FOLDS:
+            self._train(rows, None, reset)
+            return None
+        if len(order) > _MAX_ROWS_FOR_FOLDS:
+            size = min(len(order) // 5, _MAX_CALIBRATION_ROWS)
+            return self._train_beside(rows, order[:size], reset)
+        fitted, scores = vars(self).copy(), []
+        for fold in np.array_split(order, _N_FOLDS):
+            scores.append(self._train_beside(rows, fold, reset))
+            vars(self).clear()
+            vars(self).update(fitted)
+        self._train(rows, None, reset)
+        return np.concatenate(scores)
+
+    def _train_beside(self, rows, fold, reset):
+        """Train on all rows but those of a fold, and return the scores of the latter.
+
+        They tell when to stop: the rows that training would leave out in any case.
+        """
+        others = np.setdiff1d(np.arange(len(rows.array)), fold)
+        judges = fold[rows.kept[fold]]
+        X_val = _take(rows.X, judges) if len(judges) else None
+        self._train(rows.take(others), X_val, reset)
+        return self._score(rows.array[fold])
+
+    def _choose_rows(self, array, kinds):
+        """Return which rows training keeps, ``(n_samples,)`` bool."""
+        is_number = np.array([kind.likelihood == "auto" for kind in kinds])
+        kept = np.ones(len(array), dtype=bool)
+        if self.trim is None or not is_number.any():
+            return kept
+        distances = measure_distances(array[:, is_number])
+        if self.trim == "auto":
+            return distances <= find_fence(distances)
+        kept[np.argsort(-distances, kind="stable")[: int(self.trim * len(array))]] = 0
+        return kept
+
+    @contextmanager
+    def _resolved(self, array, kinds, names):
+        """Let what is 'auto' be what it means here, as long as the fit lasts."""
+        before = {"n_components": self.n_components, "likelihood": self.likelihood}
+        n_features = array.shape[1]
+        if self.n_components == "auto":
+            self.n_components = int(np.clip(n_features // 2, 2, _MAX_COMPONENTS))
+        self.likelihood = _choose_likelihood(self.likelihood, kinds, names)
+        try:
+            yield
+        finally:
+            vars(self).update(before)
+
+    def _set_threshold(self, rows, held_out):
+        scores, share = self._score(rows.array), self.contamination
+        self.trimmed_ = ~rows.kept
+        self.calibration_scores_ = held_out
+        counted = rows.kept & (rows.weight > 0)
+        self.usual_scores_ = self._measure_usual(rows.array[counted])
+        if share == "auto":
+            self.offset_ = float(np.quantile(scores[counted], _AUTO_SHARE))
+            return
+        # the lowest k scores are below, and the next is not
+        ranked = np.sort(scores[rows.weight > 0])
+        rank = min(round(share * len(ranked)), len(ranked) - 1)
+        self.offset_ = float(ranked[rank])
+        if held_out is None:
+            return
+        missed = (held_out < self.offset_).mean() - share
+        if abs(missed) > np.sqrt(share * (1 - share) / len(held_out)):
+            self.offset_ = float(_compute_rank_score(held_out, share))
+
+    def _measure_usual(self, array):
+        """Return what is usual in every column, of a few rows."""
+        n_rows = int(np.clip(_USUAL_CELLS // array.shape[1], *_USUAL_ROWS))
+        step = max(1, len(array) // n_rows)
+        part = np.asarray(array[::step][:n_rows], dtype=np.float64)
+        scores = self._score_given_rest(part)
+        scores[np.isnan(part)] = np.nan
+        # a column may have no observed cell among them
+        filled = np.where(np.isnan(scores).all(axis=0), 0.0, scores)
+        return np.nanmedian(filled, axis=0)
+
+    def _score_given_rest(self, array):
+        """Return log p(x_j | the other cells) of every cell, by the bound of both."""
+        model = self._get_model()
+        array = np.array(array, dtype=np.float64)
+        whole = model.score(array, "elbo")
+        scores = np.zeros(array.shape)
+        for j in range(array.shape[1]):
+            column = array[:, j].copy()
+            observed = ~np.isnan(column)
+            if not observed.any():
+                continue
+            array[:, j] = np.nan
+            rest = model.score(array[observed], "elbo")
+            array[:, j] = column
+            scores[observed, j] = whole[observed] - rest
+        return scores
+
+    # scores -------------------------------------------------------------------------
+
+    def score_samples(self, X, method=None, *, n_draws=None, return_std=False):
+        r"""Return how normal every row is.
+
+        Parameters
+        ----------
+        X : array-like or data frame (n_samples, n_features)
+        method : str, default=None
+            None takes `score_method`. Beside those of `VAETransformer`:
+
+            - 'tempered': :math:`E_q[\log p(x|z)] - KL(q \| p) / 2`, between
+              'reconstruction' and 'elbo';
+            - 'regret': minus the likelihood regret, :math:`ELBO(q^*) - ELBO(q)`, the
+              difference of 'refined' and 'elbo', at most 0. For images, of which the
+              likelihood alone may call simpler ones more normal than those it has
+              learned.
+        n_draws : int, default=None
+            As in `VAETransformer.score_samples`.
+        return_std : bool, default=False
+            As there; not for 'regret'.
+
+        Returns
+        -------
+        scores : ndarray (n_samples,), float64
+            Nats, in the units of X; higher is more normal (but for 'kl').
+        std : ndarray (n_samples,), float64
+            Their standard errors, if asked for.
+
+        Raises
+        ------
+        ValueError
+            If the method is not known, or cannot do what is asked for.
+
+        References
+        ----------
+        Higgins et al. (2017), "beta-VAE", eq. 4, for 'tempered'; Xiao, Yan & Amit
+        (2020), "Likelihood regret", eq. 4, for 'regret'.
+        """
+        method = self.score_method if method is None else method
+        if method != "regret":
+            return super().score_samples(
+                X, method, n_draws=n_draws, return_std=return_std
+            )
+        self._check_draws(method, n_draws, return_std)
+        _, array = self._read(X)
+        return self._score(array, method)
+
+    def _score(self, array, method=None):
+        """Return the scores of rows that have been checked."""
+        model = self._get_model()
+        method = self.score_method if method is None else method
+        if method == "regret":
+            return model.score(array, "elbo") - model.score(array, "refined")
+        return model.score(array, method)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Return the mean ELBO of the rows, whatever `score_method` is.
+
+        Parameters
+        ----------
+        X : array-like or data frame (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like (n_samples,), default=None
+
+        Returns
+        -------
+        float
+            Nats per row in the units of X.
+        """
+        scores = self.score_samples(X, "elbo")
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, scores[:, None], ensure_non_negative=True
+            )
+        return float(np.average(scores, weights=sample_weight))
+
+    def explain(self, X):
+        r"""Return by how much every cell is less likely than is usual in its column.
+
+        .. math::
+            \log p(x_j | x_{-j}) - u_j, \quad
+            \log p(x_j | x_{-j}) = \log p(x) - \log p(x_{-j})
+
+        where the two terms are the bounds with and without the cell, and :math:`u_j`,
+        `usual_scores_`, is what rows of training have there. The lowest cells are why
+        a row is odd. A cell is judged by what the rest of the row lets expect, and not
+        by a z that it has pulled along; columns compare whatever their units.
+
+        It takes as many passes as there are columns. `score_features` is quicker, of
+        cells given z.
+
+        Parameters
+        ----------
+        X : array-like or data frame (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray (n_samples, n_features), float64
+            Nats; 0 where a cell is missing.
+        """
+        _, array = self._read(X)
+        scores = self._score_given_rest(array) - self.usual_scores_
+        return np.where(np.isnan(np.asarray(array, dtype=np.float64)), 0.0, scores)
+
+    def decision_function(self, X):
+        """Return how far above the threshold every row scores.
+
+        Parameters
+        ----------
+        X : array-like or data frame (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray (n_samples,), float64
+            Nats; ``score_samples(X) - offset_``, negative for outliers.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X):
+        """Return -1 for outliers and 1 for all other rows.
+
+        Parameters
+        ----------
+        X : array-like or data frame (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray (n_samples,), int
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def p_values(self, X, X_calibration=None):
+        r"""Return the share of normal rows that would be as odd as every row.
+
+        .. math:: p(x) = \frac{1 + \#\{i: s_i \le s(x)\}}{n + 1}
+
+        with the scores :math:`s_i` of n rows that training has not seen. Of new rows
+        like those, at most a share p has a value of p or less.
+
+        Parameters
+        ----------
+        X : array-like or data frame (n_samples, n_features)
+        X_calibration : array-like or data frame (n_new, n_features), default=None
+            Normal rows, none of which was in the X of `fit`. None takes
+            `calibration_scores_`, which a fit with a number for `contamination` has.
+
+        Returns
+        -------
+        ndarray (n_samples,), float64
+
+        Raises
+        ------
+        ValueError
+            If there are no scores to compare with.
+
+        References
+        ----------
+        Bates, Candès, Lei, Romano & Sesia (2023), "Testing for outliers with conformal
+        p-values", eq. 2.
+        """
+        check_is_fitted(self)
+        if X_calibration is not None:
+            reference = self.score_samples(X_calibration)
+        elif self.calibration_scores_ is not None:
+            reference = self.calibration_scores_
+        else:
+            raise ValueError(
+                "p_values needs scores of rows that training has not seen: pass "
+                "X_calibration, or fit with a number for contamination instead of "
+                "'auto'."
+            )
+        reference = np.sort(reference)
+        below = np.searchsorted(reference, self.score_samples(X), side="right")
+        return (1 + below) / (len(reference) + 1)
+
+
+class _Rows:
+    """A table, its values, weights, and which of its rows training keeps."""
+
+    def __init__(self, X, array, weight, kept):
+        self.X, self.array, self.weight, self.kept = X, array, weight, kept
+
+    def get_weight(self):
+        """Return weights with zeros for the rows that training leaves out, or None."""
+        weight = self.weight * self.kept
+        # the estimator tells tables that are too small
+        return None if (weight == 1).all() or not weight.any() else weight
+
+    def take(self, rows):
+        """Return some of the rows."""
+        return _Rows(
+            _take(self.X, rows), self.array[rows], self.weight[rows], self.kept[rows]
+        )
+
+
+def _choose_likelihood(likelihood, kinds, names):
+    """Return a likelihood in which 'auto' for a number is the detector's."""
+    from .likelihoods import Gaussian
+
+    is_dict = isinstance(likelihood, dict)
+    if not is_dict and not (isinstance(likelihood, str) and likelihood == "auto"):
+        return likelihood
+    normal = Gaussian(variance_floor=_VARIANCE_FLOOR)
+    if not is_dict and all(kind.likelihood == "auto" for kind in kinds):
+        return normal
+    names = range(len(kinds)) if names is None else names
+    chosen = {
+        name: normal
+        for name, kind in zip(names, kinds, strict=True)
+        if kind.likelihood == "auto"
+    }
+    given = {
+        name: value
+        for name, value in (likelihood if is_dict else {}).items()
+        if not (isinstance(value, str) and value == "auto")
+    }
+    return chosen | given

@@ -1,0 +1,426 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+from sklearn.base import clone
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_wine,
+)
+from sklearn.decomposition import FactorAnalysis
+from sklearn.metrics import roc_auc_score
+
+from skvae import VAEOutlierDetector
+from skvae._outliers import find_fence, measure_distances
+from skvae.datasets import make_clusters, make_factors, make_mixed
+from skvae.latents import Gaussian
+from skvae.plots import FeatureScoresDisplay
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::skvae.UnusedComponentsWarning",
+)
+
+QUICK = {"max_epochs": 5, "random_state": 0, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def table():
+    X, _ = make_factors(900, 8, 3, random_state=0)
+    return X[:500], X[500:]
+
+
+@pytest.fixture(scope="module")
+def detector(table):
+    return VAEOutlierDetector(**QUICK).fit(table[0])
+
+
+@pytest.fixture(scope="module")
+def calibrated(table):
+    return VAEOutlierDetector(contamination=0.1, **QUICK).fit(table[0])
+
+
+def corrupt(X, size, seed):
+    """Return rows with one cell moved by so many standard deviations, and which."""
+    rng = np.random.default_rng(seed)
+    X = X.copy()
+    columns = rng.integers(X.shape[1], size=len(X))
+    sign = rng.choice([-1, 1], size=len(X))
+    X[np.arange(len(X)), columns] += sign * size * X.std(axis=0)[columns]
+    return X, columns
+
+
+# threshold and labels
+
+
+def test_decision_function_is_score_above_threshold(detector, table):
+    scores = detector.score_samples(table[1])
+    decision = detector.decision_function(table[1])
+    np.testing.assert_array_equal(decision, scores - detector.offset_)
+    np.testing.assert_array_equal(detector.predict(table[1]) < 0, decision < 0)
+
+
+def test_auto_threshold_has_one_in_hundred_kept_rows_below(detector, table):
+    kept = table[0][~detector.trimmed_]
+    below = (detector.decision_function(kept) < 0).mean()
+    assert below == pytest.approx(0.01, abs=1 / len(kept))
+
+
+def test_fit_predict_equals_predict_after_fit(table):
+    detector = VAEOutlierDetector(**QUICK)
+    labels = detector.fit_predict(table[0])
+    np.testing.assert_array_equal(labels, detector.predict(table[0]))
+
+
+def test_y_is_ignored(detector, table):
+    labelled = clone(detector).fit(table[0], np.zeros(len(table[0])))
+    np.testing.assert_array_equal(
+        labelled.score_samples(table[1]), detector.score_samples(table[1])
+    )
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2])
+@pytest.mark.parametrize("n_samples", [400, 3500])
+def test_false_alarms_are_as_many_as_asked_for(share, n_samples):
+    X, _, _ = make_clusters(n_samples + 2000, 6, random_state=1)
+    X, new = X[:n_samples], X[n_samples:]
+    detector = VAEOutlierDetector(contamination=share, **QUICK).fit(X)
+    rate = (detector.predict(new) < 0).mean()
+    n_calibration = len(detector.calibration_scores_)
+    # the threshold rests on so many rows, the rate on 2,000; one more standard error
+    # is what the threshold may be off before it is moved
+    error = np.sqrt(share * (1 - share))
+    noise = 3 * error * np.sqrt(1 / n_calibration + 1 / len(new))
+    assert abs(rate - share) < noise + error / np.sqrt(n_calibration)
+
+
+def test_threshold_moves_where_the_model_has_learned_rows_by_heart():
+    # as many columns as a quarter of the rows, and no stopping
+    X = np.random.default_rng(0).standard_normal((1080, 20))
+    X, new = X[:80], X[80:]
+    detector = VAEOutlierDetector(
+        contamination=0.1,
+        early_stopping=False,
+        weight_decay=0.0,
+        max_epochs=60,
+        likelihood="gaussian",
+        random_state=0,
+        device="cpu",
+    ).fit(X)
+    in_sample = np.quantile(detector.score_samples(X), 0.1)
+    assert (detector.score_samples(new) < in_sample).mean() > 0.3
+    assert (detector.predict(new) < 0).mean() < 0.2
+
+
+def test_p_values_of_new_rows_are_uniform_or_larger(calibrated, table):
+    _, new = table
+    p = calibrated.p_values(new)
+    for level in (0.05, 0.1, 0.3, 0.7):
+        error = np.sqrt(level * (1 - level) * (1 / 500 + 1 / len(new)))
+        assert (p <= level).mean() < level + 3 * error
+        assert (p <= level).mean() > level - 4 * error
+    assert p.min() >= 1 / 501
+
+
+def test_p_values_count_rows_of_a_held_out_split(detector, table):
+    held_out, new = table[1][:200], table[1][200:]
+    reference, scores = detector.score_samples(held_out), detector.score_samples(new)
+    expected = (1 + (reference <= scores[:, None]).sum(axis=1)) / 201
+    np.testing.assert_allclose(detector.p_values(new, held_out), expected)
+
+
+def test_p_values_without_anything_to_compare_with_are_refused(detector, table):
+    with pytest.raises(ValueError, match="X_calibration"):
+        detector.p_values(table[1])
+
+
+# trimming
+
+
+def test_distances_are_those_of_standardised_cells():
+    X = np.random.default_rng(0).standard_normal((50, 4)) * [1, 10, 1e-3, 1e6]
+    z = (X - X.mean(axis=0)) / X.std(axis=0)
+    expected = np.sqrt((z**2).mean(axis=1))
+    np.testing.assert_allclose(measure_distances(X), expected)
+    with_constant = np.column_stack([X, np.full(50, 7.3)])
+    np.testing.assert_allclose(
+        measure_distances(with_constant), expected * np.sqrt(4 / 5)
+    )
+
+
+def test_distances_leave_missing_cells_out():
+    X = np.random.default_rng(0).standard_normal((50, 2))
+    X[:10, 1] = np.nan
+    z = np.abs(X[:, 0] - X[:, 0].mean()) / X[:, 0].std()
+    np.testing.assert_allclose(measure_distances(X)[:10], z[:10])
+
+
+def test_fence_is_that_of_tukey():
+    assert find_fence(np.arange(101.0)) == pytest.approx(75 + 1.5 * 50)
+
+
+def test_clusters_of_outliers_do_not_become_normal():
+    X, _ = make_factors(600, 6, 2, random_state=0)
+    rng = np.random.default_rng(0)
+    outliers = 4 * X.std(axis=0) + 0.05 * rng.standard_normal((30, 6))
+    X = np.concatenate([X, outliers])
+    is_outlier = np.arange(len(X)) >= 600
+    trimmed = VAEOutlierDetector(**QUICK).fit(X)
+    assert trimmed.trimmed_[is_outlier].all()
+    assert trimmed.trimmed_[~is_outlier].mean() < 0.05
+    assert roc_auc_score(is_outlier, -trimmed.score_samples(X)) > 0.99
+    assert (trimmed.predict(X)[is_outlier] == -1).all()
+
+
+@pytest.mark.parametrize(("trim", "count"), [(None, 0), (0.0, 0), (0.1, 50)])
+def test_trim_leaves_out_the_share_asked_for(table, trim, count):
+    detector = VAEOutlierDetector(trim=trim, **QUICK).fit(table[0])
+    assert detector.trimmed_.sum() == count
+    if count:
+        distances = measure_distances(table[0])
+        assert distances[detector.trimmed_].min() > distances[~detector.trimmed_].max()
+
+
+# scores
+
+
+def test_tempered_lies_between_elbo_and_reconstruction(detector, table):
+    X = table[1]
+    elbo, reconstruction, kl = (
+        detector.score_samples(X, method) for method in ("elbo", "reconstruction", "kl")
+    )
+    tempered = detector.score_samples(X, "tempered")
+    np.testing.assert_allclose(tempered, reconstruction - kl / 2)
+    np.testing.assert_allclose(tempered, (elbo + reconstruction) / 2)
+    many, error = detector.score_samples(X, "tempered", n_draws=2000, return_std=True)
+    _, coarse = detector.score_samples(X, "tempered", return_std=True)
+    assert (np.abs(tempered - many) < 5 * np.hypot(error, coarse)).all()
+
+
+def test_regret_is_what_refining_gains(detector, table):
+    X = table[1][:20]
+    regret = detector.score_samples(X, "regret")
+    expected = detector.score_samples(X, "elbo") - detector.score_samples(X, "refined")
+    np.testing.assert_allclose(regret, expected)
+    assert (regret <= 0).all()
+
+
+@pytest.mark.parametrize(
+    "method", ["tempered", "elbo", "evidence", "reconstruction", "refined", "regret"]
+)
+def test_score_method_is_what_score_samples_returns(table, method):
+    X, new = table[0][:100], table[1][:10]
+    detector = VAEOutlierDetector(score_method=method, **QUICK).fit(X)
+    np.testing.assert_array_equal(
+        detector.score_samples(new), detector.score_samples(new, method)
+    )
+    # what training keeps sets the threshold
+    assert (detector.predict(X) < 0).mean() < 0.2
+
+
+def test_score_is_the_elbo_whatever_decides(detector, table):
+    expected = detector.score_samples(table[1], "elbo").mean()
+    assert detector.score(table[1]) == pytest.approx(expected)
+
+
+def test_a_score_depends_on_the_units_by_its_jacobian(table):
+    X, new = table
+    one, other = (
+        VAEOutlierDetector(**QUICK).fit(factor * X).score_samples(factor * new)
+        for factor in (1, 10)
+    )
+    np.testing.assert_allclose(one - other, 8 * np.log(10), rtol=1e-3)
+
+
+# explanations
+
+
+@pytest.mark.parametrize("load", [load_breast_cancer, load_wine, load_diabetes])
+def test_explanation_names_the_corrupted_column_of_real_tables(load):
+    X = load().data
+    train, test = X[::2], X[1::2]
+    detector = VAEOutlierDetector(random_state=0, device="cpu").fit(train)
+    rows, columns = corrupt(test[:100], 6, seed=0)
+    found = detector.explain(rows).argmin(axis=1)
+    assert (found == columns).mean() >= 0.9
+
+
+def test_picture_names_the_corrupted_column(detector, table):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    rows, columns = corrupt(table[1][:50], 6, seed=1)
+    hits = 0
+    for row, column in zip(rows, columns, strict=True):
+        _, ax = plt.subplots()
+        display = FeatureScoresDisplay.from_estimator(
+            detector, row[None], n_features=3, ax=ax
+        )
+        label = display.ax_.get_yticklabels()[0].get_text()
+        hits += label == f"x{column} = {row[column]:.3g}"
+        lengths = [bar.get_width() for bar in display.bars_]
+        np.testing.assert_allclose(lengths, display.scores[display.order_])
+        plt.close(display.figure_)
+    assert hits >= 0.9 * len(rows)
+
+
+def test_picture_is_of_one_row(detector, table):
+    with pytest.raises(ValueError, match="one picture explains one row"):
+        FeatureScoresDisplay.from_estimator(detector, table[0])
+
+
+def test_explanation_is_the_conditional_density_of_factor_analysis(table):
+    X, new = table
+    detector = VAEOutlierDetector(
+        3,
+        trim=None,
+        hidden_layer_sizes=(),
+        likelihood="gaussian",
+        latent=Gaussian(prior="standard", covariance="full"),
+        max_epochs=0,
+        random_state=0,
+        device="cpu",
+    ).fit(X)
+    oracle = FactorAnalysis(3, tol=1e-8, max_iter=5000, svd_method="lapack").fit(X)
+    # x_j given the others is normal with precision P_jj, mean by the rest of P
+    precision = np.linalg.inv(oracle.get_covariance())
+    residual = (new - oracle.mean_) @ precision / np.diag(precision)
+    expected = norm.logpdf(residual, scale=np.diag(precision) ** -0.5)
+    found = detector.explain(new) + detector.usual_scores_
+    np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_usual_cells_have_explanations_about_zero(detector, table):
+    assert (np.abs(np.median(detector.explain(table[1]), axis=0)) < 0.2).all()
+
+
+def test_score_features_sum_to_reconstruction(detector, table):
+    np.testing.assert_allclose(
+        detector.score_features(table[1]).sum(axis=1),
+        detector.score_samples(table[1], "reconstruction"),
+    )
+
+
+# tables of all kinds
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    return make_mixed(400, missing=0.1, random_state=0)
+
+
+def test_mixed_tables_with_holes_have_scores_and_explanations(mixed):
+    detector = VAEOutlierDetector(contamination=0.1, **QUICK).fit(mixed)
+    assert np.isfinite(detector.score_samples(mixed)).all()
+    explained = detector.explain(mixed)
+    assert explained.shape == mixed.shape
+    assert (explained[mixed.isna()] == 0).all()
+    assert (detector.predict(mixed) < 0).sum() == pytest.approx(40, abs=8)
+
+
+def test_numbers_are_normal_and_categories_are_not(mixed):
+    detector = VAEOutlierDetector(**QUICK).fit(mixed)
+    laws = detector.columns_.to_frame()["likelihood"].astype(str)
+    assert laws.str.contains("Gaussian").any()
+    assert not laws.str.contains("Mixture").any()
+    assert laws.str.contains("Categorical|Bernoulli").any()
+    assert detector.likelihood == "auto"
+    assert detector.n_components == "auto"
+
+
+def test_data_frames_of_pandas_and_polars_score_alike(table):
+    polars = pytest.importorskip("polars")
+    names = [f"column {j}" for j in range(8)]
+    frame = pd.DataFrame(table[0], columns=names)
+    one = VAEOutlierDetector(contamination=0.1, **QUICK).fit(frame)
+    other = VAEOutlierDetector(contamination=0.1, **QUICK).fit(
+        polars.from_pandas(frame)
+    )
+    np.testing.assert_allclose(
+        one.decision_function(frame),
+        other.decision_function(polars.from_pandas(frame)),
+    )
+
+
+def test_half_as_many_components_as_columns(detector):
+    assert detector.net_.module_.n_components == 4
+    assert detector.n_components == "auto"
+
+
+def test_weights_of_zero_leave_rows_out_of_everything(table):
+    X = table[0]
+    weight = np.ones(len(X))
+    weight[:100] = 0
+    weighted = VAEOutlierDetector(contamination=0.1, **QUICK)
+    weighted.fit(X, sample_weight=weight)
+    assert len(weighted.calibration_scores_) == 400
+    assert 0.05 < (weighted.predict(X[100:]) < 0).mean() < 0.15
+
+
+def test_rows_of_a_validation_set_calibrate(table):
+    X, new = table
+    detector = VAEOutlierDetector(contamination=0.1, **QUICK).fit(X, X_val=new)
+    np.testing.assert_array_equal(
+        detector.calibration_scores_, detector.score_samples(new)
+    )
+
+
+def test_stacks_of_images_have_explanations_by_pixel():
+    X = load_digits().images[:200, None]
+    detector = VAEOutlierDetector(4, image_shape=(1, 8, 8), **QUICK).fit(X)
+    assert detector.explain(X[:2]).shape == (2, 64)
+    assert set(detector.predict(X)) <= {-1, 1}
+
+
+# what goes wrong
+
+
+@pytest.mark.parametrize("contamination", [0.0, 0.6, -0.1, "some", None])
+def test_contamination_out_of_range_is_refused(table, contamination):
+    detector = VAEOutlierDetector(contamination=contamination)
+    with pytest.raises(ValueError, match="contamination"):
+        detector.fit(table[0])
+
+
+@pytest.mark.parametrize(
+    "given", [{"score_method": "likelihood"}, {"trim": 0.5}, {"n_components": 0}]
+)
+def test_other_parameters_out_of_range_are_refused(table, given):
+    with pytest.raises(ValueError, match=next(iter(given))):
+        VAEOutlierDetector(**given).fit(table[0])
+
+
+def test_unknown_methods_and_errors_that_there_are_not_are_refused(detector, table):
+    with pytest.raises(ValueError, match="method='density' is not known"):
+        detector.score_samples(table[1], "density")
+    with pytest.raises(ValueError, match="return_std=True is not for"):
+        detector.score_samples(table[1], "regret", return_std=True)
+    with pytest.raises(ValueError, match="n_draws"):
+        detector.score_samples(table[1], "regret", n_draws=5)
+
+
+@pytest.mark.parametrize("n_samples", [0, 1])
+def test_too_few_rows_are_refused(table, n_samples):
+    with pytest.raises(ValueError, match="minimum of"):
+        VAEOutlierDetector(contamination=0.1).fit(table[0][:n_samples])
+
+
+@pytest.mark.parametrize("n_samples", [2, 3, 5, 10])
+def test_few_rows_are_enough(table, n_samples):
+    detector = VAEOutlierDetector(contamination=0.2, **QUICK)
+    labels = detector.fit_predict(table[0][:n_samples])
+    assert set(labels) <= {-1, 1}
+
+
+def test_a_failed_fit_leaves_the_earlier_one(table):
+    detector = VAEOutlierDetector(**QUICK).fit(table[0])
+    before = detector.decision_function(table[1])
+    with pytest.raises(ValueError, match="contains inf"):
+        detector.fit(np.where(table[0] > 0, np.inf, table[0]))
+    np.testing.assert_array_equal(detector.decision_function(table[1]), before)
+
+
+def test_streams_have_a_threshold(table):
+    detector = VAEOutlierDetector(**QUICK)
+    for chunk in np.array_split(table[0], 3):
+        detector.partial_fit(chunk)
+    assert (detector.predict(table[1]) < 0).mean() < 0.2
