@@ -461,7 +461,8 @@ default='adamw'
         n_valid = len(x) - len(array)
         if weight is not None:
             weight = np.concatenate([weight, np.full(n_valid, weight.mean())])
-        noise = self._make_noise(generator) if reset else self._noise
+        n_components = plan.n_components
+        noise = self._make_noise(n_components, generator) if reset else self._noise
         own_callbacks = self._make_callbacks(array, columns, noise, reset)
         if reset:
             plan.callbacks = [*(self.net_callbacks or []), *own_callbacks]
@@ -509,20 +510,33 @@ default='adamw'
             image_shape,
         )
         likelihood = _parameters.resolve_likelihood(
-            self.likelihood, getattr(X, "columns", None), kinds, network.is_linear
+            self.likelihood,
+            getattr(X, "columns", None),
+            kinds,
+            network.is_linear,
+            self._make_number_likelihood(),
         )
+        n_components = self._count_components(len(kinds))
         latent = _parameters.resolve_latent(self.latent, network.is_linear)
-        latent.check_components(self.n_components)
+        latent.check_components(n_components)
         return _training.Plan(
             network=network,
             likelihood=likelihood,
             latent=latent,
             objective=_parameters.resolve_objective(self.objective),
             init=self.init,
-            n_components=self.n_components,
+            n_components=n_components,
             device=resolve_device(self.device),
             settings=self._get_settings(),
         )
+
+    def _make_number_likelihood(self):
+        """Return what 'auto' is for every column of numbers; None decides by column."""
+        return None
+
+    def _count_components(self, n_features):
+        """Return the size of the latent."""
+        return self.n_components
 
     def _learn_columns(self, X, array, weight, kinds, plan, image_shape):
         """Return the table of the columns; tell likelihood and network of them."""
@@ -576,13 +590,13 @@ default='adamw'
                     "clone() to start anew."
                 )
 
-    def _make_noise(self, generator):
+    def _make_noise(self, n_components, generator):
         """Draw the block that scores share, and the one that 'refined' searches on."""
         from ._evidence import make_noise
 
         # every step of a search holds the gradient of all its draws
         sizes = self.n_draws, min(max(self.n_draws, 32), _MAX_SEARCH_DRAWS)
-        return [make_noise(n, self.n_components, generator).numpy() for n in sizes]
+        return [make_noise(n, n_components, generator).numpy() for n in sizes]
 
     def _make_callbacks(self, X, columns, noise, reset):
         from ._bridge import EpochTasks

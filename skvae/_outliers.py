@@ -3,7 +3,6 @@
 The model and all that computes with it are `VAETransformer`'s.
 """
 
-from contextlib import contextmanager
 from numbers import Integral, Real
 
 import numpy as np
@@ -371,13 +370,12 @@ default='adamw'
         weight = self._validate_weight(sample_weight, array)
         weight = np.ones(len(array)) if weight is None else weight
         rows = _Rows(X, array, weight, kept)
-        with self._resolved(array, kinds, self._get_names(X)):
-            if self.contamination == "auto" or epochs is not None:
-                self._train(rows, X_val, reset, epochs)
-                held_out = None
-            else:
-                held_out = self._train_and_calibrate(rows, X_val, reset)
-            self._set_threshold(rows, held_out)
+        if self.contamination == "auto" or epochs is not None:
+            self._train(rows, X_val, reset, epochs)
+            held_out = None
+        else:
+            held_out = self._train_and_calibrate(rows, X_val, reset)
+        self._set_threshold(rows, held_out)
 
     def _train(self, rows, X_val, reset, epochs=None):
         try:
@@ -437,18 +435,15 @@ default='adamw'
         kept[np.argsort(-distances, kind="stable")[: int(self.trim * len(array))]] = 0
         return kept
 
-    @contextmanager
-    def _resolved(self, array, kinds, names):
-        """Let what is 'auto' be what it means here, as long as the fit lasts."""
-        before = {"n_components": self.n_components, "likelihood": self.likelihood}
-        n_features = array.shape[1]
-        if self.n_components == "auto":
-            self.n_components = int(np.clip(n_features // 2, 2, _MAX_COMPONENTS))
-        self.likelihood = _choose_likelihood(self.likelihood, kinds, names)
-        try:
-            yield
-        finally:
-            vars(self).update(before)
+    def _make_number_likelihood(self):
+        from .likelihoods import Gaussian
+
+        return Gaussian(variance_floor=_VARIANCE_FLOOR)
+
+    def _count_components(self, n_features):
+        if self.n_components != "auto":
+            return self.n_components
+        return int(np.clip(n_features // 2, 2, _MAX_COMPONENTS))
 
     def _set_threshold(self, rows, held_out):
         scores, share = self._score(rows.array), self.contamination
@@ -691,27 +686,3 @@ class _Rows:
         return _Rows(
             _take(self.X, rows), self.array[rows], self.weight[rows], self.kept[rows]
         )
-
-
-def _choose_likelihood(likelihood, kinds, names):
-    """Return a likelihood in which 'auto' for a number is the detector's."""
-    from .likelihoods import Gaussian
-
-    is_dict = isinstance(likelihood, dict)
-    if not is_dict and not (isinstance(likelihood, str) and likelihood == "auto"):
-        return likelihood
-    normal = Gaussian(variance_floor=_VARIANCE_FLOOR)
-    if not is_dict and all(kind.likelihood == "auto" for kind in kinds):
-        return normal
-    names = range(len(kinds)) if names is None else names
-    chosen = {
-        name: normal
-        for name, kind in zip(names, kinds, strict=True)
-        if kind.likelihood == "auto"
-    }
-    given = {
-        name: value
-        for name, value in (likelihood if is_dict else {}).items()
-        if not (isinstance(value, str) and value == "auto")
-    }
-    return chosen | given

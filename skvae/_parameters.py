@@ -109,7 +109,7 @@ def resolve_network(network, hidden_layer_sizes, activation, dropout, image_shap
     return network
 
 
-def resolve_likelihood(likelihood, columns, kinds, is_linear):
+def resolve_likelihood(likelihood, columns, kinds, is_linear, for_numbers=None):
     """Return the Likelihood of all columns, a `PerColumn` where they differ.
 
     Parameters
@@ -120,11 +120,18 @@ def resolve_likelihood(likelihood, columns, kinds, is_linear):
         Of every column.
     is_linear : bool
         Whether the network is linear; numbers then have the linear model's likelihood.
+    for_numbers : Likelihood or None, default=None
+        What 'auto' is for a column of numbers, if it is one and the same for all.
     """
     names = list(range(len(kinds))) if columns is None else list(columns)
     # a table of numbers alone has one law for all, and the quickest steps
     is_rounded = any(kind.likelihood != "auto" for kind in kinds)
-    automatic = [_choose_automatically(k, is_linear, is_rounded) for k in kinds]
+    automatic = [
+        for_numbers
+        if for_numbers is not None and k.likelihood == "auto"
+        else _choose_automatically(k, is_linear, is_rounded)
+        for k in kinds
+    ]
     chosen = _choose_likelihoods(likelihood, names, automatic)
     groups = {}
     for column, (member, kind) in enumerate(zip(chosen, kinds, strict=True)):
