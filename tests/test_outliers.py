@@ -365,9 +365,9 @@ def test_rows_of_a_validation_set_calibrate(table):
 
 
 def test_stacks_of_images_have_explanations_by_pixel():
-    X = load_digits().images[:200, None]
-    detector = VAEOutlierDetector(4, image_shape=(1, 8, 8), **QUICK).fit(X)
-    assert detector.explain(X[:2]).shape == (2, 64)
+    X = load_digits().images[:100, None, ::2, ::2]
+    detector = VAEOutlierDetector(4, image_shape=(1, 4, 4), **QUICK).fit(X)
+    assert detector.explain(X[:2]).shape == (2, 16)
     assert set(detector.predict(X)) <= {-1, 1}
 
 
