@@ -13,15 +13,14 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from ._columns import open_table
 from ._estimator import VAETransformer
 from ._images import check_image_shape
+from ._trimming import find_fence, measure_distances
 
 # of the rows that the model has learned, so many score below the threshold of 'auto'
 _AUTO_SHARE = 0.01
 # components of z, at most, where there may be half as many as columns
 _MAX_COMPONENTS = 64
-# least noise, as a share of a column's variance: standard deviations of 0.3
-_VARIANCE_FLOOR = 0.09
-# Tukey's whiskers
-_WHISKER = 1.5
+# least noise, as a share of a column's variance: standard deviations of 0.5
+_VARIANCE_FLOOR = 0.25
 # rows up to which thresholds are from as many fits as there are folds; beyond, from
 # rows that training leaves out
 _MAX_ROWS_FOR_FOLDS, _N_FOLDS = 3000, 5
@@ -32,40 +31,6 @@ _MAX_CALIBRATION_ROWS = 5000
 _USUAL_ROWS, _USUAL_CELLS = (5, 100), 10_000
 # scores that may decide
 _METHODS = ("tempered", "elbo", "evidence", "reconstruction", "refined", "regret")
-
-
-def measure_distances(array):
-    """Return the root mean square of the standardised cells of every row.
-
-    Parameters
-    ----------
-    array : ndarray (n_samples, n_features)
-        Missing cells are NaN.
-
-    Returns
-    -------
-    ndarray (n_samples,)
-    """
-    array = np.asarray(array, dtype=np.float64)
-    observed = ~np.isnan(array)
-    count = np.maximum(observed.sum(axis=0), 1)
-    centred = array - np.where(observed, array, 0.0).sum(axis=0) / count
-    centred[~observed] = 0.0
-    # no sum of squares of large numbers overflows
-    largest = np.abs(centred).max(axis=0)
-    centred /= np.where(largest > 0, largest, 1.0)
-    deviation = np.sqrt((centred**2).sum(axis=0) / count)
-    # what is left in a constant column is rounding
-    varies = largest > 1e-12 * np.abs(np.where(observed, array, 0.0)).max(axis=0)
-    centred[:, ~varies] = 0.0
-    squares = (centred / np.where(varies, deviation, 1.0)) ** 2
-    return np.sqrt(squares.sum(axis=1) / np.maximum(observed.sum(axis=1), 1))
-
-
-def find_fence(distances):
-    """Return Tukey's upper fence, Q3 + 1.5 (Q3 - Q1)."""
-    low, high = np.percentile(distances, [25, 75])
-    return high + _WHISKER * (high - low)
 
 
 def _take(X, rows):
@@ -117,18 +82,18 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         What `score_samples` returns by default; see there.
     trim : float, 'auto' or None, default='auto'
         Which rows training leaves out: the share that is farthest from the mean, in
-        [0, 0.5); or, with 'auto', those beyond Tukey's fence of the distances, Q3 + 1.5
-        (Q3 - Q1). The distance is the root mean square of the standardised numbers of a
-        row. None leaves out none.
+        [0, 0.5); or, with 'auto', those beyond a fence of the distances, Q3 + 0.75 (Q3
+        - Q1), half as far out as Tukey's. The distance is the root mean square of the
+        standardised numbers of a row. None leaves out none.
     likelihood : str, Likelihood or dict, default='auto'
         p(x|z), as `VAETransformer` has it, but that 'auto' is a normal law for numbers,
-        whose noise is at least 9 % of a column's variance: directions in which rows
-        hardly vary would otherwise decide on their own.
+        whose noise is at least a quarter of a column's variance: directions in which
+        rows hardly vary would otherwise decide on their own.
     latent : {'gaussian', 'categorical', 'hierarchical'} or Latent, default='gaussian'
         Family of q(z|x), and prior p(z).
     network : {'auto', 'mlp', 'conv'} or Network, default='auto'
         Encoder and decoder.
-    hidden_layer_sizes : tuple of int, default=(64,)
+    hidden_layer_sizes : tuple of int, default=(128, 128)
         Widths of the hidden layers of an 'mlp' encoder, mirrored in the decoder.
     activation : str, default='silu'
         Name of the activation: 'silu', 'relu', 'tanh', 'gelu', 'elu', 'leaky_relu',
@@ -243,7 +208,8 @@ default='adamw'
     Scores of rows that a model has learned are too high, and a threshold at a quantile
     of theirs too. With ``contamination=c``, rows are also scored by models that have
     not seen them: those of a fifth of the table, which the model itself is then not
-    trained on, or, up to 3,000 rows, all of them, by five more models. Where the share
+    trained on, or, up to 3,000 rows, all of them, by five more models. (They only tell
+    when to stop, by the mean of their bounds.) Where the share
     of them below the quantile is c within its standard error, the quantile is the
     threshold: of X exactly the share c is below. Otherwise it is the k-th lowest of
     those scores, k = floor(c (n + 1)), below which a new row is with probability c.
@@ -298,7 +264,7 @@ default='adamw'
         likelihood="auto",
         latent="gaussian",
         network="auto",
-        hidden_layer_sizes=(64,),
+        hidden_layer_sizes=(128, 128),
         activation="silu",
         dropout=0.0,
         init="linear",

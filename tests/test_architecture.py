@@ -31,7 +31,7 @@ LAYERS = [
     {"_seed", "_moments"},
     {"_device"},
     {"datasets", "distributions", "metrics"},
-    {"_program", "_warnings", "_checks", "_images", "_missing"},
+    {"_program", "_warnings", "_checks", "_images", "_missing", "_trimming"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

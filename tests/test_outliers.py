@@ -13,7 +13,7 @@ from sklearn.decomposition import FactorAnalysis
 from sklearn.metrics import roc_auc_score
 
 from skvae import VAEOutlierDetector
-from skvae._outliers import find_fence, measure_distances
+from skvae._trimming import find_fence, measure_distances
 from skvae.datasets import make_clusters, make_factors, make_mixed
 from skvae.latents import Gaussian
 from skvae.plots import FeatureScoresDisplay
@@ -96,21 +96,26 @@ def test_false_alarms_are_as_many_as_asked_for(share, n_samples):
 
 
 def test_threshold_moves_where_the_model_has_learned_rows_by_heart():
-    # as many columns as a quarter of the rows, and no stopping
-    X = np.random.default_rng(0).standard_normal((1080, 20))
-    X, new = X[:80], X[80:]
-    detector = VAEOutlierDetector(
-        contamination=0.1,
-        early_stopping=False,
-        weight_decay=0.0,
-        max_epochs=60,
-        likelihood="gaussian",
-        random_state=0,
-        device="cpu",
-    ).fit(X)
-    in_sample = np.quantile(detector.score_samples(X), 0.1)
-    assert (detector.score_samples(new) < in_sample).mean() > 0.3
-    assert (detector.predict(new) < 0).mean() < 0.2
+    # as many columns as a quarter of the rows, and no stopping: models that agree so
+    # little that rates scatter, and three tables are looked at
+    in_sample, rates = [], []
+    for seed in range(3):
+        X = np.random.default_rng(seed).standard_normal((1080, 20))
+        X, new = X[:80], X[80:]
+        detector = VAEOutlierDetector(
+            contamination=0.1,
+            early_stopping=False,
+            weight_decay=0.0,
+            max_epochs=60,
+            likelihood="gaussian",
+            random_state=0,
+            device="cpu",
+        ).fit(X)
+        scores = detector.score_samples(new)
+        in_sample.append((scores < np.quantile(detector.score_samples(X), 0.1)).mean())
+        rates.append((detector.predict(new) < 0).mean())
+    assert min(in_sample) > 0.3
+    assert np.mean(rates) < 0.2
 
 
 def test_p_values_of_new_rows_are_uniform_or_larger(calibrated, table):
@@ -156,8 +161,8 @@ def test_distances_leave_missing_cells_out():
     np.testing.assert_allclose(measure_distances(X)[:10], z[:10])
 
 
-def test_fence_is_that_of_tukey():
-    assert find_fence(np.arange(101.0)) == pytest.approx(75 + 1.5 * 50)
+def test_fence_is_half_as_far_out_as_that_of_tukey():
+    assert find_fence(np.arange(101.0)) == pytest.approx(75 + 0.75 * 50)
 
 
 def test_clusters_of_outliers_do_not_become_normal():
@@ -168,7 +173,8 @@ def test_clusters_of_outliers_do_not_become_normal():
     is_outlier = np.arange(len(X)) >= 600
     trimmed = VAEOutlierDetector(**QUICK).fit(X)
     assert trimmed.trimmed_[is_outlier].all()
-    assert trimmed.trimmed_[~is_outlier].mean() < 0.05
+    # half of Tukey's whiskers
+    assert trimmed.trimmed_[~is_outlier].mean() < 0.1
     assert roc_auc_score(is_outlier, -trimmed.score_samples(X)) > 0.99
     assert (trimmed.predict(X)[is_outlier] == -1).all()
 
