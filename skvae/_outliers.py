@@ -140,8 +140,8 @@ default='adamw'
         Epochs without a gain before training stops.
     tol : float, default=1e-4
         Gain in nats that counts.
-    n_draws : int, default=32
-        Noise vectors in the block that scores share.
+    n_draws : int, default=8
+        Noise vectors in the block that scores share; more change no order of rows.
     device : str, default='auto'
         'auto' (the first found of cuda, xpu, mps, cpu), 'cpu', 'cuda', 'cuda:1', 'mps',
         'xpu'.
@@ -282,7 +282,7 @@ default='adamw'
         validation_fraction=0.1,
         n_iter_no_change=10,
         tol=1e-4,
-        n_draws=32,
+        n_draws=8,
         device="auto",
         warm_start=False,
         random_state=None,
