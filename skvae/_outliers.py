@@ -141,7 +141,8 @@ default='adamw'
     tol : float, default=1e-4
         Gain in nats that counts.
     n_draws : int, default=8
-        Noise vectors in the block that scores share; more change no order of rows.
+        Noise vectors in the block that scores share. More change the order of rows
+        hardly.
     device : str, default='auto'
         'auto' (the first found of cuda, xpu, mps, cpu), 'cpu', 'cuda', 'cuda:1', 'mps',
         'xpu'.
