@@ -40,6 +40,7 @@ from ._columns import (
     read,
     refuse_times,
 )
+from ._fitted_rows import FittedRows
 from ._images import check_image_shape, check_n_columns, flatten_images
 from ._warnings import EffectiveSampleSizeWarning, UnusedComponentsWarning
 
@@ -434,19 +435,25 @@ default='adamw'
 
     def _fit(self, X, sample_weight, X_val, reset, epochs=None):
         from . import _training
+        from ._fitted import FittedModel
         from ._seed import make_generator
 
         image_shape = self.image_shape
         if image_shape is not None:
             image_shape = check_image_shape(image_shape)
         array, kinds = self._validate(X, image_shape, reset=reset, is_fit=True)
-        array, weight = self._weigh(array, sample_weight)
+        weight = self._validate_weight(sample_weight, array)
+        fitted = FittedRows(array, weight, epochs is not None, goes_on=not reset)
         plan = self._make_plan(X, kinds, image_shape)
         if not reset:
             # what it has learned of the columns, such as levels, stays
             plan.likelihood = self.net_.module_.likelihood
         varies = slice(None) if reset else self.columns_.varies
-        self._check_support(plan.likelihood, array, self._get_names(X), varies)
+        counted, _ = fitted.select(fitted.counted)
+        self._check_support(plan.likelihood, counted, self._get_names(X), varies)
+        fitted.kept = self._choose_rows(fitted, kinds, plan.likelihood)
+        array, weight = fitted.get_kept()
+        plan.keeps_judges = self._asks_judges(len(array)) and X_val is None
         generator = make_generator(self.random_state)
         columns = None if reset else self.columns_
         if reset:
@@ -457,6 +464,7 @@ default='adamw'
             names = self._get_names(X_val)
             self._check_support(plan.likelihood, validation, names, columns.varies)
             tables.append(validation)
+            fitted.validation = validation
         x = EncodedRows(columns, tables)
         n_valid = len(x) - len(array)
         if weight is not None:
@@ -466,7 +474,11 @@ default='adamw'
         own_callbacks = self._make_callbacks(array, columns, noise, reset)
         if reset:
             plan.callbacks = [*(self.net_callbacks or []), *own_callbacks]
-            net = _training.train(plan, x, weight, n_valid, generator, epochs)
+            net, judges = _training.train(plan, x, weight, n_valid, generator, epochs)
+            fitted.judges = [
+                (FittedModel(module, columns.rescaled(s.shift, s.unit), noise), rows)
+                for module, s, rows in judges
+            ]
             columns = columns.rescaled(net.start_.shift, net.start_.unit)
         else:
             self._check_goes_on()
@@ -480,19 +492,18 @@ default='adamw'
                 own_callbacks,
                 generator,
             )
-        self._finish(net, columns, noise, array, epochs)
+        self._finish(net, columns, noise, fitted, epochs)
 
-    def _weigh(self, array, sample_weight):
-        """Return the rows that count, and their weights; None where all are alike."""
-        weight = self._validate_weight(sample_weight, array)
-        if weight is not None and not weight.all():
-            array, weight = array[weight > 0], weight[weight > 0]
-        if len(array) < 2:
-            raise ValueError(
-                f"Found array with {len(array)} sample(s) (n_samples={len(array)}) of "
-                "positive weight, while a minimum of 2 is required."
-            )
-        return array, weight
+    def _choose_rows(self, fitted, kinds, likelihood):
+        """Return which rows training keeps, ``(n_samples,)`` bool."""
+        return fitted.counted
+
+    def _asks_judges(self, n_samples):
+        """Return whether models that have not seen some of the rows are asked for."""
+        return False
+
+    def _conclude(self, fitted):
+        """Compute what else a fit leaves behind, before it counts as done."""
 
     def _make_plan(self, X, kinds, image_shape):
         """Return the members and settings that the parameters stand for, checked."""
@@ -621,7 +632,7 @@ default='adamw'
             callbacks.append(ProgressBar())
         return callbacks
 
-    def _finish(self, net, columns, noise, X, epochs):
+    def _finish(self, net, columns, noise, fitted, epochs):
         """Take over what training reached, and compute what is asked of it."""
         best = dict(net.callbacks_)["best_weights"]
         judged = np.isfinite(best.best_loss_)
@@ -647,9 +658,10 @@ default='adamw'
         ]
         self.best_validation_score_ = -best.best_loss_ if judged else None
         net.finish(keeps_training=self.warm_start or epochs is not None)
+        self._conclude(fitted)
         # from here on an interrupt loses nothing
         self._finished = True
-        self._diagnose(X)
+        self._diagnose(fitted.get_kept()[0])
         if net.diverged_:
             warnings.warn(
                 "The loss turned non-finite in training; the best weights so far are "
@@ -1092,7 +1104,7 @@ default='adamw'
         float
             Nats per row in the units of X.
         """
-        scores = self.score_samples(X)
+        scores = self.score_samples(X, "elbo")
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, scores[:, None], ensure_non_negative=True

@@ -3,17 +3,17 @@
 The model and all that computes with it are `VAETransformer`'s.
 """
 
+import copy
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import OutlierMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from ._columns import open_table
 from ._estimator import VAETransformer
-from ._images import check_image_shape
-from ._trimming import find_fence, measure_distances
+from ._reservoir import Reservoir
+from ._trimming import choose_near
 
 # of the rows that the model has learned, so many score below the threshold of 'auto'
 _AUTO_SHARE = 0.01
@@ -21,36 +21,35 @@ _AUTO_SHARE = 0.01
 _MAX_COMPONENTS = 64
 # least noise, as a share of a column's variance: standard deviations of 0.5
 _VARIANCE_FLOOR = 0.25
-# rows up to which thresholds are from as many fits as there are folds; beyond, from
-# rows that training leaves out
-_MAX_ROWS_FOR_FOLDS, _N_FOLDS = 3000, 5
-# with fewer, nothing can be held out
-_LEAST_ROWS_FOR_FOLDS = 10
-_MAX_CALIBRATION_ROWS = 5000
+# with fewer rows, none can be held out for a threshold
+_LEAST_ROWS_FOR_THRESHOLD = 10
+# rows of a stream that tell its threshold
+_MAX_STREAM_ROWS = 2000
 # rows that say what is usual in a column, at least and at most, and cells of them
 _USUAL_ROWS, _USUAL_CELLS = (5, 100), 10_000
-# scores that may decide
-_METHODS = ("tempered", "elbo", "evidence", "reconstruction", "refined", "regret")
 
 
-def _take(X, rows):
-    """Return some rows of whatever X is."""
-    X = open_table(X)
-    if hasattr(X, "iloc"):
-        return X.iloc[rows]
-    return X[rows] if hasattr(X, "__getitem__") else np.asarray(X)[rows]
+def find_share(scores, weight, share):
+    """Return the score that a share of the weight lies below, as nearly as can be."""
+    order = np.argsort(scores, kind="stable")
+    weight = weight[order]
+    below = np.cumsum(weight) - weight
+    return float(scores[order[np.argmin(np.abs(below - share * weight.sum()))]])
 
 
-def _compute_rank_score(scores, share):
+def find_rank(scores, weight, share):
     """Return a threshold below which a new score lies with probability <= share.
 
     The k-th smallest of n scores, k = floor(share (n + 1)): if the new score is one
-    more of the same kind, it is below with probability k / (n + 1).
+    more of the same kind, it is below with probability k / (n + 1). Minus infinity
+    where k is 0.
     """
-    rank = int(np.floor(share * (len(scores) + 1)))
-    if rank < 1:
-        return np.nextafter(scores.min(), -np.inf)
-    return np.sort(scores)[rank - 1]
+    order = np.argsort(scores, kind="stable")
+    reached = np.cumsum(weight[order])
+    rank = np.searchsorted(
+        reached, share * (weight.sum() + weight.mean()) + 1e-9, side="right"
+    )
+    return float(scores[order[rank - 1]]) if rank else -np.inf
 
 
 class VAEOutlierDetector(OutlierMixin, VAETransformer):
@@ -74,9 +73,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     contamination : float or 'auto', default='auto'
         Share of outliers among the rows of X, in (0, 0.5]: that share of them is below
         the threshold. It is also the rate of false alarms on new rows like those of X,
-        which rows that training has not seen make sure of (see Notes). 'auto' needs no
-        further fits, and calls a row an outlier that scores lower than 99 in 100 of the
-        rows that training has kept.
+        which rows that training holds out make sure of (see Notes). 'auto' calls a row
+        an outlier that scores lower than 99 in 100 of the rows that training has kept.
     score_method : {'tempered', 'elbo', 'evidence', 'reconstruction', 'refined', \
 'regret'}, default='tempered'
         What `score_samples` returns by default; see there.
@@ -163,10 +161,12 @@ default='adamw'
     offset_ : float
         Threshold on the scores of `score_method`, nats.
     trimmed_ : ndarray of bool (n_samples,)
-        The rows of X that training has left out.
+        The rows of X, of the last chunk of a stream, that were too far out to learn
+        from.
     calibration_scores_ : ndarray (n_calibration,) or None
-        Scores of rows by models that have not seen them; None with
-        ``contamination='auto'``, and for fewer than ten rows.
+        Scores of rows by models that have not learned them, in no order; None with
+        ``contamination='auto'``, for fewer than ten rows, for streams and after a warm
+        start.
     usual_scores_ : ndarray (n_features,)
         Median of log p(x_j | all other cells) in every column, of some of the rows that
         training has kept, nats; see `explain`.
@@ -208,12 +208,15 @@ default='adamw'
     -----
     Scores of rows that a model has learned are too high, and a threshold at a quantile
     of theirs too. With ``contamination=c``, rows are also scored by models that have
-    not seen them: those of a fifth of the table, which the model itself is then not
-    trained on, or, up to 3,000 rows, all of them, by five more models. (They only tell
-    when to stop, by the mean of their bounds.) Where the share
-    of them below the quantile is c within its standard error, the quantile is the
-    threshold: of X exactly the share c is below. Otherwise it is the k-th lowest of
-    those scores, k = floor(c (n + 1)), below which a new row is with probability c.
+    not learned them: up to 3,000 rows, all of them, by the five networks that are
+    trained on four fifths each beside the one that is kept; of larger tables, a fifth
+    (5,000 at most) that training leaves to judge by; the rows of `X_val` if there are
+    any; and the rows that were trimmed. Where the share of them below the quantile is c
+    within its standard error, the quantile is the threshold: of X exactly the share c
+    is below. Otherwise it is the k-th lowest of those scores, k = floor(c (n + 1)),
+    below which a new row is with a probability of about c. These rows also tell when
+    training stops, by the mean of their bounds: p-values and rates are approximate to
+    that extent, and because five networks stand in for a sixth.
 
     References
     ----------
@@ -248,7 +251,9 @@ default='adamw'
             StrOptions({"auto"}),
             Interval(Real, 0, 0.5, closed="right"),
         ],
-        "score_method": [StrOptions(set(_METHODS))],
+        "score_method": [
+            StrOptions({"tempered", "regret", *VAETransformer._methods} - {"kl"})
+        ],
         "trim": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="left"), None],
     }
 
@@ -328,79 +333,24 @@ default='adamw'
 
     # fitting ------------------------------------------------------------------------
 
-    def _fit(self, X, sample_weight, X_val, reset, epochs=None):
-        image_shape = self.image_shape
-        if image_shape is not None:
-            image_shape = check_image_shape(image_shape)
-        array, kinds = self._validate(X, image_shape, reset=reset, is_fit=True)
-        kept = self._choose_rows(array, kinds)
-        weight = self._validate_weight(sample_weight, array)
-        weight = np.ones(len(array)) if weight is None else weight
-        rows = _Rows(X, array, weight, kept)
-        if self.contamination == "auto" or epochs is not None:
-            self._train(rows, X_val, reset, epochs)
-            held_out = None
-        else:
-            held_out = self._train_and_calibrate(rows, X_val, reset)
-        self._set_threshold(rows, held_out)
+    def _choose_rows(self, fitted, kinds, likelihood):
+        from .likelihoods._levels import LevelLikelihood
 
-    def _train(self, rows, X_val, reset, epochs=None):
-        try:
-            super()._fit(rows.X, rows.get_weight(), X_val, reset, epochs)
-        except KeyboardInterrupt:
-            # what training had reached is kept, and has a threshold
-            if "_finished" in vars(self):
-                self._set_threshold(rows, None)
-            raise
-
-    def _train_and_calibrate(self, rows, X_val, reset):
-        """Train, and return the scores of rows by models that have not seen them."""
-        from ._seed import draw_seed, make_generator
-
-        # apart from that of the fits, each of which makes its own from the same seed
-        generator = np.random.default_rng(draw_seed(make_generator(self.random_state)))
-        if X_val is not None:
-            self._train(rows, X_val, reset)
-            array, _ = self._validate(X_val, self.columns_.image_shape, reset=False)
-            return self._score(array)
-        # those that training leaves out are rows like any other here
-        order = generator.permutation(np.flatnonzero(rows.weight > 0))
-        if len(order) < _LEAST_ROWS_FOR_FOLDS:
-            self._train(rows, None, reset)
-            return None
-        if len(order) > _MAX_ROWS_FOR_FOLDS:
-            size = min(len(order) // 5, _MAX_CALIBRATION_ROWS)
-            return self._train_beside(rows, order[:size], reset)
-        fitted, scores = vars(self).copy(), []
-        for fold in np.array_split(order, _N_FOLDS):
-            scores.append(self._train_beside(rows, fold, reset))
-            vars(self).clear()
-            vars(self).update(fitted)
-        self._train(rows, None, reset)
-        return np.concatenate(scores)
-
-    def _train_beside(self, rows, fold, reset):
-        """Train on all rows but those of a fold, and return the scores of the latter.
-
-        They tell when to stop: the rows that training would leave out in any case.
-        """
-        others = np.setdiff1d(np.arange(len(rows.array)), fold)
-        judges = fold[rows.kept[fold]]
-        X_val = _take(rows.X, judges) if len(judges) else None
-        self._train(rows.take(others), X_val, reset)
-        return self._score(rows.array[fold])
-
-    def _choose_rows(self, array, kinds):
-        """Return which rows training keeps, ``(n_samples,)`` bool."""
-        is_number = np.array([kind.likelihood == "auto" for kind in kinds])
-        kept = np.ones(len(array), dtype=bool)
-        if self.trim is None or not is_number.any():
+        kept = fitted.counted
+        if self.trim is None or not kept.any():
             return kept
-        distances = measure_distances(array[:, is_number])
-        if self.trim == "auto":
-            return distances <= find_fence(distances)
-        kept[np.argsort(-distances, kind="stable")[: int(self.trim * len(array))]] = 0
+        is_number = [
+            kind.likelihood == "auto"
+            and not isinstance(likelihood.get_member(j), LevelLikelihood)
+            for j, kind in enumerate(kinds)
+        ]
+        array, weight = fitted.select(kept)
+        kept[kept] = choose_near(array, weight, np.array(is_number), self.trim)
         return kept
+
+    def _asks_judges(self, n_samples):
+        enough = n_samples >= _LEAST_ROWS_FOR_THRESHOLD
+        return self.contamination != "auto" and enough
 
     def _make_number_likelihood(self):
         from .likelihoods import Gaussian
@@ -412,35 +362,85 @@ default='adamw'
             return self.n_components
         return int(np.clip(n_features // 2, 2, _MAX_COMPONENTS))
 
-    def _set_threshold(self, rows, held_out):
-        scores, share = self._score(rows.array), self.contamination
-        self.trimmed_ = ~rows.kept
-        self.calibration_scores_ = held_out
-        counted = rows.kept & (rows.weight > 0)
-        self.usual_scores_ = self._measure_usual(rows.array[counted])
-        if share == "auto":
-            self.offset_ = float(np.quantile(scores[counted], _AUTO_SHARE))
+    def _conclude(self, fitted):
+        counted = fitted.counted
+        self.trimmed_ = counted & ~fitted.kept
+        array, weight = fitted.get_kept()
+        if fitted.is_chunk:
+            # what a stream has let pass, and not its last chunk, tells the threshold
+            stream = self._stream if fitted.goes_on and self._stream else None
+            self._stream = copy.deepcopy(stream or Reservoir(_MAX_STREAM_ROWS))
+            self._stream.add(*fitted.select(counted))
+            array, weight, kept = self._stream.rows, None, slice(None)
+        else:
+            self._stream = None
+            array, weight = fitted.select(counted)
+            kept = fitted.kept[counted]
+        weight = np.ones(len(array)) if weight is None else weight
+        scores = self._score(array)
+        self._usual_rows = self._choose_usual(array[kept])
+        self._usual_scores = None
+        self._calibrate(fitted, scores, weight)
+        if self.contamination == "auto":
+            self.offset_ = find_share(scores[kept], weight[kept], _AUTO_SHARE)
             return
-        # the lowest k scores are below, and the next is not
-        ranked = np.sort(scores[rows.weight > 0])
-        rank = min(round(share * len(ranked)), len(ranked) - 1)
-        self.offset_ = float(ranked[rank])
-        if held_out is None:
-            return
-        missed = (held_out < self.offset_).mean() - share
-        if abs(missed) > np.sqrt(share * (1 - share) / len(held_out)):
-            self.offset_ = float(_compute_rank_score(held_out, share))
+        self.offset_ = find_share(scores, weight, self.contamination)
+        if self.calibration_scores_ is not None:
+            self._move_threshold()
 
-    def _measure_usual(self, array):
-        """Return what is usual in every column, of a few rows."""
+    def _calibrate(self, fitted, scores, weight):
+        """Note scores of rows by models that have not learned them."""
+        self.calibration_scores_ = self._calibration_weight = None
+        if self.contamination == "auto" or fitted.is_chunk:
+            return
+        if fitted.validation is not None:
+            if len(fitted.validation) < _LEAST_ROWS_FOR_THRESHOLD:
+                return
+            self.calibration_scores_ = self._score(fitted.validation)
+            self._calibration_weight = np.ones(len(fitted.validation))
+            return
+        if not fitted.judges:
+            return
+        kept = fitted.kept[fitted.counted]
+        array, shares = fitted.get_kept()[0], weight[kept]
+        method = self.score_method
+        held_out = np.concatenate([rows for _, rows in fitted.judges])
+        found = [_score(judge, array[rows], method) for judge, rows in fitted.judges]
+        # rows that were trimmed have been seen by nobody, and count as the others do
+        share = shares[held_out].sum() / shares.sum()
+        self.calibration_scores_ = np.concatenate([*found, scores[~kept]])
+        self._calibration_weight = np.concatenate(
+            [shares[held_out], share * weight[~kept]]
+        )
+
+    def _move_threshold(self):
+        """Move the threshold where rows nobody has learned say that it is elsewhere."""
+        scores, weight = self.calibration_scores_, self._calibration_weight
+        share = self.contamination
+        missed = weight[scores < self.offset_].sum() / weight.sum() - share
+        n_rows = weight.sum() ** 2 / (weight**2).sum()
+        if abs(missed) > np.sqrt(share * (1 - share) / n_rows):
+            self.offset_ = find_rank(scores, weight, share)
+
+    @staticmethod
+    def _choose_usual(array):
+        """Return a few rows, spread evenly, that say what is usual."""
         n_rows = int(np.clip(_USUAL_CELLS // array.shape[1], *_USUAL_ROWS))
         step = max(1, len(array) // n_rows)
-        part = np.asarray(array[::step][:n_rows], dtype=np.float64)
-        scores = self._score_given_rest(part)
-        scores[np.isnan(part)] = np.nan
-        # a column may have no observed cell among them
-        filled = np.where(np.isnan(scores).all(axis=0), 0.0, scores)
-        return np.nanmedian(filled, axis=0)
+        return np.array(array[::step][:n_rows], dtype=np.float64)
+
+    @property
+    def usual_scores_(self):
+        """Median of log p(x_j | all other cells) in every column, nats."""
+        check_is_fitted(self)
+        if self._usual_scores is None:
+            # a pass for every column: made when it is first asked for
+            scores = self._score_given_rest(self._usual_rows)
+            scores[np.isnan(self._usual_rows)] = np.nan
+            # a column may have no observed cell among them
+            filled = np.where(np.isnan(scores).all(axis=0), 0.0, scores)
+            self._usual_scores = np.nanmedian(filled, axis=0)
+        return self._usual_scores
 
     def _score_given_rest(self, array):
         """Return log p(x_j | the other cells) of every cell, by the bound of both."""
@@ -456,8 +456,10 @@ default='adamw'
             array[:, j] = np.nan
             rest = model.score(array[observed], "elbo")
             array[:, j] = column
-            scores[observed, j] = whole[observed] - rest
-        return scores
+            with np.errstate(invalid="ignore"):
+                scores[observed, j] = whole[observed] - rest
+        # -inf with and without the cell: it is another that is to blame
+        return np.where(np.isnan(scores), 0.0, scores)
 
     # scores -------------------------------------------------------------------------
 
@@ -509,32 +511,8 @@ default='adamw'
 
     def _score(self, array, method=None):
         """Return the scores of rows that have been checked."""
-        model = self._get_model()
         method = self.score_method if method is None else method
-        if method == "regret":
-            return model.score(array, "elbo") - model.score(array, "refined")
-        return model.score(array, method)
-
-    def score(self, X, y=None, sample_weight=None):
-        """Return the mean ELBO of the rows, whatever `score_method` is.
-
-        Parameters
-        ----------
-        X : array-like or data frame (n_samples, n_features)
-        y : ignored
-        sample_weight : array-like (n_samples,), default=None
-
-        Returns
-        -------
-        float
-            Nats per row in the units of X.
-        """
-        scores = self.score_samples(X, "elbo")
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, scores[:, None], ensure_non_negative=True
-            )
-        return float(np.average(scores, weights=sample_weight))
+        return _score(self._get_model(), array, method)
 
     def explain(self, X):
         r"""Return by how much every cell is less likely than is usual in its column.
@@ -623,33 +601,24 @@ default='adamw'
         check_is_fitted(self)
         if X_calibration is not None:
             reference = self.score_samples(X_calibration)
+            weight = np.ones(len(reference))
         elif self.calibration_scores_ is not None:
-            reference = self.calibration_scores_
+            reference, weight = self.calibration_scores_, self._calibration_weight
         else:
             raise ValueError(
-                "p_values needs scores of rows that training has not seen: pass "
-                "X_calibration, or fit with a number for contamination instead of "
-                "'auto'."
+                "p_values needs scores of rows that training has not learned: pass "
+                "X_calibration, or fit with a number for contamination and ten rows or "
+                "more. There are none with 'auto', after partial_fit and warm starts."
             )
-        reference = np.sort(reference)
-        below = np.searchsorted(reference, self.score_samples(X), side="right")
-        return (1 + below) / (len(reference) + 1)
+        order = np.argsort(reference)
+        reached = np.concatenate([[0.0], np.cumsum(weight[order])])
+        rank = np.searchsorted(reference[order], self.score_samples(X), side="right")
+        # one row more, of the mean weight, is the new one
+        return (reached[rank] + weight.mean()) / (reached[-1] + weight.mean())
 
 
-class _Rows:
-    """A table, its values, weights, and which of its rows training keeps."""
-
-    def __init__(self, X, array, weight, kept):
-        self.X, self.array, self.weight, self.kept = X, array, weight, kept
-
-    def get_weight(self):
-        """Return weights with zeros for the rows that training leaves out, or None."""
-        weight = self.weight * self.kept
-        # the estimator tells tables that are too small
-        return None if (weight == 1).all() or not weight.any() else weight
-
-    def take(self, rows):
-        """Return some of the rows."""
-        return _Rows(
-            _take(self.X, rows), self.array[rows], self.weight[rows], self.kept[rows]
-        )
+def _score(model, array, method):
+    """Return the scores of rows by a model."""
+    if method == "regret":
+        return model.score(array, "elbo") - model.score(array, "refined")
+    return model.score(array, method)

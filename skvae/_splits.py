@@ -15,6 +15,8 @@ _ENOUGH_HELD_OUT = 120
 # a split below so many held-out rows takes up to a fifth of the table
 _FEW_HELD_OUT = 60
 _MAX_SPLITS = 5
+# held-out rows of a large table that tell a threshold
+_MAX_COVERED = 5000
 # up to so many rows a further copy sees all of them
 _MAX_ROWS_FOR_COPIES = 3000
 
@@ -43,7 +45,7 @@ class Splits:
         return None if len(self.train) == 1 else len(self.train)
 
 
-def make_splits(n_samples, validation_fraction, generator, can_stack):
+def make_splits(n_samples, validation_fraction, generator, can_stack, covers=False):
     """Choose the splits of a table.
 
     Parameters
@@ -54,6 +56,9 @@ def make_splits(n_samples, validation_fraction, generator, can_stack):
     generator : numpy Generator
     can_stack : bool
         Whether copies of the network can be trained side by side.
+    covers : bool, default=False
+        Hold out as many rows as can be: each once where copies are trained side by
+        side, else a fifth of them, 5,000 at most.
     """
     rows = np.arange(n_samples)
     if validation_fraction is None:
@@ -61,6 +66,8 @@ def make_splits(n_samples, validation_fraction, generator, can_stack):
     n_valid = max(
         round(validation_fraction * n_samples), min(n_samples // 5, _FEW_HELD_OUT), 1
     )
+    if covers:
+        n_valid = max(n_valid, min(n_samples // 5, _MAX_COVERED))
     n_valid = min(n_valid, n_samples - 1)
     order = generator.permutation(n_samples)
     small = can_stack and n_samples <= _MAX_ROWS_FOR_COPIES
@@ -68,7 +75,13 @@ def make_splits(n_samples, validation_fraction, generator, can_stack):
     if small:
         wanted = -(-_ENOUGH_HELD_OUT // n_valid)
         n_splits = max(1, min(wanted, _MAX_SPLITS, n_samples // n_valid))
-    valid = [np.sort(order[i * n_valid : (i + 1) * n_valid]) for i in range(n_splits)]
+    if small and covers:
+        # all of a size
+        n_splits = min(_MAX_SPLITS, n_samples)
+        parts = np.split(order[: n_samples - n_samples % n_splits], n_splits)
+    else:
+        parts = [order[i * n_valid : (i + 1) * n_valid] for i in range(n_splits)]
+    valid = [np.sort(part) for part in parts]
     train = [np.setdiff1d(rows, held_out) for held_out in valid]
     if small:
         train.append(rows)

@@ -55,6 +55,8 @@ class Plan:
         The remaining constructor arguments, by name.
     callbacks : list
         skorch callbacks of the estimator and of the user.
+    keeps_judges : bool
+        Whether the copies that have not seen some rows, and which, are asked for.
     """
 
     network: object
@@ -66,6 +68,7 @@ class Plan:
     device: torch.device
     settings: dict
     callbacks: list = field(default_factory=list)
+    keeps_judges: bool = False
 
     @property
     def is_corrected(self):
@@ -87,7 +90,9 @@ def _make_splits(plan, n_samples, n_valid, generator):
     settings = plan.settings
     if n_valid:
         return split_off(n_samples, n_valid)
-    fraction = settings["validation_fraction"] if settings["early_stopping"] else None
+    covers = plan.keeps_judges
+    judged = settings["early_stopping"] or covers
+    fraction = settings["validation_fraction"] if judged else None
     loads_itself = any(k.startswith("iterator_train") for k in settings["net_params"])
     can_stack = (
         plan.network.is_stackable
@@ -96,7 +101,7 @@ def _make_splits(plan, n_samples, n_valid, generator):
         and not plan.network.is_linear
         and plan.latent.is_stackable
     )
-    return make_splits(n_samples, fraction, generator, can_stack)
+    return make_splits(n_samples, fraction, generator, can_stack, covers)
 
 
 def _sample(x, weight, splits, generator):
@@ -283,9 +288,12 @@ def train(plan, x, weight, n_valid, generator, epochs=None):
 
     Returns
     -------
-    VAENet
+    net : VAENet
         Trained, its module a single copy; the units of its `start_` come on top of the
         columns'.
+    judges : list of (VAEModule, Start, ndarray)
+        Copies, and the numbers of rows that each has only been judged by, if the plan
+        keeps them.
     """
     if epochs is None:
         splits = _make_splits(plan, len(x) - n_valid, n_valid, generator)
@@ -324,8 +332,14 @@ def train(plan, x, weight, n_valid, generator, epochs=None):
                     _start_members, rows=rows, generator=generator
                 )
             net.partial_fit(rows, epochs=epochs)
+        judges = []
+        if plan.keeps_judges:
+            judges = [
+                (net.module_.select(copy), starts[copy], held_out)
+                for copy, held_out in enumerate(splits.valid)
+            ]
         net.keep_copy(-1)
-    return net
+    return net, judges
 
 
 def resume(net, x, weight, n_valid, epochs, settings, callbacks, generator):

@@ -7,13 +7,15 @@ import numpy as np
 _WHISKER = 0.75
 
 
-def measure_distances(array):
+def measure_distances(array, weight=None):
     """Return the root mean square of the standardised cells of every row.
 
     Parameters
     ----------
     array : ndarray (n_samples, n_features)
         Missing cells are NaN.
+    weight : ndarray (n_samples,), default=None
+        Of the rows, in means and deviations.
 
     Returns
     -------
@@ -21,13 +23,15 @@ def measure_distances(array):
     """
     array = np.asarray(array, dtype=np.float64)
     observed = ~np.isnan(array)
-    count = np.maximum(observed.sum(axis=0), 1)
-    centred = array - np.where(observed, array, 0.0).sum(axis=0) / count
+    weight = np.ones(len(array)) if weight is None else weight / weight.max()
+    total = weight @ observed
+    total[total == 0] = 1.0
+    centred = array - weight @ np.where(observed, array, 0.0) / total
     centred[~observed] = 0.0
     # no sum of squares of large numbers overflows
     largest = np.abs(centred).max(axis=0)
     centred /= np.where(largest > 0, largest, 1.0)
-    deviation = np.sqrt((centred**2).sum(axis=0) / count)
+    deviation = np.sqrt(weight @ centred**2 / total)
     # what is left in a constant column is rounding
     varies = largest > 1e-12 * np.abs(np.where(observed, array, 0.0)).max(axis=0)
     centred[:, ~varies] = 0.0
@@ -35,7 +39,59 @@ def measure_distances(array):
     return np.sqrt(squares.sum(axis=1) / np.maximum(observed.sum(axis=1), 1))
 
 
-def find_fence(distances):
-    """Return an upper fence, Q3 + 0.75 (Q3 - Q1); Tukey's is at 1.5."""
-    low, high = np.percentile(distances, [25, 75])
+def find_fence(distances, weight=None):
+    """Return an upper fence, Q3 + 0.75 (Q3 - Q1); Tukey's is at 1.5.
+
+    Where half of the rows have one distance, as zeros have, it is infinite.
+    """
+    low, high = np.quantile(
+        distances, [0.25, 0.75], weights=weight, method="inverted_cdf"
+    )
+    if high - low <= 1e-9 * high:
+        return np.inf
     return high + _WHISKER * (high - low)
+
+
+def choose_near(array, weight, is_number, trim):
+    """Return which rows are not far from the others, ``(n_samples,)`` bool.
+
+    No column becomes constant, and no level or missing cell unknown, by what is left.
+
+    Parameters
+    ----------
+    array : ndarray (n_samples, n_features)
+        Missing cells are NaN.
+    weight : ndarray (n_samples,) or None
+    is_number : ndarray of bool (n_features,)
+        Columns whose values have distances; others hold codes.
+    trim : float or 'auto'
+        The share to leave out, or 'auto' for what is beyond the fence.
+    """
+    if not is_number.any():
+        return np.ones(len(array), dtype=bool)
+    distances = measure_distances(array[:, is_number], weight)
+    if trim == "auto":
+        near = distances <= find_fence(distances, weight)
+    else:
+        far = np.argsort(-distances, kind="stable")
+        share = np.ones(len(array)) if weight is None else weight[far]
+        near = np.ones(len(array), dtype=bool)
+        near[far[np.cumsum(share) <= trim * share.sum() + 1e-9]] = False
+    if not near.all():
+        for column, counts in zip(array.T, is_number, strict=True):
+            near |= _find_lost(column, near, counts)
+    return near
+
+
+def _find_lost(column, near, is_number):
+    """Return the rows without which a column would be constant, or lack levels."""
+    column = np.asarray(column, dtype=np.float64)
+    observed, left = ~np.isnan(column), column[near]
+    left = left[~np.isnan(left)]
+    if not len(left):
+        return observed
+    if not is_number:
+        return observed & ~np.isin(column, left)
+    if (left != left[0]).any():
+        return np.zeros(len(column), dtype=bool)
+    return observed & (column != left[0])

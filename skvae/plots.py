@@ -113,9 +113,16 @@ class FeatureScoresDisplay:
         -------
         FeatureScoresDisplay
             Itself.
+
+        Raises
+        ------
+        ValueError
+            If `n_features` is less than 1.
         """
         from matplotlib import pyplot as plt
 
+        if n_features < 1:
+            raise ValueError(f"n_features={n_features!r} must be 1 or more.")
         if ax is None:
             _, ax = plt.subplots(layout="constrained")
         self.order_ = np.argsort(self.scores, kind="stable")[:n_features]

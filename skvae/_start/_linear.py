@@ -37,17 +37,34 @@ def _candidates(likelihood, column_scale):
     return fits
 
 
-def _choose(fits, x, weight, splits, n_components):
-    """Return the fit that predicts held-out rows best, its model, and the variances.
+def _choose(fits, x, weight, splits, n_components, floor):
+    """Return the fit that predicts held-out rows best, and what it found.
 
     The models of a split have at least a hundredth of the noise that the model of all
-    rows finds: a column may be constant on a split and not on its held-out rows.
+    rows finds: a column may be constant on a split and not on its held-out rows. None
+    has less than the likelihood allows, a share of the variance or None.
+
+    Returns
+    -------
+    fit : callable
+    whole : LinearModel
+        Of all rows.
+    least, variance : ndarray (n_features,)
+        Least noise of the models of splits, and variances.
     """
     table = make_covariance(*take(x, weight, splits.table))
-    whole = {name: fit(table, n_components) for name, fit in fits.items()}
+    floor = 0.0 if floor is None else floor * table.variance
+    whole = {
+        name: fit(table, n_components).with_least_noise(floor)
+        for name, fit in fits.items()
+    }
+    least = {
+        name: np.maximum(_SPLIT_NOISE_SHARE * model.noise, floor)
+        for name, model in whole.items()
+    }
     if len(fits) == 1 or not splits.valid:
         name = "factor_analysis" if "factor_analysis" in fits else next(iter(fits))
-        return fits[name], whole[name], table.variance
+        return fits[name], whole[name], least[name], table.variance
     n_judges = len(splits.valid) if x.shape[1] <= _MAX_COLUMNS_TO_CROSS_VALIDATE else 1
     total = dict.fromkeys(fits, 0.0)
     for train, valid in list(zip(splits.train, splits.valid, strict=False))[:n_judges]:
@@ -55,10 +72,10 @@ def _choose(fits, x, weight, splits, n_components):
         share = 1.0 if weight is None else weight[valid]
         for name, fit in fits.items():
             model = fit(covariance, n_components)
-            model = model.with_least_noise(_SPLIT_NOISE_SHARE * whole[name].noise)
+            model = model.with_least_noise(least[name])
             total[name] += (share * model.score_samples(x[valid])).sum()
     best = max(total, key=total.get)
-    return fits[best], whole[best], table.variance
+    return fits[best], whole[best], least[best], table.variance
 
 
 def _fit_incomplete(x, weight, splits, n_components, likelihood):
@@ -119,17 +136,15 @@ def make_linear_starts(
         models, variance = _fit_incomplete(x, weight, splits, n_used, likelihood)
         return [_from_model(m, likelihood, n_components, variance) for m in models]
     fits = _candidates(likelihood, column_scale)
-    fit, whole, variance = _choose(fits, x, weight, splits, n_used)
     floor, _ = likelihood.get_least_variance()
-    if floor is not None:
-        whole = whole.with_least_noise(floor * variance)
+    fit, whole, least, variance = _choose(fits, x, weight, splits, n_used, floor)
     models = []
     for train in splits.train:
         if splits.n_copies is None or len(train) == len(splits.table):
             models.append(whole)
             continue
         model = fit(make_covariance(*take(x, weight, train)), n_used)
-        models.append(model.with_least_noise(_SPLIT_NOISE_SHARE * whole.noise))
+        models.append(model.with_least_noise(least))
     return [_from_model(m, likelihood, n_components, variance) for m in models]
 
 
