@@ -135,7 +135,7 @@ class FeatureScoresDisplay:
         ax.set_yticks(range(len(shown)), labels)
         ax.invert_yaxis()
         ax.axvline(0.0, color="black", linewidth=0.8)
-        ax.set_xlabel("log p(cell | rest of the row), nats above the usual")
+        ax.set_xlabel("log p(cell | rest) above the usual, nats")
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
