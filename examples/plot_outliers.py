@@ -97,8 +97,8 @@ right.set_ylabel("share of rows at or below")
 _ = right.legend()
 
 # %%
-# p-values of new even digits lie along the diagonal, or below it where the networks that
-# judge, with fewer rows to learn from, are stricter: at most a share p is p or less.
+# p-values of new even digits lie along the diagonal, or below it where the networks
+# that judge, having fewer rows to learn from, are stricter.
 #
 # Now a table with names: measurements of tumours. One number of a row is mistyped, as
 # twice what it was. The row is odd, and its explanation says where: every bar is by
