@@ -15,6 +15,8 @@ from ._estimator import VAETransformer
 from ._reservoir import Reservoir
 from ._trimming import choose_near
 
+# scores that differ by so little, relatively, are the same
+_ROUNDING = 1e-9
 # of the rows that the model has learned, so many score below the threshold of 'auto'
 _AUTO_SHARE = 0.01
 # components of z, at most, where there may be half as many as columns
@@ -29,27 +31,45 @@ _MAX_STREAM_ROWS = 2000
 _USUAL_ROWS, _USUAL_CELLS = (5, 100), 10_000
 
 
-def find_share(scores, weight, share):
-    """Return the score that a share of the weight lies below, as nearly as can be."""
+def _group(scores, weight):
+    """Return increasing scores, those that are equal but for rounding as one."""
     order = np.argsort(scores, kind="stable")
-    weight = weight[order]
+    scores = scores[order]
+    with np.errstate(invalid="ignore"):
+        is_new = np.diff(scores) > _ROUNDING * np.maximum(1.0, np.abs(scores[1:]))
+    begins = np.flatnonzero(np.r_[True, is_new])
+    return scores[begins], np.add.reduceat(weight[order], begins)
+
+
+def _find_below(scores, rank):
+    """Return a threshold that so many of increasing scores are below.
+
+    It is half way to the next, so that no rounding takes a score to the other side.
+    """
+    upper = scores[rank]
+    lower = scores[rank - 1] if rank else -np.inf
+    margin = _ROUNDING * max(1.0, abs(upper))
+    return float((lower + upper) / 2 if np.isfinite(lower) else upper - margin)
+
+
+def find_share(scores, weight, share):
+    """Return a threshold that a share of the weight lies below, as nearly as can be."""
+    scores, weight = _group(scores, weight)
     below = np.cumsum(weight) - weight
-    return float(scores[order[np.argmin(np.abs(below - share * weight.sum()))]])
+    return _find_below(scores, np.argmin(np.abs(below - share * weight.sum())))
 
 
 def find_rank(scores, weight, share):
     """Return a threshold below which a new score lies with probability <= share.
 
-    The k-th smallest of n scores, k = floor(share (n + 1)): if the new score is one
-    more of the same kind, it is below with probability k / (n + 1). Minus infinity
-    where k is 0.
+    Just below the k-th smallest of n scores, k = floor(share (n + 1)): if the new score
+    is one more of the same kind, it is below that with probability k / (n + 1). Minus
+    infinity where k is 0.
     """
-    order = np.argsort(scores, kind="stable")
-    reached = np.cumsum(weight[order])
-    rank = np.searchsorted(
-        reached, share * (weight.sum() + weight.mean()) + 1e-9, side="right"
-    )
-    return float(scores[order[rank - 1]]) if rank else -np.inf
+    total = share * (weight.sum() + weight.mean())
+    scores, weight = _group(scores, weight)
+    rank = np.searchsorted(np.cumsum(weight), total + 1e-9, side="right")
+    return _find_below(scores, rank - 1) if rank else -np.inf
 
 
 class VAEOutlierDetector(OutlierMixin, VAETransformer):
@@ -212,7 +232,7 @@ default='adamw'
     trained on four fifths each beside the one that is kept; of larger tables, a fifth
     (5,000 at most) that training leaves to judge by; the rows of `X_val` if there are
     any; and the rows that were trimmed. Where the share of them below the quantile is c
-    within its standard error, the quantile is the threshold: of X exactly the share c
+    within two standard errors, the quantile is the threshold: of X exactly the share c
     is below. Otherwise it is the k-th lowest of those scores, k = floor(c (n + 1)),
     below which a new row is with a probability of about c. These rows also tell when
     training stops, by the mean of their bounds: p-values and rates are approximate to
@@ -419,7 +439,7 @@ default='adamw'
         share = self.contamination
         missed = weight[scores < self.offset_].sum() / weight.sum() - share
         n_rows = weight.sum() ** 2 / (weight**2).sum()
-        if abs(missed) > np.sqrt(share * (1 - share) / n_rows):
+        if abs(missed) > 2 * np.sqrt(share * (1 - share) / n_rows):
             self.offset_ = find_rank(scores, weight, share)
 
     @staticmethod

@@ -91,11 +91,11 @@ def test_false_alarms_are_as_many_as_asked_for(share, n_samples):
     detector = VAEOutlierDetector(contamination=share, **QUICK).fit(X)
     rate = (detector.predict(new) < 0).mean()
     n_calibration = len(detector.calibration_scores_)
-    # the threshold rests on so many rows, the rate on 2,000; one more standard error
-    # is what the threshold may be off before it is moved
+    # the threshold rests on so many rows, the rate on 2,000; two more standard errors
+    # are what the threshold may be off before it is moved
     error = np.sqrt(share * (1 - share))
     noise = 3 * error * np.sqrt(1 / n_calibration + 1 / len(new))
-    assert abs(rate - share) < noise + error / np.sqrt(n_calibration)
+    assert abs(rate - share) < noise + 2 * error / np.sqrt(n_calibration)
 
 
 def test_threshold_moves_where_the_model_has_learned_rows_by_heart():
@@ -269,11 +269,16 @@ def test_weights_count_in_thresholds_as_so_many_equal_rows(table, contamination)
 
 def test_thresholds_by_shares_and_ranks():
     scores, ones = np.arange(10.0)[::-1], np.ones(10)
-    assert find_share(scores, ones, 0.3) == 3.0
-    assert find_share(scores, np.where(scores < 1, 11.0, 1.0), 0.5) == 1.0
-    # k = floor(0.3 * 11) = 3, the third smallest
-    assert find_rank(scores, ones, 0.3) == 2.0
+    # half way, where no rounding changes the side
+    assert find_share(scores, ones, 0.3) == 2.5
+    assert find_share(scores, np.where(scores < 1, 11.0, 1.0), 0.5) == 0.5
+    lowest = find_share(scores, ones, 0.01)
+    assert -1e-8 < lowest < 0
+    # k = floor(0.3 * 11) = 3: above the second smallest, below the third
+    assert find_rank(scores, ones, 0.3) == 1.5
     assert find_rank(scores, ones, 0.05) == -np.inf
+    # equal but for rounding
+    assert find_share(np.r_[1 + 1e-13, 1.0, 1.0, 2.0], ones[:4], 0.5) == 1.5
 
 
 def test_rare_levels_do_not_disturb_the_threshold(table):
