@@ -183,7 +183,8 @@ def print_markdown(lines, protocol):
     chosen_on = set(list_outlier_tables()[CHOSEN_ON])
     sizes = {x["table"]: (x["n"], x["d"]) for x in lines}
     print(f"\n{protocol}\n")
-    print("| table | n | d |", " | ".join(names), "|")
+    titles = [name.replace("|", r"\|") for name in names]
+    print("| table | n | d |", " | ".join(titles), "|")
     print("|---|--:|--:|" + "--:|" * len(names))
     for table in tables:
         star = "*" if table in chosen_on else ""
