@@ -73,7 +73,7 @@ MODELS = {
     "two layers, IWAE 50, after VAE": (
         "dynamic",
         82.90,
-        6,
+        4,
         {**DEEP_OWN, **DEEP_AFTER, "objective": ("iwae", 50)},
     ),
     "VAE (400)": ("static", 89.78, 100, WIDE),
@@ -95,7 +95,7 @@ MODELS = {
     "IWAE 50 (400), linear start, mixture prior": (
         "static",
         86.82,
-        15,
+        8,
         {**LINEAR, "objective": ("iwae", 50)},
     ),
     "VampPrior 500": ("static", 85.57, 40, VAMP),
