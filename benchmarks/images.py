@@ -43,6 +43,11 @@ DEEP_OWN = {**DEEP, **OWN, "batch_size": 50}
 # trained further from the weights of another model
 AFTER = {"after": "VAE, own start", "lr": 5e-4}
 DEEP_AFTER = {"after": "two layers, VAE, own start", "lr": 5e-4}
+WIDE_AFTER = {
+    "after": "linear start, mixture prior (400), batches of 20",
+    "lr": 5e-4,
+    "batch_size": 20,
+}
 # name: (data, published NLL and its source, epochs, parameters)
 MODELS = {
     "VAE": ("dynamic", 86.76, 400, MLP),
@@ -91,6 +96,12 @@ MODELS = {
         85.57,
         150,
         {**DEEPER, "batch_size": 20},
+    ),
+    "IWAE 50 (400), after VAE": (
+        "static",
+        86.82,
+        4,
+        {**LINEAR, **WIDE_AFTER, "objective": ("iwae", 50)},
     ),
     "IWAE 50 (400), linear start, mixture prior": (
         "static",
