@@ -13,10 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._estimator import VAETransformer
 from ._reservoir import Reservoir
+from ._thresholds import compute_p_values, find_rank, find_share
 from ._trimming import choose_near
 
-# scores that differ by so little, relatively, are the same
-_ROUNDING = 1e-9
 # of the rows that the model has learned, so many score below the threshold of 'auto'
 _AUTO_SHARE = 0.01
 # components of z, at most, where there may be half as many as columns
@@ -29,47 +28,6 @@ _LEAST_ROWS_FOR_THRESHOLD = 10
 _MAX_STREAM_ROWS = 2000
 # rows that say what is usual in a column, at least and at most, and cells of them
 _USUAL_ROWS, _USUAL_CELLS = (5, 100), 10_000
-
-
-def _group(scores, weight):
-    """Return increasing scores, those that are equal but for rounding as one."""
-    order = np.argsort(scores, kind="stable")
-    scores = scores[order]
-    with np.errstate(invalid="ignore"):
-        is_new = np.diff(scores) > _ROUNDING * np.maximum(1.0, np.abs(scores[1:]))
-    begins = np.flatnonzero(np.r_[True, is_new])
-    return scores[begins], np.add.reduceat(weight[order], begins)
-
-
-def _find_below(scores, rank):
-    """Return a threshold that so many of increasing scores are below.
-
-    It is half way to the next, so that no rounding takes a score to the other side.
-    """
-    upper = scores[rank]
-    lower = scores[rank - 1] if rank else -np.inf
-    margin = _ROUNDING * max(1.0, abs(upper))
-    return float((lower + upper) / 2 if np.isfinite(lower) else upper - margin)
-
-
-def find_share(scores, weight, share):
-    """Return a threshold that a share of the weight lies below, as nearly as can be."""
-    scores, weight = _group(scores, weight)
-    below = np.cumsum(weight) - weight
-    return _find_below(scores, np.argmin(np.abs(below - share * weight.sum())))
-
-
-def find_rank(scores, weight, share):
-    """Return a threshold below which a new score lies with probability <= share.
-
-    Just below the k-th smallest of n scores, k = floor(share (n + 1)): if the new score
-    is one more of the same kind, it is below that with probability k / (n + 1). Minus
-    infinity where k is 0.
-    """
-    total = share * (weight.sum() + weight.mean())
-    scores, weight = _group(scores, weight)
-    rank = np.searchsorted(np.cumsum(weight), total + 1e-9, side="right")
-    return _find_below(scores, rank - 1) if rank else -np.inf
 
 
 class VAEOutlierDetector(OutlierMixin, VAETransformer):
@@ -385,7 +343,6 @@ default='adamw'
     def _conclude(self, fitted):
         counted = fitted.counted
         self.trimmed_ = counted & ~fitted.kept
-        array, weight = fitted.get_kept()
         if fitted.is_chunk:
             # what a stream has let pass, and not its last chunk, tells the threshold
             stream = self._stream if fitted.goes_on and self._stream else None
@@ -594,8 +551,10 @@ default='adamw'
 
         .. math:: p(x) = \frac{1 + \#\{i: s_i \le s(x)\}}{n + 1}
 
-        with the scores :math:`s_i` of n rows that training has not seen. Of new rows
-        like those, at most a share p has a value of p or less.
+        with the scores :math:`s_i` of n rows that training has not learned. Of new rows
+        like those, at most a share p has a value of p or less, if they were kept from
+        training altogether, as those of `X_calibration` are; about that share with
+        `calibration_scores_` (see Notes of the class).
 
         Parameters
         ----------
@@ -630,11 +589,7 @@ default='adamw'
                 "X_calibration, or fit with a number for contamination and ten rows or "
                 "more. There are none with 'auto', after partial_fit and warm starts."
             )
-        order = np.argsort(reference)
-        reached = np.concatenate([[0.0], np.cumsum(weight[order])])
-        rank = np.searchsorted(reference[order], self.score_samples(X), side="right")
-        # one row more, of the mean weight, is the new one
-        return (reached[rank] + weight.mean()) / (reached[-1] + weight.mean())
+        return compute_p_values(self.score_samples(X), reference, weight)
 
 
 def _score(model, array, method):
