@@ -14,7 +14,6 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
-    clone,
 )
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -33,7 +32,6 @@ from ._columns import (
     check_finite,
     check_names,
     check_observed,
-    describe,
     get_index,
     has_columns,
     open_table,
@@ -41,28 +39,11 @@ from ._columns import (
     refuse_times,
 )
 from ._fitted_rows import FittedRows
+from ._going_on import check_fixed, copy_fixed
 from ._images import check_image_shape, check_n_columns, flatten_images
+from ._support import check_pixels, check_support
 from ._warnings import EffectiveSampleSizeWarning, UnusedComponentsWarning
 
-# what the net is made of: fixed as long as training goes on
-_NET_PARAMETERS = (
-    "n_components",
-    "likelihood",
-    "latent",
-    "network",
-    "hidden_layer_sizes",
-    "activation",
-    "dropout",
-    "standardize",
-    "image_shape",
-    "objective",
-    "beta",
-    "optimizer",
-    "weight_decay",
-    "kl_warmup",
-    "n_draws",
-    "net_params",
-)
 # a component that says less than this of a row, on average, is unused
 _ACTIVE_NATS = 0.01
 # draws, at most, on which 'refined' searches
@@ -71,26 +52,8 @@ _MAX_SEARCH_DRAWS = 256
 _IMPUTE_DRAWS = 200
 # effective draws of z that are enough for any number of rows
 _ENOUGH_EFFECTIVE = 100
-# rows whose support is checked at a time
-_CHECKED_ROWS = 1024
 # rows on which diagnostics are computed
 _DIAGNOSTIC_ROWS = 500
-
-
-def _describe_value(value):
-    """Return a parameter in a form whose equality is that of its meaning."""
-    if isinstance(value, BaseEstimator):
-        parameters = value.get_params(deep=False)
-        parts = {k: _describe_value(v) for k, v in parameters.items()}
-        return type(value).__name__, sorted(parts.items())
-    if isinstance(value, dict):
-        return {key: _describe_value(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [_describe_value(v) for v in value]
-    if value is None or isinstance(value, (str, Integral, Real, type)):
-        return value
-    # torch modules and the like: copies of them are equal
-    return type(value).__name__
 
 
 class VAETransformer(
@@ -450,7 +413,7 @@ default='adamw'
             plan.likelihood = self.net_.module_.likelihood
         varies = slice(None) if reset else self.columns_.varies
         counted, _ = fitted.select(fitted.counted)
-        self._check_support(plan.likelihood, counted, self._get_names(X), varies)
+        check_support(plan.likelihood, counted, self._get_names(X), varies)
         fitted.kept = self._choose_rows(fitted, kinds, plan.likelihood)
         array, weight = fitted.get_kept()
         plan.keeps_judges = self._asks_judges(len(array)) and X_val is None
@@ -462,7 +425,7 @@ default='adamw'
         if X_val is not None:
             validation, _ = self._validate(X_val, image_shape, False, kinds=kinds)
             names = self._get_names(X_val)
-            self._check_support(plan.likelihood, validation, names, columns.varies)
+            check_support(plan.likelihood, validation, names, columns.varies)
             tables.append(validation)
             fitted.validation = validation
         x = EncodedRows(columns, tables)
@@ -481,7 +444,7 @@ default='adamw'
             ]
             columns = columns.rescaled(net.start_.shift, net.start_.unit)
         else:
-            self._check_goes_on()
+            check_fixed(self, self._net_parameters)
             net = _training.resume(
                 copy.deepcopy(self.net_),
                 x,
@@ -569,7 +532,7 @@ default='adamw'
             kept = array if columns.varies.all() else array[:, columns.varies]
             likelihood.adapt(fill_at_random(kept), weight)
         if image_shape is not None:
-            self._check_pixels(plan.network, likelihood, columns)
+            check_pixels(plan.network, likelihood, int(columns.varies.sum()))
             plan.network.set_image(image_shape, np.flatnonzero(columns.varies))
         return columns
 
@@ -590,16 +553,6 @@ default='adamw'
         ]
         settings = {name: getattr(self, name) for name in names}
         return settings | {"net_params": self.net_params or {}}
-
-    def _check_goes_on(self):
-        """Refuse parameters that the net that training goes on with does not have."""
-        for name, fitted in self._net_parameters.items():
-            if _describe_value(getattr(self, name)) != _describe_value(fitted):
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is not the {fitted!r} of the "
-                    "fitted model, which warm_start and partial_fit go on with; use "
-                    "clone() to start anew."
-                )
 
     def _make_noise(self, n_components, generator):
         """Draw the block that scores share, and the one that 'refined' searches on."""
@@ -647,9 +600,7 @@ default='adamw'
         self.device_ = str(net.device)
         self.columns_ = columns
         self._noise = noise
-        self._net_parameters = {
-            name: clone(getattr(self, name), safe=False) for name in _NET_PARAMETERS
-        }
+        self._net_parameters = copy_fixed(self)
         self.n_iter_ = len(net.history)
         rows = net.history
         self.loss_curve_ = [row["train_loss"] for row in rows if "train_loss" in row]
@@ -746,45 +697,6 @@ default='adamw'
             )
         return None if (weight == weight[0]).all() and weight[0] > 0 else weight
 
-    def _check_support(self, likelihood, array, names, columns):
-        """Refuse values outside the support of a likelihood of some of the columns."""
-        if not likelihood.is_limited:
-            return
-        from ._device import as_tensor
-
-        for begin in range(0, len(array), _CHECKED_ROWS):
-            part = array[begin : begin + _CHECKED_ROWS, columns]
-            # torch lacks operations for bool and uint16 to uint64, and wraps bounds
-            # that int8 and uint8 do not hold
-            values = as_tensor(part.astype(np.float64, copy=False))
-            mask = likelihood.find_unsupported(values).numpy() & ~np.isnan(part)
-            if mask.any():
-                row, number = np.argwhere(mask)[0]
-                column = np.arange(array.shape[1])[columns][number]
-                name, value = describe(column, names), float(values[row, number])
-                member = likelihood.get_member(number)
-                raise ValueError(
-                    f"{name[0].upper()}{name[1:]} has the value {value:g}, "
-                    f"but likelihood={type(member).__name__} accepts "
-                    f"{member.support}."
-                )
-
-    def _check_pixels(self, network, likelihood, columns):
-        """Refuse a network of images that the likelihood shows something else."""
-        if network.has_outputs and len(likelihood.list_groups(1)) > 1:
-            raise ValueError(
-                f"network={type(network).__name__} has one likelihood for all pixels, "
-                "but columns have different ones; use network='mlp'."
-            )
-        n_pixels = int(columns.varies.sum())
-        n_inputs = likelihood.count_inputs(n_pixels)
-        if network.needs_images and n_inputs != n_pixels:
-            raise ValueError(
-                f"network={type(network).__name__} sees one value a pixel, but "
-                f"likelihood={type(likelihood).__name__} makes {n_inputs} values of "
-                f"{n_pixels} pixels; use network='mlp'."
-            )
-
     def _get_model(self):
         """Return what computes with the fitted net."""
         from ._fitted import FittedModel
@@ -797,7 +709,7 @@ default='adamw'
         model = self._get_model()
         array, _ = self._validate(X, self.columns_.image_shape, reset=False)
         likelihood, names = model.module.likelihood, self._get_names(X)
-        self._check_support(likelihood, array, names, self.columns_.varies)
+        check_support(likelihood, array, names, self.columns_.varies)
         return model, array
 
     # the latent ---------------------------------------------------------------------
@@ -930,7 +842,7 @@ default='adamw'
         n_samples, row = int(n_samples), None
         if given is not None:
             row = self.columns_.read_given(given)
-            self._check_support(
+            check_support(
                 model.module.likelihood,
                 row,
                 self.columns_.names,
