@@ -224,12 +224,9 @@ class FittedModel:
             found = _inference.score(
                 precise, x, method, noise, search_noise, with_error
             )
-            scores = found[:, 0] if with_error else found
             if method != "kl":
-                scores -= self.columns.get_log_volume(X[rows])
-                if not self.columns.varies.all():
-                    constants = X[rows][:, ~self.columns.varies]
-                    scores += self.columns.score_constants(constants).sum(axis=1)
+                scores = found[:, 0] if with_error else found
+                scores[:] = self.columns.complete_scores(scores, X[rows])
             return found
 
         return self._map(score, len(X), n_draws)
@@ -241,9 +238,7 @@ class FittedModel:
         def score(rows):
             x = self.columns.encode(X[rows])
             scores = _inference.score_columns(precise, x, self.noise)
-            scores -= np.where(np.isnan(x), 0.0, np.log(self.columns.unit))
-            constants = X[rows][:, ~self.columns.varies]
-            return self.columns.merge(scores, self.columns.score_constants(constants))
+            return self.columns.complete_cells(scores, X[rows])
 
         return self._map(score, len(X), len(self.noise))
 

@@ -641,19 +641,34 @@ def test_table_of_constants_with_holes_is_kept_as_noise():
     np.testing.assert_array_equal(table.unit, [1.0, 4.0])
 
 
+def test_table_of_constants_scores_them_all_as_constant_columns():
+    X = np.repeat([[1.0, 4.0]], 48, axis=0)
+    table = make_table(X)
+    assert table.is_constant
+    new = np.array([[1.0, 4.0], [1.5, np.nan], [1.0, 12.0]])
+    # beside a column that varies, they are constant columns as ever
+    beside = make_table(np.column_stack([X, np.arange(48)]))
+    expected = beside.score_constants(new)
+    np.testing.assert_array_equal(table.complete_cells(np.zeros((3, 2)), new), expected)
+    scores = table.complete_scores(np.zeros(3), new)
+    np.testing.assert_array_equal(scores, expected.sum(axis=1))
+    assert scores[1] > -20
+
+
 def test_log_volume_counts_the_observed_cells_of_a_row():
     X, weight = make_holes()
     X[0] = np.nan
     table = make_table(X, weight=weight)
-    volume = table.get_log_volume(X)
-    assert volume.shape == (len(X),)
+    volume = -table.complete_scores(np.zeros(len(X)), X)
     assert volume[0] == 0
     seen = ~np.isnan(X)
     np.testing.assert_allclose(volume, (seen * np.log(table.unit)).sum(axis=1))
     complete = X[seen.all(axis=1)]
-    assert table.get_log_volume(complete) == table.log_volume
-    assert isinstance(table.get_log_volume(complete), float)
+    scores = table.complete_scores(np.zeros(len(complete)), complete)
+    np.testing.assert_array_equal(scores, -table.log_volume)
     np.testing.assert_allclose(table.log_volume, np.log(table.unit).sum())
+    cells = table.complete_cells(np.zeros(X.shape), X)
+    np.testing.assert_allclose(cells.sum(axis=1), -volume)
     expected = np.average(volume, weights=weight)
     assert table.expected_log_volume == pytest.approx(expected, rel=1e-9)
 

@@ -41,7 +41,7 @@ class ColumnTable:
     scale : ndarray (n_varying,)
         What they were divided by before training chose its own units.
     value : ndarray (n_constant,)
-        Of the constant columns.
+        Of the constant columns, which are all if `is_constant`.
     n_samples : float
         Rows that were seen.
     observed_share : ndarray (n_features,)
@@ -52,6 +52,9 @@ class ColumnTable:
         Whether X was images, and not rows, at fit.
     likelihoods : list or None
         Likelihoods of the columns, once they are resolved; for display.
+    is_constant : bool
+        Whether every column is. The model then has them all, to have something, but
+        says nothing of them that counts.
     """
 
     container: str
@@ -68,6 +71,7 @@ class ColumnTable:
     image_shape: tuple | None = None
     is_stack: bool = False
     likelihoods: list | None = None
+    is_constant: bool = False
 
     @classmethod
     def from_input(
@@ -114,7 +118,7 @@ class ColumnTable:
         if (share < 1).any():
             check_observed(array, names)
         is_scaled = np.broadcast_to(np.asarray(is_scaled, dtype=bool), n_features)
-        varies = np.ones(n_features, dtype=bool)
+        varies, is_constant = np.ones(n_features, dtype=bool), False
         mean, scale = np.zeros(n_features), np.ones(n_features)
         if is_scaled.any():
             columns = np.flatnonzero(is_scaled)
@@ -130,8 +134,8 @@ class ColumnTable:
             # what is left is rounding: the column is constant
             rounding = 10 * np.finfo(np.float64).eps * np.abs(found_mean)
             varies[columns] = deviation > rounding
-            if not varies.any():
-                # nothing to model: all columns stay, as noise around their values
+            is_constant = not varies.any()
+            if is_constant:
                 varies[:] = True
                 deviation = np.maximum(np.abs(found_mean), 1.0)
             if standardize:
@@ -146,11 +150,12 @@ class ColumnTable:
             location=mean[varies],
             unit=scale[varies],
             scale=scale[varies],
-            value=find_first(array, ~varies),
+            value=find_first(array, ~varies | is_constant),
             n_samples=n_samples,
             observed_share=share,
             image_shape=image_shape,
             is_stack=count_dimensions(X) == 4,
+            is_constant=is_constant,
         )
 
     def __repr__(self):
@@ -207,29 +212,53 @@ class ColumnTable:
         """Its mean over the rows of the fit: Σ observed_share log unit, nats."""
         return float(self.observed_share[self.varies] @ np.log(self.unit))
 
-    def get_log_volume(self, X):
-        """Return the log-Jacobian of the units of the observed cells of every row.
+    def complete_scores(self, scores, X):
+        """Return log densities of rows in the units of X, constant columns included.
 
         Parameters
         ----------
+        scores : ndarray (n,)
+            What the model gives `encode(X)`, nats.
         X : ndarray (n, n_features)
             In the units of the user.
 
         Returns
         -------
-        ndarray (n,) or float
-            Nats; one number where no cell is missing.
+        ndarray (n,)
+            Nats.
         """
+        if self.is_constant:
+            return self.score_constants(X).sum(axis=1)
         if is_complete(X):
-            return self.log_volume
-        return ~np.isnan(X[:, self.varies]) @ np.log(self.unit)
+            scores = scores - self.log_volume
+        else:
+            scores = scores - ~np.isnan(X[:, self.varies]) @ np.log(self.unit)
+        if self.varies.all():
+            return scores
+        return scores + self.score_constants(X[:, ~self.varies]).sum(axis=1)
+
+    def complete_cells(self, cells, X):
+        """Return log densities of cells in the units of X, ``(n, n_features)`` nats.
+
+        Parameters
+        ----------
+        cells : ndarray (n, n_varying)
+            What the model gives `encode(X)`; 0 where cells are missing.
+        X : ndarray (n, n_features)
+        """
+        if self.is_constant:
+            return self.score_constants(X)
+        cells = cells - np.where(np.isnan(X[:, self.varies]), 0.0, np.log(self.unit))
+        return self.merge(cells, self.score_constants(X[:, ~self.varies]))
 
     @property
     def known_log_density(self):
         """Log density of the constant columns at their values, nats a row on average.
 
-        Rows in which they are missing count as 0.
+        Rows in which they are missing count as 0, and so does a table of nothing else.
         """
+        if self.is_constant:
+            return 0.0
         scores = self.score_constants(self.value[None])[0]
         return float(self.observed_share[~self.varies] @ scores)
 
@@ -306,12 +335,13 @@ class ColumnTable:
         Missing cells have 0.
         """
         wide = np.maximum(np.abs(self.value), 1.0)
-        chance = 1 / (self.n_samples * self.observed_share[~self.varies] + 2)
+        share = self.observed_share[~self.varies | self.is_constant]
+        chance = 1 / (self.n_samples * share + 2)
         missing = np.isnan(constants)
         squares = (np.where(missing, self.value, constants) - self.value) ** 2
         known, differs = (
-            np.log(share / (scale * np.sqrt(2 * np.pi))) - squares / (2 * scale**2)
-            for share, scale in ((1 - chance, 1e-6 * wide), (chance, wide))
+            np.log(weight / (scale * np.sqrt(2 * np.pi))) - squares / (2 * scale**2)
+            for weight, scale in ((1 - chance, 1e-6 * wide), (chance, wide))
         )
         return np.where(missing, 0.0, np.logaddexp(known, differs))
 
