@@ -320,6 +320,31 @@ default='adamw'
         self.net_callbacks = net_callbacks
         self.net_params = net_params
 
+    def set_params(self, **params):
+        """Set parameters of the estimator, or of its members.
+
+        Parameters
+        ----------
+        **params : dict
+            By name. ``latent__prior`` is the `prior` of `latent`; a latent, likelihood
+            or objective that is a name becomes an instance by it.
+
+        Returns
+        -------
+        VAETransformer
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+        """
+        if any("__" in name for name in params):
+            from ._parameters import open_members
+
+            params = params | open_members(self, params)
+        return super().set_params(**params)
+
     # fitting ------------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)

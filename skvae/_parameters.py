@@ -63,6 +63,56 @@ _INTERNALS = (
 )
 
 
+# parameters whose names have an instance with parameters of its own
+_MEMBERS = {
+    "likelihood": (LIKELIHOODS, Likelihood),
+    "latent": (LATENTS, Latent),
+    "objective": (OBJECTIVES, Objective),
+}
+
+
+def open_members(estimator, params):
+    """Return instances of the members that are names, but whose parameters are set.
+
+    Parameters
+    ----------
+    estimator : VAETransformer
+    params : dict
+        Of `set_params`.
+
+    Returns
+    -------
+    dict of str to Likelihood, Latent or Objective
+        By parameter: ``latent__prior`` makes an instance of ``latent="gaussian"``.
+
+    Raises
+    ------
+    ValueError
+        If a name stands for no member of its own.
+    """
+    found = {}
+    for key in params:
+        name, _, inner = key.partition("__")
+        value = params.get(name, getattr(estimator, name, None))
+        if not inner or not isinstance(value, str):
+            continue
+        registry, base = _MEMBERS.get(name, ({}, None))
+        if value in registry:
+            found[name] = registry[value]()
+        elif name == "network":
+            raise ValueError(
+                f"{key} cannot be set, as network={value!r} has no parameters of its "
+                "own; set hidden_layer_sizes, activation and dropout, or pass an "
+                "instance of skvae.networks."
+            )
+        elif base is not None:
+            raise ValueError(
+                f"{key} cannot be set, as {name}={value!r} has no parameters; use "
+                f"another name or an instance of skvae.{base.__module__.split('.')[1]}."
+            )
+    return found
+
+
 def _resolve(parameter, value, registry, base):
     """Return a member from its name or instance."""
     if isinstance(value, base):
@@ -72,11 +122,21 @@ def _resolve(parameter, value, registry, base):
     else:
         names = ", ".join(repr(name) for name in registry)
         raise ValueError(
-            f"{parameter}={value!r} is not known; use one of {names}, or a "
-            f"{base.__name__} instance."
+            f"{parameter}={value!r} is {_describe_stranger(value, base)}; use one of "
+            f"{names}, or an instance of skvae.{base.__module__.split('.')[1]}."
         )
     member.check_parameters()
     return member
+
+
+def _describe_stranger(value, base):
+    """Return what is wrong with a value that is no member."""
+    if isinstance(value, type) and issubclass(value, base):
+        return f"a class, where {value.__name__}() is an instance"
+    place = type(value).__module__.split(".")
+    if place[0] == base.__module__.split(".")[0] and len(place) > 1:
+        return f"one of skvae.{place[1]}"
+    return "not known"
 
 
 def resolve_network(network, hidden_layer_sizes, activation, dropout, image_shape=None):
@@ -137,10 +197,12 @@ def resolve_likelihood(likelihood, columns, kinds, is_linear, for_numbers=None):
     for column, (member, kind) in enumerate(zip(chosen, kinds, strict=True)):
         has_levels = kind.levels is not None
         if has_levels and not isinstance(member, (LevelLikelihood, Bernoulli)):
+            advice = "use 'categorical' or 'ordinal'"
+            if any(kind.levels is None for kind in kinds):
+                advice += " for it, by a dict of columns and likelihoods"
             raise ValueError(
                 f"Column {names[column]!r} holds categories, but likelihood="
-                f"{type(member).__name__} is for numbers; use 'categorical' or "
-                "'ordinal'."
+                f"{type(member).__name__} is for numbers; {advice}."
             )
         # equal members are one: likelihoods of many columns cost little more
         _, found = groups.setdefault((id(member), has_levels), (member, []))

@@ -186,6 +186,25 @@ def test_bad_parameter_of_a_member_is_named(name, member, shown, quick, X):
 
 
 @pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"likelihood": latents.Gaussian()},
+            "one of skvae.latents; .*skvae.likelihoods",
+        ),
+        (
+            {"latent": latents.Gaussian},
+            r"is a class, where Gaussian\(\) is an instance",
+        ),
+        ({"objective": "beta"}, "'beta' is not known; .*instance of skvae.objectives"),
+    ],
+)
+def test_strangers_to_a_parameter_are_told_where_they_belong(given, message, X):
+    with pytest.raises(ValueError, match=message):
+        VAETransformer(**given).fit(X)
+
+
+@pytest.mark.parametrize(
     ("key", "own"),
     [
         ("lr", "lr"),

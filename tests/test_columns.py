@@ -199,6 +199,17 @@ def test_lists_of_numbers_and_strings_keep_the_types():
     assert open_table(ragged) is ragged
 
 
+def test_arrays_of_strings_are_those_of_objects():
+    X = np.array([["a", "1"], ["b", "2"]])
+    values, kinds = read(open_table(X), None, "V")
+    assert [kind.levels for kind in kinds] == [["a", "b"], ["1", "2"]]
+    np.testing.assert_array_equal(values, [[0, 0], [1, 1]])
+    with pytest.raises(TypeError, match="Decode bytes to strings"):
+        read(open_table(X.astype("S")), None, "V")
+    column = X[:, 0]
+    assert open_table(column) is column
+
+
 def test_numbers_pass_without_a_copy():
     for dtype in (np.float32, np.float64, np.int16, np.uint8, bool):
         X = np.ones((5, 3), dtype=dtype)

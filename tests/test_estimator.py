@@ -1220,6 +1220,37 @@ def test_grid_search_over_nested_parameters_and_members(quick, X):
     assert search.score(X) == search.best_estimator_.score(X)
 
 
+def test_parameters_of_members_are_reached_by_their_names(quick, X):
+    vae = quick(likelihood="student_t", hidden_layer_sizes=(8,))
+    vae.set_params(latent__prior="standard", likelihood__df=3.0)
+    assert vae.latent.prior == "standard"
+    # in one call, whatever the order
+    vae.set_params(objective__n_draws=2, objective="iwae")
+    assert (type(vae.objective).__name__, vae.objective.n_draws) == ("IWAE", 2)
+    # what is an instance already keeps its other parameters
+    vae.set_params(latent__covariance="full")
+    assert vae.latent.prior == "standard"
+    search = GridSearchCV(vae, {"likelihood__df": [2.0, 30.0]}, cv=2).fit(X)
+    scores = search.cv_results_["mean_test_score"]
+    assert scores[0] != scores[1]
+    pipeline = make_pipeline(StandardScaler(), VAETransformer())
+    pipeline.set_params(vaetransformer__latent__n_mixture=3)
+    assert pipeline[-1].latent.n_mixture == 3
+
+
+@pytest.mark.parametrize(
+    ("key", "advice"),
+    [
+        ("likelihood__df", "likelihood='auto' has no parameters.*skvae.likelihoods"),
+        ("network__dropout", "network='auto' has no parameters.*hidden_layer_sizes"),
+        ("latent__foo", r"'foo' for estimator Gaussian\(\)"),
+    ],
+)
+def test_parameters_that_no_member_has_are_refused(key, advice):
+    with pytest.raises(ValueError, match=advice):
+        VAETransformer().set_params(**{key: 1})
+
+
 def test_pipeline_transforms_scores_and_comes_back(X):
     table = 100 * X + 7
     pipeline = make_pipeline(

@@ -280,6 +280,11 @@ def test_categories_are_no_numbers():
         VAETransformer(likelihood={"colour": "gaussian"}).fit(make_table())
 
 
+def test_likelihood_of_numbers_for_a_mixed_table_names_the_way_out():
+    with pytest.raises(ValueError, match="by a dict of columns and likelihoods"):
+        VAETransformer(likelihood="gaussian").fit(make_table())
+
+
 def test_joint_noise_is_for_all_columns_or_none():
     noise = GaussianNoise(noise="low_rank")
     with pytest.raises(ValueError, match="depend on one another"):

@@ -31,9 +31,11 @@ def get_names(X):
 def open_table(X):
     """Return lists of rows as arrays that keep the type of every value.
 
-    Anything else is returned as it is, and so is what makes no array: scikit-learn has
-    words for it.
+    Arrays of strings become such arrays too. Anything else is returned as it is, and so
+    is what makes no array: scikit-learn has words for it.
     """
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "US":
+        return X.astype(object)
     if not isinstance(X, (list, tuple)):
         return X
     try:
