@@ -68,7 +68,7 @@ axes[0].imshow(shown, cmap="Blues", vmin=-4, vmax=0)
 for i, j in np.ndindex(3, 3):
     colour = "white" if shown[i, j] > -1.5 else "black"
     axes[0].text(j, i, f"{scores[i, j]:.1f}", ha="center", va="center", color=colour)
-labels = ["Poisson", "neg. binomial", "zero-infl."]
+labels = ["Poisson", "neg. bin.", "zero-infl."]
 axes[0].set(
     xticks=range(3),
     xticklabels=labels,
@@ -78,7 +78,6 @@ axes[0].set(
     ylabel="rows",
     title="score, nats per row",
 )
-axes[0].tick_params(axis="x", rotation=20)
 for ax, kind in zip(axes[1:], kinds, strict=True):
     _, X_test, rate = tables[kind]
     mean = models[kind, kind].reconstruct(X_test)

@@ -76,10 +76,14 @@ for row, (what, tables) in zip(
     axes, {"reconstructed": rebuilt, "sampled": drawn}.items(), strict=True
 ):
     for ax, (name, rows) in zip(row, tables.items(), strict=True):
-        ax.scatter(*X_test.T, s=3, color="0.75", depthshade=False)
-        ax.scatter(*rows.T, s=6, color=colours[name], depthshade=False)
+        ax.scatter(*X_test.T, s=3, color="0.75", depthshade=False, label="held out")
+        ax.scatter(*rows.T, s=6, color=colours[name], depthshade=False, label=what)
         ax.set_title(f"{name}, {what}")
         ax.set(xlim=(-1, 1.2), ylim=(-1, 1), zlim=(-0.2, 1.2))
         ax.set(xticklabels=[], yticklabels=[], zticklabels=[])
+        for number, axis in enumerate("xyz"):
+            # where the numbers of the ticks would be
+            getattr(ax, f"set_{axis}label")(f"column {number}", labelpad=-12)
+        ax.legend(loc="upper right", frameon=False, markerscale=2)
         ax.view_init(elev=35, azim=-60)
 plt.show()

@@ -53,15 +53,18 @@ n_steps = 14
 quantiles = norm.ppf((np.arange(n_steps) + 0.5) / n_steps)
 grid = np.stack(np.meshgrid(quantiles, quantiles[::-1]), axis=-1).reshape(-1, 2)
 decoded = vae.inverse_transform(grid)  # (196, 1, 8, 8)
-sheet = decoded.reshape(n_steps, n_steps, 8, 8).swapaxes(1, 2)
+# a light line between the images
+tiles = np.pad(decoded[:, 0], ((0, 0), (0, 1), (0, 1)), constant_values=0.15)
+sheet = tiles.reshape(n_steps, n_steps, 9, 9).swapaxes(1, 2)
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 4.8), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(10, 5), layout="constrained")
 z = vae.transform(X)
 points = axes[0].scatter(*z.T, c=digits.target, cmap="tab10", vmin=-0.5, vmax=9.5, s=6)
 axes[0].set(xlabel="first component", ylabel="second component", aspect="equal")
 figure.colorbar(points, ax=axes[0], ticks=range(10), label="digit")
-axes[1].imshow(sheet.reshape(n_steps * 8, n_steps * 8), cmap="gray_r", vmin=0, vmax=1)
+axes[1].imshow(sheet.reshape(n_steps * 9, n_steps * 9), cmap="gray_r", vmin=0, vmax=1)
 axes[1].set(title="E[x|z] across the plane", xticks=[], yticks=[])
+axes[1].set(xlabel="first component", ylabel="second component")
 plt.show()
 
 # %%

@@ -11,7 +11,7 @@ here, with the same number of components, and judged by held-out rows.
 # The rows
 # --------
 #
-# Digits of 8 by 8 pixels with 0 to 16 levels of grey.
+# Digits of 8 by 8 pixels, integers from 0 to 16: each has a probability, not a density.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,6 +19,7 @@ from sklearn.datasets import load_digits
 
 from skvae import VAETransformer
 from skvae.latents import Gaussian, Hierarchical
+from skvae.likelihoods import DiscretizedLogistic
 
 X = load_digits().data
 order = np.random.default_rng(0).permutation(len(X))
@@ -38,6 +39,7 @@ latents = {
     "two layers, 4 and 2": Hierarchical((4, 2)),
 }
 common = {
+    "likelihood": DiscretizedLogistic(high=16),
     "n_components": 6,
     "hidden_layer_sizes": (64,),
     "max_epochs": 40,
@@ -55,6 +57,12 @@ for name, latent in latents.items():
     print(f"{name:22s} ELBO {elbo:7.2f}   evidence {evidence:7.2f}")
 
 # %%
+# On a thousand small digits the mixture is ahead: it starts at clusters of the rows,
+# whereas layers start with an upper one that says nothing, and have to learn what it is
+# good for. They pay with more rows and longer training: of binary MNIST, after two
+# hours, two layers have a log-likelihood 1.6 nats above a flat latent's (see "How
+# likely images are" in the documentation).
+#
 # What the layers say
 # -------------------
 #

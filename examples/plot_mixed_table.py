@@ -42,7 +42,9 @@ print(vae.columns_.to_frame()[shown].to_string(float_format="{:.2f}".format))
 # direction has age, the other income, and levels that go with them.
 
 Z = vae.transform(X)
-figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
+figure, axes = plt.subplots(
+    1, 3, figsize=(12, 3.8), layout="constrained", sharex=True, sharey=True
+)
 for ax, name in zip(axes[:2], ["age", "income"], strict=True):
     values = X[name].to_numpy(float, na_value=np.nan)
     low, high = np.nanquantile(values, [0.02, 0.98])
@@ -56,7 +58,7 @@ for level, colour in colours.items():
     chosen = (X["education"] == level).to_numpy()
     axes[2].scatter(*Z[chosen].T, s=9, c=colour, lw=0, label=level)
 axes[2].legend(frameon=False, markerscale=2)
-axes[2].set(title="coloured by education", xlabel="component 1")
+axes[2].set(title="coloured by education", xlabel="component 1", ylabel="component 2")
 
 # %%
 # A row that is odd

@@ -87,13 +87,16 @@ for name, rows in (("even, new", held_out), ("odd", odd)):
         density=True,
     )
 left.axvline(detector.offset_, color="black", linestyle="--", label="threshold")
-left.set_xlabel("score, nats")
+left.set(
+    title="Scores",
+    xlabel=f"score, nats (all below {bins[0]:.0f} in the first bar)",
+    ylabel="density of rows",
+)
 left.legend()
 for name, rows in (("even, new", held_out), ("odd", odd)):
     right.ecdf(detector.p_values(rows), label=name)
 right.axline((0, 0), slope=1, color="black", linewidth=0.8)
-right.set_xlabel("p-value")
-right.set_ylabel("share of rows at or below")
+right.set(title="p-values", xlabel="p-value", ylabel="share of rows at or below")
 _ = right.legend()
 
 # %%

@@ -91,4 +91,5 @@ for ax, (title, (expected, found)) in zip(axes, pairs.items(), strict=True):
     ax.plot(ends, ends, color="0.75", lw=1, zorder=0)
     ax.scatter(expected, found, s=10, color="#1f6fb2", alpha=0.6, lw=0)
     ax.set(title=title, xlabel="scikit-learn", ylabel="skvae")
+    ax.locator_params(nbins=5)
 plt.show()

@@ -116,7 +116,7 @@ for ax, (name, edges) in zip(axes[0], bins.items(), strict=True):
     for label, found in both.items():
         style = {"alpha": 0.35} if label == "real" else {"histtype": "step", "lw": 1.8}
         ax.hist(found[name] / unit, edges, color=colours[label], label=label, **style)
-    ax.set(title=name if unit == 1 else f"{name}, thousands", yticks=[])
+    ax.set(title=name if unit == 1 else f"{name}, thousands", ylabel="rows", yticks=[])
 axes[0, 0].legend(frameon=False)
 place = np.arange(3)
 for offset, (label, found) in zip((-0.2, 0.2), both.items(), strict=True):
@@ -129,6 +129,7 @@ for offset, (label, found) in zip((-0.2, 0.2), both.items(), strict=True):
         alpha=0.35 + 0.5 * (offset > 0),
     )
 axes[1, 0].set(title="education", xticks=place, xticklabels=shares.index, yticks=[])
+axes[1, 0].set_ylabel("share of rows")
 for ax, (label, found) in zip(axes[1, 1:], both.items(), strict=True):
     saves = found["savings"] > 0
     for chosen, colour in ((saves, "#1f6fb2"), (~saves, "#e08e3c")):
@@ -138,7 +139,7 @@ for ax, (label, found) in zip(axes[1, 1:], both.items(), strict=True):
     ax.set(xlim=(0, 95), ylim=(0, 150))
 axes[1, 1].plot([], [], ".", c="#1f6fb2", label="with savings")
 axes[1, 1].plot([], [], ".", c="#e08e3c", label="without")
-axes[1, 1].legend(frameon=False, loc="upper left")
+axes[1, 1].legend(loc="upper left", framealpha=0.9)
 
 # %%
 # Under a condition

@@ -144,7 +144,7 @@ def main(picture=PICTURE):
         labels = table.target_names
         plot_plane(axes[0, 0], models["PCA"], X_test, y_test, labels, "PCA plane")
         plot_plane(axes[0, 1], models["VAE"], X_test, y_test, labels, "VAE plane")
-        axes[0, 0].legend(loc="upper right", frameon=False)
+        axes[0, 1].legend(loc="upper right", frameon=False)
         plot_scores(axes[1, 0], models, X_test)
         plot_samples(axes[1, 1], rows)
         picture = Path(picture)
