@@ -90,12 +90,15 @@ MODELS = {
     # Chadebec et al. (2022): 400 units
     "VAE (400)": Model("static", 89.78, 100, WIDE),
     "linear start, mixture prior (400)": Model("static", 89.78, 150, LINEAR),
-    "IWAE 50 (400), further": Model(
+    "IWAE 5 (400), further": Model(
         "static",
-        86.82,
-        12,
-        {**LINEAR, **IWAE_50},
+        None,
+        100,
+        {**LINEAR, **FURTHER, **IWAE_5},
         "linear start, mixture prior (400)",
+    ),
+    "IWAE 50 (400), further": Model(
+        "static", 86.82, 8, {**LINEAR, **IWAE_50}, "IWAE 5 (400), further"
     ),
     # Tomczak & Welling (2018)
     "VampPrior 500": Model("static", 85.57, 80, {**VAMP, "kl_warmup": 0.1}),
