@@ -1,7 +1,8 @@
 """Negative log-likelihoods of binary images beside those that papers report.
 
 ``python benchmarks/images.py`` trains the models named on the command line (all of
-them by default; ``--epochs`` shortens the schedule) and prints test NLLs by importance
+them by default; ``--epochs`` shortens their schedules, but not those of the models from
+which they go on) and prints test NLLs by importance
 sampling, nats per image. Data come from the folder that `tables.find_folder` returns.
 """
 
@@ -139,8 +140,10 @@ class CopyWeights(Callback):
     def __init__(self, module):
         self.module = module
 
-    def on_train_begin(self, net, **kwargs):
-        net.module_.load_state_dict(self.module.state_dict())
+    def on_epoch_begin(self, net, **kwargs):
+        # by now a prior that starts at draws of the linear model has done so
+        if len(net.history) == 1:
+            net.module_.load_state_dict(self.module.state_dict())
 
 
 def fit(kind, epochs, parameters, after=None, seed=0):
@@ -180,6 +183,7 @@ def fit(kind, epochs, parameters, after=None, seed=0):
     return model, time.perf_counter() - begin
 
 
+@cache
 def get(name, epochs, folder):
     """Return a model and its seconds, from the folder if it is there."""
     path = folder and Path(folder) / f"{name}, {epochs} epochs.joblib"
@@ -228,7 +232,9 @@ def main():
     """Train, score and print one row a model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", help=f"of {', '.join(MODELS)}")
-    parser.add_argument("--epochs", type=int, help="instead of each model's own")
+    parser.add_argument(
+        "--epochs", type=int, help="instead of its own, of each model named"
+    )
     parser.add_argument(
         "--images", type=int, default=1000, help="whose evidence is sampled"
     )
