@@ -34,6 +34,8 @@ class VAEOutput:
     log_share : Tensor (n_draws, ..., n) or None
         Logarithm of what every draw counts for, where z goes through all its values;
         None for equal shares.
+    unit : float
+        Of z: the standard deviation of the prior that training starts from.
     """
 
     posterior: Distribution
@@ -41,6 +43,7 @@ class VAEOutput:
     likelihood: Distribution
     z: torch.Tensor
     log_share: torch.Tensor | None = None
+    unit: float = 1.0
 
     def average(self, values):
         """Return the mean over draws, (n_draws, ..., n) to ``(..., n)``.

@@ -432,7 +432,8 @@ class VAEModule(nn.Module):
             states = self.latent.enumerate(self.n_components, in_training=is_step)
         if states is None:
             z = self.latent.draw(posterior, noise, n_draws)
-            return VAEOutput(posterior, self.get_prior(), self.decode(z), z)
+            decoded, unit = self.decode(z), self.latent.unit
+            return VAEOutput(posterior, self.get_prior(), decoded, z, unit=unit)
         # (n_values, ..., 1, n_components): p(x|z) does not depend on the row
         *leading, _ = posterior.batch_shape
         z = states.to(self.free.device)[:, *(None,) * len(posterior.batch_shape)]

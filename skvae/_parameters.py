@@ -98,7 +98,9 @@ def open_members(estimator, params):
             continue
         registry, base = _MEMBERS.get(name, ({}, None))
         if value in registry:
-            found[name] = registry[value]()
+            member = found.setdefault(name, registry[value]())
+            # a wrong name is refused before anything has changed
+            member.set_params(**{inner: params[key]})
         elif name == "network":
             raise ValueError(
                 f"{key} cannot be set, as network={value!r} has no parameters of its "

@@ -104,7 +104,8 @@ class Annealing(Callback):
     def on_epoch_begin(self, net, **kwargs):
         """Tell the latent how far training is."""
         module = net.module_
-        progress = (len(net.history) - 1) / max(self.n_epochs, 1)
+        # 1 in the last epoch
+        progress = (len(net.history) - 1) / max(self.n_epochs - 1, 1)
         module.latent.anneal(module.prior, min(progress, 1.0))
 
 

@@ -1,6 +1,7 @@
 import itertools
 import pickle
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -377,6 +378,20 @@ def test_temperature_falls_exponentially():
         latent.anneal(module.prior, progress)
         assert module.prior.temperature.item() == pytest.approx(expected)
         assert module(rows).posterior.temperature.item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n_epochs", [1, 4])
+def test_training_ends_at_the_lowest_temperature(n_epochs):
+    latent = Categorical(temperature=2.0, min_temperature=0.5, gradient="gumbel")
+    module, _, _ = make_module(latent)
+    net = SimpleNamespace(module_=module, history=[])
+    found = []
+    for _ in range(n_epochs):
+        net.history.append({})
+        Annealing(n_epochs).on_epoch_begin(net)
+        found.append(module.prior.temperature.item())
+    expected = np.geomspace(2.0, 0.5, n_epochs)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 # the estimator ------------------------------------------------------------------------

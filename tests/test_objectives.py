@@ -18,7 +18,11 @@ from torch.distributions import (
 from skvae import UnusedComponentsWarning, VAETransformer
 from skvae._evidence import VAEOutput
 from skvae._seed import seeded
-from skvae.distributions import CorrelatedNormal, DiagonalNormalMixture
+from skvae.distributions import (
+    CorrelatedNormal,
+    DiagonalNormalMixture,
+    OneHotCategoricals,
+)
 from skvae.latents import Gaussian, MixturePrior
 from skvae.objectives import ELBO, IWAE, MMD, OBJECTIVES, TC, _iwae, _mmd, _tc
 
@@ -395,6 +399,20 @@ def test_draws_of_correlated_posteriors_are_weighed_too(gradient):
         output = VAEOutput(posterior, prior, Normal(z, 0.5), z)
         loss, _ = IWAE(5, gradient)(output, x)
         found += torch.autograd.grad(loss, leaf)
+    torch.testing.assert_close(*found)
+
+
+def test_gumbel_draws_have_the_standard_gradient():
+    # log q of a relaxed draw is no density: weighed draws would have another mean
+    logits = torch.randn(2, 1, 4, dtype=torch.float64, requires_grad=True)
+    x, found = torch.randn(2, 4, dtype=torch.float64), []
+    for gradient in IWAE_GRADIENTS:
+        posterior = OneHotCategoricals(logits, temperature=0.5)
+        with seeded(0):
+            z = posterior.rsample((5,))
+        prior = OneHotCategoricals(torch.zeros(1, 4).double())
+        loss, _ = IWAE(5, gradient)(VAEOutput(posterior, prior, Normal(z, 0.5), z), x)
+        found += torch.autograd.grad(loss, logits)
     torch.testing.assert_close(*found)
 
 

@@ -23,6 +23,8 @@ class OneHotCategoricals(Distribution):
     support = constraints.real_vector
     arg_constraints = {}  # noqa: RUF012
     has_rsample = True
+    # log_prob is that of ones and zeros, and no density of what `rsample` draws
+    is_relaxed = True
 
     def __init__(self, logits, temperature=1.0, validate_args=False):
         self.log_probs = torch.log_softmax(logits, dim=-1)

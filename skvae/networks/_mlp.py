@@ -1,10 +1,8 @@
 """Fully connected layers."""
 
-from numbers import Integral
-
 from torch import nn
 
-from .._checks import check_choice
+from .._checks import check_choice, check_counts, check_share
 from ._base import ACTIVATIONS, Network
 from ._layers import Linear
 
@@ -33,14 +31,8 @@ class MLP(Network):
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""
         check_choice(self, "activation", tuple(ACTIVATIONS))
-        sizes = self.hidden_layer_sizes
-        is_count = [isinstance(s, Integral) and not isinstance(s, bool) for s in sizes]
-        if not all(is_count) or any(size < 1 for size in sizes):
-            raise ValueError(
-                f"hidden_layer_sizes={sizes!r} must hold positive integers."
-            )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout={self.dropout!r} must lie in [0, 1).")
+        check_counts(self, "hidden_layer_sizes", 0)
+        check_share(self, "dropout")
 
     @property
     def is_linear(self):

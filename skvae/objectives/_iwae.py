@@ -32,8 +32,8 @@ class IWAE(Objective):
         Draws of z per row and step, K. One is the ELBO.
     gradient : {'doubly_reparametrised', 'standard'}, default='doubly_reparametrised'
         Of the encoder's weights: the formula above, or what differentiating the bound
-        gives. Draws that are no differentiable function of the encoder's outputs always
-        have the standard one.
+        gives. Draws that are no differentiable function of the encoder's outputs, or
+        have no density, such as those of Gumbel-softmax, always have the standard one.
 
     Notes
     -----
@@ -72,8 +72,12 @@ class IWAE(Objective):
         The gradient of ``output.z`` is weighed by a hook: an output is for one call.
         """
         z = output.z
+        # the two gradients have one mean if log q is the density of the draws
         is_weighed = (
-            self.weighs_draws and z.requires_grad and output.posterior.has_rsample
+            self.weighs_draws
+            and z.requires_grad
+            and output.posterior.has_rsample
+            and not getattr(output.posterior, "is_relaxed", False)
         )
         log_likelihood = output.log_likelihood(x)
         log_ratio = output.log_ratio(is_landing=is_weighed)

@@ -85,7 +85,9 @@ class MMD(Objective):
         kl = average_rows(output.average(output.kl()), weight)
         within, copies = share_within_copies(share_rows(x, weight))
         y = _draw_prior(output)
-        mmd = (copies * self.compute_mmd(output.z, y, within).mean(dim=0)).sum()
+        # in the unit of z the width of the kernel means the same whatever it is
+        z, y = output.z / output.unit, y / output.unit
+        mmd = (copies * self.compute_mmd(z, y, within).mean(dim=0)).sum()
         distance = (1 - self.alpha) * kl + (self.alpha + self.penalty - 1) * mmd
         terms = {
             "reconstruction": reconstruction.detach(),
