@@ -7,7 +7,14 @@ from torch.distributions import Normal, constraints
 
 from skvae import VAETransformer
 from skvae._seed import seeded
-from skvae.likelihoods import LIKELIHOODS, Bernoulli, Gaussian, GaussianMixture
+from skvae.likelihoods import (
+    LIKELIHOODS,
+    Bernoulli,
+    Gaussian,
+    GaussianMixture,
+    Laplace,
+    StudentT,
+)
 
 # a seeded average further than this from its expectation is a bug, not bad luck
 N_STANDARD_ERRORS = 5
@@ -176,11 +183,15 @@ def test_scale_rises_with_its_raw_value():
     scale = Gaussian(noise="network")(raw, free, start, log_range).scale
     assert (scale.diff(dim=0) >= 0).all()
     torch.testing.assert_close(scale[200], torch.ones(3).double())
-    # what is learned in the other two ways takes the same road
-    for noise, shape in (("feature", (401, 1, 3)), ("shared", (401, 1, 1))):
+    # what is learned in the other two ways takes the same road, one noise for all
+    # that of the column with the least range
+    for noise, shape, expected in (
+        ("feature", (401, 1, 3), scale),
+        ("shared", (401, 1, 1), scale[:, :1].expand(-1, 3)),
+    ):
         free = values[:, None, None].expand(shape)
         other = Gaussian(noise=noise)(raw[:, :1], free, start, log_range).scale
-        torch.testing.assert_close(other, scale, rtol=0, atol=0)
+        torch.testing.assert_close(other, expected, rtol=0, atol=0)
 
 
 @over_mixtures
@@ -205,12 +216,13 @@ def test_known_noise_is_the_unit_of_the_module():
     torch.testing.assert_close(scale.expand(3, 4), torch.ones(3, 4).double())
 
 
-def test_shared_noise_is_one_value_for_all_columns():
-    likelihood = Gaussian(noise="shared")
+@pytest.mark.parametrize("law", [Gaussian, Laplace, StudentT])
+def test_shared_noise_is_one_value_for_all_columns(law):
+    likelihood = law(noise="shared")
     raw, free, start, _ = draw_inputs(likelihood)
-    log_range = torch.full((1, 4), 2.0, dtype=torch.float64)
-    scale = likelihood(raw, free, start, log_range).scale
-    assert free.numel() == 1
+    log_range = torch.tensor([[2.0, 0.8, 3.0, 0.5]], dtype=torch.float64)
+    scale = likelihood(raw, free - 0.7, start, log_range).scale
+    assert free.shape[-1] == 1
     assert scale.unique().numel() == 1
 
 

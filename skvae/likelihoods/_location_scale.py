@@ -72,6 +72,8 @@ class LocationScale(Likelihood):
 
     def get_scale(self, raw, free, log_range):
         """Return the scale in units of the linear start's noise."""
+        if self.noise == "shared":
+            log_range = narrow(log_range)
         raw_scale = raw[..., 1, :] if self.has_network_noise else free[..., 0, :]
         return bound(raw_scale, log_range).exp()
 
@@ -126,9 +128,15 @@ class LocationScale(Likelihood):
         free = super().start_free(residual, log_range)
         if self.has_start and not self.has_network_noise:
             if self.noise == "shared":
-                residual, log_range = residual.reshape(-1, 1), log_range.mean()
+                residual, log_range = residual.reshape(-1, 1), log_range.amin()
             free[0] = unbound(self.fit_scale(residual).log(), log_range)
         return free
+
+
+def narrow(log_range):
+    """Return the least range for every column: one noise for all is bent alike."""
+    least = log_range.amin(dim=-1, keepdim=True)
+    return least.expand_as(log_range).contiguous()
 
 
 class LocationScalePass(LikelihoodPass):
@@ -172,6 +180,8 @@ class LocationScalePass(LikelihoodPass):
         else:
             loc, raw_scale = raw, free.detach()[..., 0, :]
             log_scale = program.empty(*log_range.shape)
+            if raw_scale.shape[-1] < n_features:
+                log_range = narrow(log_range)
         self.bound.forward(raw_scale, log_range, log_scale)
         self.rate = program.negative(log_scale, program.empty(*log_scale.shape))
         program.exp(self.rate, self.rate)
