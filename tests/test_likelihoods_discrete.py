@@ -235,6 +235,36 @@ def test_single_precision_agrees_with_double(name):
     torch.testing.assert_close(single.double(), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("dispersion", [None, 0.1, 10.0, 1e3, 1e5, 1e8])
+@pytest.mark.parametrize("mean", [20.0, 1e4, 1e6])
+def test_single_precision_holds_large_counts(mean, dispersion):
+    generator = np.random.default_rng(0)
+    rate = np.full(500, mean)
+    if dispersion is not None:
+        rate *= generator.gamma(dispersion, 1 / dispersion, size=500)
+    x = torch.as_tensor(generator.poisson(rate)).float()
+    parameters = [torch.full((500,), np.log(mean)).float()]
+    law = LogPoisson
+    if dispersion is not None:
+        parameters.append(torch.full((500,), np.log(dispersion)).float())
+        law = MeanNegativeBinomial
+    single = law(*parameters).log_prob(x)
+    expected = law(*(p.double() for p in parameters)).log_prob(x.double())
+    # rounding of log μ - log x by 1e-6, times the slope of log p, some √mean
+    torch.testing.assert_close(single.double(), expected, rtol=1e-6, atol=0.02)
+
+
+@pytest.mark.parametrize("mean", [1e14, 1e16, 1e25])
+def test_draws_of_huge_counts_meet_mean_and_variance(mean):
+    log_mean = torch.full((20_000,), mean, dtype=torch.float64).log()
+    with seeded(0):
+        x = LogPoisson(log_mean).sample()
+    assert (x == x.round()).all()
+    z = (x - log_mean.exp()) / log_mean.exp().sqrt()
+    assert abs(z.mean()) < 4 / 20_000**0.5
+    assert abs(z.var() - 1) < 4 * (2 / 20_000) ** 0.5
+
+
 # against scipy and torch --------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from ._continuous_bernoulli import (
     continuous_bernoulli_log_prob,
     continuous_bernoulli_mean,
 )
-from ._counts import LogPoisson, MeanNegativeBinomial, ZeroInflated
+from ._counts import LogPoisson, MeanNegativeBinomial, ZeroInflated, log_poisson
 from ._groups import ColumnGroups
 from ._levels import CategoricalColumns, DiscretizedLogistic, OrdinalColumns
 from ._log_normal import LogNormal
@@ -56,5 +56,6 @@ __all__ = [
     "continuous_bernoulli_log_prob",
     "continuous_bernoulli_mean",
     "detach",
+    "log_poisson",
     "student_t_normaliser",
 ]

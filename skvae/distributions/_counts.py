@@ -2,9 +2,46 @@
 
 import torch
 from torch.distributions import Distribution, Poisson, constraints
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, softplus
 
 from ._base import HALF_LOG_2PI
+
+# Poisson counts are normal, to all digits of a float, from here on
+_NORMAL_FROM = 1e15
+# Stirling's series has all digits from here on
+_STIRLING_FROM = 16.0
+
+
+def _stirling_error(t):
+    """Return log Γ(t) - [(t - 1/2) log t - t + log(2π) / 2]."""
+    small, large = t.clamp(max=_STIRLING_FROM), t.clamp(min=_STIRLING_FROM)
+    exact = torch.lgamma(small) - (small - 0.5) * small.log() + small - HALF_LOG_2PI
+    r = 1 / large**2
+    series = (1 / 12 - r * (1 / 360 - r * (1 / 1260 - r / 1680))) / large
+    return torch.where(t < _STIRLING_FROM, exact, series)
+
+
+def log_poisson(value, log_rate):
+    """Return log p of counts, ``(...)``.
+
+    With Stirling's formula for log x!, whose large terms cancel against x log λ, what
+    remains is -x (e^d - 1 - d), d = log(λ / x), and terms that hardly grow with x.
+    """
+    positive = value.clamp(min=1)
+    log_value = positive.log()
+    distance = log_rate - log_value
+    deviance = positive * (torch.expm1(distance) - distance)
+    rest = 0.5 * log_value + HALF_LOG_2PI + _stirling_error(positive)
+    return torch.where(value < 1, -log_rate.exp(), -deviance - rest)
+
+
+def draw_counts(rate):
+    """Return Poisson counts, as normal ones where those would leave the integers."""
+    small = torch.poisson(rate.clamp(max=_NORMAL_FROM))
+    if (rate < _NORMAL_FROM).all():
+        return small
+    large = (rate + rate.sqrt() * torch.randn_like(rate)).round()
+    return torch.where(rate < _NORMAL_FROM, small, large)
 
 
 class LogPoisson(Poisson):
@@ -21,20 +58,13 @@ class LogPoisson(Poisson):
 
     def log_prob(self, value):
         """Return the log-probability of every column, ``(..., n_features)``."""
-        return value * self.log_rate - self.rate - torch.lgamma(value + 1)
+        return log_poisson(value, self.log_rate)
 
-
-# Stirling's series has all digits from here on
-_STIRLING_FROM = 16.0
-
-
-def _stirling_error(t):
-    """Return log Γ(t) - [(t - 1/2) log t - t + log(2π) / 2]."""
-    small, large = t.clamp(max=_STIRLING_FROM), t.clamp(min=_STIRLING_FROM)
-    exact = torch.lgamma(small) - (small - 0.5) * small.log() + small - HALF_LOG_2PI
-    r = 1 / large**2
-    series = (1 / 12 - r * (1 / 360 - r * (1 / 1260 - r / 1680))) / large
-    return torch.where(t < _STIRLING_FROM, exact, series)
+    def sample(self, sample_shape=()):
+        """Draw one count of every column, ``sample_shape + (..., n_features)``."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape) + self.batch_shape
+            return draw_counts(self.rate.expand(shape))
 
 
 class MeanNegativeBinomial(Distribution):
@@ -71,31 +101,43 @@ class MeanNegativeBinomial(Distribution):
             shape = torch.Size(sample_shape) + self.batch_shape
             theta = self.log_dispersion.exp().expand(shape).contiguous()
             noise = torch._standard_gamma(theta) / theta
-            return torch.poisson(self.log_mean.exp() * noise)
+            return draw_counts(self.log_mean.exp() * noise)
 
     def log_prob(self, value):
         """Return the log-probability of every column, ``(..., n_features)``.
 
-        With Stirling's formula for log Γ(x + θ) - log Γ(θ), which for large θ is a
-        small difference of large numbers, what remains is the Poisson law and terms
-        that vanish as θ grows.
+        With Stirling's formula for all gamma functions. Of what remains the two largest
+        terms cancel, in one way where θ is large, near the Poisson law, and in another
+        where it is small.
         """
+        positive = value.clamp(min=1)
+        log_value = positive.log()
         mean, theta = self.log_mean.exp(), self.log_dispersion.exp()
-        excess = (value - mean) / (theta + mean)
+        total = theta + mean
+        excess = (positive - mean) / total
         # log((x + θ) / (μ + θ)); log1p loses digits where it is far below 0
         is_far = excess < -0.5
         near = torch.log1p(torch.where(is_far, 0.0, excess))
-        far = torch.log(value + theta) - torch.log(theta + mean)
+        far = torch.log(positive + theta) - torch.log(total)
         ratio = torch.where(is_far, far, near)
-        return (
-            value * self.log_mean
-            - value
-            - torch.lgamma(value + 1)
-            + (value + theta) * ratio
-            - 0.5 * torch.log1p(value / theta)
-            + _stirling_error(value + theta)
+        # x log(μ / x) + (x + θ) log((x + θ) / (μ + θ))
+        distance = self.log_mean - log_value
+        close = total * ((positive + theta) / total * ratio - excess)
+        close = close - positive * (torch.expm1(distance) - distance)
+        by_value = softplus(self.log_dispersion - log_value)
+        by_mean = softplus(self.log_dispersion - self.log_mean)
+        apart = positive * (by_value - by_mean) + theta * ratio
+        log_prob = (
+            # where rounding costs the two about the same
+            torch.where(theta > positive ** (2 / 3), close, apart)
+            - 0.5 * (log_value + torch.log1p(positive / theta))
+            - HALF_LOG_2PI
+            - _stirling_error(positive)
+            + _stirling_error(positive + theta)
             - _stirling_error(theta)
         )
+        zero = -theta * softplus(self.log_mean - self.log_dispersion)
+        return torch.where(value < 1, zero, log_prob)
 
 
 class ZeroInflated(Distribution):

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..distributions import LogPoisson
+from ..distributions import LogPoisson, log_poisson
 from ._base import LikelihoodPass
 from ._counts import CountLikelihood, bend
 
@@ -43,6 +43,11 @@ class Poisson(CountLikelihood):
         return PoissonPass(program, self)
 
 
+def _write_log_prob(x, log_rate):
+    """Put log p in the place of the log rate."""
+    log_rate.copy_(log_poisson(x, log_rate))
+
+
 class PoissonPass(LikelihoodPass):
     """With log rate l: log p = x l - exp(l) - log x!, and its derivative x - exp(l)."""
 
@@ -72,12 +77,8 @@ class PoissonPass(LikelihoodPass):
         self.rate = program.exp(log_rate, program.empty(*x.shape))
         program.multiply(self.rate, self.bend, self.rate)
         program.add(log_rate, self._call(torch.log, self.bend, like=x), log_rate)
-        program.multiply(x, log_rate, log_rate)
-        program.subtract(log_rate, self.rate, log_rate)
-        log_factorial = program.add(x, 1.0, program.empty(*x.shape))
-        program.call(torch.lgamma, log_factorial, out=log_factorial)
-        log_prob = program.subtract(log_rate, log_factorial, log_rate)
-        return self.add_up(log_prob)
+        program.call(_write_log_prob, x, log_rate)
+        return self.add_up(log_rate)
 
     def backward(self, weight):
         program = self.program
