@@ -556,8 +556,8 @@ default='adamw'
         if likelihood.learns:
             kept = array if columns.varies.all() else array[:, columns.varies]
             likelihood.adapt(fill_at_random(kept), weight)
+        check_pixels(plan.network, likelihood, int(columns.varies.sum()))
         if image_shape is not None:
-            check_pixels(plan.network, likelihood, int(columns.varies.sum()))
             plan.network.set_image(image_shape, np.flatnonzero(columns.varies))
         return columns
 

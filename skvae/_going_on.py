@@ -1,9 +1,10 @@
 """What of an estimator is fixed as long as the training of its net goes on."""
 
-from numbers import Integral, Real
+from numbers import Integral
 
-import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
+
+from ._meaning import describe_meaning
 
 # what the net is made of
 _FIXED = (
@@ -46,24 +47,20 @@ def check_fixed(estimator, fitted):
     """
     for name, value in fitted.items():
         given = getattr(estimator, name)
-        if _describe(given) != _describe(value):
+        if _describe(name, given) != _describe(name, value):
             raise ValueError(
                 f"{name}={given!r} is not the {value!r} of the fitted model, which "
                 "warm_start and partial_fit go on with; use clone() to start anew."
             )
 
 
-def _describe(value):
-    """Return a parameter in a form whose equality is that of its meaning."""
-    if isinstance(value, BaseEstimator):
-        parameters = value.get_params(deep=False)
-        parts = {k: _describe(v) for k, v in parameters.items()}
-        return type(value).__name__, sorted(parts.items())
-    if isinstance(value, dict):
-        return {key: _describe(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [_describe(v) for v in value]
-    if value is None or isinstance(value, (str, Integral, Real, type)):
-        return value
-    # torch modules and the like: copies of them are equal
-    return type(value).__name__
+def _describe(name, value):
+    """Return what a parameter means, however it is written."""
+    from ._parameters import MEMBERS
+
+    registry, _ = MEMBERS.get(name, ({}, None))
+    if isinstance(value, str) and value in registry:
+        value = registry[value]()
+    if name == "hidden_layer_sizes" and isinstance(value, Integral):
+        value = [value]
+    return describe_meaning(value)

@@ -9,6 +9,8 @@ from numbers import Integral
 import torch
 from sklearn.base import clone
 
+from ._checks import open_names
+from ._meaning import describe_meaning
 from .latents import LATENTS, Latent
 from .likelihoods import (
     LIKELIHOODS,
@@ -64,7 +66,7 @@ _INTERNALS = (
 
 
 # parameters whose names have an instance with parameters of its own
-_MEMBERS = {
+MEMBERS = {
     "likelihood": (LIKELIHOODS, Likelihood),
     "latent": (LATENTS, Latent),
     "objective": (OBJECTIVES, Objective),
@@ -88,31 +90,23 @@ def open_members(estimator, params):
     Raises
     ------
     ValueError
-        If a name stands for no member of its own.
+        If a value has no parameters.
     """
-    found = {}
-    for key in params:
-        name, _, inner = key.partition("__")
-        value = params.get(name, getattr(estimator, name, None))
-        if not inner or not isinstance(value, str):
-            continue
-        registry, base = _MEMBERS.get(name, ({}, None))
-        if value in registry:
-            member = found.setdefault(name, registry[value]())
-            # a wrong name is refused before anything has changed
-            member.set_params(**{inner: params[key]})
-        elif name == "network":
-            raise ValueError(
-                f"{key} cannot be set, as network={value!r} has no parameters of its "
-                "own; set hidden_layer_sizes, activation and dropout, or pass an "
-                "instance of skvae.networks."
-            )
-        elif base is not None:
-            raise ValueError(
-                f"{key} cannot be set, as {name}={value!r} has no parameters; use "
-                f"another name or an instance of skvae.{base.__module__.split('.')[1]}."
-            )
-    return found
+    registries = {name: registry for name, (registry, _) in MEMBERS.items()}
+    advice = {
+        name: f"use another name, or an instance of skvae.{_find_room(base)}"
+        for name, (_, base) in MEMBERS.items()
+    }
+    advice["network"] = (
+        "set hidden_layer_sizes, activation and dropout, or use an instance of "
+        "skvae.networks"
+    )
+    return open_names(estimator, params, registries, advice)
+
+
+def _find_room(base):
+    """Return the public module of a kind of member."""
+    return base.__module__.split(".")[1]
 
 
 def _resolve(parameter, value, registry, base):
@@ -125,7 +119,7 @@ def _resolve(parameter, value, registry, base):
         names = ", ".join(repr(name) for name in registry)
         raise ValueError(
             f"{parameter}={value!r} is {_describe_stranger(value, base)}; use one of "
-            f"{names}, or an instance of skvae.{base.__module__.split('.')[1]}."
+            f"{names}, or an instance of skvae.{_find_room(base)}."
         )
     member.check_parameters()
     return member
@@ -254,13 +248,13 @@ def _choose_likelihoods(likelihood, names, automatic):
         auto if isinstance(given, str) and given == "auto" else given
         for given, auto in zip(asked, automatic, strict=True)
     ]
+    keys = [repr(describe_meaning(given)) for given in asked]
     resolved = {}
-    for given in asked:
-        # of an unknown kind: refused at once
-        key = given if isinstance(given, str) else repr(given)
+    for key, given in zip(keys, asked, strict=True):
         if key not in resolved:
+            # of an unknown kind: refused at once
             resolved[key] = _resolve("likelihood", given, LIKELIHOODS, Likelihood)
-    return [resolved[g if isinstance(g, str) else repr(g)] for g in asked]
+    return [resolved[key] for key in keys]
 
 
 def _split_by_size(member, columns, kinds):

@@ -14,7 +14,7 @@ LAYERS = [
     {"_outliers"},
     {"_estimator"},
     {"_bridge"},
-    {"_training", "_fitted", "_support"},
+    {"_training", "_fitted", "_support", "_going_on"},
     {"_parameters", "_inference", "_columns"},
     {"_net"},
     {"_steps"},
@@ -32,7 +32,7 @@ LAYERS = [
     {"_device"},
     {"datasets", "distributions", "metrics"},
     {"_program", "_warnings", "_checks", "_images", "_missing", "_trimming"},
-    {"_fitted_rows", "_going_on", "_reservoir", "_thresholds"},
+    {"_fitted_rows", "_meaning", "_reservoir", "_thresholds"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -35,7 +35,7 @@ from torch_network import TorchNetwork
 from skvae import UnusedComponentsWarning, VAETransformer
 from skvae.datasets import make_factors
 from skvae.latents import Gaussian as GaussianLatent
-from skvae.likelihoods import Bernoulli, Gaussian, GaussianMixture
+from skvae.likelihoods import Bernoulli, Gaussian, GaussianMixture, ZeroInflated
 from skvae.networks import MLP
 from skvae.objectives import ELBO, IWAE
 
@@ -1204,6 +1204,23 @@ def test_clone_gives_an_equal_unfitted_estimator(quick, X):
     np.testing.assert_array_equal(twin.fit(X).score_samples(X), vae.score_samples(X))
 
 
+def test_training_goes_on_with_what_means_the_same(quick, X):
+    vae = quick(latent="gaussian", hidden_layer_sizes=8, warm_start=True).fit(X)
+    vae.set_params(latent=GaussianLatent(), hidden_layer_sizes=(8,)).fit(X)
+    vae.set_params(latent__prior="standard")
+    with pytest.raises(ValueError, match=r"latent=Gaussian\(prior='standard'\) is not"):
+        vae.fit(X)
+
+
+def test_network_for_all_columns_alike_refuses_a_mixed_table(quick):
+    class Outputs(MLP):
+        has_outputs = True
+
+    frame = pd.DataFrame({"a": np.arange(20.0), "b": ["x", "y"] * 10})
+    with pytest.raises(ValueError, match="columns have different ones"):
+        quick(network=Outputs()).fit(frame)
+
+
 def test_grid_search_over_nested_parameters_and_members(quick, X):
     search = GridSearchCV(
         quick(latent=GaussianLatent(), hidden_layer_sizes=(8,)),
@@ -1239,8 +1256,25 @@ def test_parameters_of_members_are_reached_by_their_names(quick, X):
 
 
 @pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"likelihood__count__dispersion": "network"}, "network"),
+        ({"likelihood__count": "poisson"}, "poisson"),
+    ],
+)
+def test_parameters_of_wrapped_members_are_reached_by_their_names(given, expected):
+    vae = VAETransformer(likelihood=ZeroInflated("negative_binomial"))
+    vae.set_params(**given)
+    assert vae.get_params()[next(iter(given))] == expected
+    vae = VAETransformer(likelihood="transformed")
+    vae.set_params(likelihood__base__n_mixture=3)
+    assert vae.likelihood.base.n_mixture == 3
+
+
+@pytest.mark.parametrize(
     ("key", "advice"),
     [
+        ("device__x", "device='auto' has no parameters of its own"),
         ("likelihood__df", "likelihood='auto' has no parameters.*skvae.likelihoods"),
         ("network__dropout", "network='auto' has no parameters.*hidden_layer_sizes"),
         ("latent__foo", r"'foo' for estimator Gaussian\(\)"),

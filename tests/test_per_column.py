@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from skvae import EffectiveSampleSizeWarning, VAETransformer
+from skvae._meaning import describe_meaning
 from skvae.latents import LATENTS, Gaussian
 from skvae.likelihoods import (
     Bernoulli,
@@ -278,6 +280,14 @@ def test_dict_names_the_likelihoods_of_some():
 def test_categories_are_no_numbers():
     with pytest.raises(ValueError, match=r"'colour' holds categories.*'categorical'"):
         VAETransformer(likelihood={"colour": "gaussian"}).fit(make_table())
+
+
+def test_members_that_print_alike_but_differ_are_kept_apart():
+    # scikit-learn shortens what it prints of them
+    one, other = (Categorical((2,) * 40 + (k,)) for k in (3, 4))
+    assert repr(one) == repr(other)
+    assert describe_meaning(one) != describe_meaning(other)
+    assert describe_meaning(one) == describe_meaning(clone(one))
 
 
 def test_likelihood_of_numbers_for_a_mixed_table_names_the_way_out():

@@ -50,7 +50,7 @@ class ColumnTable:
         (channels, height, width) of the images that the columns are.
     is_stack : bool
         Whether X was images, and not rows, at fit.
-    likelihoods : list or None
+    likelihoods : list of str or None
         Likelihoods of the columns, once they are resolved; for display.
     is_constant : bool
         Whether every column is. The model then has them all, to have something, but
@@ -177,8 +177,8 @@ class ColumnTable:
         likelihoods = [None] * n_features
         if self.likelihoods is not None:
             likelihoods = [
-                value if isinstance(value, (str, type(None))) else type(value).__name__
-                for value in self.likelihoods
+                name if varies else None
+                for name, varies in zip(self.likelihoods, self.varies, strict=True)
             ]
         names = range(n_features) if self.names is None else self.names
         frame = pd.DataFrame(

@@ -2,6 +2,7 @@
 
 import torch
 from torch.distributions import Distribution, constraints
+from torch.nn.functional import logsigmoid
 
 from ._base import HALF_LOG_2PI
 from ._continuous_bernoulli import _sum_series
@@ -115,6 +116,14 @@ class _OpenUnitInterval(constraints.Constraint):
         return (value > 0) & (value < 1)
 
 
+def _draw_log_gamma(log_shape, shape):
+    """Draw logarithms of gamma variables, of which those of small shape underflow."""
+    a = log_shape.exp().expand(shape).contiguous()
+    # of shape a + 1, times U^(1 / a) (Marsaglia & Tsang 2000, section 6)
+    draw, least = torch._standard_gamma(a + 1).log(), torch.finfo(a.dtype).tiny
+    return draw + torch.rand_like(a).clamp_min(least).log() / a.clamp_min(least)
+
+
 class Beta(Distribution):
     """The beta law by the logit of its mean and the logarithm of its precision.
 
@@ -150,15 +159,13 @@ class Beta(Distribution):
     def sample(self, sample_shape=()):
         """Draw values, ``sample_shape + (...)``."""
         with torch.no_grad():
-            precision = self.log_precision.exp()
-            info = torch.finfo(precision.dtype)
-            # gamma variables of less shape are all but zero
-            a = (precision * self.mean).clamp_min(1e-4)
-            b = (precision * torch.sigmoid(-self.logit)).clamp_min(1e-4)
             shape = torch.Size(sample_shape) + self.batch_shape
-            law = torch.distributions.Beta(a, b, validate_args=False)
-            x = law.sample(sample_shape).expand(shape)
-            return torch.nan_to_num(x, nan=0.5).clamp(info.tiny, 1 - info.eps / 2)
+            logit = self.logit.clamp(-MAX_LOGIT, MAX_LOGIT)
+            odds = _draw_log_gamma(
+                self.log_precision + logsigmoid(logit), shape
+            ) - _draw_log_gamma(self.log_precision + logsigmoid(-logit), shape)
+            info = torch.finfo(odds.dtype)
+            return torch.sigmoid(odds).clamp(info.tiny, 1 - info.eps / 2)
 
     def log_prob(self, value):
         """Return the log density, ``(...)``."""

@@ -61,7 +61,8 @@ class Hierarchical(Latent):
     -----
     The KL is sampled. That of a component is E[log q(z_k|·) - log p(z_k|·)], each given
     the layer drawn before, and components sum to the KL of the row. With bottom-up
-    inference those of a layer may lie below 0: q and p are given different layers.
+    inference those of a layer may lie below 0: q and p are given different layers. The
+    attribute `kl_per_component_` has 0 for them.
 
     References
     ----------

@@ -36,10 +36,11 @@ class Bernoulli(Likelihood):
     def link(self, mean, scale, loadings, noise):
         """Return factor analysis read as a logistic model.
 
-        A loading w of the standardised column is a correlation with a factor; the
-        logistic slope that gives the same correlation is 1.7 w / sqrt(1 - Σ w²), the
-        classical relation of factor analysis and item response theory (Lord & Novick
-        1968, chapter 16).
+        A loading w of the standardised column is a correlation with a factor. If it
+        were that of a normal variable which the column cuts in two, the logistic slope
+        would be 1.7 w / sqrt(1 - Σ w²), the classical relation of factor analysis and
+        item response theory (Lord & Novick 1968, chapter 16). Zeros and ones correlate
+        less: the start is a little short of them.
         """
         mean = np.clip(mean, 1e-3, 1 - 1e-3)
         explained = np.minimum((loadings**2).sum(axis=0), 0.9)
