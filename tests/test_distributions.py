@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from scipy.integrate import simpson
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from skvae._seed import seeded
-from skvae.distributions import DiagonalNormalMixture, NormalMixture
+from skvae.distributions import Beta, DiagonalNormalMixture, NormalMixture
 
 # a seeded average further than this from its expectation is a bug, not bad luck
 N_STANDARD_ERRORS = 5
@@ -202,3 +204,20 @@ def test_gradients_are_finite_at_extreme_inputs(family, x, log_scale, logit):
     assert torch.isfinite(log_prob).all()
     for gradient in torch.autograd.grad(log_prob.sum(), inputs):
         assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("mean", "precision"), [(0.9, 1e-5), (0.5, 1e-30), (0.01, 0.1), (0.3, 2.0)]
+)
+def test_beta_draws_meet_mean_and_variance_at_small_shapes(mean, precision, dtype):
+    n = 100_000
+    logit = torch.full((n,), math.log(mean / (1 - mean)), dtype=dtype)
+    law = Beta(logit, torch.full((n,), math.log(precision), dtype=dtype))
+    with seeded(0):
+        x = law.sample().double()
+    variance = mean * (1 - mean) / (1 + precision)
+    assert ((x > 0) & (x < 1)).all()
+    assert abs(x.mean() - mean) < N_STANDARD_ERRORS * (variance / n) ** 0.5
+    # of almost Bernoulli values the fourth moment is about the second
+    assert abs(x.var() - variance) < N_STANDARD_ERRORS * (variance / n) ** 0.5
