@@ -73,6 +73,9 @@ MODELS = {
     "IWAE 50, further": Model(
         "dynamic", 84.78, 16, {**MLP, **OWN, **IWAE_50}, "IWAE 5, further"
     ),
+    "IWAE 50, further twice": Model(
+        "dynamic", 84.78, 8, {**MLP, **OWN, **IWAE_50, "lr": 2e-4}, "IWAE 50, further"
+    ),
     # and two layers of 100 and 50
     "two layers, VAE, own start": Model("dynamic", 85.33, 80, DEEP_OWN),
     "two layers, VAE, further": Model(
