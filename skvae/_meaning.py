@@ -18,7 +18,10 @@ def describe_meaning(value):
         return type(value).__name__, sorted(parts.items())
     if isinstance(value, dict):
         return {key: describe_meaning(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
+    if isinstance(value, np.ndarray):
+        # one of no dimensions too
+        return describe_meaning(value.tolist())
+    if isinstance(value, (list, tuple)):
         return [describe_meaning(v) for v in value]
     if isinstance(value, partial):
         return describe_meaning([value.func, value.args, value.keywords])

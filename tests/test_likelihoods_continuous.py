@@ -40,6 +40,9 @@ N, D = 3, 4
 
 def read_scale(likelihood, raw, free, log_range):
     raw_scale = raw[..., 1, :] if likelihood.noise == "network" else free[..., 0, :]
+    if likelihood.noise == "shared":
+        # one scale for all columns
+        log_range = log_range.amin(dim=-1, keepdim=True)
     return bound(raw_scale, log_range).exp().numpy()
 
 
