@@ -4,7 +4,6 @@ torch and skorch are imported at first use, so that ``import skvae`` stays cheap
 """
 
 import copy
-import warnings
 from contextlib import contextmanager
 from numbers import Integral, Real
 
@@ -42,7 +41,11 @@ from ._fitted_rows import FittedRows
 from ._going_on import check_fixed, copy_fixed
 from ._images import check_image_shape, check_n_columns, flatten_images
 from ._support import check_pixels, check_support
-from ._warnings import EffectiveSampleSizeWarning, UnusedComponentsWarning
+from ._warnings import (
+    EffectiveSampleSizeWarning,
+    UnusedComponentsWarning,
+    warn_user,
+)
 
 # a component that says less than this of a row, on average, is unused
 _ACTIVE_NATS = 0.01
@@ -639,11 +642,10 @@ default='adamw'
         self._finished = True
         self._diagnose(fitted.get_kept()[0])
         if net.diverged_:
-            warnings.warn(
+            warn_user(
                 "The loss turned non-finite in training; the best weights so far are "
                 f"kept. Lower lr={self.lr!r}, or look for extreme values in X.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
         if net.interrupted_:
             raise KeyboardInterrupt
@@ -655,13 +657,12 @@ default='adamw'
         self.n_active_components_ = int((kl > _ACTIVE_NATS).sum())
         unused = len(self.kl_per_component_) - self.n_active_components_
         if unused:
-            warnings.warn(
+            warn_user(
                 f"{unused} of {len(self.kl_per_component_)} components are unused: "
                 f"they say less than {_ACTIVE_NATS} nats of a row. A smaller "
                 "n_components describes X as well; if all are unused, the columns may "
                 "be independent.",
                 UnusedComponentsWarning,
-                stacklevel=6,
             )
 
     # validation ---------------------------------------------------------------------
@@ -878,12 +879,11 @@ default='adamw'
                 return self.columns_.make_output(model.draw(n_samples, mean))
             rows, n_effective = model.draw_given(row, n_samples, mean)
         if n_effective < min(n_samples, _ENOUGH_EFFECTIVE):
-            warnings.warn(
+            warn_user(
                 f"given={given!r} is rare in the model: what was drawn rests on "
                 f"{n_effective:.3g} effective draws of z, and rows are more alike than "
                 "they should be.",
                 EffectiveSampleSizeWarning,
-                stacklevel=2,
             )
         return self.columns_.make_output(rows)
 

@@ -5,6 +5,7 @@ import math
 import threading
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -1219,6 +1220,23 @@ def test_network_for_all_columns_alike_refuses_a_mixed_table(quick):
     frame = pd.DataFrame({"a": np.arange(20.0), "b": ["x", "y"] * 10})
     with pytest.raises(ValueError, match="columns have different ones"):
         quick(network=Outputs()).fit(frame)
+
+
+def test_warnings_point_at_the_line_of_the_user(quick):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    frame = pd.DataFrame({"a": ["x", "y"] * 30, "b": X[:, 0]})
+    other = frame.replace({"a": {"x": "z"}})
+    fitted = quick(1).fit(frame)
+    calls = [
+        lambda: fitted.transform(other),
+        lambda: fitted.score(other),
+        lambda: quick(3).fit_transform(X),
+        lambda: make_pipeline(StandardScaler(), quick(3)).fit(X),
+    ]
+    for call in calls:
+        with pytest.warns(UserWarning, match="categories|components") as caught:
+            call()
+        assert {Path(one.filename).name for one in caught} == {Path(__file__).name}
 
 
 def test_grid_search_over_nested_parameters_and_members(quick, X):

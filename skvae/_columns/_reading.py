@@ -4,13 +4,12 @@ Tables of numbers alone go past here untouched: they are neither copied nor cast
 """
 
 import re
-import warnings
 from decimal import Decimal
 from numbers import Real
 
 import numpy as np
 
-from .._warnings import UnknownCategoriesWarning
+from .._warnings import UnknownCategoriesWarning, warn_user
 from ._checks import begin_with, describe, find_inexact, refuse_integer
 from ._containers import (
     get_container,
@@ -274,9 +273,8 @@ def _warn_of_levels(lost, names):
         more = len(levels) - _SHOWN_LEVELS
         rest = f" and {more} more" if more > 0 else ""
         parts.append(f"{describe(column, names)} ({shown}{rest})")
-    warnings.warn(
+    warn_user(
         f"X has categories that fit has not seen, in {'; '.join(parts)}. They are "
         "treated as missing.",
         UnknownCategoriesWarning,
-        stacklevel=6,
     )
