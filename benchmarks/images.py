@@ -105,7 +105,7 @@ MODELS = {
         "static", 86.82, 8, {**LINEAR, **IWAE_50}, "IWAE 5 (400), further"
     ),
     # Tomczak & Welling (2018)
-    "VampPrior 500": Model("static", 85.57, 80, {**VAMP, "kl_warmup": 0.1}),
+    "VampPrior 500": Model("static", 85.57, 50, VAMP),
     "linear start, mixture prior (300, 300)": Model(
         "static", 85.57, 150, LINEAR_DEEPER
     ),
