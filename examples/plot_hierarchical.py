@@ -60,7 +60,7 @@ for name, latent in latents.items():
 # On a thousand small digits the mixture is ahead: it starts at clusters of the rows,
 # whereas layers start with an upper one that says nothing, and have to learn what it is
 # good for. They pay with more rows and longer training: of binary MNIST, after two
-# hours, two layers have a log-likelihood 1.6 nats above a flat latent's (see "How
+# hours, two layers have a log-likelihood 1.2 nats above a flat latent's (see "How
 # likely images are" in the documentation).
 #
 # What the layers say
