@@ -91,6 +91,13 @@ MODELS = {
     "two layers, IWAE 50, further": Model(
         "dynamic", 82.90, 10, {**DEEP_OWN, **IWAE_50}, "two layers, IWAE 5, further"
     ),
+    "two layers, IWAE 50, further twice": Model(
+        "dynamic",
+        82.90,
+        3,
+        {**DEEP_OWN, **IWAE_50, "lr": 3e-4},
+        "two layers, IWAE 50, further",
+    ),
     # Chadebec et al. (2022): 400 units
     "VAE (400)": Model("static", 89.78, 100, WIDE),
     "linear start, mixture prior (400)": Model("static", 89.78, 150, LINEAR),
