@@ -2,8 +2,8 @@
 
 ``python benchmarks/images.py`` trains the models named on the command line (all of
 them by default; ``--epochs`` shortens their schedules, but not those of the models from
-which they go on) and prints test NLLs by importance
-sampling, nats per image. Data come from the folder that `tables.find_folder` returns.
+which they go on) and prints test NLLs by importance sampling, nats per image. Data come
+from the folder that `tables.find_folder` returns.
 """
 
 import argparse
