@@ -9,8 +9,8 @@ from numbers import Integral
 import torch
 from sklearn.base import clone
 
-from ._checks import open_names
 from ._meaning import describe_meaning
+from ._names import open_names
 from .latents import LATENTS, Latent
 from .likelihoods import (
     LIKELIHOODS,

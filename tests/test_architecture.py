@@ -32,7 +32,7 @@ LAYERS = [
     {"_device"},
     {"datasets", "distributions", "metrics"},
     {"_program", "_warnings", "_checks", "_images", "_missing", "_trimming"},
-    {"_fitted_rows", "_meaning", "_reservoir", "_thresholds"},
+    {"_fitted_rows", "_meaning", "_names", "_reservoir", "_thresholds"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

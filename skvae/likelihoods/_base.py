@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 from torch.nn.functional import celu
 
 from .._missing import fill_at_random
+from .._names import open_names
 
 # exp(12): no column is 160,000 times as noisy as the linear model found it
 MAX_LOG_SCALE = 12.0
@@ -226,6 +227,23 @@ class Likelihood(BaseEstimator):
         what the decoder gives.
         """
         return None, NARROW_FLOOR
+
+    # parameters that may be names, and what those stand for
+    named = {}  # noqa: RUF012
+
+    def set_params(self, **params):
+        """Set parameters; a name becomes an instance where parameters of it are set.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        Likelihood
+            The likelihood itself.
+        """
+        return super().set_params(**params | open_names(self, params, self.named))
 
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""

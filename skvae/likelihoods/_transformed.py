@@ -8,7 +8,6 @@ import torch
 from scipy.special import ndtri
 from sklearn.preprocessing import PowerTransformer
 
-from .._checks import open_names
 from .._linear import NOISE_FLOOR
 from .._missing import NEUTRAL, find_missing
 from ..distributions import (
@@ -76,24 +75,11 @@ class Transformed(Likelihood):
     is_scaled = False
     least_noise = NOISE_FLOOR
 
+    named = {"base": _BASES}  # noqa: RUF012
+
     def __init__(self, method="yeo_johnson", base="gaussian_mixture"):
         self.method = method
         self.base = base
-
-    def set_params(self, **params):
-        """Set parameters; `base` becomes an instance where its own are set.
-
-        Parameters
-        ----------
-        **params : dict
-
-        Returns
-        -------
-        Likelihood
-            The likelihood itself.
-        """
-        params = params | open_names(self, params, {"base": _BASES})
-        return super().set_params(**params)
 
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""

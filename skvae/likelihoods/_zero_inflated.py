@@ -3,7 +3,6 @@
 import numpy as np
 from sklearn.base import clone
 
-from .._checks import open_names
 from ..distributions import ZeroInflated as _ZeroInflatedDistribution
 from ._counts import _CHUNK_ROWS, CountLikelihood
 from ._negative_binomial import NegativeBinomial
@@ -36,23 +35,10 @@ class ZeroInflated(CountLikelihood):
     single-cell transcriptomics", Methods: the zero-inflated negative binomial.
     """
 
+    named = {"count": _COUNTS}  # noqa: RUF012
+
     def __init__(self, count="poisson"):
         self.count = count
-
-    def set_params(self, **params):
-        """Set parameters; `count` becomes an instance where its own are set.
-
-        Parameters
-        ----------
-        **params : dict
-
-        Returns
-        -------
-        Likelihood
-            The likelihood itself.
-        """
-        params = params | open_names(self, params, {"count": _COUNTS})
-        return super().set_params(**params)
 
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""
