@@ -1,18 +1,18 @@
 r"""
-Which likelihood counts have
-============================
+A likelihood for counts
+=======================
 
-Three tables of counts whose truth is known: Poisson counts, counts that vary more than
-that, and counts with extra zeros. Held-out scores say which is which. They are
-log-probabilities in nats per row, so they compare whatever the likelihood is.
+Three tables of counts with a known truth: Poisson counts, overdispersed counts, and
+counts with extra zeros. Held-out scores identify the right likelihood for each. They
+are log-probabilities in nats per row and can be compared across likelihoods.
 """
 
 # %%
 # The tables
 # ----------
 #
-# In all of them two components decide on the rates of eight columns. What differs is
-# how counts scatter around their rates.
+# In all tables, two components determine the rates of eight columns. The tables differ
+# in the distribution of the counts given their rates.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,8 +32,8 @@ for kind in kinds:
 # Held-out scores
 # ---------------
 #
-# Every likelihood is fitted to every table. A Poisson law pays dearly for counts that
-# are further from their rate than it allows. The two others have it as a limit, and
+# Every likelihood is fitted to every table. The Poisson likelihood is heavily penalised
+# for counts that vary more than it allows. The two others contain it as a limit, and
 # lose little where it is true.
 
 scores = np.zeros((3, 3))
@@ -59,8 +59,8 @@ for kind, row in zip(kinds, scores, strict=True):
 # Rates behind the counts
 # -----------------------
 #
-# With the true likelihood, what comes back from the components is close to the rates
-# that the counts were drawn from, which no model has seen. Extra zeros lower the mean.
+# With the right likelihood, the reconstructed means are close to the true rates, which
+# no model has seen. Extra zeros lower the mean.
 
 figure, axes = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
 shown = scores - scores.max(axis=1, keepdims=True)

@@ -1,18 +1,17 @@
 r"""
-A curve that no plane holds
-===========================
+A curve that does not lie in a plane
+====================================
 
-A spiral in three dimensions, once as PCA sees it and once as a variational auto-encoder
-does, with two components each: what comes back from the components, and what the models
-draw when asked for new rows.
+PCA and a variational auto-encoder are fitted to a spiral in three dimensions, with two
+components each. We compare their reconstructions and the new rows that they generate.
 """
 
 # %%
-# The rows
+# The data
 # --------
 #
-# Points lie around a spiral that also climbs, with noise of standard deviation 0.05 in
-# every column.
+# Points lie on a spiral that also rises, with noise of standard deviation 0.05 in every
+# column.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,9 +30,9 @@ vae = VAETransformer(n_components=2, random_state=0).fit(X)
 # Density
 # -------
 #
-# Both scores are log-densities of held-out rows in nats per row. That of the VAE is a
-# lower bound; the importance-weighted estimate shows how far below the model's
-# log-density it lies.
+# Both scores are log-densities of held-out rows in nats per row. The score of the VAE
+# is a lower bound. The importance-weighted estimate shows how far it is below the
+# log-density of the model.
 
 print(f"PCA            {pca.score(X_test):6.2f}")
 print(f"VAE, ELBO      {vae.score(X_test):6.2f}")
@@ -44,8 +43,8 @@ print(f"VAE, evidence  {evidence:6.2f}")
 # Reconstruction
 # --------------
 #
-# The linear map leaves out a direction in which the spiral extends. The non-linear one
-# comes as close as the noise.
+# The linear map loses a direction in which the spiral extends. The error of the
+# non-linear map is close to the noise.
 
 rebuilt = {
     "PCA": pca.inverse_transform(pca.transform(X_test)),
@@ -59,8 +58,8 @@ for name, rows in rebuilt.items():
 # New rows
 # --------
 #
-# PCA is a Gaussian density and draws from a flat ellipsoid. Rows that the VAE draws lie
-# along the curve.
+# PCA is a Gaussian density, so its samples fill a flat ellipsoid. Samples of the VAE
+# lie along the curve.
 
 random = np.random.default_rng(0)
 drawn = {

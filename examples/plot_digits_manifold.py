@@ -2,18 +2,18 @@ r"""
 Digits on a plane
 =================
 
-Images of handwritten digits are points in a space of 64 pixels, and fill little of it.
-With two components a variational auto-encoder draws a map of that part: every point of
-the plane is an image, and neighbours are alike.
+Images of handwritten digits are points in a space of 64 pixels, but cover only a small
+part of it. A variational auto-encoder with two components maps this part to a plane:
+every point of the plane is an image, and neighbouring points are similar images.
 """
 
 # %%
 # The images
 # ----------
 #
-# scikit-learn's digits have 8x8 pixels. As a stack `(n, channels, height, width)` with
-# `image_shape` set, they are fitted by convolutions. Pixels that are either dark or
-# bright have a probability, not a density.
+# scikit-learn's digits have 8x8 pixels. Given as a stack `(n, channels, height, width)`
+# with `image_shape` set, they are fitted by convolutions. Pixels are made binary here,
+# so they have a probability, not a density.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -46,8 +46,8 @@ print(f"ELBO of new digits: {score:.1f} nats, {bits_per_dimension(score, 64):.2f
 # The map
 # -------
 #
-# Left, the posterior means of the digits, by colour. Right, E[x|z] on a grid whose
-# steps have equal probability under p(z): no corner of the plane is without a digit.
+# Left: the posterior means of the digits, coloured by digit. Right: E[x|z] on a grid
+# whose steps have equal probability under p(z). Every part of the plane shows a digit.
 
 n_steps = 14
 quantiles = norm.ppf((np.arange(n_steps) + 0.5) / n_steps)
@@ -72,8 +72,8 @@ plt.show()
 # -------------------------
 #
 # A straight line between two points of the plane passes through images that look like
-# digits. The straight line between two images fades one out while the other fades in,
-# and so does that between their principal components.
+# digits. A straight line between two images merely fades one out and the other in, and
+# so does a line between their principal components.
 
 first, last = X_test[digits.target[1500:] == 0][0], X_test[digits.target[1500:] == 6][0]
 ends = np.stack([first, last])

@@ -1,17 +1,17 @@
 r"""
-Discrete latents that find the classes
-======================================
+Classes found by a discrete latent
+==================================
 
-A categorical latent makes the variational auto-encoder a mixture model: every category
-is a law of its own, all decoded by one network. Nobody tells it the classes of the
-rows. Does it find them?
+With a categorical latent the variational auto-encoder is a mixture model: every
+category has its own distribution, and one network decodes all of them. Training does
+not use the class labels. Does the model find the classes?
 """
 
 # %%
-# The rows
+# The data
 # --------
 #
-# Digits of 8 by 8 pixels, black and white, and fourteen categories for ten classes: a
+# Digits of 8 by 8 binary pixels. There are fourteen categories for ten classes, since a
 # digit may be written in more than one way.
 
 import matplotlib.pyplot as plt
@@ -40,10 +40,10 @@ vae = VAETransformer(
 # Agreement with the labels
 # -------------------------
 #
-# `transform` gives the probability of every category. A row of the table counts the
-# held-out digits of a class, by their likeliest category. The last lines say how good a
-# classifier the categories would make if each were given the class of most of its
-# training rows.
+# `transform` returns the probability of every category. Each row of the printed table
+# counts the held-out digits of one class by their most likely category. The last line
+# is the accuracy of a classifier that assigns to each category the most frequent class
+# of its training rows.
 
 found = vae.transform(X[test]).argmax(axis=1)
 counts = np.zeros((10, 14), dtype=int)
@@ -59,10 +59,10 @@ print(f"\nadjusted mutual information {adjusted_mutual_info_score(y[test], found
 print(f"share of the right class    {accuracy:.2f}")
 
 # %%
-# What the categories look like
-# -----------------------------
+# The mean image of each category
+# -------------------------------
 #
-# `inverse_transform` of a single one is the mean image of a category.
+# `inverse_transform` of a one-hot vector is the mean image of that category.
 
 images = vae.inverse_transform(np.eye(14)).reshape(-1, 8, 8)
 figure, axes = plt.subplots(2, 7, figsize=(8, 2.8), layout="constrained")
@@ -72,13 +72,13 @@ for k, ax in enumerate(axes.flat):
     ax.set(xticks=[], yticks=[])
 
 # %%
-# Variables that combine
-# ----------------------
+# Combining variables
+# -------------------
 #
-# Fourteen categories know fourteen images. Three variables of four categories have 64
-# joint values, for twelve columns. Scores are sums over all values, so the evidence is
-# the log-probability itself, in nats per held-out row; the ELBO is below it because the
-# posteriors of the three are independent.
+# Fourteen categories represent fourteen images. Three variables with four categories
+# each have 64 joint values, with twelve columns. Scores are sums over all values, so
+# the evidence is the exact log-probability, in nats per held-out row. The ELBO is
+# lower, because the posterior treats the three variables as independent.
 
 combined = VAETransformer(
     12,

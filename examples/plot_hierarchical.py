@@ -1,14 +1,14 @@
 r"""
-Layers of latents
-=================
+Hierarchical latents
+====================
 
-A flat latent has a prior that is fixed, or a mixture. A hierarchical one learns it:
-the upper layer says what the lower one is likely to be. Both are fitted to digits
-here, with the same number of components, and judged by held-out rows.
+A flat latent has a fixed prior or a mixture prior. A hierarchical latent learns its
+prior: the upper layer predicts the lower one. Both are fitted to digits here, with the
+same number of components, and compared on held-out rows.
 """
 
 # %%
-# The rows
+# The data
 # --------
 #
 # Digits of 8 by 8 pixels, integers from 0 to 16: each has a probability, not a density.
@@ -29,9 +29,9 @@ train, test = order[:1300], order[1300:]
 # Held-out scores
 # ---------------
 #
-# In nats per row, higher is better. One standard normal has to hold all the classes in
-# one round cloud; the lower layer's prior can bend it, and so can the mixture prior of
-# the default latent, by other means.
+# Scores are in nats per row; higher is better. A single standard normal has to
+# represent all classes as one round cloud. The lower layer's prior can adapt to the
+# classes, and so can the mixture prior of the default latent, in a different way.
 
 latents = {
     "flat, standard normal": Gaussian(prior="standard"),
@@ -57,17 +57,17 @@ for name, latent in latents.items():
     print(f"{name:22s} ELBO {elbo:7.2f}   evidence {evidence:7.2f}")
 
 # %%
-# On a thousand small digits the mixture is ahead: it starts at clusters of the rows,
-# whereas layers start with an upper one that says nothing, and have to learn what it is
-# good for. They pay with more rows and longer training: of binary MNIST, after two
-# hours, two layers have a log-likelihood 1.2 nats above a flat latent's (see "How
+# On a thousand small digits the mixture prior is better. It is initialised at clusters
+# of the rows, whereas the upper layer carries no information at first and has to learn
+# its use. Layers pay off with more rows and longer training: on binary MNIST, after two
+# hours, two layers have a log-likelihood 1.2 nats above that of a flat latent (see "How
 # likely images are" in the documentation).
 #
-# What the layers say
-# -------------------
+# Information in the layers
+# -------------------------
 #
-# The KL of a component, in nats, is what it says of a row beyond what the layer above
-# it had already said.
+# The KL of a component, in nats, is the information that it carries about a row beyond
+# that of the layer above.
 
 layers = models["two layers, 4 and 2"]
 print("lower layer", layers.kl_per_component_[:4].round(2))
@@ -77,8 +77,8 @@ print("upper layer", layers.kl_per_component_[4:].round(2))
 # New digits
 # ----------
 #
-# Samples of a model are as good as its prior, from which z is drawn. Where a prior has
-# mass but no digit lies, images lie between two digits.
+# Samples are only as good as the prior from which z is drawn. Where the prior has mass
+# but there are no digits, samples look like a mix of two digits.
 
 figure, axes = plt.subplots(3, 10, figsize=(8, 3), layout="constrained")
 for row, (name, model) in zip(axes, models.items(), strict=True):

@@ -1,19 +1,20 @@
 r"""
-Missing cells: filled once, or many times
-=========================================
+Single and multiple imputation of missing values
+================================================
 
-A third of the cells of a real table is deleted and filled again: by the column's mean,
-by neighbours, by regressions and by the VAE. Then the VAE fills it many times, and the
-filled tables say how far an estimate from them can be trusted.
+A third of the cells of a real table is deleted and imputed: by the mean of the column,
+by nearest neighbours, by regressions and by the VAE. Multiple imputation with the VAE
+then shows how far an estimate from the imputed tables can be trusted.
 """
 
 # %%
-# Filling once
-# ------------
+# Single imputation
+# -----------------
 #
 # Ten columns of breast_cancer (the means), standardised. The error is the mean squared
-# one over the deleted cells: 1 is what the column's mean makes. With ``max_epochs=0``
-# and no hidden layers the VAE is factor analysis by EM, without any training.
+# error over the deleted cells; imputation by the mean of the column has an error of 1.
+# With ``max_epochs=0`` and no hidden layers the VAE is factor analysis by EM, without
+# any training.
 
 import warnings
 
@@ -41,7 +42,7 @@ models = {
     "VAE, factor analysis": VAETransformer(n_components=6, random_state=0, **linear),
     "VAE": vae,
 }
-# IterativeImputer: columns that nearly repeat others keep it from settling
+# IterativeImputer does not converge, because some columns nearly repeat others
 warnings.simplefilter("ignore", ConvergenceWarning)
 errors = {}
 for name, model in models.items():
@@ -51,15 +52,15 @@ for name, model in models.items():
     print(f"{name:<21} error {errors[name]:.3f}")
 
 # %%
-# Filling many times
-# ------------------
+# Multiple imputation
+# -------------------
 #
-# `impute` with a `random_state` draws the missing cells from what the rest of the row
-# leaves open. The deleted cells should be within the 5 % and 95 % quantiles of their
-# draws nine times out of ten. Draws know what the model does not know of a row, but not
-# that the model itself was estimated, from 569 rows full of holes. Intervals are
-# therefore rather too narrow, more so those of the networks than those of factor
-# analysis with its few parameters.
+# `impute` with a `random_state` draws the missing cells from their distribution given
+# the rest of the row. The deleted cells should lie within the 5 % and 95 % quantiles of
+# their draws nine times out of ten. The draws reflect the uncertainty about a row given
+# the model, but not that the model itself was estimated from 569 incomplete rows.
+# Intervals are therefore somewhat too narrow, more so with networks than with factor
+# analysis and its few parameters.
 
 bounds = {}
 for name in ("VAE, factor analysis", "VAE"):
@@ -74,10 +75,10 @@ for name in ("VAE, factor analysis", "VAE"):
 # Rubin's rules
 # -------------
 #
-# Now cells go missing for a reason: the larger the mean radius, the more often the
-# concavity was not recorded. The mean of what is left is too low. Every filled table
-# has an estimate and its variance; pooled, they give an interval that knows of the
-# holes.
+# Now cells are missing for a reason: the larger the mean radius, the more often the
+# concavity is not recorded. The mean of the observed values is therefore too low. Each
+# imputed table gives an estimate and its variance. Pooled, they give an interval that
+# accounts for the missing values.
 
 radius, concavity = 0, 6
 is_lost = 1 / (1 + np.exp(-2 * whole[:, radius]))
@@ -115,9 +116,9 @@ for name, (mean, margin) in means.items():
     print(f"{name:<20} {mean:6.3f} ± {margin:.3f}")
 
 # %%
-# In pictures: errors of single imputations; intervals of forty deleted cells, sorted by
-# their middle, and where the truth is; the mean concavity after it was lost for a
-# reason.
+# Left: the errors of single imputation. Middle: intervals of forty deleted cells,
+# sorted by their centre, with the true values. Right: estimates of the mean concavity
+# when its values are missing for a reason.
 
 figure, axes = plt.subplots(
     1, 3, figsize=(13, 3.8), layout="constrained", width_ratios=[1.1, 1.3, 1]

@@ -2,17 +2,17 @@ r"""
 A mixed table from end to end
 =============================
 
-Numbers, counts, booleans, strings, ordered categories and holes, as they come from a
-file: fitted, seen, scored, filled, drawn and saved, without an encoder, a scaler or an
-imputer.
+A table with numbers, counts, booleans, strings, ordered categories and missing values,
+as it might come from a file. It is fitted, plotted, scored, imputed, sampled and saved
+without an encoder, a scaler or an imputer.
 """
 
 # %%
 # The table
 # ---------
 #
-# Customers, driven by two factors that no column shows: age and wealth, say. Half of
-# the savings are exactly 0, and a tenth of all cells is missing.
+# Customers, generated from two factors that are not columns themselves, such as age and
+# wealth. Half of the savings are exactly 0, and a tenth of all cells is missing.
 
 import tempfile
 from pathlib import Path
@@ -28,18 +28,18 @@ X = make_mixed(n_samples=1000, missing=0.1, random_state=0)
 print(X.head(4).to_string())
 
 # %%
-# `fit` takes it as it is. `columns_` says what it made of every column.
+# `fit` accepts the table as it is. `columns_` shows how each column is treated.
 
 vae = VAETransformer(n_components=2, max_epochs=30, random_state=0).fit(X)
 shown = ["kind", "likelihood", "levels", "missing"]
 print(vae.columns_.to_frame()[shown].to_string(float_format="{:.2f}".format))
 
 # %%
-# What the components are
-# -----------------------
+# The components
+# --------------
 #
-# `transform` gives two numbers a row, holes or not. The two factors are there: one
-# direction has age, the other income, and levels that go with them.
+# `transform` returns two numbers per row, also for incomplete rows. The two factors are
+# recovered: one direction corresponds to age, the other to income and related levels.
 
 Z = vae.transform(X)
 figure, axes = plt.subplots(
@@ -48,7 +48,7 @@ figure, axes = plt.subplots(
 for ax, name in zip(axes[:2], ["age", "income"], strict=True):
     values = X[name].to_numpy(float, na_value=np.nan)
     low, high = np.nanquantile(values, [0.02, 0.98])
-    # rows without the value first, below the others
+    # plot rows without the value first, below the others
     ax.scatter(*Z[np.isnan(values)].T, s=9, c="0.85", lw=0)
     points = ax.scatter(*Z.T, c=values, s=9, lw=0, vmin=low, vmax=high, cmap="viridis")
     figure.colorbar(points, ax=ax, shrink=0.85)
@@ -61,13 +61,12 @@ axes[2].legend(frameon=False, markerscale=2)
 axes[2].set(title="coloured by education", xlabel="component 1", ylabel="component 2")
 
 # %%
-# A row that is odd
-# -----------------
+# An anomalous row
+# ----------------
 #
-# Somebody of small income has large savings. Every value by itself is ordinary;
-# together they are not. `score_samples` finds the row, and `score_features`, beside
-# what is usual for each column, the cell.
-
+# A customer with a small income has large savings. Each value by itself is ordinary,
+# but their combination is not. `score_samples` finds the row. `score_features`,
+# compared with the typical value of each column, finds the cell.
 odd = make_mixed(n_samples=200, random_state=1)
 odd.loc[7, ["income", "savings", "education"]] = [9_000.0, 15_000, "school"]
 scores = vae.score_samples(odd)
@@ -79,11 +78,12 @@ for name, nats in sorted(zip(odd, unusual, strict=True), key=lambda pair: pair[1
     print(f"  {name:<10} {nats:6.1f} nats beside the median of its column")
 
 # %%
-# Holes filled, and new rows
-# --------------------------
+# Imputation and new rows
+# -----------------------
 #
-# What comes back has the columns, types and levels of the table. Filled cells are what
-# is expected given the rest of the row; the table without holes says how good they are.
+# The results have the columns, types and levels of the table. Missing cells are filled
+# with what is expected given the rest of the row; the complete table shows how accurate
+# this is.
 
 filled = vae.impute(X)
 whole = make_mixed(n_samples=1000, random_state=0)
@@ -100,11 +100,11 @@ print(f"savings of 0: {(whole['savings'] == 0).mean():.0%} of the rows,", end=" 
 print(f"{(drawn['savings'] == 0).mean():.0%} of the draws")
 
 # %%
-# To a file and back
+# Saving and loading
 # ------------------
 #
-# Kinds, levels and types are saved with the model. (Files of joblib run code when they
-# are loaded: open only your own.)
+# Kinds, levels and types are saved with the model. (Loading a joblib file can run
+# arbitrary code: open only your own files.)
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "customers.joblib"

@@ -1,13 +1,15 @@
 """
-Outliers, and why they are
-==========================
+Outliers and their explanations
+===============================
 
-Even digits are normal here; odd ones are to be found, by a model that has never seen
-one. Then one cell of a table is mistyped, and the model says which.
+Even digits are the normal class here. The task is to detect odd digits with a model
+that has never seen one. Then one cell of a table is mistyped, and the model identifies
+it.
 """
 
 # %%
-# Half of the even digits train, the rest and all odd ones are to be told apart.
+# Half of the even digits are used for training; the other half and all odd digits are
+# used for testing.
 import warnings
 from importlib.util import find_spec
 
@@ -28,8 +30,9 @@ train, held_out = pixels[normal[::2]], pixels[normal[1::2]]
 odd = pixels[digit % 2 == 1]
 
 # %%
-# Three detectors see the same rows. The forest and the neighbours need columns on one
-# scale; the VAE sees to that itself, and its scores are nats in the units of the table.
+# Three detectors are trained on the same rows. The forest and the neighbours need
+# columns on one scale. The VAE scales columns internally, and its scores are in nats in
+# the units of the table.
 scaler = StandardScaler().fit(train)
 detector = VAEOutlierDetector(contamination=0.05, random_state=0).fit(train)
 forest = IsolationForest(random_state=0).fit(scaler.transform(train))
@@ -54,7 +57,7 @@ if find_spec("pyod"):
         other = VAE(random_state=0, verbose=0).fit(scaler.transform(train))
 
         def score_pyod(rows):
-            """Return minus PyOD's score, of which more is odder."""
+            """Return PyOD's score with its sign reversed: higher is more normal."""
             return -other.decision_function(scaler.transform(rows))
 
         scores["PyOD's VAE"] = score_pyod
@@ -68,9 +71,10 @@ for name, area in areas.items():
     print(f"{name:20s} AUROC {area:.3f}")
 
 # %%
-# ``contamination=0.05`` asks for one false alarm in twenty new even digits. Networks
-# that have not learned a row check the threshold, so that is about what comes. (Which
-# detector is ahead depends on the table; the documentation has seventeen of them.)
+# ``contamination=0.05`` asks for one false alarm in twenty new even digits. The
+# threshold is checked with networks that were not trained on the rows they score, so
+# the actual rate is close to this. (Which detector is best depends on the table; the
+# documentation compares them on seventeen tables.)
 false_alarms = (detector.predict(held_out) < 0).mean()
 found = (detector.predict(odd) < 0).mean()
 print(f"{false_alarms:.1%} of new even digits, {found:.1%} of odd ones")
@@ -100,13 +104,13 @@ right.set(title="p-values", xlabel="p-value", ylabel="share of rows at or below"
 _ = right.legend()
 
 # %%
-# p-values of new even digits lie along the diagonal, or below it where the networks
-# that judge, having fewer rows to learn from, are stricter.
+# p-values of new even digits lie along the diagonal, or below it, because the fold
+# models that compute the reference scores have fewer training rows and are stricter.
 #
-# Now a table with names: measurements of tumours. One number of a row is mistyped, as
-# twice what it was. The row is odd, and its explanation says where: every bar is by
-# how many nats a cell is less likely, given the rest of the row, than is usual in its
-# column, so that columns of any unit compare.
+# Next, a table with column names: measurements of tumours. In one row, one number is
+# mistyped as twice its value. The row is an outlier, and its explanation shows where.
+# Each bar shows by how many nats a cell is less likely, given the rest of the row, than
+# is typical for its column, so that columns with different units can be compared.
 table = load_breast_cancer(as_frame=True)
 benign = table.data[table.target == 1].sample(frac=1, random_state=0)
 detector = VAEOutlierDetector(contamination=0.05, random_state=0).fit(benign[:180])

@@ -2,18 +2,18 @@ r"""
 The linear model is PCA and factor analysis
 ===========================================
 
-A variational auto-encoder whose encoder and decoder are linear is an old acquaintance:
-with one noise variance per column it is factor analysis, with one for all columns it is
-probabilistic PCA. Both are solved in closed form, so this is the case in which every
-figure of the package can be compared with another program's.
+A variational auto-encoder with a linear encoder and decoder is a familiar model. With
+one noise variance per column it is factor analysis; with one for all columns it is
+probabilistic PCA. Both have other implementations, so in this case every number of the
+package can be compared with that of another program.
 """
 
 # %%
 # Factor analysis
 # ---------------
 #
-# Rows from a model whose covariance is known, half of them held out. A tight tolerance
-# lets scikit-learn's EM algorithm end where the exact solution lies.
+# Rows from a model with a known covariance; half of them are held out. A tight
+# tolerance brings scikit-learn's EM algorithm close to the exact solution.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -35,8 +35,8 @@ print(f"  VAETransformer     {vae.score(X_test):.4f}")
 
 # %%
 # The score of a VAE is a lower bound. Here the bound is tight, since the posterior of a
-# linear Gaussian model is Gaussian and the encoder can express it: importance weighting
-# has nothing left to gain.
+# linear Gaussian model is Gaussian and the encoder can represent it. Importance
+# weighting therefore does not improve it.
 
 gap = vae.score_samples(X_test, method="evidence") - vae.score_samples(X_test)
 print(f"evidence − ELBO, largest of all rows: {gap.max():.1e}")
@@ -45,10 +45,10 @@ print(f"evidence − ELBO, largest of all rows: {gap.max():.1e}")
 # Probabilistic PCA
 # -----------------
 #
-# `Gaussian(noise="shared")` has one noise variance. scikit-learn divides variances by
-# n − 1, maximum likelihood divides by n; dividing the rows by sqrt(n / (n − 1)) first
-# makes PCA the maximum-likelihood model. Columns are used as they are, so that both
-# models mean the same by "one variance for all columns".
+# `Gaussian(noise="shared")` has a single noise variance. scikit-learn divides variances
+# by n − 1, maximum likelihood by n. Dividing the rows by sqrt(n / (n − 1)) first makes
+# PCA the maximum-likelihood model. Columns are not standardised, so that "one variance
+# for all columns" means the same in both models.
 
 n_train = len(X_train)
 centre = X_train.mean(axis=0)
@@ -69,9 +69,9 @@ print(f"  VAETransformer     {shared.score(X_test):.4f}")
 # Row by row
 # ----------
 #
-# Not only the means agree. The left and middle pictures have one point for every
-# held-out row, the right one for every pair of columns: its covariance in the model,
-# read off sampled rows, against that of factor analysis.
+# Not only the averages agree. The left and middle plots have one point for every
+# held-out row. The right plot has one point for every pair of columns: its covariance
+# in sampled rows against its covariance under factor analysis.
 
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.8), layout="constrained")
 sampled = np.cov(vae.sample(50_000, random_state=0).T)

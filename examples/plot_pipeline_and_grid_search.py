@@ -1,19 +1,19 @@
 r"""
-In a pipeline, in a grid search, in a file
-==========================================
+Pipeline, grid search and saving
+================================
 
-`VAETransformer` is an estimator like any other: its score is a log-density, so a grid
-search can choose the number of components, and the pipeline it sits in can be saved
-with joblib.
+`VAETransformer` is a regular scikit-learn estimator. Its score is a log-density, so a
+grid search can choose the number of components, and a pipeline that contains it can be
+saved with joblib.
 """
 
 # %%
 # How many components?
 # --------------------
 #
-# Without a `scoring` argument, `GridSearchCV` maximises `score`: for the VAE its ELBO,
-# for PCA and FactorAnalysis the log-likelihood. All are nats per held-out row behind
-# the same scaler and compare directly. A small network keeps the search short.
+# Without a `scoring` argument, `GridSearchCV` maximises `score`: the ELBO for the VAE,
+# the log-likelihood for PCA and FactorAnalysis. All are in nats per held-out row after
+# the same scaler, so they compare directly. A small network keeps the search short.
 
 import tempfile
 from pathlib import Path
@@ -48,8 +48,8 @@ for name, model in models.items():
     print(f"{name:<15} {search.best_score_:7.2f} nats with {best} components")
 
 # %%
-# All models see the same folds. More components are not always better: the score is
-# that of held-out rows.
+# All models use the same folds. More components are not always better, because the
+# score is computed on held-out rows.
 
 figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
 colours = ("#8a8f98", "#e08e3c", "#1f6fb2")
@@ -66,11 +66,11 @@ ax.set(
 ax.legend(frameon=False)
 
 # %%
-# To a file and back
+# Saving and loading
 # ------------------
 #
-# The whole pipeline is saved, and what comes back gives the same numbers to the last
-# bit. (Files of joblib run code when they are loaded: open only your own.)
+# The whole pipeline is saved, and the restored one returns exactly the same numbers.
+# (Loading a joblib file can run arbitrary code: open only your own files.)
 
 fitted = searches["VAETransformer"].best_estimator_
 with tempfile.TemporaryDirectory() as folder:

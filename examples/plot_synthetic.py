@@ -1,18 +1,20 @@
 r"""
-Synthetic rows, and how to judge them
-=====================================
+Synthetic rows and how to evaluate them
+=======================================
 
-Rows drawn from the model in place of a mixed table: column by column, pair by pair, and
-by what a classifier learns from them. Then rows under a condition. (Synthetic rows are
-no guarantee of privacy: nothing here bounds what one row contributes.)
+Rows sampled from the model replace a mixed table. We evaluate single columns, pairs of
+columns, and what a classifier learns from the rows, and then sample rows under a
+condition. (Synthetic rows carry no guarantee of privacy: nothing here bounds the
+influence of a single row.)
 """
 
 # %%
-# Draw as many rows as there are
-# ------------------------------
+# Sample as many rows as there are
+# --------------------------------
 #
-# Half of the table trains, the other half judges. What chance alone leaves is shown by
-# the training rows themselves, held against the same test rows.
+# Half of the table is used for training, the other half for evaluation. As a reference,
+# the training rows themselves are compared with the same test rows, which shows the
+# differences that arise by chance.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,7 +31,7 @@ rows = make_mixed(n_samples=3000, random_state=0)
 train, test = rows[:1500], rows[1500:].reset_index(drop=True)
 vae = VAETransformer(n_components=4, max_epochs=30, random_state=0).fit(train)
 drawn = vae.sample(len(train), random_state=0)
-# every column shuffled by itself: right marginals, nothing else
+# each column shuffled separately: keeps the marginals, removes all dependence
 generator = np.random.default_rng(0)
 shuffled = pd.DataFrame(
     {name: train[name].array[generator.permutation(len(train))] for name in train}
@@ -37,20 +39,21 @@ shuffled = pd.DataFrame(
 sources = {"training rows": train, "drawn": drawn, "shuffled": shuffled}
 
 # %%
-# Columns, pairs, and what can be learned
-# ---------------------------------------
+# Columns, pairs and a classifier
+# -------------------------------
 #
-# Kolmogorov-Smirnov distance of numbers, total variation of levels; the mean difference
-# of rank correlations (levels in order of their codes, of regions one by one); and the
-# area under the ROC curve of classifiers that are trained on each source to predict
-# `owns_home` and tested on real rows.
+# Columns are compared by the Kolmogorov-Smirnov distance of numbers and the total
+# variation of levels; pairs by the mean difference of rank correlations (education
+# coded by the order of its levels, one indicator for each region). Finally, classifiers
+# are trained on each source to predict `owns_home`, and their area under the ROC curve
+# is computed on real rows.
 
 numbers, levels = ["age", "income", "visits", "savings"], ["region", "education"]
 target = "owns_home"
 
 
 def measure_columns(found):
-    """Return the distance of every column to that of the test rows."""
+    """Return the distance between every column and that of the test rows."""
     distances = {c: ks_2samp(found[c], test[c]).statistic for c in numbers}
     for c in [*levels, target]:
         shares = [part[c].value_counts(normalize=True) for part in (found, test)]
@@ -66,7 +69,7 @@ def correlate(found):
 
 
 def learn(found):
-    """Return the area under the ROC curve of two classifiers on real test rows."""
+    """Return the mean area under the ROC curve of two classifiers on test rows."""
 
     def make_features(part):
         scaled = part[["age", "visits"]].assign(
@@ -100,8 +103,8 @@ for name, found in sources.items():
 # Side by side
 # ------------
 #
-# Look as well: a distance does not say what is wrong. The atom of savings at 0 is
-# there, and so is the tail of incomes.
+# Look at the plots as well, since a distance does not show what is wrong. The atom of
+# savings at 0 is reproduced, and so is the tail of incomes.
 
 figure, axes = plt.subplots(2, 3, figsize=(12, 6.4), layout="constrained")
 colours = {"real": "#17191d", "drawn": "#1f6fb2"}
@@ -142,11 +145,11 @@ axes[1, 1].plot([], [], ".", c="#e08e3c", label="without")
 axes[1, 1].legend(loc="upper left", framealpha=0.9)
 
 # %%
-# Under a condition
-# -----------------
+# Conditional samples
+# -------------------
 #
-# `given` fixes any columns; the others follow. Beside the test rows that happen to
-# agree:
+# `given` fixes any set of columns, and the others are sampled accordingly. For
+# comparison, here are the test rows that meet the same condition:
 
 for given in ({"education": "degree"}, {"region": "north", "savings": 0}):
     found = vae.sample(1000, given=given, random_state=0)

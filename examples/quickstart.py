@@ -1,7 +1,7 @@
-"""Fit a VAE in a scikit-learn pipeline and see what it knows of held-out rows.
+"""Fit a VAE in a scikit-learn pipeline and evaluate it on held-out rows.
 
-``python examples/quickstart.py [PICTURE]`` prints scores and saves a picture, unless
-told otherwise as ``quickstart.png`` in the current folder.
+``python examples/quickstart.py [PICTURE]`` prints scores and saves a picture, by
+default as ``quickstart.png`` in the current folder.
 """
 
 import os
@@ -41,7 +41,7 @@ def fit_models(X_train):
             [("scale", scale), ("vae", VAETransformer(n_components=2, random_state=0))]
         ),
     }
-    # cloned: every pipeline fits a scaler of its own
+    # cloned, so that every pipeline fits its own scaler
     return {name: clone(model).fit(X_train) for name, model in models.items()}
 
 
@@ -84,7 +84,7 @@ def plot_plane(ax, model, X, y, labels, title):
 
 
 def plot_scores(ax, models, X):
-    """Show how the log-density of rows is spread."""
+    """Show the distribution of the log-densities of rows."""
     bins = np.linspace(-100, 10, 45)
     for name, model in models.items():
         values = np.clip(model.score_samples(X), bins[0], bins[-1])
@@ -101,7 +101,7 @@ def plot_scores(ax, models, X):
 
 
 def plot_samples(ax, rows):
-    """Show a pair of columns of sampled rows, and of real ones on top."""
+    """Show two columns of sampled rows, with real rows on top."""
     looks = {
         "FactorAnalysis": ("s", COLOURS["FactorAnalysis"], 4.5, 0.55),
         "VAE": ("o", COLOURS["VAE"], 7, 0.4),
