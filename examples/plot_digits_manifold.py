@@ -33,7 +33,7 @@ vae = VAETransformer(
     n_components=2,
     image_shape=(1, 8, 8),
     likelihood="bernoulli",
-    # the map below is easiest to read where z is spread as a normal law
+    # the map below is easiest to read if z has a standard normal prior
     latent=Gaussian(prior="standard"),
     max_epochs=20,
     random_state=0,

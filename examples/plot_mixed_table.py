@@ -75,7 +75,7 @@ unusual = (cells - np.median(cells, axis=0))[7]
 print(f"lowest score: row {scores.argmin()}, {scores.min():.1f} nats", end=" ")
 print(f"(median {np.median(scores):.1f})")
 for name, nats in sorted(zip(odd, unusual, strict=True), key=lambda pair: pair[1])[:3]:
-    print(f"  {name:<10} {nats:6.1f} nats beside the median of its column")
+    print(f"  {name:<10} {nats:6.1f} nats from the median of its column")
 
 # %%
 # Imputation and new rows
