@@ -81,7 +81,7 @@ for row, (what, tables) in zip(
         ax.set(xlim=(-1, 1.2), ylim=(-1, 1), zlim=(-0.2, 1.2))
         ax.set(xticklabels=[], yticklabels=[], zticklabels=[])
         for number, axis in enumerate("xyz"):
-            # where the numbers of the ticks would be
+            # in place of the tick labels
             getattr(ax, f"set_{axis}label")(f"column {number}", labelpad=-12)
         ax.legend(loc="upper right", frameon=False, markerscale=2)
         ax.view_init(elev=35, azim=-60)

@@ -3,8 +3,8 @@ Hierarchical latents
 ====================
 
 A flat latent has a fixed prior or a mixture prior. A hierarchical latent learns its
-prior: the upper layer predicts the lower one. Both are fitted to digits here, with the
-same number of components, and compared on held-out rows.
+prior: the upper layer predicts the lower one. All of them are fitted to digits here,
+with the same number of components, and compared on held-out rows.
 """
 
 # %%
@@ -49,7 +49,7 @@ common = {
 }
 models = {}
 for name, latent in latents.items():
-    # one held-out part: splits side by side would take longer
+    # one validation set: folds side by side would take longer
     model = VAETransformer(latent=latent, **common)
     models[name] = model.fit(X[train[:1100]], X_val=X[train[1100:]])
     elbo = model.score(X[test])

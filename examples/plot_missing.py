@@ -12,7 +12,7 @@ then shows how far an estimate from the imputed tables can be trusted.
 # -----------------
 #
 # Ten columns of breast_cancer (the means), standardised. The error is the mean squared
-# error over the deleted cells; imputation by the mean of the column has an error of 1.
+# error over the deleted cells; imputation by the column mean has an error of about 1.
 # With ``max_epochs=0`` and no hidden layers the VAE is factor analysis by EM, without
 # any training.
 
