@@ -4,7 +4,7 @@ import importlib
 
 from ._estimator import VAETransformer
 from ._outliers import VAEOutlierDetector
-from ._warnings import (
+from ._utils._warnings import (
     EffectiveSampleSizeWarning,
     UnknownCategoriesWarning,
     UnusedComponentsWarning,

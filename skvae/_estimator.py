@@ -37,11 +37,11 @@ from ._columns import (
     read,
     refuse_times,
 )
-from ._fitted_rows import FittedRows
-from ._going_on import check_fixed, copy_fixed
-from ._images import check_image_shape, check_n_columns, flatten_images
-from ._support import check_pixels, check_support
-from ._warnings import (
+from ._columns._images import check_image_shape, check_n_columns, flatten_images
+from ._columns._support import check_pixels, check_support
+from ._parameters._warm_start import check_fixed, copy_fixed
+from ._training._fit_data import FittedRows
+from ._utils._warnings import (
     EffectiveSampleSizeWarning,
     UnusedComponentsWarning,
     warn_user,
@@ -343,7 +343,7 @@ default='adamw'
             If there is no such parameter.
         """
         if any("__" in name for name in params):
-            from ._parameters import open_members
+            from ._parameters._members import open_members
 
             params = params | open_members(self, params)
         return super().set_params(**params)
@@ -425,9 +425,9 @@ default='adamw'
             vars(self).pop("_finished", None)
 
     def _fit(self, X, sample_weight, X_val, reset, epochs=None):
-        from . import _training
-        from ._fitted import FittedModel
-        from ._seed import make_generator
+        from ._model._fitted import FittedModel
+        from ._training import _fit
+        from ._utils._seed import make_generator
 
         image_shape = self.image_shape
         if image_shape is not None:
@@ -465,7 +465,7 @@ default='adamw'
         own_callbacks = self._make_callbacks(array, columns, noise, reset)
         if reset:
             plan.callbacks = [*(self.net_callbacks or []), *own_callbacks]
-            net, judges = _training.train(plan, x, weight, n_valid, generator, epochs)
+            net, judges = _fit.train(plan, x, weight, n_valid, generator, epochs)
             fitted.judges = [
                 (FittedModel(module, columns.rescaled(s.shift, s.unit), noise), rows)
                 for module, s, rows in judges
@@ -473,7 +473,7 @@ default='adamw'
             columns = columns.rescaled(net.start_.shift, net.start_.unit)
         else:
             check_fixed(self, self._net_parameters)
-            net = _training.resume(
+            net = _fit.resume(
                 copy.deepcopy(self.net_),
                 x,
                 weight,
@@ -498,20 +498,22 @@ default='adamw'
 
     def _make_plan(self, X, kinds, image_shape):
         """Return the members and settings that the parameters stand for, checked."""
-        from . import _parameters, _training
-        from ._device import resolve_device
-        from ._net import check_net_callbacks
+        from ._parameters import _members
+        from ._parameters._net_params import check_net_params
+        from ._training import _fit
+        from ._training._net import check_net_callbacks
+        from ._utils._device import resolve_device
 
-        _parameters.check_net_params(self.net_params)
+        check_net_params(self.net_params)
         check_net_callbacks(self.net_callbacks)
-        network = _parameters.resolve_network(
+        network = _members.resolve_network(
             self.network,
             self.hidden_layer_sizes,
             self.activation,
             self.dropout,
             image_shape,
         )
-        likelihood = _parameters.resolve_likelihood(
+        likelihood = _members.resolve_likelihood(
             self.likelihood,
             getattr(X, "columns", None),
             kinds,
@@ -519,13 +521,13 @@ default='adamw'
             self._make_number_likelihood(),
         )
         n_components = self._count_components(len(kinds))
-        latent = _parameters.resolve_latent(self.latent, network.is_linear)
+        latent = _members.resolve_latent(self.latent, network.is_linear)
         latent.check_components(n_components)
-        return _training.Plan(
+        return _fit.Plan(
             network=network,
             likelihood=likelihood,
             latent=latent,
-            objective=_parameters.resolve_objective(self.objective),
+            objective=_members.resolve_objective(self.objective),
             init=self.init,
             n_components=n_components,
             device=resolve_device(self.device),
@@ -542,7 +544,7 @@ default='adamw'
 
     def _learn_columns(self, X, array, weight, kinds, plan, image_shape):
         """Return the table of the columns; tell likelihood and network of them."""
-        from ._missing import fill_at_random
+        from ._utils._missing import fill_at_random
 
         n_features = array.shape[1]
         columns = ColumnTable.from_input(
@@ -584,14 +586,14 @@ default='adamw'
 
     def _make_noise(self, n_components, generator):
         """Draw the block that scores share, and the one that 'refined' searches on."""
-        from ._evidence import make_noise
+        from ._model._evidence import make_noise
 
         # every step of a search holds the gradient of all its draws
         sizes = self.n_draws, min(max(self.n_draws, 32), _MAX_SEARCH_DRAWS)
         return [make_noise(n, n_components, generator).numpy() for n in sizes]
 
     def _make_callbacks(self, X, columns, noise, reset):
-        from ._bridge import EpochTasks
+        from ._training._sklearn_callbacks import EpochTasks
         from .callbacks import ProgressBar
 
         def get_snapshot(net):
@@ -725,7 +727,7 @@ default='adamw'
 
     def _get_model(self):
         """Return what computes with the fitted net."""
-        from ._fitted import FittedModel
+        from ._model._fitted import FittedModel
 
         check_is_fitted(self)
         return FittedModel(self.net_.module_, self.columns_, self._noise)
@@ -859,7 +861,7 @@ default='adamw'
         Rubin (1987), "The calculation of posterior distributions by data augmentation:
         comment", sampling importance resampling, for `given`.
         """
-        from ._seed import draw_seed, make_generator, seeded
+        from ._utils._seed import draw_seed, make_generator, seeded
 
         model = self._get_model()
         is_count = isinstance(n_samples, Integral) and not isinstance(n_samples, bool)
@@ -921,7 +923,7 @@ default='adamw'
         Mattei & Frellsen (2019), "MIWAE: Deep generative modelling and imputation of
         incomplete data sets", eq. 12, and section 3.4 for multiple imputation.
         """
-        from ._seed import draw_seed, make_generator, seeded
+        from ._utils._seed import draw_seed, make_generator, seeded
 
         n_draws = _IMPUTE_DRAWS if n_draws is None else n_draws
         is_count = isinstance(n_draws, Integral) and not isinstance(n_draws, bool)

@@ -608,13 +608,13 @@ def test_interrupt_keeps_what_training_reached(early_stopping, quick, X):
 
 
 def test_interrupt_before_training_leaves_the_earlier_fit(earlier, X, monkeypatch):
-    from skvae import _training
+    from skvae._training import _fit
 
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
     vae, scores = earlier
-    monkeypatch.setattr(_training, "train", interrupt)
+    monkeypatch.setattr(_fit, "train", interrupt)
     with pytest.raises(KeyboardInterrupt):
         vae.fit(X)
     assert_still_usable(vae, X, scores)

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from skvae import UnknownCategoriesWarning
+from skvae._closed_form._moments import compute_moments, compute_share
 from skvae._columns import (
     Boolean,
     Category,
@@ -26,7 +27,6 @@ from skvae._columns import (
     open_table,
     read,
 )
-from skvae._moments import compute_moments, compute_share
 
 WORDS = ["red", None, "blue", "red"]
 FLAGS = [True, None, False, True]

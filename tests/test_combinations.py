@@ -64,7 +64,7 @@ def assert_scores_are_finite(vae, X):
 
 # All pairs of members, not all threes: what joins a likelihood, a latent and an
 # objective is the sum of its log densities over columns, one number a row and draw.
-# `test_steps.py` has the fours of those whose steps know more of one another.
+# `test_training_step.py` has the fours of those whose steps know more of one another.
 @pytest.mark.parametrize(
     ("likelihood", "latent", "objective"),
     cover(LIKELIHOODS, LATENTS, OBJECTIVES, strength=2),

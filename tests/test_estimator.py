@@ -496,7 +496,7 @@ def test_every_option_makes_a_usable_model(params, X):
     np.testing.assert_array_equal(elbo, clone(vae).fit(X).score_samples(X))
 
 
-@pytest.mark.filterwarnings("ignore::skvae._warnings.UnusedComponentsWarning")
+@pytest.mark.filterwarnings("ignore::skvae._utils._warnings.UnusedComponentsWarning")
 def test_more_components_than_features_are_allowed(X):
     vae = VAETransformer(9, max_epochs=2, random_state=0).fit(X)
     assert vae.transform(X).shape == (200, 9)

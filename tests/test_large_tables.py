@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from skvae import VAETransformer, _training
+from skvae import VAETransformer
 from skvae._columns import ColumnTable, EncodedRows
+from skvae._training import _fit
 from skvae.datasets import make_factors
 
 
 @pytest.fixture
 def small_limits(monkeypatch):
     """Treat tables of some thousand cells as if they were too large for memory."""
-    monkeypatch.setattr(_training, "_MAX_TABLE_BYTES", 0)
-    monkeypatch.setattr(_training, "_MAX_START_CELLS", 12_000)
+    monkeypatch.setattr(_fit, "_MAX_TABLE_BYTES", 0)
+    monkeypatch.setattr(_fit, "_MAX_START_CELLS", 12_000)
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +42,12 @@ def test_model_is_as_good_as_that_of_rows_in_memory(X, small_limits, monkeypatch
 def test_rows_are_read_where_they_are(X, small_limits, tmp_path, monkeypatch):
     made = []
 
-    class Watched(_training.LazyTable):
+    class Watched(_fit.LazyTable):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             made.append(self)
 
-    monkeypatch.setattr(_training, "LazyTable", Watched)
+    monkeypatch.setattr(_fit, "LazyTable", Watched)
     table = np.memmap(tmp_path / "table", "float32", mode="w+", shape=X.shape)
     table[:] = X
     mapped = fit(table)
@@ -137,8 +138,8 @@ status = Path("/proc/self/status").read_text()
 taken = 1024 * int(status.split("VmData:")[1].split()[0])
 # memory that is no file: half of what the table takes
 resource.setrlimit(resource.RLIMIT_DATA, (taken + X.nbytes // 2,) * 2)
-from skvae import _training
-_training._MAX_START_CELLS = 2**22
+from skvae._training import _fit
+_fit._MAX_START_CELLS = 2**22
 vae = VAETransformer(
     1, hidden_layer_sizes=(), max_epochs=1, batch_size=20_000, random_state=0,
     validation_fraction=0.001, n_draws=2,

@@ -15,8 +15,8 @@ from torch.distributions import (
 )
 
 from skvae import VAETransformer
-from skvae._evidence import VAEOutput
-from skvae._seed import seeded
+from skvae._model._evidence import VAEOutput
+from skvae._utils._seed import seeded
 from skvae.latents import (
     LATENTS,
     Gaussian,

@@ -12,14 +12,14 @@ from sklearn.metrics import adjusted_rand_score
 from torch.distributions import OneHotCategorical, kl_divergence
 
 from skvae import UnusedComponentsWarning, VAETransformer
-from skvae._evidence import VAEOutput, make_noise
-from skvae._module import VAEModule
-from skvae._seed import seeded
-from skvae._splits import Splits, make_splits
+from skvae._distributions import OneHotCategoricals, detach
+from skvae._model._evidence import VAEOutput, make_noise
+from skvae._model._module import VAEModule
 from skvae._start import make_mixture_starts, make_random_starts, stack
+from skvae._training._splits import Splits, make_splits
+from skvae._utils._seed import seeded
 from skvae.callbacks import Annealing
 from skvae.datasets import make_clusters
-from skvae.distributions import OneHotCategoricals, detach
 from skvae.latents import Categorical
 from skvae.likelihoods import Bernoulli, Gaussian, GaussianMixture, LogNormal
 from skvae.networks import MLP

@@ -5,13 +5,13 @@ from scipy.integrate import simpson
 from torch.distributions import Independent, Normal
 
 from skvae import VAETransformer
-from skvae._evidence import VAEOutput, make_noise
-from skvae._module import VAEModule
-from skvae._seed import seeded
-from skvae._splits import Splits
+from skvae._distributions import detach
+from skvae._model._evidence import VAEOutput, make_noise
+from skvae._model._module import VAEModule
 from skvae._start import make_linear_starts, make_random_starts, stack
+from skvae._training._splits import Splits
+from skvae._utils._seed import seeded
 from skvae.datasets import make_factors, make_spiral
-from skvae.distributions import detach
 from skvae.latents import Gaussian, Hierarchical
 from skvae.likelihoods import Bernoulli, GaussianMixture
 from skvae.likelihoods import Gaussian as GaussianNoise

@@ -6,7 +6,7 @@ from sklearn.base import clone
 from torch.distributions import Normal, constraints
 
 from skvae import VAETransformer
-from skvae._seed import seeded
+from skvae._utils._seed import seeded
 from skvae.likelihoods import (
     LIKELIHOODS,
     Bernoulli,

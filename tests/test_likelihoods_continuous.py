@@ -16,9 +16,9 @@ from scipy.special import digamma, polygamma
 from sklearn.base import clone
 
 from skvae import VAETransformer
-from skvae._seed import seeded
+from skvae._distributions import LowRankNormal
+from skvae._utils._seed import seeded
 from skvae.datasets import make_factors
-from skvae.distributions import LowRankNormal
 from skvae.likelihoods import (
     LIKELIHOODS,
     Beta,

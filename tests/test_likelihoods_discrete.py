@@ -13,15 +13,15 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
 from skvae import VAETransformer
-from skvae._seed import seeded
-from skvae._start import make_linked_start
-from skvae.distributions import (
+from skvae._distributions import (
     CategoricalColumns,
     DiscretizedLogistic,
     LogPoisson,
     MeanNegativeBinomial,
     ZeroInflated,
 )
+from skvae._start import make_linked_start
+from skvae._utils._seed import seeded
 from skvae.likelihoods import (
     LIKELIHOODS,
     Categorical,

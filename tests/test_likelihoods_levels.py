@@ -11,9 +11,9 @@ from discrete_cases import CASES, LEVELS, adapt
 from scipy.special import softmax
 
 import skvae
-from skvae._program import Program
-from skvae._seed import seeded
-from skvae.distributions import CategoricalColumns
+from skvae._distributions import CategoricalColumns
+from skvae._model._program import Program
+from skvae._utils._seed import seeded
 from skvae.likelihoods import Categorical, Ordinal
 from skvae.likelihoods._categorical import _MAX_SLOPE
 from skvae.likelihoods._levels import group_by_size

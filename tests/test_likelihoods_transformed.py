@@ -8,9 +8,9 @@ from sklearn.base import clone
 from sklearn.preprocessing import PowerTransformer
 
 from skvae import VAETransformer
-from skvae._seed import seeded
+from skvae._distributions import TransformedColumns, YeoJohnsonMap
+from skvae._utils._seed import seeded
 from skvae.datasets import make_factors
-from skvae.distributions import TransformedColumns, YeoJohnsonMap
 from skvae.likelihoods import (
     Gaussian,
     GaussianMixture,

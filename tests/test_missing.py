@@ -9,9 +9,9 @@ from scipy.stats import multivariate_normal
 from sklearn.metrics import r2_score
 
 from skvae import VAETransformer
-from skvae._missing import fill_at_random, find_missing, is_complete
+from skvae._distributions import LowRankNormal
+from skvae._utils._missing import fill_at_random, find_missing, is_complete
 from skvae.datasets import make_factors
-from skvae.distributions import LowRankNormal
 from skvae.latents import LATENTS, Gaussian
 from skvae.likelihoods import LIKELIHOODS
 from skvae.likelihoods import Gaussian as GaussianNoise

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from torch import nn
 
 from skvae import VAETransformer
-from skvae._seed import seeded
+from skvae._utils._seed import seeded
 from skvae.networks import ACTIVATIONS, MLP, NETWORKS, Conv, Linear, Network
 
 

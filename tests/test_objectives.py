@@ -16,13 +16,13 @@ from torch.distributions import (
 )
 
 from skvae import UnusedComponentsWarning, VAETransformer
-from skvae._evidence import VAEOutput
-from skvae._seed import seeded
-from skvae.distributions import (
+from skvae._distributions import (
     CorrelatedNormal,
     DiagonalNormalMixture,
     OneHotCategoricals,
 )
+from skvae._model._evidence import VAEOutput
+from skvae._utils._seed import seeded
 from skvae.latents import Gaussian, MixturePrior
 from skvae.objectives import ELBO, IWAE, MMD, OBJECTIVES, TC, _iwae, _mmd, _tc
 

@@ -14,9 +14,9 @@ from sklearn.metrics import roc_auc_score
 from skorch.callbacks import Callback
 
 from skvae import VAEOutlierDetector
-from skvae._reservoir import Reservoir
-from skvae._thresholds import find_rank, find_share
-from skvae._trimming import choose_near, find_fence, measure_distances
+from skvae._outliers._reservoir import Reservoir
+from skvae._outliers._thresholds import find_rank, find_share
+from skvae._outliers._trimming import choose_near, find_fence, measure_distances
 from skvae.datasets import make_clusters, make_factors, make_mixed
 from skvae.latents import Gaussian
 from skvae.plots import FeatureScoresDisplay

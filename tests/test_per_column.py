@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from skvae import EffectiveSampleSizeWarning, VAETransformer
-from skvae._meaning import describe_meaning
+from skvae._parameters._comparison import describe_meaning
 from skvae.latents import LATENTS, Gaussian
 from skvae.likelihoods import (
     Bernoulli,

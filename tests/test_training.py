@@ -22,12 +22,13 @@ from skorch.callbacks import (
 )
 from torch import nn
 
-from skvae import VAETransformer, _rows
-from skvae._evidence import VAEOutput
-from skvae._module import VAEModule
-from skvae._module_pass import AutogradModulePass, ModulePass
-from skvae._rows import Rows
-from skvae._weights import FlatAdam
+from skvae import VAETransformer
+from skvae._model._evidence import VAEOutput
+from skvae._model._module import VAEModule
+from skvae._model._module_pass import AutogradModulePass, ModulePass
+from skvae._training import _batches
+from skvae._training._batches import Rows
+from skvae._training._flat_weights import FlatAdam
 from skvae.callbacks import FreshBinarization
 from skvae.latents import Gaussian as GaussianLatent
 from skvae.latents import Latent
@@ -322,7 +323,7 @@ def test_steps_in_one_go_equal_those_of_skorch_for_columns_of_several_kinds():
 def test_steps_are_the_same_where_memory_is_short(monkeypatch, X):
     table = make_holes(X)
     at_once, _ = fit(table)
-    monkeypatch.setattr(_rows, "_MAX_MAPPED_BYTES", 0)
+    monkeypatch.setattr(_batches, "_MAX_MAPPED_BYTES", 0)
     batch_by_batch, seen = fit(table)
     assert seen.is_closed
     assert_close(at_once, batch_by_batch, table)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._missing import is_complete, list_chunks
+from .._utils._missing import is_complete, list_chunks
 from ._containers import get_names
 
 # from here on floats are two apart

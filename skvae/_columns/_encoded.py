@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._missing import is_complete, list_chunks
+from .._utils._missing import is_complete, list_chunks
 
 
 class EncodedRows:

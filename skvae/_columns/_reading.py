@@ -9,7 +9,7 @@ from numbers import Real
 
 import numpy as np
 
-from .._warnings import UnknownCategoriesWarning, warn_user
+from .._utils._warnings import UnknownCategoriesWarning, warn_user
 from ._checks import begin_with, describe, find_inexact, refuse_integer
 from ._containers import (
     get_container,

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .._images import count_dimensions
-from .._missing import is_complete
-from .._moments import compute_moments, compute_share, find_first
+from .._closed_form._moments import compute_moments, compute_share, find_first
+from .._utils._missing import is_complete
 from ._checks import begin_with, check_observed, describe
 from ._containers import get_container, get_names, make_table
+from ._images import count_dimensions
 from ._kinds import Boolean, Category, Number, as_integers
 
 

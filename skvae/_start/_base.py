@@ -5,17 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .._clusters import Clusters
-from .._linear import (
+from .._closed_form._clusters import Clusters
+from .._closed_form._linear import (
     NOISE_FLOOR,
     Covariance,
     LinearModel,
     compute_mean,
     compute_variance,
 )
-from .._missing import NEUTRAL, find_missing, is_complete
-from .._moments import compute_moments as compute_observed_moments
-from .._moments import compute_share
+from .._closed_form._moments import compute_moments as compute_observed_moments
+from .._closed_form._moments import compute_share
+from .._utils._missing import NEUTRAL, find_missing, is_complete
 
 _MIN_LOG_RANGE = 0.02
 # of a column of what likelihoods represent: constant ones must not divide by zero

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .._incomplete import fit_incomplete
-from .._linear import NOISE_FLOOR, fit_factor_analysis
-from .._missing import is_complete
+from .._closed_form._incomplete import fit_incomplete
+from .._closed_form._linear import NOISE_FLOOR, fit_factor_analysis
+from .._utils._missing import is_complete
 from ._base import (
     LEAST_VARIANCE,
     Start,

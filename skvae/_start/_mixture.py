@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from .._clusters import fit_clusters
-from .._linear import NOISE_FLOOR, compute_mean, compute_variance
-from .._missing import fill_at_random
+from .._closed_form._clusters import fit_clusters
+from .._closed_form._linear import NOISE_FLOOR, compute_mean, compute_variance
+from .._utils._missing import fill_at_random
 from ._base import LEAST_VARIANCE, Start, as_tensors, get_log_range, represent, take
 from ._linear import _SPLIT_NOISE_SHARE
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._linear import NOISE_FLOOR
+from .._closed_form._linear import NOISE_FLOOR
 from ._base import Start, as_tensors, compute_moments, get_log_range, take
 from ._linked import make_linked_start
 

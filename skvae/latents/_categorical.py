@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from .._checks import check_choice, check_count, check_number
-from ..distributions import OneHotCategoricals
+from .._distributions import OneHotCategoricals
+from .._utils._checks import check_choice, check_count, check_number
 from ._base import Latent
 
 # exp(-50): no category of a row is less likely beside the likeliest

@@ -2,8 +2,8 @@
 
 from torch.distributions import Independent
 
-from .._checks import check_choice, check_count, check_number
-from ..distributions import EqualMixture, NormalMixture
+from .._distributions import EqualMixture, NormalMixture
+from .._utils._checks import check_choice, check_count, check_number
 from ._base import Latent
 from ._gaussian_pass import GaussianPass, StandardGaussianPass
 from ._normals import NORMALS

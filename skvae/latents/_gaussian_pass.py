@@ -2,7 +2,7 @@
 
 import torch
 
-from ..distributions import HALF_LOG_2PI
+from .._distributions import HALF_LOG_2PI
 from ._base import LatentPass
 from ._normals import MAX_LOG_RATIO
 

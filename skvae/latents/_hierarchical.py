@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from .._checks import check_choice, check_counts
-from ..distributions import NormalChain
+from .._distributions import NormalChain
+from .._utils._checks import check_choice, check_counts
 from ..networks import Linear
 from ._base import Latent
 

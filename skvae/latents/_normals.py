@@ -3,7 +3,7 @@
 import torch
 from torch.distributions import Independent, Normal
 
-from ..distributions import CorrelatedNormal
+from .._distributions import CorrelatedNormal
 
 # a posterior more than exp(8) times as wide or narrow as its start is a failed one
 MAX_LOG_RATIO = 8.0

@@ -11,7 +11,7 @@ from sklearn.mixture import GaussianMixture
 from torch import nn
 from torch.distributions import Independent, Normal
 
-from ..distributions import HALF_LOG_2PI, DiagonalNormalMixture
+from .._distributions import HALF_LOG_2PI, DiagonalNormalMixture
 
 # share of the mixture prior that starts as N(0, I)
 _STANDARD_SHARE = 0.05

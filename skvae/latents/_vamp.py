@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..distributions import EqualMixture
+from .._distributions import EqualMixture
 
 
 class VampPrior(nn.Module):

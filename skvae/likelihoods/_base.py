@@ -7,8 +7,8 @@ import torch
 from sklearn.base import BaseEstimator
 from torch.nn.functional import celu
 
-from .._missing import fill_at_random
-from .._names import open_names
+from .._utils._missing import fill_at_random
+from .._utils._nested_parameters import open_names
 
 # exp(12): no column is 160,000 times as noisy as the linear model found it
 MAX_LOG_SCALE = 12.0

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from scipy.special import digamma, polygamma
 
-from ..distributions import MAX_LOGIT, beta_gradients, beta_log_prob
-from ..distributions import Beta as _BetaDistribution
+from .._distributions import MAX_LOGIT, beta_gradients, beta_log_prob
+from .._distributions import Beta as _BetaDistribution
 from ._base import BoundPass, LikelihoodPass, bound
 from ._location_scale import LocationScale
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ..distributions import CategoricalColumns
+from .._distributions import CategoricalColumns
 from ._base import LikelihoodPass
 from ._levels import LevelLikelihood
 

@@ -3,11 +3,8 @@
 import numpy as np
 import torch
 
-from ..distributions import ContinuousBernoulli as _ContinuousBernoulliDistribution
-from ..distributions import (
-    continuous_bernoulli_log_prob,
-    continuous_bernoulli_mean,
-)
+from .._distributions import ContinuousBernoulli as _ContinuousBernoulliDistribution
+from .._distributions import continuous_bernoulli_log_prob, continuous_bernoulli_mean
 from ._base import Likelihood, LikelihoodPass
 
 # of the linear start: logits of z = 0, and how far one standard deviation of z moves

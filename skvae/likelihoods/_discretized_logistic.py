@@ -5,7 +5,7 @@ from numbers import Integral
 
 import numpy as np
 
-from ..distributions import DiscretizedLogistic as _DiscretizedLogisticDistribution
+from .._distributions import DiscretizedLogistic as _DiscretizedLogisticDistribution
 from ._base import Likelihood
 
 # log scales, in units of X: narrower is certain of one integer, wider of none

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch.distributions import Normal
 
-from .._checks import check_choice, check_count
-from .._linear import NOISE_FLOOR, Covariance, fit_factor_analysis
-from ..distributions import HALF_LOG_2PI, LowRankNormal
+from .._closed_form._linear import NOISE_FLOOR, Covariance, fit_factor_analysis
+from .._distributions import HALF_LOG_2PI, LowRankNormal
+from .._utils._checks import check_choice, check_count
 from ._base import LikelihoodPass, bound, unbound
 from ._location_scale import LocationScale, LocationScalePass
 

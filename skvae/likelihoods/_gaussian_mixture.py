@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from .._checks import check_choice, check_count
-from .._linear import NOISE_FLOOR
-from .._missing import fill_at_random
-from ..distributions import HALF_LOG_2PI, NormalMixture
+from .._closed_form._linear import NOISE_FLOOR
+from .._distributions import HALF_LOG_2PI, NormalMixture
+from .._utils._checks import check_choice, check_count
+from .._utils._missing import fill_at_random
 from ._base import (
     MAX_LOG_SCALE,
     NARROW_FLOOR,

@@ -4,8 +4,8 @@ They differ in the density of what is left when the location is subtracted and t
 divided out. Here is where location and scale come from, and the way of their gradient.
 """
 
-from .._checks import check_choice
-from .._linear import NOISE_FLOOR
+from .._closed_form._linear import NOISE_FLOOR
+from .._utils._checks import check_choice
 from ._base import (
     NARROW_FLOOR,
     BoundPass,

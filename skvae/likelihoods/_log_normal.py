@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from .._linear import NOISE_FLOOR
-from ..distributions import LogNormal as _LogNormalDistribution
+from .._closed_form._linear import NOISE_FLOOR
+from .._distributions import LogNormal as _LogNormalDistribution
 from ._base import LikelihoodPass, bound
 from ._gaussian import GaussianPass
 from ._location_scale import LocationScale

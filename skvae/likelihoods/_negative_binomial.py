@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .._checks import check_choice
-from ..distributions import MeanNegativeBinomial
+from .._distributions import MeanNegativeBinomial
+from .._utils._checks import check_choice
 from ._counts import CountLikelihood, bend
 
 # log dispersion: beyond, counts are Poisson's in any table, or zero but for a few

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from torch.nn.functional import softplus
 
-from ..distributions import OrdinalColumns
+from .._distributions import OrdinalColumns
 from ._levels import LevelLikelihood
 
 # thresholds never meet: a category between two that did would be impossible

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import torch
 
-from ..distributions import ColumnGroups
+from .._distributions import ColumnGroups
 from ._base import Likelihood
 from ._per_column_pass import PerColumnPass
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..distributions import LogPoisson, log_poisson
+from .._distributions import LogPoisson, log_poisson
 from ._base import LikelihoodPass
 from ._counts import CountLikelihood, bend
 

@@ -4,9 +4,9 @@ import math
 
 import torch
 
-from .._checks import check_choice, check_number
-from ..distributions import StudentT as _StudentTDistribution
-from ..distributions import student_t_normaliser
+from .._distributions import StudentT as _StudentTDistribution
+from .._distributions import student_t_normaliser
+from .._utils._checks import check_choice, check_number
 from ._base import NARROW_FLOOR
 from ._location_scale import LocationScale, LocationScalePass
 

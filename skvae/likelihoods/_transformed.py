@@ -1,6 +1,6 @@
 """Numbers that have a simple law after an increasing map of their column.
 
-How the map is found is here; maps themselves are in `skvae.distributions`.
+How the map is found is here; maps themselves are in `skvae._distributions`.
 """
 
 import numpy as np
@@ -8,14 +8,14 @@ import torch
 from scipy.special import ndtri
 from sklearn.preprocessing import PowerTransformer
 
-from .._linear import NOISE_FLOOR
-from .._missing import NEUTRAL, find_missing
-from ..distributions import (
+from .._closed_form._linear import NOISE_FLOOR
+from .._distributions import (
     Identity,
     PiecewiseLinearMap,
     TransformedColumns,
     YeoJohnsonMap,
 )
+from .._utils._missing import NEUTRAL, find_missing
 from ._base import Likelihood
 from ._gaussian import Gaussian
 from ._gaussian_mixture import GaussianMixture

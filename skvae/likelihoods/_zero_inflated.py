@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import clone
 
-from ..distributions import ZeroInflated as _ZeroInflatedDistribution
+from .._distributions import ZeroInflated as _ZeroInflatedDistribution
 from ._counts import _CHUNK_ROWS, CountLikelihood
 from ._negative_binomial import NegativeBinomial
 from ._poisson import Poisson

@@ -2,7 +2,7 @@
 
 A body ends in hidden units; the head that turns them into the raw outputs of a latent
 or a likelihood belongs to the module, unless a decoder brings its own. What starts
-training where (`_linear.py`) and what the outputs mean (`latents`, `likelihoods`) is
+training where (`_start`) and what the outputs mean (`latents`, `likelihoods`) is
 none of a network's business.
 """
 

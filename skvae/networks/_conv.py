@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._checks import check_choice, check_count, check_counts, check_share
+from .._utils._checks import check_choice, check_count, check_counts, check_share
 from ._base import ACTIVATIONS, Network
 
 

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from .._checks import check_choice, check_counts, check_share
+from .._utils._checks import check_choice, check_counts, check_share
 from ._base import ACTIVATIONS, Network
 from ._layers import Linear
 

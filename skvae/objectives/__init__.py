@@ -1,6 +1,6 @@
 """Training losses: functions of (VAEOutput, x), to be minimised.
 
-What they are made of stands in `_evidence.py`. `score` is the ELBO whatever was
+What they are made of stands in `_model/_evidence.py`. `score` is the ELBO whatever was
 trained.
 """
 

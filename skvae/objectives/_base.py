@@ -3,7 +3,7 @@
 import torch
 from sklearn.base import BaseEstimator
 
-from .._checks import check_count
+from .._utils._checks import check_count
 
 
 def average_rows(values, weight):

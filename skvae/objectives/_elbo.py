@@ -2,7 +2,7 @@
 
 import torch
 
-from .._checks import check_number
+from .._utils._checks import check_number
 from ._base import Objective, average_rows, share_rows
 
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from .. import _evidence
-from .._checks import check_choice
+from .._model import _evidence
+from .._utils._checks import check_choice
 from ._base import Objective, average_rows
 
 _GRADIENTS = ("doubly_reparametrised", "standard")

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from .._checks import check_choice, check_number
+from .._utils._checks import check_choice, check_number
 from ._base import Objective, average_rows, share_rows, share_within_copies
 
 _KERNELS = ("inverse_multiquadratic", "rbf")

@@ -1,0 +1,1 @@
+"""Linear models, mixtures and moments in closed form."""

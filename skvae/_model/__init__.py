@@ -1,0 +1,1 @@
+"""The module of encoder and decoder, and what is computed with it."""

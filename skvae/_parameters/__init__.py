@@ -1,0 +1,1 @@
+"""Constructor arguments → members and net arguments."""

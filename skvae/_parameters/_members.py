@@ -1,0 +1,237 @@
+"""Constructor arguments → members, or a clear refusal.
+
+Names are resolved here and nowhere else, so that all errors about parameters are alike.
+"""
+
+from numbers import Integral
+
+from sklearn.base import clone
+
+from .._utils._nested_parameters import open_names
+from ..latents import LATENTS, Latent
+from ..likelihoods import LIKELIHOODS, Bernoulli, GaussianMixture, Likelihood, PerColumn
+from ..likelihoods._levels import LevelLikelihood, group_by_size
+from ..networks import MLP, NETWORKS, Conv, Network
+from ..objectives import OBJECTIVES, Objective
+from ._comparison import describe_meaning
+
+# repeated values of an integer column that have a component of their own, at most
+_MAX_ATOMS = 8
+
+
+# parameters whose names have an instance with parameters of its own
+MEMBERS = {
+    "likelihood": (LIKELIHOODS, Likelihood),
+    "latent": (LATENTS, Latent),
+    "objective": (OBJECTIVES, Objective),
+}
+
+
+def open_members(estimator, params):
+    """Return instances of the members that are names, but whose parameters are set.
+
+    Parameters
+    ----------
+    estimator : VAETransformer
+    params : dict
+        Of `set_params`.
+
+    Returns
+    -------
+    dict of str to Likelihood, Latent or Objective
+        By parameter: ``latent__prior`` makes an instance of ``latent="gaussian"``.
+
+    Raises
+    ------
+    ValueError
+        If a value has no parameters.
+    """
+    registries = {name: registry for name, (registry, _) in MEMBERS.items()}
+    advice = {
+        name: f"use another name, or an instance of skvae.{_find_room(base)}"
+        for name, (_, base) in MEMBERS.items()
+    }
+    advice["network"] = (
+        "set hidden_layer_sizes, activation and dropout, or use an instance of "
+        "skvae.networks"
+    )
+    return open_names(estimator, params, registries, advice)
+
+
+def _find_room(base):
+    """Return the public module of a kind of member."""
+    return base.__module__.split(".")[1]
+
+
+def _resolve(parameter, value, registry, base):
+    """Return a member from its name or instance."""
+    if isinstance(value, base):
+        member = clone(value)
+    elif isinstance(value, str) and value in registry:
+        member = registry[value]()
+    else:
+        names = ", ".join(repr(name) for name in registry)
+        raise ValueError(
+            f"{parameter}={value!r} is {_describe_stranger(value, base)}; use one of "
+            f"{names}, or an instance of skvae.{_find_room(base)}."
+        )
+    member.check_parameters()
+    return member
+
+
+def _describe_stranger(value, base):
+    """Return what is wrong with a value that is no member."""
+    if isinstance(value, type) and issubclass(value, base):
+        return f"a class, where {value.__name__}() is an instance"
+    place = type(value).__module__.split(".")
+    if place[0] == base.__module__.split(".")[0] and len(place) > 1:
+        return f"one of skvae.{place[1]}"
+    return "not known"
+
+
+def resolve_network(network, hidden_layer_sizes, activation, dropout, image_shape=None):
+    """Return the Network that the parameters name.
+
+    'auto' is 'conv' for images, but for no hidden layers, which is the linear model.
+    """
+    if isinstance(network, str) and network in ("auto", "mlp"):
+        sizes = hidden_layer_sizes
+        if isinstance(sizes, (bool, set, dict)):
+            raise ValueError(
+                f"hidden_layer_sizes={sizes!r} must be an integer or a sequence of "
+                "integers."
+            )
+        sizes = (int(sizes),) if isinstance(sizes, Integral) else tuple(sizes)
+        if network == "auto" and image_shape is not None and sizes:
+            network = "conv"
+        else:
+            network = MLP(sizes, activation, dropout)
+            network.check_parameters()
+            return network
+    if isinstance(network, str) and network == "conv":
+        network = Conv(activation=activation, dropout=dropout)
+    network = _resolve("network", network, NETWORKS, Network)
+    if network.needs_images and image_shape is None:
+        raise ValueError(
+            f"network={type(network).__name__.lower()!r} is for images: set "
+            "image_shape=(channels, height, width), or use network='mlp'."
+        )
+    return network
+
+
+def resolve_likelihood(likelihood, columns, kinds, is_linear, for_numbers=None):
+    """Return the Likelihood of all columns, a `PerColumn` where they differ.
+
+    Parameters
+    ----------
+    likelihood : str, Likelihood or dict
+    columns : sequence of str or None
+    kinds : list of Kind
+        Of every column.
+    is_linear : bool
+        Whether the network is linear; numbers then have the linear model's likelihood.
+    for_numbers : Likelihood or None, default=None
+        What 'auto' is for a column of numbers, if it is one and the same for all.
+    """
+    names = list(range(len(kinds))) if columns is None else list(columns)
+    # a table of numbers alone has one law for all, and the quickest steps
+    is_rounded = any(kind.likelihood != "auto" for kind in kinds)
+    automatic = [
+        for_numbers
+        if for_numbers is not None and k.likelihood == "auto"
+        else _choose_automatically(k, is_linear, is_rounded)
+        for k in kinds
+    ]
+    chosen = _choose_likelihoods(likelihood, names, automatic)
+    groups = {}
+    for column, (member, kind) in enumerate(zip(chosen, kinds, strict=True)):
+        has_levels = kind.levels is not None
+        if has_levels and not isinstance(member, (LevelLikelihood, Bernoulli)):
+            advice = "use 'categorical' or 'ordinal'"
+            if any(kind.levels is None for kind in kinds):
+                advice += " for it, by a dict of columns and likelihoods"
+            raise ValueError(
+                f"Column {names[column]!r} holds categories, but likelihood="
+                f"{type(member).__name__} is for numbers; {advice}."
+            )
+        # equal members are one: likelihoods of many columns cost little more
+        _, found = groups.setdefault((id(member), has_levels), (member, []))
+        found.append(column)
+    groups = [
+        part
+        for (_, has_levels), (member, found) in groups.items()
+        for part in (
+            _split_by_size(member, found, kinds) if has_levels else [(member, found)]
+        )
+    ]
+    if len(groups) == 1:
+        return groups[0][0]
+    for member, found in groups:
+        if member.is_joint:
+            raise ValueError(
+                f"likelihood={member!r} has columns that depend on one another, and is "
+                f"for tables of nothing else, but column {names[found[0]]!r} is beside "
+                "others."
+            )
+    return PerColumn([clone(m) for m, _ in groups], [found for _, found in groups])
+
+
+def _choose_automatically(kind, is_linear, is_rounded):
+    """Return what 'auto' is for a kind of column."""
+    if kind.likelihood != "auto":
+        return kind.likelihood
+    if is_linear:
+        return "gaussian"
+    if kind.is_whole and is_rounded:
+        return GaussianMixture(n_atoms=_MAX_ATOMS)
+    return "gaussian_mixture"
+
+
+def _choose_likelihoods(likelihood, names, automatic):
+    """Return the resolved member of every column, the same object for the same one."""
+    if isinstance(likelihood, dict):
+        unknown = [name for name in likelihood if name not in names]
+        if unknown:
+            raise ValueError(
+                f"likelihood names column {unknown[0]!r}, but X has no such column."
+            )
+        asked = [likelihood.get(name, "auto") for name in names]
+    else:
+        asked = [likelihood] * len(automatic)
+    asked = [
+        auto if isinstance(given, str) and given == "auto" else given
+        for given, auto in zip(asked, automatic, strict=True)
+    ]
+    keys = [repr(describe_meaning(given)) for given in asked]
+    resolved = {}
+    for key, given in zip(keys, asked, strict=True):
+        if key not in resolved:
+            # of an unknown kind: refused at once
+            resolved[key] = _resolve("likelihood", given, LIKELIHOODS, Likelihood)
+    return [resolved[key] for key in keys]
+
+
+def _split_by_size(member, columns, kinds):
+    """Return groups of columns with about equally many levels, and their members."""
+    sizes = [kinds[column].n_levels for column in columns]
+    if not isinstance(member, LevelLikelihood) or member.n_categories is not None:
+        return [(member, columns)]
+    found = []
+    for part in group_by_size(sizes):
+        counts = tuple(int(sizes[i]) for i in part)
+        sized = clone(member).set_params(n_categories=counts)
+        found.append((sized, [columns[i] for i in part]))
+    return found
+
+
+def resolve_latent(latent, is_linear):
+    """Return the Latent, with a prior of 'auto' decided."""
+    member = _resolve("latent", latent, LATENTS, Latent)
+    if getattr(member, "prior", None) == "auto":
+        member.set_params(prior="standard" if is_linear else "mixture")
+    return member
+
+
+def resolve_objective(objective):
+    """Return the Objective."""
+    return _resolve("objective", objective, OBJECTIVES, Objective)

@@ -1,0 +1,66 @@
+"""What of an estimator is fixed as long as the training of its net goes on."""
+
+from numbers import Integral
+
+from sklearn.base import clone
+
+from ._comparison import describe_meaning
+
+# what the net is made of
+_FIXED = (
+    "n_components",
+    "likelihood",
+    "latent",
+    "network",
+    "hidden_layer_sizes",
+    "activation",
+    "dropout",
+    "standardize",
+    "image_shape",
+    "objective",
+    "beta",
+    "optimizer",
+    "weight_decay",
+    "kl_warmup",
+    "n_draws",
+    "net_params",
+)
+
+
+def copy_fixed(estimator):
+    """Return copies of the parameters that the net is made of, a dict by name."""
+    return {name: clone(getattr(estimator, name), safe=False) for name in _FIXED}
+
+
+def check_fixed(estimator, fitted):
+    """Refuse parameters that the net that training goes on with does not have.
+
+    Parameters
+    ----------
+    estimator : VAETransformer
+    fitted : dict
+        What `copy_fixed` returned at the fit.
+
+    Raises
+    ------
+    ValueError
+    """
+    for name, value in fitted.items():
+        given = getattr(estimator, name)
+        if _describe(name, given) != _describe(name, value):
+            raise ValueError(
+                f"{name}={given!r} is not the {value!r} of the fitted model, which "
+                "warm_start and partial_fit go on with; use clone() to start anew."
+            )
+
+
+def _describe(name, value):
+    """Return what a parameter means, however it is written."""
+    from ._members import MEMBERS
+
+    registry, _ = MEMBERS.get(name, ({}, None))
+    if isinstance(value, str) and value in registry:
+        value = registry[value]()
+    if name == "hidden_layer_sizes" and isinstance(value, Integral):
+        value = [value]
+    return describe_meaning(value)

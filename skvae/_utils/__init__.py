@@ -1,0 +1,1 @@
+"""Devices, seeds, missing cells, warnings, checks and nested parameters."""

@@ -1,0 +1,142 @@
+"""Why a row is an outlier: a bar for each column."""
+
+import numpy as np
+
+
+class FeatureScoresDisplay:
+    """Why is a row odd: which cells do not go with the rest of it.
+
+    Use `from_estimator` to make one.
+
+    Parameters
+    ----------
+    scores : ndarray (n_features,)
+        Nats above what is usual in each column, as `VAEOutlierDetector.explain` has
+        them.
+    values : sequence (n_features,)
+        What the row has in each column.
+    feature_names : sequence of str (n_features,)
+        Names of the columns.
+
+    Attributes
+    ----------
+    order_ : ndarray of int (n_shown,)
+        The columns that are shown, the oddest first.
+    ax_ : matplotlib Axes
+        Where it was drawn.
+    figure_ : matplotlib Figure
+        The figure around it.
+    bars_ : matplotlib BarContainer
+        One bar a column, from the top.
+
+    See Also
+    --------
+    skvae.VAEOutlierDetector.explain : The numbers behind the picture.
+
+    Examples
+    --------
+    >>> from skvae import VAEOutlierDetector
+    >>> from skvae.datasets import make_factors
+    >>> from skvae.plots import FeatureScoresDisplay
+    >>> X, _ = make_factors(200, 5, 2, random_state=0)
+    >>> X[0, 4] += 20
+    >>> detector = VAEOutlierDetector(max_epochs=2, random_state=0).fit(X)
+    >>> display = FeatureScoresDisplay.from_estimator(detector, X[:1])
+    >>> int(display.order_[0])
+    4
+    """
+
+    def __init__(self, scores, values, feature_names):
+        self.scores = scores
+        self.values = values
+        self.feature_names = feature_names
+
+    @classmethod
+    def from_estimator(cls, estimator, X, *, n_features=10, ax=None):
+        """Draw the explanation of one row.
+
+        Parameters
+        ----------
+        estimator : VAEOutlierDetector
+            A fitted one.
+        X : array-like or data frame (1, n_features)
+            The row.
+        n_features : int, default=10
+            Columns to show, at most: those that are oddest.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        FeatureScoresDisplay
+            With what was drawn as attributes.
+
+        Raises
+        ------
+        ValueError
+            If X has more than one row.
+        """
+        scores = estimator.explain(X)
+        if len(scores) != 1:
+            raise ValueError(
+                f"X has {len(scores)} rows, but one picture explains one row; pass "
+                "X[:1], or X.iloc[[0]]."
+            )
+        names = getattr(X, "columns", None)
+        if names is None:
+            default = [f"x{j}" for j in range(scores.shape[1])]
+            names = getattr(estimator, "feature_names_in_", default)
+        # rows of data frames keep their types one by one
+        if hasattr(X, "columns"):
+            values = [np.asarray(X[name])[0] for name in X.columns]
+        else:
+            values = list(np.asarray(X, dtype=object).reshape(-1))
+        display = cls(scores[0], values, [str(name) for name in names])
+        return display.plot(n_features=n_features, ax=ax)
+
+    def plot(self, *, n_features=10, ax=None):
+        """Draw the picture.
+
+        Parameters
+        ----------
+        n_features : int, default=10
+            Columns to show, at most.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        FeatureScoresDisplay
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If `n_features` is less than 1.
+        """
+        from matplotlib import pyplot as plt
+
+        if n_features < 1:
+            raise ValueError(f"n_features={n_features!r} must be 1 or more.")
+        if ax is None:
+            _, ax = plt.subplots(layout="constrained")
+        self.order_ = np.argsort(self.scores, kind="stable")[:n_features]
+        labels = [
+            f"{self.feature_names[j]} = {_show(self.values[j])}" for j in self.order_
+        ]
+        shown = self.scores[self.order_]
+        colors = np.where(shown < 0, "C3", "C0")
+        self.bars_ = ax.barh(range(len(shown)), shown, color=list(colors))
+        ax.set_yticks(range(len(shown)), labels)
+        ax.invert_yaxis()
+        ax.axvline(0.0, color="black", linewidth=0.8)
+        ax.set_xlabel("log p(cell | rest) above the usual, nats")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+def _show(value):
+    """Return a value in a few characters."""
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.3g}"
+    return str(value)

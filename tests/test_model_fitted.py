@@ -1,0 +1,187 @@
+"""Scores from any number of draws, and the best q of every row."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+from skvae import VAETransformer
+from skvae._model import _inference
+from skvae._model._module import VAEModule
+from skvae.datasets import make_factors
+from skvae.likelihoods import Gaussian
+
+N_STANDARD_ERRORS = 5
+AVERAGES = ["elbo", "evidence", "reconstruction", "kl"]
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """Return rows, their exact law, and a linear model with a posterior that errs.
+
+    x = W'z + noise with W'W diagonal: the exact posterior is in the family.
+    """
+    generator = np.random.default_rng(0)
+    basis, _ = np.linalg.qr(generator.standard_normal((5, 2)))
+    loadings = (basis * [2.0, 1.2]).T
+    table = generator.standard_normal((60, 2)) @ loadings
+    table += generator.standard_normal((60, 5))
+    vae = VAETransformer(
+        2,
+        hidden_layer_sizes=(),
+        likelihood=Gaussian("shared"),
+        max_epochs=0,
+        random_state=0,
+    ).fit(table)
+    precision = 1 + (loadings**2).sum(axis=1)
+    exact = loadings.T / precision, 1 / np.sqrt(precision)
+    by_hand = {
+        "decoder_weight": loadings,
+        "decoder_bias": np.zeros((1, 5)),
+        "encoder_centre": np.zeros((1, 5)),
+        "encoder_weight": 0.8 * exact[0],
+        "posterior_scale": 1.3 * exact[1][None],
+    }
+    module = vae.net_.module_
+    for name, value in by_hand.items():
+        setattr(module, name, torch.as_tensor(value))
+    for parameter in module.parameters():
+        parameter.data.zero_()
+    module._cast = {}
+    vae.columns_ = replace(vae.columns_, location=np.zeros(5), unit=np.ones(5))
+    law = scipy.stats.multivariate_normal(
+        np.zeros(5), loadings.T @ loadings + np.eye(5)
+    )
+    return table, law.logpdf(table), exact, vae
+
+
+def test_evidence_of_a_linear_model_is_its_closed_form(linear):
+    table, exact, _, vae = linear
+    assert (vae.score_samples(table) < exact - 0.01).all()
+    for n_draws in (200, 5000):
+        found, error = vae.score_samples(
+            table, "evidence", n_draws=n_draws, return_std=True
+        )
+        assert (np.abs(found - exact) < N_STANDARD_ERRORS * error).all()
+    assert error.max() < 0.05
+
+
+def test_refined_posterior_of_a_linear_model_is_exact(linear):
+    table, _, (weight, scale), vae = linear
+    mean, std = vae.posterior(table, refine=True)
+    assert mean.dtype == std.dtype == np.float32
+    np.testing.assert_allclose(mean, table @ weight, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(std, np.tile(scale, (60, 1)), rtol=0, atol=1e-3)
+    # which the encoder alone is not
+    mean, std = vae.posterior(table)
+    assert np.abs(mean - table @ weight).max() > 0.1
+    assert (std > scale + 0.1).all()
+
+
+def test_refined_posterior_depends_on_its_row_alone(linear):
+    table, _, _, vae = linear
+    whole = np.hstack(vae.posterior(table, refine=True))
+    part = np.hstack(vae.posterior(table[7:9], refine=True))
+    np.testing.assert_allclose(part, whole[7:9], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", AVERAGES)
+def test_block_of_the_fit_is_the_default(fitted, X, method):
+    expected = fitted.score_samples(X[:20], method)
+    found = fitted.score_samples(X[:20], method, n_draws=fitted.n_draws)
+    np.testing.assert_array_equal(found, expected)
+    found, error = fitted.score_samples(X[:20], method, return_std=True)
+    np.testing.assert_array_equal(found, expected)
+    assert error.shape == (20,)
+    assert error.dtype == np.float64
+    assert (error > 0).all()
+
+
+@pytest.mark.parametrize("method", AVERAGES)
+def test_blocks_of_other_sizes_are_the_same_for_all_rows_and_calls(fitted, X, method):
+    found = fitted.score_samples(X[:20], method, n_draws=7)
+    again = fitted.score_samples(X[:20], method, n_draws=7)
+    np.testing.assert_array_equal(found, again)
+    row = fitted.score_samples(X[3:4], method, n_draws=7)
+    np.testing.assert_allclose(row, found[3:4], rtol=1e-9)
+    other = fitted.score_samples(X[:20], method, n_draws=8)
+    # the KL to N(0, I), which has all the weight here, is exact at any block
+    assert (np.abs(other - found) > 1e-9).all() or method == "kl"
+
+
+def test_one_draw_makes_the_evidence_the_elbo(fitted, X):
+    elbo, evidence = (
+        fitted.score_samples(X[:20], method, n_draws=1)
+        for method in ("elbo", "evidence")
+    )
+    np.testing.assert_allclose(elbo, evidence)
+
+
+def test_more_draws_come_closer(fitted, X):
+    rows = X[:20]
+    best, error = fitted.score_samples(rows, "evidence", n_draws=5000, return_std=True)
+    few, few_error = fitted.score_samples(rows, "evidence", n_draws=50, return_std=True)
+    assert np.median(error) < 0.5 * np.median(few_error)
+    assert (best >= fitted.score_samples(rows, n_draws=5000) - 1e-9).all()
+    # in expectation the bound tightens
+    assert best.mean() > few.mean() - N_STANDARD_ERRORS * few_error.mean()
+
+
+def test_memory_does_not_grow_with_draws(fitted, X, monkeypatch):
+    sizes = []
+    decode = VAEModule.decode
+
+    def record(module, z):
+        sizes.append(math.prod(z.shape[:-1]) * module.count_widest())
+        return decode(module, z)
+
+    monkeypatch.setattr(VAEModule, "decode", record)
+    monkeypatch.setattr(_inference, "_CHUNK_VALUES", 200_000)
+    fitted.score_samples(X[:4], "evidence", n_draws=5000)
+    assert len(sizes) > 4
+    assert max(sizes) <= 200_000
+
+
+@pytest.mark.parametrize("n_draws", [1, 2, 37, 300])
+def test_chunks_of_draws_change_nothing(fitted, X, monkeypatch, n_draws):
+    def score():
+        scores = [fitted.score_samples(X[:5], m, n_draws=n_draws) for m in AVERAGES]
+        model = fitted._get_model()
+        model.noise = model.get_noise(n_draws)
+        # of as many draws, too
+        model.search_noise = model.noise
+        return [*scores, model.score_columns(X[:5]), *model.diagnose(X[:5])]
+
+    expected = score()
+    monkeypatch.setattr(_inference, "_CHUNK_VALUES", 10_000)
+    for one, other in zip(score(), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_thousands_of_draws_can_be_asked_of_fit():
+    table, _ = make_factors(60, 4, 2, random_state=0)
+    vae = VAETransformer(n_draws=5000, max_epochs=1, random_state=0).fit(table)
+    found, error = vae.score_samples(table[:3], "evidence", return_std=True)
+    assert np.isfinite(found).all()
+    assert (error < 0.1).all()
+    refined = vae.score_samples(table[:3], "refined")
+    assert (refined >= vae.score_samples(table[:3])).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_draws": 0}, "n_draws=0"),
+        ({"n_draws": 2.5}, "n_draws=2.5"),
+        ({"n_draws": True}, "n_draws=True"),
+        ({"method": "refined", "n_draws": 5}, "n_draws=5.*'refined'"),
+        ({"method": "refined", "return_std": True}, "return_std.*'refined'"),
+        ({"n_draws": 1, "return_std": True}, "two draws.*n_draws=1"),
+    ],
+)
+def test_what_a_score_cannot_do_is_refused(fitted, X, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fitted.score_samples(X[:3], **arguments)
