@@ -29,65 +29,80 @@ class _MixtureLogProb(torch.autograd.Function):
         # x (..., d); the others (..., K, d)
         inverse_scale = torch.exp(-log_scale)
         residual = (x.unsqueeze(-2) - loc) * inverse_scale
-        log_weights = torch.log_softmax(logits, dim=-2)
-        joint = torch.addcmul(log_weights - log_scale, residual, residual, value=-0.5)
-        log_prob = torch.logsumexp(joint, dim=-2)
+        joint = torch.addcmul(logits - log_scale, residual, residual, value=-0.5)
+        log_prob, share = _normalise(joint, dim=-2)
+        log_normaliser, weights = _normalise(logits, dim=-2)
         if any(ctx.needs_input_grad):
-            responsibility = torch.exp(joint - log_prob.unsqueeze(-2))
-            ctx.save_for_backward(responsibility, residual, inverse_scale, log_weights)
-        return log_prob - HALF_LOG_2PI
+            ctx.save_for_backward(share, weights, residual, inverse_scale)
+        return log_prob - log_normaliser - HALF_LOG_2PI
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
-        responsibility, residual, inverse_scale, log_weights = ctx.saved_tensors
+        share, weights, residual, inverse_scale = ctx.saved_tensors
         grad = grad.unsqueeze(-2)
-        weighted = responsibility * grad
+        weighted = share * grad
         pull = weighted * residual
-        grad_logits = weighted - grad * torch.exp(log_weights)
+        grad_logits = weighted - weights * grad
         grad_loc = pull * inverse_scale
         grad_log_scale = pull * residual - weighted
         grad_x = -grad_loc.sum(dim=-2) if ctx.needs_input_grad[0] else None
         return grad_x, grad_logits, grad_loc, grad_log_scale
 
 
+def _normalise(joint, dim):
+    """Return log Σ exp along a dimension, and what every term contributes to it."""
+    # where all terms are 0 their logarithms must not be subtracted from each other
+    least = torch.finfo(joint.dtype).min
+    highest = joint.amax(dim, keepdim=True).clamp(min=least)
+    share = torch.exp(joint - highest)
+    total = share.sum(dim, keepdim=True)
+    return (total.log() + highest).squeeze(dim), share / total
+
+
 class _DiagonalMixtureLogProb(torch.autograd.Function):
     """log Σ_k softmax(logits)_k N(z; loc_k, diag exp(log_scale_k)²), in one node."""
 
+    # Rows come last in memory: what a component has to do is then one long loop.
+
     @staticmethod
     def forward(ctx, z, logits, loc, log_scale):
-        # z (..., q); logits (..., K); loc, log_scale (..., K, q)
-        inverse_scale = torch.exp(-log_scale)
-        residual = (z.unsqueeze(-2) - loc) * inverse_scale
-        log_weights = torch.log_softmax(logits, dim=-1)
-        joint = log_weights - log_scale.sum(dim=-1)
-        joint = torch.add(joint, residual.square().sum(dim=-1), alpha=-0.5)
-        log_prob = torch.logsumexp(joint, dim=-1)
+        # z (..., n, q); logits (..., K) and loc, log_scale (..., K, q), with a
+        # dimension of 1 before the last where there are others
+        ctx.shapes = logits.shape, loc.shape
+        if loc.dim() > 2:
+            logits = logits.squeeze(-2)
+            loc, log_scale = loc.squeeze(-3), log_scale.squeeze(-3)
+        ctx.small = logits.shape, loc.shape
+        inverse_scale = torch.exp(-log_scale).unsqueeze(-1)  # (..., K, q, 1)
+        rows_last = z.mT.contiguous().unsqueeze(-3)  # (..., 1, q, n)
+        residual = (rows_last - loc.unsqueeze(-1)) * inverse_scale
+        log_normaliser, weights = _normalise(logits, dim=-1)
+        constant = logits - log_scale.sum(dim=-1) - log_normaliser.unsqueeze(-1)
+        joint = -0.5 * residual.square().sum(dim=-2) + constant.unsqueeze(-1)
+        log_prob, share = _normalise(joint, dim=-2)  # (..., n), (..., K, n)
         if any(ctx.needs_input_grad):
-            responsibility = torch.exp(joint - log_prob.unsqueeze(-1))
-            ctx.save_for_backward(responsibility, residual, inverse_scale, log_weights)
-            ctx.shapes = logits.shape, loc.shape
+            ctx.save_for_backward(share, weights, residual, inverse_scale)
         return log_prob - HALF_LOG_2PI * z.shape[-1]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
-        responsibility, residual, inverse_scale, log_weights = ctx.saved_tensors
-        weights_shape, loc_shape = ctx.shapes
-        grad = grad.unsqueeze(-1)
-        weighted = responsibility * grad
-        pull = weighted.unsqueeze(-1) * residual
+        share, weights, residual, inverse_scale = ctx.saved_tensors
+        weighted = share * grad.unsqueeze(-2)  # (..., K, n)
+        pull = weighted.unsqueeze(-2) * residual  # (..., K, q, n)
         by_loc = pull * inverse_scale
-        grad_z = -by_loc.sum(dim=-2) if ctx.needs_input_grad[0] else None
+        grad_z = -by_loc.sum(dim=-3).mT if ctx.needs_input_grad[0] else None
         if not any(ctx.needs_input_grad[1:]):
             return grad_z, None, None, None
-        grad_logits = weighted - grad * torch.exp(log_weights)
-        grad_log_scale = pull * residual - weighted.unsqueeze(-1)
+        count = weighted.sum(dim=-1)  # (..., K)
+        grad_logits = count - weights * grad.sum(dim=-1, keepdim=True)
+        grad_log_scale = (pull * residual).sum(dim=-1) - count.unsqueeze(-1)
         return (
             grad_z,
-            grad_logits.sum_to_size(weights_shape),
-            by_loc.sum_to_size(loc_shape),
-            grad_log_scale.sum_to_size(loc_shape),
+            grad_logits.sum_to_size(ctx.small[0]).view(ctx.shapes[0]),
+            by_loc.sum(dim=-1).sum_to_size(ctx.small[1]).view(ctx.shapes[1]),
+            grad_log_scale.sum_to_size(ctx.small[1]).view(ctx.shapes[1]),
         )
 
 

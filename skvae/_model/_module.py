@@ -103,7 +103,11 @@ class VAEModule(nn.Module):
             self.decoder, n_hidden = network.make_decoder(n_components, n_copies)
             self._measure("decoder", n_components, n_hidden, (1,))
             self.decoder_head = Linear(
-                has_path * n_components + n_hidden, n_outputs, n_copies, is_corrected
+                has_path * n_components + n_hidden,
+                n_outputs,
+                n_copies,
+                is_corrected,
+                rows_last=True,
             )
         copies = (1,) if n_copies is None else (n_copies, 1)
         self.free = nn.Parameter(
@@ -203,6 +207,12 @@ class VAEModule(nn.Module):
         if start.input_scale is not None:
             u = u * start.input_scale
         return self._encode_standard(u, loc, scale, missing)
+
+    def _encode_seen(self, seen, missing):
+        """Return q(z|x) for what `see` returned."""
+        sizes = self.n_inputs + self.n_flags, self.n_components, self.n_components
+        u, loc, scale = seen.split(sizes, dim=-1)
+        return self._make_posterior(u, loc, scale, missing)
 
     def _see(self, x, start, keeps_root=False):
         """Return what the encoder makes of rows before anything is learned.
@@ -355,14 +365,17 @@ class VAEModule(nn.Module):
     def _encode_standard(self, u, loc, scale, missing=None):
         if loc is None:
             loc = u.new_zeros(*u.shape[:-1], self.n_components)
-        u = self._flag(u, missing)
+        if scale is None:
+            scale = loc.new_ones(1, self.n_components)
+        return self._make_posterior(self._flag(u, missing), loc, scale, missing)
+
+    def _make_posterior(self, u, loc, scale, missing):
+        """Return q(z|x) for what the network sees, and the linear start's posterior."""
         raw = self.encoder_head(self._hide(u, self.encoder))
         if missing is not None:
             # a row of which nothing is known has the prior
             raw = raw.masked_fill(missing.all(dim=-1, keepdim=True), 0.0)
         raw = raw.unflatten(-1, self.latent.raw_shape(self.n_components))
-        if scale is None:
-            scale = loc.new_ones(1, self.n_components)
         if self.latent.unit != 1:
             loc, scale = loc * self.latent.unit, scale * self.latent.unit
         return self.make_posterior(raw, loc, scale)
@@ -389,7 +402,8 @@ class VAEModule(nn.Module):
         if start.decoder_weight is None:
             predicted = start.decoder_bias.expand(*z.shape[:-1], -1)
         else:
-            predicted = Linear.apply_affine(z, start.decoder_weight, start.decoder_bias)
+            weight, bias = start.decoder_weight, start.decoder_bias
+            predicted = Linear.apply_affine(z, weight, bias, rows_last=True)
         u = z.to(self.dtype)
         raw = self.decoder_head(self._hide(u, self.decoder))
         raw = raw.unflatten(-1, self.raw_shape)
@@ -397,7 +411,7 @@ class VAEModule(nn.Module):
         free = self.free.to(z.dtype)
         return self.likelihood(raw.to(z.dtype), free, predicted, start.log_range)
 
-    def forward(self, x, noise=None, n_draws=1, may_sum=True):
+    def forward(self, x, noise=None, n_draws=1, may_sum=True, seen=None):
         """Return all that is known of a batch.
 
         Parameters
@@ -410,11 +424,17 @@ class VAEModule(nn.Module):
             Fresh draws per row.
         may_sum : bool, default=True
             Whether a latent of few values may go through them instead.
+        seen : Tensor (..., n, n_seen), default=None
+            What `see` returns for the rows, if it is known.
         """
         if noise is not None:
             shape = (len(noise),) + (1,) * (x.dim() - 1) + (self.n_components,)
             noise = noise.reshape(shape).to(x)
-        return self.complete(self.encode(x), noise, n_draws, may_sum)
+        if seen is None:
+            posterior = self.encode(x)
+        else:
+            posterior = self._encode_seen(seen, find_missing(x))
+        return self.complete(posterior, noise, n_draws, may_sum)
 
     def complete(self, posterior, noise=None, n_draws=1, may_sum=True):
         """Return the output for a posterior: draws from it, and what they say of x.

@@ -14,12 +14,12 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, EpochTimer
 
-from .._model._module_pass import TERMS
 from .._utils._device import give_memory_back, is_available, matmul_precision
 from .._utils._seed import seeded
 from ..callbacks import BestWeights, EpochMeans, StopTraining
 from ..objectives import ELBO
 from ._batches import Rows, TrainBatches, ValidBatches
+from ._gradient import TERMS
 from ._step import NonFiniteLossError, Steps
 
 # of the noise of held-out rows, and of whatever else their loss draws
@@ -36,7 +36,7 @@ class Loss(torch.nn.Module):
     @property
     def is_elbo(self):
         """Whether what is maximised is the ELBO itself."""
-        is_bound = isinstance(self.objective, ELBO) and self.objective.is_linear
+        is_bound = isinstance(self.objective, ELBO) and not self.objective.free_bits
         return is_bound and self.beta == 1
 
     def forward(self, output, x, weight):

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback, LRScheduler
 
-from .._model._module_pass import make_module_pass
 from .._utils._missing import find_missing
 from ..callbacks import StopTraining
 from ._batches import TrainBatches
 from ._cuda_graph import StepGraph
 from ._flat_weights import FlatWeights, make_stepper
+from ._gradient import BatchGradient
 
 
 class NonFiniteLossError(StopTraining):
@@ -37,7 +37,7 @@ class Steps:
         self.weights = FlatWeights([g["params"] for g in self.optimizer.param_groups])
         self.stepper = make_stepper(self.optimizer, self.weights)
         self.module, self.objective = module, objective
-        self.passes, self.shares, self.graphs = {}, {}, {}
+        self.gradients, self.shares, self.graphs = {}, {}, {}
         self.rows = self.seen = None
         self.records = StepGraph.can_record(self.weights.values, self.stepper)
         if net.averages_ is not None:
@@ -81,41 +81,42 @@ class Steps:
         self.stepper.release()
         net._trained = None
 
-    def _get_pass(self, shape, is_complete):
-        """Return the pass of batches of a shape; there are seldom more than two."""
-        key = shape, is_complete
-        if key not in self.passes:
-            self.passes[key] = make_module_pass(
+    def _get_gradient(self, shape, has_missing, is_weighted):
+        """Return the gradient of batches of a shape; there are seldom more than two."""
+        key = shape, has_missing, is_weighted
+        if key not in self.gradients:
+            self.gradients[key] = BatchGradient(
                 self.module,
                 self.objective,
                 shape,
-                self.weights.grad,
+                self.weights,
+                has_missing,
+                is_weighted,
                 self.net.autocast,
-                is_complete,
             )
-        return self.passes[key]
+        return self.gradients[key]
 
     def _read(self, batches):
-        """Yield the pass of every batch, filled with its rows, and their weights."""
+        """Yield the gradients of batches, filled with their rows, and weights."""
         if not isinstance(batches, TrainBatches):
             for x, weight in batches:
-                is_complete = find_missing(x) is None
-                gradient = self._get_pass(tuple(x.shape), is_complete)
+                has_missing = find_missing(x) is not None
+                gradient = self._get_gradient(tuple(x.shape), has_missing, True)
                 gradient.x.copy_(x, non_blocking=True)
                 if gradient.seen is not None:
                     gradient.seen.copy_(self.module.see(gradient.x))
                 yield gradient, weight.to(gradient.x.device)
             return
         rows = batches.rows
-        n_features = rows.n_features
+        n_features, is_weighted = rows.n_features, not rows.is_uniform
         for chosen in batches.choose():
             shape = (*chosen.shape, n_features)
-            gradient = self._get_pass(shape, rows.is_complete)
+            gradient = self._get_gradient(shape, not rows.is_complete, is_weighted)
             rows.gather(chosen, gradient.x)
             if gradient.seen is not None:
                 self._see(rows, chosen, gradient)
             weight = None
-            if not rows.is_uniform:
+            if is_weighted:
                 weight = rows.weight[chosen].to(gradient.x.device)
             yield gradient, weight
 
@@ -156,7 +157,8 @@ class Steps:
         with np.errstate(all="ignore"):
             for gradient, weight in self._read(batches):
                 share, volume = self._get_share(gradient, weight)
-                gradient.weigh(share, beta)
+                gradient.share.copy_(share)
+                gradient.beta = beta
                 self._take_step(gradient)
                 found.append(gradient.terms.clone())
                 volumes.append(volume)
@@ -168,7 +170,7 @@ class Steps:
     def _take_step(self, gradient):
         """Take a step, recorded and replayed where that can be."""
         rates, pull = self._schedule()
-        if not (self.records and gradient.is_closed):
+        if not (self.records and gradient.is_recorded):
             self.step(gradient, rates, pull)
             return
         key = gradient.shape, self.net.criterion_.beta, *self.stepper.settings
@@ -186,18 +188,16 @@ class Steps:
         return self.stepper.get_rates(factor), pull
 
     def step(self, gradient, rates, pull):
-        """Take a step on the rows that a pass holds.
+        """Take a step on the rows that a gradient holds.
 
         Parameters
         ----------
-        gradient : pass of the module
+        gradient : BatchGradient
         rates : list of float or Tensor ()
         pull : float or Tensor ()
             How far the average of the weights moves towards them.
         """
         net = self.net
-        if gradient.noise is not None:
-            gradient.noise.normal_()
         gradient.run()
         if self.module.n_copies is not None:
             # the loss is the mean over copies: bring back the gradient of each alone

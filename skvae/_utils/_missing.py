@@ -3,6 +3,9 @@
 Nothing here knows of networks, distributions or tables.
 """
 
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import numpy as np
 
 # Stands for missing cells where a density is evaluated whose value there is discarded:
@@ -22,8 +25,28 @@ def list_chunks(x):
     return [slice(begin, begin + size) for begin in range(0, len(x), size)]
 
 
+# whether cells are missing where that is known without looking; None is not known
+_KNOWN = ContextVar("has_missing", default=None)
+
+
+@contextmanager
+def missing_cells_known(has_missing):
+    """Let `find_missing` take it as known whether cells are missing.
+
+    It then reads no value: what it decides can be recorded.
+    """
+    token = _KNOWN.set(has_missing)
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
+
+
 def find_missing(x):
     """Return which cells of rows, a tensor, are missing, or None where none is."""
+    known = _KNOWN.get()
+    if known is not None:
+        return x.isnan() if known else None
     # a sum takes no memory; that of huge numbers of both signs may be NaN as well
     if not x.sum().isnan():
         return None

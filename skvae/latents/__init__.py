@@ -3,7 +3,7 @@
 A latent never sees the data, only the raw outputs of an encoder.
 """
 
-from ._base import Latent, LatentPass
+from ._base import Latent
 from ._categorical import Categorical, CategoricalPrior
 from ._gaussian import Gaussian
 from ._hierarchical import Hierarchical, LayeredPrior, LayerNetwork
@@ -17,7 +17,6 @@ __all__ = [
     "Gaussian",
     "Hierarchical",
     "Latent",
-    "LatentPass",
     "LayerNetwork",
     "LayeredPrior",
     "MixturePrior",

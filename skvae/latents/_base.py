@@ -4,62 +4,6 @@ from sklearn.base import BaseEstimator
 from torch.distributions import Normal
 
 
-class LatentPass:
-    """Draws, their KL and the gradient of both, for steps without autograd.
-
-    All of it in units of `Latent.unit`, in which the prior starts as N(0, I).
-
-    Parameters
-    ----------
-    program : Program
-        What operations are written down in.
-    """
-
-    # whether draws are differentiable functions of raw
-    is_reparametrised = True
-
-    def __init__(self, program):
-        self.program = program
-
-    def forward(self, raw, loc, scale, noise):
-        """Write down draws, ``(..., n_draws * n, n_components)``.
-
-        Parameters
-        ----------
-        raw : Tensor (..., n, n_raw * n_components)
-        loc : Tensor (..., n, n_components) or None
-            Posterior mean of the linear start; None is zero.
-        scale : Tensor (..., 1, n_components), (..., n, n_components) or None
-            Its standard deviation; None is one. Where every row has its own, it changes
-            from step to step.
-        noise : Tensor (..., n_draws, n, n_components)
-            Standard draws.
-        """
-        raise NotImplementedError
-
-    def kl(self):
-        """Write down the KL of every draw, ``(..., n_draws, n)``.
-
-        Or of every row, ``(..., 1, n)``, where it is exact.
-        """
-        raise NotImplementedError
-
-    def backward(self, grad, weight, factor=None):
-        """Write down the gradient of raw, and that of the prior's weights.
-
-        Parameters
-        ----------
-        grad : Tensor (..., n_draws * n, n_components)
-            Derivative of the loss with respect to the draws, the KL left out.
-        weight : Tensor, of the shape of `kl`
-            Derivative of the loss with respect to the KL.
-        factor : Tensor (..., n_draws, n), default=None
-            What the whole gradient of a draw is multiplied by before raw gets it, the
-            score function of q being left out (`Objective.weigh_draws`).
-        """
-        raise NotImplementedError
-
-
 class Latent(BaseEstimator):
     """Base of all latents: hyper-parameters, the posterior's family and the prior.
 
@@ -210,22 +154,6 @@ class Latent(BaseEstimator):
         seed : int
         """
         return {}
-
-    def make_pass(self, program, prior, is_exact):
-        """Return a `LatentPass` equal to `posterior`, `draw` and the prior, or None.
-
-        None leaves the gradient to autograd.
-
-        Parameters
-        ----------
-        program : Program
-        prior : Module
-            What `make_prior` returned.
-        is_exact : bool
-            Whether the KL is to be as `VAEOutput.kl` has it, or log q(z|x) - log p(z)
-            with all of its gradient.
-        """
-        return None
 
     def embed(self, posterior):
         """Return the point that `transform` returns, ``(..., n_embedded)``."""

@@ -5,7 +5,6 @@ from torch.distributions import Independent
 from .._distributions import EqualMixture, NormalMixture
 from .._utils._checks import check_choice, check_count, check_number
 from ._base import Latent
-from ._gaussian_pass import GaussianPass, StandardGaussianPass
 from ._normals import NORMALS
 from ._priors import MixturePrior, StandardPrior
 from ._vamp import VampPrior
@@ -152,14 +151,6 @@ class Gaussian(Latent):
     def start_prior(self, prior, z, seed):
         """Return values for the prior's weights that fit draws z, or inputs."""
         return prior.start(z, seed) if self.has_start else {}
-
-    def make_pass(self, program, prior, is_exact):
-        """Return the pass for steps without autograd."""
-        if self.covariance == "full" or self.prior == "vamp":
-            return None
-        if isinstance(prior, StandardPrior) and is_exact:
-            return StandardGaussianPass(program)
-        return GaussianPass(program, prior.make_pass(program), is_exact)
 
     def embed(self, posterior):
         """Return the posterior mean."""

@@ -11,7 +11,7 @@ from sklearn.mixture import GaussianMixture
 from torch import nn
 from torch.distributions import Independent, Normal
 
-from .._distributions import HALF_LOG_2PI, DiagonalNormalMixture
+from .._distributions import DiagonalNormalMixture
 
 # share of the mixture prior that starts as N(0, I)
 _STANDARD_SHARE = 0.05
@@ -33,31 +33,6 @@ class StandardPrior(nn.Module):
         """Return p(z)."""
         scale = torch.full_like(self.loc, self.scale)
         return Independent(Normal(self.loc, scale, validate_args=False), 1)
-
-    def make_pass(self, program):
-        """Return the pass for steps without autograd."""
-        return StandardPriorPass(program)
-
-
-class StandardPriorPass:
-    """log N(z; 0, I) and its gradient, of z in units of the prior."""
-
-    def __init__(self, program):
-        self.program = program
-
-    def forward(self, z):
-        """Write down log p(z) of every draw, ``(..., n)``."""
-        program, self.z = self.program, z
-        square = program.multiply(z, z, program.empty(*z.shape))
-        log_prob = program.sum(square, -1, program.empty(*z.shape[:-1]))
-        program.multiply(log_prob, -0.5, log_prob)
-        return program.subtract(log_prob, z.shape[-1] * HALF_LOG_2PI, log_prob)
-
-    def backward(self, weight):
-        """Write down the gradient of z."""
-        program = self.program
-        by_z = program.negative(self.z, program.empty(*self.z.shape))
-        return program.multiply(by_z, weight.unsqueeze(-1), by_z)
 
 
 class MixturePrior(nn.Module):
@@ -132,88 +107,3 @@ class MixturePrior(nn.Module):
         loc[:n_used] = torch.as_tensor(mixture.means_)
         log_scale[:n_used] = torch.as_tensor(np.log(mixture.covariances_) / 2)
         return {"logits": logits, "loc": loc, "log_scale": log_scale}
-
-    def make_pass(self, program):
-        """Return the pass for steps without autograd."""
-        return MixturePriorPass(program, self)
-
-
-class MixturePriorPass:
-    """The density and gradient of `distributions.DiagonalNormalMixture`.
-
-    With rows last, every component of the mixture is one contiguous block.
-    """
-
-    def __init__(self, program, prior):
-        self.program = program
-        weights = prior.logits, prior.loc, prior.log_scale
-        values, self.grads = [p.detach() for p in weights], [p.grad for p in weights]
-        if prior.loc.dim() == 4:  # stacked: (n_copies, 1, ...)
-            values = [value[:, 0] for value in values]
-            self.grads = [grad[:, 0] for grad in self.grads]
-        self.logits, self.loc, self.log_scale = values
-
-    def forward(self, z):
-        """Write down log p(z) of every draw, ``(..., n)``."""
-        program = self.program
-        *leading, n_mixture, q = self.loc.shape
-        n, k = z.shape[-2], n_mixture + 1
-        # (..., k, q) with N(0, I) first
-        loc, log_scale = program.zeros(*leading, k, q), program.zeros(*leading, k, q)
-        program.copy(self.loc, loc.narrow(-2, 1, n_mixture))
-        program.copy(self.log_scale, log_scale.narrow(-2, 1, n_mixture))
-        self.rate = program.negative(log_scale, program.empty(*leading, k, q))
-        program.exp(self.rate, self.rate)
-        rows_last = program.copy(z.mT, program.empty(*leading, q, n))
-        self.residual = residual = program.empty(*leading, k, q, n)
-        program.subtract(rows_last.unsqueeze(-3), loc.unsqueeze(-1), residual)
-        program.multiply(residual, self.rate.unsqueeze(-1), residual)
-        square = program.multiply(residual, residual, program.empty(*residual.shape))
-        self.share = program.sum(square, -2, program.empty(*leading, k, n))
-        program.multiply(self.share, -0.5, self.share)
-        constant = program.sum(log_scale, -1, program.empty(*leading, k))
-        # of the weights, normalised
-        log_probs, self.probs = self._normalise(self.logits.unsqueeze(-1))
-        program.subtract(log_probs, constant.unsqueeze(-1), log_probs)
-        program.add(self.share, log_probs, self.share)
-        log_prob, self.share = self._normalise(self.share, is_log=False)
-        log_prob = log_prob.squeeze(-2)
-        return program.subtract(log_prob, q * HALF_LOG_2PI, log_prob)
-
-    def _normalise(self, joint, is_log=True):
-        """Write down the shares of (..., k, n), and their logarithms or log Σ exp."""
-        program = self.program
-        highest = program.empty(*joint.shape[:-2], 1, joint.shape[-1])
-        program.maximum(joint, -2, highest.squeeze(-2))
-        centred = program.subtract(joint, highest, program.empty(*joint.shape))
-        share = program.exp(centred, program.empty(*joint.shape))
-        total = program.empty(*highest.shape)
-        program.sum(share, -2, total.squeeze(-2))
-        program.divide(share, total, share)
-        program.log(total, total)
-        if is_log:
-            return program.subtract(centred, total, centred), share
-        return program.add(total, highest, total), share
-
-    def backward(self, weight):
-        """Write down the gradient of z, and those of the prior's weights."""
-        program, share = self.program, self.share
-        *leading, k, q, n = self.residual.shape
-        program.multiply(share, weight.unsqueeze(-2), share)
-        pull = program.empty(*self.residual.shape)
-        program.multiply(self.residual, share.unsqueeze(-2), pull)
-        curve = program.multiply(pull, self.residual, program.empty(*pull.shape))
-        program.multiply(pull, self.rate.unsqueeze(-1), pull)
-        total = program.sum(share, -1, program.empty(*leading, k))
-        by_logits, by_loc, by_log_scale = self.grads
-        everything = program.sum(weight, -1, program.empty(*leading))
-        expected = program.empty(*leading, k)
-        program.multiply(self.probs.squeeze(-1), everything.unsqueeze(-1), expected)
-        program.subtract(total, expected, by_logits)
-        sums = program.sum(pull, -1, program.empty(*leading, k, q))
-        program.copy(sums.narrow(-2, 1, k - 1), by_loc)
-        sums = program.sum(curve, -1, program.empty(*leading, k, q))
-        program.subtract(sums, total.unsqueeze(-1), sums)
-        program.copy(sums.narrow(-2, 1, k - 1), by_log_scale)
-        by_z = program.sum(pull, -3, program.empty(*leading, q, n))
-        return program.negative(by_z, by_z).mT

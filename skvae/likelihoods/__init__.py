@@ -4,7 +4,7 @@ A likelihood never sees an encoder or a latent. It works in the units of the mod
 which the noise that the linear start leaves unexplained is 1 in every column.
 """
 
-from ._base import Likelihood, LikelihoodPass
+from ._base import Likelihood
 from ._bernoulli import Bernoulli
 from ._beta import Beta
 from ._categorical import Categorical
@@ -35,7 +35,6 @@ __all__ = [
     "GaussianMixture",
     "Laplace",
     "Likelihood",
-    "LikelihoodPass",
     "LogNormal",
     "NegativeBinomial",
     "Ordinal",

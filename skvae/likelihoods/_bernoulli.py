@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.distributions import Bernoulli as _BernoulliDistribution
 
-from ._base import Likelihood, LikelihoodPass
+from ._base import Likelihood
 
 # softplus is the identity to double precision from here on
 _LINEAR_FROM = 40.0
@@ -58,34 +58,6 @@ class Bernoulli(Likelihood):
         """
         return (summary >= 0.5).to(summary)
 
-    def make_pass(self, program):
-        """Return the pass for steps without autograd."""
-        return BernoulliPass(program)
-
     def find_unsupported(self, x):
         """Return a mask of the values of x that are neither 0 nor 1."""
         return (x != 0) & (x != 1)
-
-
-class BernoulliPass(LikelihoodPass):
-    """With logits l: log p = x l + log σ(-l), and its derivative is x - σ(l)."""
-
-    takes_missing = True
-
-    def forward(self, x, raw, free, predicted, log_range):
-        program, self.x, self.logits = self.program, x, raw
-        if predicted is not None:
-            program.add(raw, predicted, raw)
-        self.probs, log_prob = program.empty(*x.shape), program.empty(*x.shape)
-        # log σ(-l) = log(1 - σ(l)) loses digits for large l: -softplus(l) does not
-        program.call(_softplus, raw, 1.0, _LINEAR_FROM, out=log_prob)
-        program.multiply(x, raw, self.probs)
-        program.subtract(self.probs, log_prob, log_prob)
-        return self.add_up(log_prob)
-
-    def backward(self, weight):
-        program = self.program
-        program.call(_sigmoid, self.logits, out=self.probs)
-        grad = program.subtract(self.x, self.probs, self.probs)
-        program.multiply(grad, self.weigh_cells(weight), grad)
-        return grad, grad

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from scipy.special import digamma, polygamma
 
-from .._distributions import MAX_LOGIT, beta_gradients, beta_log_prob
+from .._distributions import MAX_LOGIT
 from .._distributions import Beta as _BetaDistribution
-from ._base import BoundPass, LikelihoodPass, bound
+from ._base import bound
 from ._location_scale import LocationScale
 
 # values nearer to an end than this look alike to the encoder
@@ -105,10 +105,6 @@ class Beta(LocationScale):
             log_precision - 2 * bound(raw_scale, log_range),
         )
 
-    def make_pass(self, program):
-        """Return the pass for steps without autograd."""
-        return BetaPass(program, self)
-
     def find_unsupported(self, x):
         """Return a mask of the values of x that do not lie between 0 and 1."""
         return ~((x > 0) & (x < 1))
@@ -164,79 +160,3 @@ def _match_moments(mean, variance):
         logit = np.where(is_inside, moved[0], logit)
         log_precision = np.where(is_inside, moved[1], log_precision)
     return logit, log_precision
-
-
-class BetaPass(LikelihoodPass):
-    """The gradients of `distributions.beta_gradients`, and those of its parameters.
-
-    Parameters
-    ----------
-    program : Program
-    likelihood : Beta
-    """
-
-    takes_missing = True
-
-    def __init__(self, program, likelihood):
-        super().__init__(program)
-        self.likelihood, self.bound = likelihood, BoundPass(program)
-
-    def represent(self, x):
-        """Write down the logits."""
-        seen = self.program.empty(*x.shape)
-        self.program.call(self._represent, x, seen)
-        return seen
-
-    def _represent(self, x, seen):
-        seen.copy_(self.likelihood.represent(x))
-
-    def forward(self, x, raw, free, predicted, log_range):
-        """Write down log p(x|z) of every row, ``(..., n)``."""
-        program, d = self.program, x.shape[-1]
-        self.x, self.raw, self.free = x, raw, free
-        self.start = program.zeros(2 * d) if predicted is None else predicted
-        if self.likelihood.has_network_noise:
-            self.raw_loc, raw_scale = raw.split(d, dim=-1)
-            self.log_scale = program.empty(*x.shape)
-        else:
-            self.raw_loc, raw_scale = raw, free.detach()[..., 0, :]
-            self.log_scale = program.empty(*log_range.shape)
-        self.bound.forward(raw_scale, log_range, self.log_scale)
-        self.log_prob = program.empty(*x.shape)
-        program.call(self._compute)
-        return self.add_up(self.log_prob)
-
-    def _compute(self):
-        logit, log_precision = self.start.split(self.x.shape[-1], dim=-1)
-        self.unit = 2 * torch.rsqrt(1 + log_precision.exp())
-        self.logit = logit + self.unit * self.raw_loc
-        self.log_precision = log_precision - 2 * self.log_scale
-        self.log_prob.copy_(beta_log_prob(self.x, self.logit, self.log_precision))
-
-    def backward(self, weight):
-        """Write down the gradients of raw, of the start, and that of free."""
-        program, shape = self.program, self.x.shape
-        by_raw, by_scale = program.empty(*self.raw.shape), program.empty(*shape)
-        by_start = program.empty(*shape[:-1], 2 * shape[-1])
-        is_network = self.likelihood.has_network_noise
-        by_raw_loc = by_raw[..., : shape[-1]]
-        weight = self.weigh_cells(weight)
-        program.call(self._differentiate, weight, by_raw_loc, by_scale, by_start)
-        if is_network:
-            self.bound.backward(by_scale, by_raw[..., shape[-1] :])
-        else:
-            by_free = program.empty(*self.log_scale.shape)
-            program.sum(by_scale, -2, by_free.squeeze(-2))
-            self.bound.backward(by_free, self.free.grad[..., 0, :])
-        return by_raw, by_start
-
-    def _differentiate(self, weight, by_raw_loc, by_scale, by_start):
-        by_logit, by_log_precision = (
-            gradient * weight
-            for gradient in beta_gradients(self.x, self.logit, self.log_precision)
-        )
-        torch.mul(by_logit, self.unit, out=by_raw_loc)
-        torch.mul(by_log_precision, -2.0, out=by_scale)
-        # d unit / d log φ = -unit (1 - unit² / 4) / 2
-        through_unit = by_raw_loc * self.raw_loc * (self.unit**2 / 4 - 1) / 2
-        by_start.copy_(torch.cat([by_logit, by_log_precision + through_unit], dim=-1))

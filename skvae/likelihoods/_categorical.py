@@ -4,7 +4,6 @@ import numpy as np
 import torch
 
 from .._distributions import CategoricalColumns
-from ._base import LikelihoodPass
 from ._levels import LevelLikelihood
 
 # a category is at most exp(6) times as likely by one standard deviation of z
@@ -138,10 +137,6 @@ class Categorical(LevelLikelihood):
         slope = np.take_along_axis(slope, group[None], axis=1)
         return slope.reshape(len(loadings), n_levels * n_features), bias.ravel()
 
-    def make_pass(self, program):
-        """Return the pass for steps without autograd."""
-        return CategoricalPass(program, self)
-
 
 def _pool(shares, rare):
     """Return the group of every category: rare ones have one in common.
@@ -240,61 +235,3 @@ def _match_shares(slope, shares):
             step = log_share[:, part] - np.log(np.maximum(probs, 1e-300))
             shift[:, part] += np.where(exists[:, part], step, 0.0)
     return shift
-
-
-class CategoricalPass(LikelihoodPass):
-    """With probabilities p: log p(x) = log p_x, and d/dl_k = 1(x = k) - p_k.
-
-    With rows last, every category of a column is one contiguous block. Of all its
-    categories only a row's own is looked up: no mask of them is made.
-    """
-
-    rows_last = takes_missing = True
-
-    def __init__(self, program, likelihood):
-        super().__init__(program)
-        self.likelihood = likelihood
-
-    def represent(self, x):
-        look_up = self.likelihood.make_lookup(x)
-        u = self.program.empty(*x.shape[:-1], len(look_up.used))
-        self.program.call(look_up, x, out=u)
-        return u
-
-    def forward(self, x, raw, free, predicted, log_range):
-        program, likelihood = self.program, self.likelihood
-        n_features = x.shape[-2]
-        if predicted is not None:
-            program.add(raw, predicted, raw)
-        if likelihood.has_gaps:
-            codes = torch.arange(likelihood.n_levels, device=x.device).unsqueeze(-1)
-            is_absent = codes > likelihood.get_highest(x.mT)
-            absent = is_absent.flatten().nonzero().squeeze(-1)
-            program.call(raw.index_fill_, -2, absent, _MASKED)
-        self.logits = raw.unflatten(-2, (-1, n_features))  # (..., n_levels, d, n)
-        highest = program.maximum(self.logits, -3, program.empty(*x.shape))
-        program.subtract(self.logits, highest.unsqueeze(-3), self.logits)
-        # 0.5, which stands for a missing code, becomes 0
-        self.index = torch.empty(x.shape, dtype=torch.long, device=x.device)
-        program.call(self.index.copy_, x)
-        self.index = self.index.unsqueeze(-3)
-        log_prob = program.empty(*x.shape)
-        chosen = log_prob.unsqueeze(-3)
-        program.call(torch.gather, self.logits, -3, self.index, out=chosen)
-        program.exp(self.logits, self.logits)
-        self.total = program.sum(self.logits, -3, program.empty(*x.shape))
-        program.subtract(log_prob, program.log(self.total, highest), log_prob)
-        return self.add_up(log_prob)
-
-    def backward(self, weight):
-        program, grad, weight = self.program, self.logits, self.weigh_cells(weight)
-        # -weight p, then weight more at what was chosen
-        factor = program.divide(weight, self.total, self.total)
-        program.negative(factor, factor)
-        program.multiply(grad, factor.unsqueeze(-3), grad)
-        chosen = program.empty(*self.index.shape)
-        program.call(torch.gather, grad, -3, self.index, out=chosen)
-        program.add(chosen, weight.unsqueeze(-3), chosen)
-        program.call(grad.scatter_, -3, self.index, chosen)
-        grad = grad.flatten(-3, -2)
-        return grad, grad

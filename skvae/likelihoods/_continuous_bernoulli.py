@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from .._distributions import ContinuousBernoulli as _ContinuousBernoulliDistribution
-from .._distributions import continuous_bernoulli_log_prob, continuous_bernoulli_mean
-from ._base import Likelihood, LikelihoodPass
+from .._distributions import continuous_bernoulli_mean
+from ._base import Likelihood
 
 # of the linear start: logits of z = 0, and how far one standard deviation of z moves
 _MAX_BIAS, _MAX_SLOPE = 300.0, 30.0
@@ -62,10 +62,6 @@ class ContinuousBernoulli(Likelihood):
         bias, slope = _match_moments(mean, length)
         return loadings * (slope / np.maximum(length, 1e-12)), bias
 
-    def make_pass(self, program):
-        """Return the pass for steps without autograd."""
-        return ContinuousBernoulliPass(program)
-
     def find_unsupported(self, x):
         """Return a mask of the values of x outside [0, 1]."""
         return ~((x >= 0) & (x <= 1))
@@ -103,31 +99,3 @@ def _match_moments(mean, covariance):
         low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
     slope = (low + high) / 2
     return find_bias(slope), slope
-
-
-class ContinuousBernoulliPass(LikelihoodPass):
-    """With logits η: d log p / dη = x - E[x]."""
-
-    takes_missing = True
-
-    def forward(self, x, raw, free, predicted, log_range):
-        """Write down log p(x|z) of every row, ``(..., n)``."""
-        program, self.x, self.logits = self.program, x, raw
-        if predicted is not None:
-            program.add(raw, predicted, raw)
-        self.log_prob = program.empty(*x.shape)
-        program.call(self._compute)
-        return self.add_up(self.log_prob)
-
-    def _compute(self):
-        self.log_prob.copy_(continuous_bernoulli_log_prob(self.x, self.logits))
-
-    def backward(self, weight):
-        """Write down the gradient of raw, which is that of the start."""
-        grad = self.program.empty(*self.x.shape)
-        self.program.call(self._differentiate, self.weigh_cells(weight), grad)
-        return grad, grad
-
-    def _differentiate(self, weight, grad):
-        torch.sub(self.x, continuous_bernoulli_mean(self.logits), out=grad)
-        grad.mul_(weight)

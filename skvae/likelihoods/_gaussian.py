@@ -7,10 +7,10 @@ import torch
 from torch.distributions import Normal
 
 from .._closed_form._linear import NOISE_FLOOR, Covariance, fit_factor_analysis
-from .._distributions import HALF_LOG_2PI, LowRankNormal
+from .._distributions import LowRankNormal
 from .._utils._checks import check_choice, check_count
-from ._base import LikelihoodPass, bound, unbound
-from ._location_scale import LocationScale, LocationScalePass
+from ._base import bound, unbound
+from ._location_scale import LocationScale
 
 # of a factor in units of the other noise: 99.9 % of a column's variance may be shared
 _MAX_FACTOR = 30.0
@@ -133,14 +133,6 @@ class Gaussian(LocationScale):
             raw[2:] = _MAX_FACTOR * torch.atanh(factor)
         return raw
 
-    def make_pass(self, program):
-        """Return the pass for steps without autograd; None for 'low_rank'."""
-        if self.noise == "low_rank":
-            return None
-        if self.fixed_noise is not None:
-            return FixedGaussianPass(program)
-        return GaussianPass(program, self.has_network_noise)
-
 
 def _fit_factors(residual, rank):
     """Return noise variances (d,), and factors (rank, d) in units of that noise."""
@@ -160,41 +152,3 @@ def _fit_factors(residual, rank):
     pattern = np.random.default_rng(0).standard_normal((rank, n_features))
     pattern *= np.sqrt(_LEAST_LENGTH / (pattern**2).sum(axis=1, keepdims=True))
     return noise, np.where(length < _LEAST_LENGTH, pattern, factor)
-
-
-class FixedGaussianPass(LikelihoodPass):
-    """With e = x - loc: log p = -e²/2 and d/dloc = e."""
-
-    takes_missing = True
-
-    def forward(self, x, raw, free, predicted, log_range):
-        program = self.program
-        self.residual, square = program.empty(*x.shape), program.empty(*x.shape)
-        program.subtract(x, raw, self.residual)
-        if predicted is not None:
-            program.subtract(self.residual, predicted, self.residual)
-        program.multiply(self.residual, self.residual, square)
-        log_prob = self.add_up(square)
-        program.multiply(log_prob, -0.5, log_prob)
-        return self.subtract_constant(log_prob, HALF_LOG_2PI, x.shape[-1])
-
-    def backward(self, weight):
-        grad, weight = (
-            self.program.empty(*self.residual.shape),
-            self.weigh_cells(weight),
-        )
-        self.program.multiply(self.residual, weight, grad)
-        return grad, grad
-
-
-class GaussianPass(LocationScalePass):
-    """The pull of the normal density, -e²/2, is e itself."""
-
-    def density(self, residual):
-        """Write down Σ log N(e; 0, 1), ``(..., n)``."""
-        program, self.pull = self.program, residual
-        self.square = program.empty(*residual.shape)
-        program.multiply(residual, residual, self.square)
-        log_prob = self.add_up(self.square)
-        program.multiply(log_prob, -0.5, log_prob)
-        return self.subtract_constant(log_prob, HALF_LOG_2PI, residual.shape[-1])

@@ -4,15 +4,13 @@ import numpy as np
 import torch
 
 from .._closed_form._linear import NOISE_FLOOR
-from .._distributions import HALF_LOG_2PI, NormalMixture
+from .._distributions import NormalMixture
 from .._utils._checks import check_choice, check_count
 from .._utils._missing import fill_at_random
 from ._base import (
     MAX_LOG_SCALE,
     NARROW_FLOOR,
-    BoundPass,
     Likelihood,
-    LikelihoodPass,
     bound,
     unbound,
 )
@@ -140,10 +138,6 @@ class GaussianMixture(Likelihood):
             log_scale = torch.cat([log_scale, width.expand(shape)], dim=-2)
         return NormalMixture(logits, loc, log_scale, n_atoms=n_atoms)
 
-    def make_pass(self, program):
-        """Return the pass for steps without autograd."""
-        return GaussianMixturePass(program, self)
-
     def fit_start(self, x, predicted, log_range):
         """Return what raw outputs start at, and the atoms.
 
@@ -242,111 +236,3 @@ def _find_width(column):
     step = np.diff(values).min() if len(values) > 1 else 1.0
     variance = max(column.var(dtype=np.float64), NOISE_FLOOR)
     return max(step**2 / (2 * np.pi * variance), NOISE_FLOOR)
-
-
-class GaussianMixturePass(LikelihoodPass):
-    """The density and gradient of `distributions.NormalMixture`, and of its parameters.
-
-    With rows last, every component of the mixture is one contiguous block. Atoms, which
-    come last, have nothing to learn but their weights.
-    """
-
-    rows_last = takes_missing = True
-
-    def __init__(self, program, likelihood):
-        super().__init__(program)
-        self.likelihood, self.bound = likelihood, BoundPass(program)
-        k = self.n_mixture = likelihood.n_mixture
-        self.n_atoms = likelihood.n_used_atoms
-        self.parts = [k + self.n_atoms, k - 1, 1, k - 1]
-
-    def forward(self, x, raw, free, predicted, log_range):
-        program, k = self.program, self.n_mixture
-        self.free = free
-        *leading, n_features, n = x.shape
-        self.raw = raw.unflatten(-2, (-1, n_features))  # (..., n_raw, d, n)
-        logits, narrow, wide, shift = self.raw.split(self.parts, dim=-3)
-
-        def make(size=k):
-            return program.empty(*leading, size, n_features, n)
-
-        self.residual = make()
-        near, linear = self._split(self.residual)
-        if predicted is None:
-            program.copy(x.unsqueeze(-3), linear)
-        else:
-            program.subtract(x.unsqueeze(-3), predicted.unsqueeze(-3), linear)
-        program.subtract(linear, shift, near)
-        log_scale, self.rate = make(), make()
-        log_narrow, self.log_wide = self._split(log_scale)
-        self.bound.forward(narrow, log_range.mT.unsqueeze(-3), log_narrow)
-        program.clip(wide, 0.0, MAX_LOG_SCALE, self.log_wide)
-        program.negative(log_scale, self.rate)
-        program.exp(self.rate, self.rate)
-        program.multiply(self.residual, self.rate, self.residual)
-        # joint density and weights, normalised at once
-        self.both = program.empty(2, *leading, k + self.n_atoms, n_features, n)
-        joint, weights = self.both.unbind()
-        normal, atoms = joint.split([k, self.n_atoms], dim=-3)
-        program.multiply(self.residual, self.residual, normal)
-        program.multiply(normal, -0.5, normal)
-        program.subtract(normal, log_scale, normal)
-        if self.n_atoms:
-            self._compare(x, log_range, atoms)
-        program.add(joint, logits, joint)
-        program.copy(logits, weights)
-        highest = program.empty(2, *leading, n_features, n)
-        program.maximum(self.both, -3, highest)
-        program.subtract(self.both, highest.unsqueeze(-3), self.both)
-        program.exp(self.both, self.both)
-        total = program.sum(self.both, -3, program.empty(*highest.shape))
-        program.divide(self.both, total.unsqueeze(-3), self.both)
-        program.log(total, total)
-        log_density, log_normaliser = program.add(total, highest, total).unbind()
-        program.subtract(log_density, log_normaliser, log_density)
-        log_prob = self.add_up(log_density)
-        return self.subtract_constant(log_prob, HALF_LOG_2PI, n_features)
-
-    def _compare(self, x, log_range, out):
-        """Write down the log densities of the atoms, log √2π left out."""
-        program = self.program
-        atoms = self.free.detach().squeeze(-3).unsqueeze(-1)  # (..., n_atoms, d, 1)
-        log_rate = -self.likelihood.get_atom_log_scale(log_range).mT.unsqueeze(-3)
-        program.subtract(x.unsqueeze(-3), atoms, out)
-        program.multiply(out, log_rate.exp(), out)
-        program.multiply(out, out, out)
-        program.multiply(out, -0.5, out)
-        program.add(out, log_rate, out)
-
-    def _split(self, tensor):
-        return tensor.split([self.n_mixture - 1, 1], dim=-3)
-
-    def backward(self, weight):
-        program = self.program
-        *_, raw_wide, _ = self.raw.split(self.parts, dim=-3)
-        grad = program.empty(*self.raw.shape)
-        by_logits, by_narrow, by_wide, by_shift = grad.split(self.parts, dim=-3)
-        weight = self.weigh_cells(weight).unsqueeze(-3)
-        program.multiply(self.both, weight, self.both)
-        share, weights = self.both.unbind()
-        program.subtract(share, weights, by_logits)
-        share = share.narrow(-3, 0, self.n_mixture)
-        if self.n_atoms:
-            # found, and not learned
-            program.call(self.free.grad.zero_)
-        pull = program.multiply(share, self.residual, program.empty(*share.shape))
-        by_scale = program.multiply(pull, self.residual, program.empty(*share.shape))
-        program.subtract(by_scale, share, by_scale)
-        (near, linear), (near_rate, linear_rate) = map(self._split, (pull, self.rate))
-        program.multiply(near, near_rate, by_shift)
-        program.multiply(linear, linear_rate, linear)
-        by_log_narrow, by_log_wide = self._split(by_scale)
-        self.bound.backward(by_log_narrow, by_narrow)
-        # a start often leaves 0 here, which torch.clamp counts as inside
-        is_inside = torch.empty_like(raw_wide, dtype=torch.bool)
-        program.call(torch.eq, raw_wide, self.log_wide, out=is_inside)
-        program.multiply(by_log_wide, is_inside, by_wide)
-        by_predicted = program.empty(*self.residual.shape[:-3], *share.shape[-2:])
-        program.sum(by_shift, -3, by_predicted)
-        program.add(by_predicted, linear.squeeze(-3), by_predicted)
-        return grad.flatten(-3, -2), by_predicted

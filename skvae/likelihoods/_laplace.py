@@ -2,10 +2,9 @@
 
 import math
 
-import torch
 from torch.distributions import Laplace as _LaplaceDistribution
 
-from ._location_scale import LocationScale, LocationScalePass
+from ._location_scale import LocationScale
 
 _ROOT_2 = math.sqrt(2)
 _HALF_LOG_2 = 0.5 * math.log(2)
@@ -51,23 +50,3 @@ class Laplace(LocationScale):
     def fit_scale(self, residual):
         """Return the standard deviations of maximum likelihood, ``(n_features,)``."""
         return _ROOT_2 * residual.abs().mean(dim=0).clamp_min(_LEAST_SCALE)
-
-    def make_pass(self, program):
-        """Return the pass for steps without autograd."""
-        return LaplacePass(program, self.has_network_noise)
-
-
-class LaplacePass(LocationScalePass):
-    """At variance 1, -log f is √2 |e| + log √2, and the pull √2 sign(e)."""
-
-    def density(self, residual):
-        """Write down Σ log f(e), ``(..., n)``."""
-        program = self.program
-        self.square, self.pull = (program.empty(*residual.shape) for _ in range(2))
-        program.multiply(residual, _ROOT_2, residual)
-        program.call(torch.abs, residual, out=self.square)
-        program.call(torch.sign, residual, out=self.pull)
-        program.multiply(self.pull, _ROOT_2, self.pull)
-        log_prob = self.add_up(self.square)
-        program.negative(log_prob, log_prob)
-        return self.subtract_constant(log_prob, _HALF_LOG_2, residual.shape[-1])

@@ -8,9 +8,7 @@ from .._closed_form._linear import NOISE_FLOOR
 from .._utils._checks import check_choice
 from ._base import (
     NARROW_FLOOR,
-    BoundPass,
     Likelihood,
-    LikelihoodPass,
     bound,
     unbound,
 )
@@ -137,93 +135,3 @@ def narrow(log_range):
     """Return the least range for every column: one noise for all is bent alike."""
     least = log_range.amin(dim=-1, keepdim=True)
     return least.expand_as(log_range).contiguous()
-
-
-class LocationScalePass(LikelihoodPass):
-    """With e = (x - loc) / scale: d/dloc = pull / scale, d/dlog_scale = e pull - 1.
-
-    The pull is the derivative of -log f(e), f being the density at location 0 and
-    scale 1. A subclass brings `density`.
-
-    Parameters
-    ----------
-    program : Program
-    is_network : bool
-        Whether the decoder gives the scales.
-    """
-
-    takes_missing = True
-
-    def __init__(self, program, is_network):
-        super().__init__(program)
-        self.is_network, self.bound = is_network, BoundPass(program)
-
-    def density(self, residual):
-        """Write down Σ log f(e) of the observed columns, ``(..., n)``.
-
-        Sets the attributes ``pull`` and ``square``, which is e times the pull. They may
-        take the place of the residual; `backward` overwrites ``square`` alone.
-
-        Parameters
-        ----------
-        residual : Tensor (..., n, n_features)
-            Standardised: e.
-        """
-        raise NotImplementedError
-
-    def forward(self, x, raw, free, predicted, log_range):
-        program, n_features = self.program, x.shape[-1]
-        self.raw, self.free = raw, free
-        if self.is_network:
-            loc, raw_scale = raw.split(n_features, dim=-1)
-            log_scale = program.empty(*x.shape)
-        else:
-            loc, raw_scale = raw, free.detach()[..., 0, :]
-            log_scale = program.empty(*log_range.shape)
-            if raw_scale.shape[-1] < n_features:
-                log_range = narrow(log_range)
-        self.bound.forward(raw_scale, log_range, log_scale)
-        self.rate = program.negative(log_scale, program.empty(*log_scale.shape))
-        program.exp(self.rate, self.rate)
-        residual = program.subtract(x, loc, program.empty(*x.shape))
-        if predicted is not None:
-            program.subtract(residual, predicted, residual)
-        program.multiply(residual, self.rate, residual)
-        log_prob = self.density(residual)
-        if self.observed is not None and not self.is_network:
-            # of other columns in every row
-            log_scale = program.copy(log_scale, program.empty(*x.shape))
-        total = self.add_up(log_scale)
-        return program.subtract(log_prob, total, log_prob)
-
-    def backward(self, weight):
-        program, n_features = self.program, self.pull.shape[-1]
-        column = self.weigh_cells(weight)
-        weighted = program.empty(*self.pull.shape)
-        program.multiply(self.pull, column, weighted)
-        if self.is_network:
-            grad = program.empty(*self.raw.shape)
-            by_loc, by_raw = grad.split(n_features, dim=-1)
-            program.subtract(self.square, 1.0, self.square)
-            program.multiply(self.square, column, self.square)
-            self.bound.backward(self.square, by_raw)
-            program.multiply(weighted, self.rate, by_loc)
-            return grad, by_loc
-        program.multiply(weighted, self.rate, weighted)
-        # Σ weight (e pull - 1), one value a column
-        by_scale = program.empty(*self.rate.shape)
-        if self.observed is None:
-            program.matmul(weight.unsqueeze(-2), self.square, by_scale)
-            total = program.sum(weight, -1, program.empty(*weight.shape[:-1]))
-            program.subtract(by_scale, total[..., None, None], by_scale)
-        else:
-            program.subtract(self.square, 1.0, self.square)
-            program.multiply(self.square, column, self.square)
-            program.sum(self.square, -2, by_scale.squeeze(-2))
-        target = self.free.grad[..., 0, :]
-        if target.shape[-1] == 1:
-            by_raw = self.bound.backward(by_scale, program.empty(*by_scale.shape))
-            program.sum(by_raw, -1, target.squeeze(-1))
-        else:
-            self.bound.backward(by_scale, target)
-        return weighted, weighted

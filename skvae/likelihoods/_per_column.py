@@ -8,7 +8,6 @@ import torch
 
 from .._distributions import ColumnGroups
 from ._base import Likelihood
-from ._per_column_pass import PerColumnPass
 
 
 class PerColumn(Likelihood):
@@ -195,13 +194,6 @@ class PerColumn(Likelihood):
         return torch.cat([r.flatten() for r in raw]), torch.cat(
             [f.flatten() for f in free]
         )
-
-    def make_pass(self, program):
-        """Return the pass for steps without autograd; None if a member has none."""
-        passes = [member.offer_pass(program) for member in self.members]
-        if any(made is None for made in passes):
-            return None
-        return PerColumnPass(program, self, passes)
 
     def find_unsupported(self, x):
         """Return a mask of the values of x outside the support of their columns."""

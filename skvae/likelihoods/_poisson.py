@@ -1,9 +1,6 @@
 """Poisson counts."""
 
-import torch
-
 from .._distributions import LogPoisson, log_poisson
-from ._base import LikelihoodPass
 from ._counts import CountLikelihood, bend
 
 
@@ -38,51 +35,7 @@ class Poisson(CountLikelihood):
         """
         return self.link_log_rate(scale, loadings)
 
-    def make_pass(self, program):
-        """Return the pass for steps without autograd."""
-        return PoissonPass(program, self)
-
 
 def _write_log_prob(x, log_rate):
     """Put log p in the place of the log rate."""
     log_rate.copy_(log_poisson(x, log_rate))
-
-
-class PoissonPass(LikelihoodPass):
-    """With log rate l: log p = x l - exp(l) - log x!, and its derivative x - exp(l)."""
-
-    takes_missing = True
-
-    def __init__(self, program, likelihood):
-        super().__init__(program)
-        self.likelihood = likelihood
-
-    def represent(self, x):
-        return self._call(torch.log1p, x, like=x)
-
-    def _call(self, function, *args, like):
-        out = self.program.empty(*like.shape)
-        self.program.call(function, *args, out=out)
-        return out
-
-    def forward(self, x, raw, free, predicted, log_range):
-        program, self.x = self.program, x
-        if predicted is not None:
-            program.add(raw, predicted, raw)
-        ceiling = self.likelihood.get_ceiling(raw)
-        log_rate = self._call(torch.minimum, raw, ceiling, like=x)
-        # what a log rate above the ceiling is bent by, 1 below
-        self.bend = program.subtract(raw, log_rate, program.empty(*x.shape))
-        program.add(self.bend, 1.0, self.bend)
-        self.rate = program.exp(log_rate, program.empty(*x.shape))
-        program.multiply(self.rate, self.bend, self.rate)
-        program.add(log_rate, self._call(torch.log, self.bend, like=x), log_rate)
-        program.call(_write_log_prob, x, log_rate)
-        return self.add_up(log_rate)
-
-    def backward(self, weight):
-        program = self.program
-        grad = program.subtract(self.x, self.rate, self.rate)
-        program.divide(grad, self.bend, grad)
-        program.multiply(grad, self.weigh_cells(weight), grad)
-        return grad, grad

@@ -5,10 +5,9 @@ import math
 import torch
 
 from .._distributions import StudentT as _StudentTDistribution
-from .._distributions import student_t_normaliser
 from .._utils._checks import check_choice, check_number
 from ._base import NARROW_FLOOR
-from ._location_scale import LocationScale, LocationScalePass
+from ._location_scale import LocationScale
 
 # The variance is infinite at 2 and below. What that costs where tails are heavier still
 # is 0.08 nats a column for Cauchy noise, 0.01 for 1.5 degrees of freedom.
@@ -162,106 +161,7 @@ class StudentT(LocationScale):
             best_df = torch.where(is_better, df, best_df)
         return best_scale, best_df
 
-    def make_pass(self, program):
-        """Return the pass for steps without autograd."""
-        df = None if self.learns_df else float(self.df)
-        return StudentTPass(program, self.has_network_noise, df, self.unit)
-
 
 def compute_df(raw):
     """Return learned degrees of freedom: LEAST_DF to about 1,200, START_DF at zero."""
     return LEAST_DF + (START_DF - LEAST_DF) * raw.clamp(max=_MAX_RISE).exp()
-
-
-class StudentTPass(LocationScalePass):
-    """With q = e² / (ν unit²): pull = (ν + 1) / (ν unit²) e / (1 + q).
-
-    The derivative by ν is that of the normaliser, and
-    -log(1 + q) / 2 + (ν + 1) / (2 ν) q / (1 + q).
-
-    Parameters
-    ----------
-    program : Program
-    is_network : bool
-        Whether the decoder gives the scales.
-    df : float or None
-        Degrees of freedom; None if they are learned.
-    unit : float
-        Scale of the density at log scale 0.
-    """
-
-    def __init__(self, program, is_network, df, unit):
-        super().__init__(program, is_network)
-        self.df, self.unit = df, unit
-
-    def density(self, residual):
-        """Write down Σ log f(e), ``(..., n)``."""
-        program, n_features = self.program, residual.shape[-1]
-        # (..., 1, n_features) where learned
-        raw_df = program.zeros(1, n_features)
-        if self.df is None:
-            raw_df = self.free.detach()[..., -1, :]
-            raw_df = raw_df.expand(*raw_df.shape[:-1], n_features)
-        shape = raw_df.shape
-        self.raw_df = raw_df
-        self.nu, self.slope, self.rate_q, self.next = (
-            program.empty(*shape) for _ in range(4)
-        )
-        if self.observed is not None:
-            # of other columns in every row
-            shape = residual.shape
-        self.constant = program.empty(*shape[:-1])
-        program.call(self._compute_constants)
-        program.clip(residual, -_FARTHEST, _FARTHEST, residual)
-        self.pull, self.square = (program.empty(*residual.shape) for _ in range(2))
-        self.log1p = program.empty(*residual.shape)
-        ratio = program.multiply(residual, residual, program.empty(*residual.shape))
-        program.multiply(ratio, self.rate_q, ratio)
-        program.call(torch.log1p, ratio, out=self.log1p)
-        program.add(ratio, 1.0, self.pull)
-        self.share = program.divide(ratio, self.pull, ratio)  # q / (1 + q)
-        program.divide(residual, self.pull, self.pull)
-        program.multiply(self.pull, self.rate_q, self.pull)
-        program.multiply(self.pull, self.next, self.pull)
-        program.multiply(self.share, self.next, self.square)
-        # (ν + 1) / 2 log(1 + q)
-        program.multiply(self.log1p, self.next, residual)
-        log_prob = self.add_up(residual)
-        program.multiply(log_prob, -0.5, log_prob)
-        return program.add(log_prob, self.constant, log_prob)
-
-    def _compute_constants(self):
-        """Fill in ν, ν + 1, 1 / (ν unit²), and the normaliser and its slope."""
-        if self.df is None:
-            self.nu.copy_(compute_df(self.raw_df))
-        else:
-            self.nu.fill_(self.df)
-        normaliser, slope = student_t_normaliser(self.nu)
-        self.slope.copy_(slope)
-        constants = normaliser - math.log(self.unit)
-        if self.observed is not None:
-            constants = constants * self.observed
-        torch.sum(constants, dim=-1, out=self.constant)
-        torch.reciprocal(self.nu * self.unit**2, out=self.rate_q)
-        torch.add(self.nu, 1.0, out=self.next)
-
-    def backward(self, weight):
-        found = super().backward(weight)
-        if self.df is None:
-            weight = self.weigh_cells(weight)
-            self.program.call(self._differentiate, weight)
-        return found
-
-    def _differentiate(self, weight):
-        """Write the gradient of the degrees of freedom."""
-        by_nu = self.share * (self.next / self.nu) - self.log1p
-        if self.observed is None:
-            by_nu = 0.5 * (weight.mT @ by_nu)  # (..., 1, n_features)
-        else:
-            by_nu = 0.5 * (weight * by_nu).sum(dim=-2, keepdim=True)
-        by_nu += weight.sum(dim=-2, keepdim=True) * self.slope
-        by_raw = by_nu * (self.nu - LEAST_DF) * (self.raw_df <= _MAX_RISE)
-        target = self.free.grad[..., -1, :]
-        target.copy_(
-            by_raw.sum(dim=-1, keepdim=True) if target.shape[-1] == 1 else by_raw
-        )

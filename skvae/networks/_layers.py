@@ -19,10 +19,14 @@ class Linear(nn.Module):
         None is a plain affine map.
     zero : bool
         Start at zero rather than at torch's default uniform law.
+    rows_last : bool
+        Whether memory holds all rows of an output side by side: what is done to one of
+        several outputs is then one long loop.
     """
 
-    def __init__(self, n_inputs, n_outputs, n_copies=None, zero=False):
+    def __init__(self, n_inputs, n_outputs, n_copies=None, zero=False, rows_last=False):
         super().__init__()
+        self.rows_last = rows_last
         copies = () if n_copies is None else (n_copies,)
         self.weight = nn.Parameter(
             torch.zeros(*copies, n_inputs, n_outputs, dtype=torch.float32)
@@ -39,10 +43,10 @@ class Linear(nn.Module):
 
     def forward(self, x):
         """Return x @ weight + bias, each copy its own rows."""
-        return self.apply_affine(x, self.weight, self.bias)
+        return self.apply_affine(x, self.weight, self.bias, self.rows_last)
 
     @staticmethod
-    def apply_affine(x, weight, bias):
+    def apply_affine(x, weight, bias, rows_last=False):
         """Return x @ weight + bias for plain or stacked weights.
 
         Parameters
@@ -52,10 +56,15 @@ class Linear(nn.Module):
         bias : Tensor (1, n_outputs), stacked (n_copies, 1, n_outputs)
         """
         if weight.dim() == 2:
-            return nn.functional.linear(x, weight.mT, bias[0])
-        if x.dim() == 3:
-            return torch.baddbmm(bias, x, weight)
+            if not rows_last:
+                return nn.functional.linear(x, weight.mT, bias[0])
+            y = torch.addmm(bias.mT, weight.mT, x.flatten(0, -2).mT).mT
+            return y.unflatten(0, x.shape[:-1])
         # draws become rows: (..., n_copies, n, in) -> (n_copies, rows, in) and back
         by_copy = x.movedim(-3, 0)
-        y = torch.baddbmm(bias, by_copy.flatten(1, -2), weight)
+        flat = by_copy.flatten(1, -2)
+        if rows_last:
+            y = torch.baddbmm(bias.mT, weight.mT, flat.mT).mT
+        else:
+            y = torch.baddbmm(bias, flat, weight)
         return y.unflatten(1, by_copy.shape[1:-1]).movedim(0, -3)

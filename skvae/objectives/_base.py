@@ -43,14 +43,6 @@ class Objective(BaseEstimator):
     """
 
     n_draws = 1
-    # whether steps may do without autograd: `value` and `differentiate` are defined
-    is_closed = False
-    # whether the loss is β KL - reconstruction, and nothing has to be defined for it
-    is_linear = False
-    # whether the KL is taken as `VAEOutput.kl` has it, and not as the log ratio
-    uses_kl = True
-    # whether the gradient of a draw is multiplied by what `weigh_draws` says
-    weighs_draws = False
     # whether the loss is a mean over rows: where it is not, held-out rows are judged
     # with noise of their own each, the same at every call
     is_row_wise = True
@@ -72,29 +64,3 @@ class Objective(BaseEstimator):
             Counted by their weights, whose mean is one.
         """
         self.n_samples = n_samples
-
-    def value(self, log_likelihood, kl, share, beta):
-        """Return the loss, a tensor ().
-
-        Parameters
-        ----------
-        log_likelihood : Tensor (..., n_draws, n)
-        kl : Tensor (..., n_draws, n)
-        share : Tensor (..., n)
-            Weights of the rows, summing to one.
-        beta : float
-        """
-        raise NotImplementedError
-
-    def differentiate(self, log_likelihood, kl, share, beta):
-        """Return the loss' derivatives by log_likelihood and kl, in their shapes."""
-        raise NotImplementedError
-
-    def weigh_draws(self, log_likelihood, kl, beta):
-        """Return what the gradient of a draw is multiplied by, ``(..., n_draws, n)``.
-
-        On its way from the draw to the encoder; decoder and prior do not see it. The
-        score function of q is then left out. Draws that are no differentiable function
-        of the encoder's outputs keep their gradient as it is.
-        """
-        raise NotImplementedError

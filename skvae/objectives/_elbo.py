@@ -44,23 +44,13 @@ class ELBO(Objective):
         super().check_parameters()
         check_number(self, "free_bits", 0)
 
-    @property
-    def is_linear(self):
-        """Whether the loss is β KL - reconstruction."""
-        return self.free_bits == 0
-
-    @property
-    def is_closed(self):
-        """Whether steps may do without autograd."""
-        return self.is_linear
-
     def __call__(self, output, x, weight=None, beta=1.0):
         """Return the loss and its terms."""
         reconstruction = average_rows(output.average(output.log_likelihood(x)), weight)
         kl = average_rows(output.average(output.kl()), weight)
-        counted = (
-            kl if self.is_linear else self._count_kl(output, share_rows(x, weight))
-        )
+        counted = kl
+        if self.free_bits:
+            counted = self._count_kl(output, share_rows(x, weight))
         loss = beta * counted - reconstruction
         return loss, {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
 

@@ -49,9 +49,6 @@ class IWAE(Objective):
     necessarily better", theorem 1, for what becomes of the plain gradient.
     """
 
-    is_closed = True
-    uses_kl = False
-
     def __init__(self, n_draws=5, gradient="doubly_reparametrised"):
         self.n_draws = n_draws
         self.gradient = gradient
@@ -61,11 +58,6 @@ class IWAE(Objective):
         super().check_parameters()
         check_choice(self, "gradient", _GRADIENTS)
 
-    @property
-    def weighs_draws(self):
-        """Whether the gradient of a draw is multiplied by what `weigh_draws` says."""
-        return self.gradient == "doubly_reparametrised"
-
     def __call__(self, output, x, weight=None, beta=1.0):
         """Return the loss and its terms.
 
@@ -74,7 +66,7 @@ class IWAE(Objective):
         z = output.z
         # the two gradients have one mean if log q is the density of the draws
         is_weighed = (
-            self.weighs_draws
+            self.gradient == "doubly_reparametrised"
             and z.requires_grad
             and output.posterior.has_rsample
             and not getattr(output.posterior, "is_relaxed", False)
@@ -97,21 +89,6 @@ class IWAE(Objective):
             "kl": average_rows(output.average(log_ratio), weight).detach(),
         }
         return -bound, terms
-
-    def value(self, log_likelihood, kl, share, beta):
-        """Return the loss."""
-        log_weights = log_likelihood - beta * kl
-        return -(share * _evidence.log_evidence(log_weights, dim=-2)).sum()
-
-    def differentiate(self, log_likelihood, kl, share, beta):
-        """Return the loss' derivatives by log_likelihood and kl."""
-        log_weights = log_likelihood - beta * kl
-        by_log_weights = torch.softmax(log_weights, dim=-2) * -share.unsqueeze(-2)
-        return by_log_weights, -beta * by_log_weights
-
-    def weigh_draws(self, log_likelihood, kl, beta):
-        """Return what the gradient of a draw is multiplied by."""
-        return _weigh(log_likelihood - beta * kl, beta, dim=-2)
 
 
 def _weigh(log_weights, beta, dim):

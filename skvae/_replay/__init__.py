@@ -1,0 +1,14 @@
+"""A computation in torch, recorded once and run again in the same memory.
+
+`record` calls a function and notes every ATen operation behind it, those of autograd's
+backward pass included. The `Program` that it returns does what has to be done again,
+with numpy where that is faster. Nothing here knows what is computed.
+
+The way of a recording: `_calls` (what was called) → `_reduction` and the rules (what
+has to be done again) → `_program` (in which order, and what can be joined) → `_memory`
+(where results go) → `_lowering` and `_numpy` (which functions do it).
+"""
+
+from ._record import NotRepeatableError, record
+
+__all__ = ["NotRepeatableError", "record"]

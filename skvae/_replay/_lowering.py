@@ -1,0 +1,148 @@
+"""From the operations of a program to the functions that do them, torch's own."""
+
+from functools import cache, partial
+
+import torch
+
+from ._numpy import NUMPY
+from ._tensors import list_tensors
+
+# operations element by element, with an `out`
+_FUNCTIONS = {
+    "abs": torch.abs,
+    "add": torch.add,
+    "div": torch.div,
+    "exp": torch.exp,
+    "expm1": torch.expm1,
+    "log": torch.log,
+    "log1p": torch.log1p,
+    "mul": torch.mul,
+    "reciprocal": torch.reciprocal,
+    "sign": torch.sign,
+    "sqrt": torch.sqrt,
+    "sub": torch.sub,
+    "tanh": torch.tanh,
+}
+
+
+def lower(node, uses_numpy):
+    """Return the functions that do the work of a node, in their order."""
+    if not isinstance(node.name, str):
+        return [_lower_call(node)]
+    is_known = all(t.dtype in (torch.float32, torch.float64) for t in node.tensors)
+    if uses_numpy and is_known and node.name in NUMPY:
+        return NUMPY[node.name](node)
+    if node.name in _FUNCTIONS:
+        return [partial(_FUNCTIONS[node.name], *node.reads, out=node.out[0])]
+    return _LOWERED[node.name](node)
+
+
+# operations that are known by name --------------------------------------------------
+
+
+def _copy(node):
+    return [partial(node.out[0].copy_, node.reads[0])]
+
+
+def _affine(node):
+    (source,), (out,) = node.reads, node.out
+    scale, shift = node.settings["scale"], node.settings["shift"]
+    found = [partial(torch.mul, source, scale, out=out)]
+    return [*found, partial(out.add_, shift)] if shift else found
+
+
+def _clamp(node):
+    low, high = node.settings["low"], node.settings["high"]
+    return [partial(torch.clamp, node.reads[0], low, high, out=node.out[0])]
+
+
+def _bounded_gradient(node):
+    low, high = node.settings["low"], node.settings["high"]
+    function = torch.ops.aten.hardtanh_backward.grad_input
+    return [partial(function, *node.reads, low, high, grad_input=node.out[0])]
+
+
+def _sum(node):
+    (source,), (out,) = node.reads, node.out
+    keeps = out.dim() == source.dim()
+    dims = list(node.settings["dims"])
+    return [partial(torch.sum, source, dims, keepdim=keeps, out=out)]
+
+
+def _amax(node):
+    (source,), (out,), dims = node.reads, node.out, node.settings["dims"]
+    return [partial(torch.amax, source, dims, True, out=out)]
+
+
+def _dot(node):
+    # in the order of memory, which is the same for both
+    a, b = (t.as_strided((t.numel(),), (1,), t.storage_offset()) for t in node.reads)
+    return [partial(torch.dot, a, b, out=node.out[0])]
+
+
+def _matmul(node):
+    return [partial(torch.matmul, *node.reads, out=node.out[0])]
+
+
+def _pad(node):
+    (source,), (out,) = node.reads, node.out
+    dim, begin = node.settings["dim"], node.settings["begin"]
+    out.zero_()
+    return [partial(out.narrow(dim, begin, source.shape[dim]).copy_, source)]
+
+
+_LOWERED = {
+    "affine": _affine,
+    "amax": _amax,
+    "bounded_gradient": _bounded_gradient,
+    "clamp": _clamp,
+    "copy": _copy,
+    "dot": _dot,
+    "matmul": _matmul,
+    "pad": _pad,
+    "sum": _sum,
+}
+
+
+# all others -------------------------------------------------------------------------
+
+
+@cache
+def _find_out_variant(func, n_out):
+    """Return the overload that writes into given tensors and its arguments, or None."""
+    own = {a.name: str(a.type) for a in func._schema.arguments}
+    for name in func.overloadpacket.overloads():
+        overload = getattr(func.overloadpacket, name)
+        arguments = overload._schema.arguments
+        out = [a.name for a in arguments if a.is_out]
+        rest = {a.name: str(a.type) for a in arguments if not a.is_out}
+        is_same = len(out) == n_out and rest.items() <= own.items()
+        left_out = own.keys() - rest.keys()
+        if is_same and left_out <= {"dtype", "layout", "device", "pin_memory"}:
+            return overload, out, rest.keys()
+    return None
+
+
+def _lower_call(node):
+    """Return what calls an operation of torch's again."""
+    (args, kwargs), func, out = node.settings["call"], node.name, node.out
+    if node.writes:
+        return partial(func, *args, **kwargs)
+    found = _find_out_variant(func, len(out))
+    if found is not None:
+        overload, names, accepted = found
+        kept = {key: value for key, value in kwargs.items() if key in accepted}
+        call = partial(overload, *args, **kept, **dict(zip(names, out, strict=True)))
+        try:
+            # not all overloads that torch lists are there for every layout
+            call()
+        except (RuntimeError, NotImplementedError):
+            pass
+        else:
+            return call
+    return partial(_call_and_copy, func, args, kwargs, out)
+
+
+def _call_and_copy(func, args, kwargs, out):
+    for target, value in zip(out, list_tensors(func(*args, **kwargs)), strict=True):
+        target.copy_(value)

@@ -1,0 +1,74 @@
+"""From a function to the program that computes its results again."""
+
+import random
+
+import numpy as np
+import torch
+
+from ._calls import CallRecorder
+from ._program import Program
+from ._reduction import Reduction
+
+
+class NotRepeatableError(Exception):
+    """A computation may call other operations the next time."""
+
+
+def _get_states():
+    """Return the states of the generators that no recorded operation reads."""
+    _, keys, *rest = np.random.get_state()  # noqa: NPY002  (it is only looked at)
+    return random.getstate(), keys.tobytes(), rest
+
+
+def record(function, inputs, targets, uses_numpy):
+    """Call a function, and return a program that computes its results again.
+
+    What depends on no input, and is not drawn, is taken for a constant. Memory that the
+    function writes to and that was there before, such as running means, is written to
+    by the program as well.
+
+    Parameters
+    ----------
+    function : callable
+        Returns a sequence of tensors, or None in the place of what has no result.
+    inputs : sequence of Tensor
+        The memory behind these tensors may change between runs.
+    targets : sequence of Tensor
+        Where results go, one for each; those without a result are filled with zeros.
+    uses_numpy : bool
+        Whether numpy may do what it does faster than torch, on the memory of tensors.
+
+    Returns
+    -------
+    Program
+        The targets hold the results of the call already.
+
+    Raises
+    ------
+    NotRepeatableError
+        If a value of a tensor, or a generator of Python or numpy, decides what is
+        computed. The function has been called then too.
+    """
+    states, recorder = _get_states(), CallRecorder()
+    with recorder:
+        results = function()
+    with torch.no_grad():
+        for result, target in zip(results, targets, strict=True):
+            if result is None:
+                target.zero_()
+            else:
+                target.copy_(result)
+        if _get_states() != states:
+            raise NotRepeatableError("a generator of Python or numpy is drawn from")
+        reduction = Reduction(recorder.calls, inputs)
+        for call in recorder.calls:
+            if not call.has_fixed_shape:
+                raise NotRepeatableError(f"a value decides the shape of {call.func}")
+            if not call.reads_values:
+                reduction.add(call)
+            elif not all(reduction.is_constant(tensor) for tensor in call.tensors):
+                raise NotRepeatableError(f"a value is read by {call.func}")
+        for result, target in zip(results, targets, strict=True):
+            if result is not None:
+                reduction.finish(result, target)
+        return Program(reduction.nodes, reduction.owned, uses_numpy)
