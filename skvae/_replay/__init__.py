@@ -10,5 +10,6 @@ has to be done again) â†’ `_program` (in which order, and what can be joined) â†
 """
 
 from ._record import NotRepeatableError, record
+from ._tensors import get_storage
 
-__all__ = ["NotRepeatableError", "record"]
+__all__ = ["NotRepeatableError", "get_storage", "record"]

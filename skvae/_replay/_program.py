@@ -15,11 +15,19 @@ class Program:
         The memory that was made for results.
     uses_numpy : bool
         Whether numpy may do what it does faster than torch.
+
+    Attributes
+    ----------
+    changes : set
+        The memory, there before the recording, that is written to.
     """
 
     def __init__(self, nodes, owned, uses_numpy):
         nodes = _join_sums(_drop_dead(nodes))
         self.nodes = place(nodes, owned)
+        self.changes = {
+            get_storage(t) for n in self.nodes if n.is_kept and n.writes for t in n.out
+        }
         self.operations = [
             operation for node in self.nodes for operation in lower(node, uses_numpy)
         ]

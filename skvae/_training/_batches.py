@@ -208,7 +208,7 @@ class Rows(Dataset):
 
 
 class TrainBatches:
-    """Shuffled batches of a table, all of a size or one row apart.
+    """Shuffled batches of a table, all of one size.
 
     Parameters
     ----------
@@ -233,15 +233,21 @@ class TrainBatches:
         return torch.cat([w[torch.randperm(len(w))] for w in windows])
 
     def _one_pass(self):
-        orders = [self._shuffle(rows) for rows in self.rows.train]
+        """Yield the numbers of the rows of batches that are all of one size.
+
+        A few rows come twice where the number of rows is not a multiple of it.
+        """
         n = len(self.rows)
         n_batches = max(1, math.ceil(n / self.batch_size))
-        if len(orders) == 1:
-            yield from orders[0].tensor_split(n_batches)
-            return
-        size = n // n_batches
+        size = math.ceil(n / n_batches)
+        orders = []
+        for rows in self.rows.train:
+            order = self._shuffle(rows)
+            n_more = max(size * n_batches - len(order), 0)
+            orders.append(torch.cat([order, order[:n_more]]))
         for i in range(n_batches):
-            yield torch.stack([o[i * size : (i + 1) * size] for o in orders])
+            batch = [order[i * size : (i + 1) * size] for order in orders]
+            yield batch[0] if len(batch) == 1 else torch.stack(batch)
 
     def choose(self):
         """Yield the numbers of the rows of one batch after the other."""

@@ -2,7 +2,7 @@
 
 import torch
 
-from .._replay import NotRepeatableError, record
+from .._replay import NotRepeatableError, get_storage, record
 from .._utils._missing import missing_cells_known
 
 TERMS = ("reconstruction", "kl")
@@ -44,10 +44,6 @@ class BatchGradient:
     seen : Tensor (..., n, n_seen) or None
         What `VAEModule.see` returns for them, likewise. None where no cell is missing,
         and the module finds it.
-    share : Tensor (..., n)
-        Weights of the rows, which sum to one, likewise.
-    beta : float
-        Weight of the KL, likewise.
     terms : Tensor (n_terms + 2,)
         Loss, terms of the objective and `length` after a run, means over rows.
     length : Tensor ()
@@ -75,68 +71,78 @@ class BatchGradient:
         if (has_missing or module.n_flags) and not module.latent.takes_root:
             self.seen = like.new_zeros(*shape[:-1], module.n_seen)
         self.share = like.new_zeros(shape[:-1])
-        self.beta, self.beta_values = None, like.new_zeros(())
         self.names = *TERMS, *objective.extra_terms
         self.terms = like.new_zeros(len(self.names) + 2)
         self.length = self.terms[-1]
         self.targets = [*self.terms[:-1].unbind(), *(p.grad for p in self.parameters)]
+        # a number, until it changes: then a tensor that recordings read
+        self.beta, self.known_share = None, None
         self.program = self.state = None
         self.is_recorded = not _has_hooks(module)
         self.is_checked = _is_ours(module, objective)
 
+    def begin_epoch(self, beta):
+        """Take over what may change between epochs.
+
+        Parameters
+        ----------
+        beta : float
+            Weight of the KL.
+        """
+        state = [(id(buffer), buffer._version) for buffer in self._list_constants()]
+        if state != self.state:
+            self.program, self.state = None, state
+        if isinstance(self.beta, torch.Tensor):
+            self.beta.fill_(beta)
+        elif self.beta is None or not self.is_recorded:
+            self.beta = beta
+        elif beta != self.beta:
+            # what has changed once will change again
+            self.beta, self.program = self.x.new_full((), beta), None
+
+    def weigh(self, share):
+        """Take over the weights of the rows, (..., n), which sum to one."""
+        if share is not self.known_share:
+            self.share.copy_(share)
+            self.known_share = share
+
     def run(self):
         """Compute the terms, and write the gradient into every weight's ``grad``."""
-        if not self.is_recorded:
-            self._run_autograd()
-            return
-        state = self._get_state()
-        if self.program is None or state != self.state:
-            # beta that has changed once will change again: it becomes an input
-            changes = self.state is not None and state[0] != self.state[0]
-            self._record(state, changes)
-        elif not self.is_checked:
-            self._check()
-        else:
+        if self.program is None:
+            self._run_first()
+        elif self.is_checked:
             self.program.run()
-
-    def _get_state(self):
-        """Return what a recording takes for constant, and may change all the same."""
-        beta = None if self.state is not None and self.state[0] is None else self.beta
-        if beta is None:
-            self.beta_values.fill_(self.beta)
-        buffers = [
-            (id(buffer), buffer._version)
-            for buffer in self.module.buffers()
-            if all(buffer is not other for other in self._list_annealed())
-        ]
-        return beta, buffers
+        else:
+            self._check()
 
     def _list_annealed(self):
         """Return the buffers that change in the course of training."""
-        if not self.module.latent.is_annealed:
-            return []
-        return list(self.module.prior.buffers())
+        is_annealed = self.module.latent.is_annealed
+        return list(self.module.prior.buffers()) if is_annealed else []
 
-    def _record(self, state, beta_changes):
+    def _list_constants(self):
+        """Return the buffers that a recording takes for constants."""
+        changing = {get_storage(buffer) for buffer in self._list_annealed()}
+        if self.program is not None:
+            # such as the running means of batch normalisation
+            changing |= self.program.changes
+        return [b for b in self.module.buffers() if get_storage(b) not in changing]
+
+    def _run_first(self):
+        """Run by autograd, and record what it does."""
+        if not self.is_recorded:
+            self._run_autograd()
+            return
         inputs = [self.x, self.weights.values, *self._list_annealed()]
-        if self.seen is not None:
-            inputs.append(self.seen)
-        if self.is_weighted:
-            inputs.append(self.share)
-        beta = self.beta
-        if beta_changes or state[0] is None:
-            beta, state = self.beta_values.fill_(self.beta), (None, state[1])
-            inputs.append(beta)
+        inputs += [self.seen] if self.seen is not None else []
+        inputs += [self.share] if self.is_weighted else []
+        inputs += [self.beta] if isinstance(self.beta, torch.Tensor) else []
+        uses_numpy = suits_numpy(self.x.device)
         try:
-            self.program = record(
-                lambda: self.compute(beta),
-                inputs,
-                self.targets,
-                suits_numpy(self.x.device),
-            )
+            self.program = record(self.compute, inputs, self.targets, uses_numpy)
         except NotRepeatableError:
-            self.is_recorded, self.program = False, None
-        self.state = state
+            self.is_recorded = False
+        self.state = [(id(b), b._version) for b in self._list_constants()]
 
     def _check(self):
         """Run by autograd as well, once: own members may keep a state in Python."""
@@ -152,10 +158,10 @@ class BatchGradient:
         self.is_recorded = bool(distance <= _TOLERANCE**2 * size)
 
     def _run_autograd(self):
-        for target, value in zip(self.targets, self.compute(self.beta), strict=True):
+        for target, value in zip(self.targets, self.compute(), strict=True):
             target.copy_(value) if value is not None else target.zero_()
 
-    def compute(self, beta):
+    def compute(self):
         """Return loss, terms and gradients by autograd, a list of Tensor or None."""
         is_cast = self.autocast is not None
         cast = torch.autocast(self.x.device.type, self.autocast, enabled=is_cast)
@@ -167,7 +173,7 @@ class BatchGradient:
                 may_sum=objective.is_row_wise,
                 seen=self.seen,
             )
-            loss, terms = objective(output, self.x, self.share, beta)
+            loss, terms = objective(output, self.x, self.share, self.beta)
         gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
         return [loss, *(terms[name] for name in self.names), *gradients]
 

@@ -94,6 +94,7 @@ class Steps:
                 is_weighted,
                 self.net.autocast,
             )
+            self.gradients[key].begin_epoch(self.net.criterion_.beta)
         return self.gradients[key]
 
     def _read(self, batches):
@@ -152,13 +153,13 @@ class Steps:
         """
         self.net._set_training(True)
         self.stepper.read_settings()
-        beta = self.net.criterion_.beta
+        for gradient in self.gradients.values():
+            gradient.begin_epoch(self.net.criterion_.beta)
         found, volumes, sizes = [], [], []
         with np.errstate(all="ignore"):
             for gradient, weight in self._read(batches):
                 share, volume = self._get_share(gradient, weight)
-                gradient.share.copy_(share)
-                gradient.beta = beta
+                gradient.weigh(share)
                 self._take_step(gradient)
                 found.append(gradient.terms.clone())
                 volumes.append(volume)
