@@ -1,6 +1,5 @@
 """What a function calls: every operation, with the very tensors that came of it."""
 
-from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -28,79 +27,99 @@ _FACTORIES = (
 _SILENTLY_WRITTEN = ("running_mean", "running_var")
 
 
-@dataclass(slots=True)
+class Operation:
+    """What torch's schema tells of an operation.
+
+    Attributes
+    ----------
+    name : str
+        Without the overload.
+    written : list of (int, str)
+        Positions and names of the arguments that are changed.
+    is_allocation : bool
+        Whether memory is asked for, and nothing put into it.
+    is_factory : bool
+        Whether the values returned are always the same.
+    is_random : bool
+        Whether something is drawn.
+    reads_values : bool
+        Whether a value leaves torch, and may decide what comes next.
+    has_dynamic_shape : bool
+        Whether values may decide the shape of the result.
+    """
+
+    def __init__(self, func):
+        self.name = name = func._schema.name.split("::")[1]
+        is_normalisation = "batch_norm" in name and "backward" not in name
+        self.written = [
+            (i, argument.name)
+            for i, argument in enumerate(func._schema.arguments)
+            if (argument.alias_info is not None and argument.alias_info.is_write)
+            or (is_normalisation and argument.name in _SILENTLY_WRITTEN)
+        ]
+        self.is_allocation, self.is_factory = name in _ALLOCATIONS, name in _FACTORIES
+        self.is_random = torch.Tag.nondeterministic_seeded in func.tags
+        self.reads_values = torch.Tag.data_dependent_output in func.tags
+        self.has_dynamic_shape = torch.Tag.dynamic_output_shape in func.tags
+
+
+get_operation = cache(Operation)
+
+
 class Call:
-    """One operation.
+    """An operation that was called.
 
     Attributes
     ----------
     func : OpOverload
-    name : str
-        Without the overload.
+    operation : Operation
     args, kwargs : tuple, dict
     out : Tensor or sequence of Tensor
     tensors, outs, written : list of Tensor
         Those among the arguments, what is returned, and the arguments that are changed.
+    read, returned : list
+        The memory of the first two.
     """
 
-    func: object
-    name: str
-    args: tuple
-    kwargs: dict
-    out: object
-    tensors: list
-    outs: list
-    written: list
+    __slots__ = (
+        "args",
+        "func",
+        "kwargs",
+        "operation",
+        "out",
+        "outs",
+        "read",
+        "returned",
+        "tensors",
+        "written",
+    )
 
-    @property
-    def is_allocation(self):
-        """Whether memory is asked for, and nothing put into it."""
-        return self.name in _ALLOCATIONS
-
-    @property
-    def is_factory(self):
-        """Whether the values returned are always the same."""
-        return self.name in _FACTORIES
-
-    @property
-    def is_random(self):
-        """Whether something is drawn."""
-        return torch.Tag.nondeterministic_seeded in self.func.tags
-
-    @property
-    def reads_values(self):
-        """Whether a value leaves torch, and may decide what comes next."""
-        return torch.Tag.data_dependent_output in self.func.tags
+    def __init__(self, func, args, kwargs, out):
+        self.func, self.args, self.kwargs, self.out = func, args, kwargs, out
+        self.operation = get_operation(func)
+        self.tensors = list_tensors(args)
+        if kwargs:
+            self.tensors += list_tensors(kwargs)
+        self.outs = list_tensors(out)
+        self.read = [get_storage(tensor) for tensor in self.tensors]
+        self.returned = [get_storage(tensor) for tensor in self.outs]
+        self.written = [
+            tensor
+            for i, name in self.operation.written
+            for tensor in list_tensors(args[i] if i < len(args) else kwargs.get(name))
+        ]
 
     @property
     def has_fixed_shape(self):
         """Whether the shape of the result does not depend on values."""
-        if torch.Tag.dynamic_output_shape not in self.func.tags:
+        if not self.operation.has_dynamic_shape:
             return True
         # torch says so of all indices, but it is masks that have that effect
-        is_index = self.name in ("index", "index_put", "index_put_")
+        is_index = self.operation.name in ("index", "index_put", "index_put_")
         masks = (torch.bool, torch.uint8)
         return is_index and not any(
             i is not None and i.dtype in masks for i in self.args[1]
         )
-
-
-@cache
-def _list_written_arguments(func):
-    """Return positions and names of the arguments that an operation changes."""
-    name = func._schema.name
-    is_normalisation = "batch_norm" in name and "backward" not in name
-    return [
-        (i, argument.name)
-        for i, argument in enumerate(func._schema.arguments)
-        if (argument.alias_info is not None and argument.alias_info.is_write)
-        or (is_normalisation and argument.name in _SILENTLY_WRITTEN)
-    ]
-
-
-@cache
-def _get_name(func):
-    return func._schema.name.split("::")[1]
 
 
 class CallRecorder(TorchDispatchMode):
@@ -113,16 +132,7 @@ class CallRecorder(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        written = [
-            tensor
-            for i, name in _list_written_arguments(func)
-            for tensor in list_tensors(args[i] if i < len(args) else kwargs.get(name))
-        ]
-        tensors = list_tensors(args) + list_tensors(kwargs)
-        outs = list_tensors(out)
-        self.calls.append(
-            Call(func, _get_name(func), args, kwargs, out, tensors, outs, written)
-        )
+        self.calls.append(Call(func, args, kwargs, out))
         return out
 
 
@@ -139,11 +149,9 @@ def find_memory(calls):
             is_all = tensor.numel() * tensor.itemsize == n_bytes
             n_new = 1 if storage in created and is_all else 2
             n_written[storage] = n_written.get(storage, 0) + n_new
-        known = {get_storage(tensor) for tensor in call.tensors}
-        for tensor in call.outs:
-            storage = get_storage(tensor)
-            if storage not in known and storage not in created:
+        for storage in call.returned:
+            if storage not in created and storage not in call.read:
                 created.add(storage)
-                n_new = 0 if call.is_allocation else 1
+                n_new = 0 if call.operation.is_allocation else 1
                 n_written[storage] = n_written.get(storage, 0) + n_new
     return created, {storage for storage, n in n_written.items() if n > 1}

@@ -64,7 +64,7 @@ def record(function, inputs, targets, uses_numpy):
         for call in recorder.calls:
             if not call.has_fixed_shape:
                 raise NotRepeatableError(f"a value decides the shape of {call.func}")
-            if not call.reads_values:
+            if not call.operation.reads_values:
                 reduction.add(call)
             elif not all(reduction.is_constant(tensor) for tensor in call.tensors):
                 raise NotRepeatableError(f"a value is read by {call.func}")

@@ -21,6 +21,9 @@ from ._tensors import (
     map_tensors,
 )
 
+# masks of `clamp` and of its gradient
+_COMPARISONS = ("ge", "le", "logical_and", "logical_and_")
+
 
 class Reduction:
     """The operations to be repeated, gathered call by call.
@@ -175,20 +178,20 @@ class Reduction:
 
     def add(self, call):
         """Take in a call."""
-        read = {get_storage(tensor) for tensor in call.tensors}
-        returned = {get_storage(tensor) for tensor in call.outs}
-        self._note_bounds(call)
+        read, returned, operation = set(call.read), set(call.returned), call.operation
+        if operation.name in _COMPARISONS:
+            self._note_bounds(call)
         if call.written or returned & self.mutable:
             self._add_writing(call, returned)
         elif returned & read:
             self._add_view(call)
-        elif call.is_factory or not (
-            call.is_random or not all(self.is_constant(t) for t in call.tensors)
+        elif operation.is_factory or not (
+            operation.is_random or not all(self.is_constant(t) for t in call.tensors)
         ):
             for tensor in call.outs:
                 self.put(tensor, self.make_constant(tensor))
         else:
-            found, rule = None, RULES.get(call.name)
+            found, rule = None, RULES.get(operation.name)
             # masks of bounds are looked through
             if rule is not None and not (read - self.bounds.keys()) & self.mutable:
                 found = rule(self, call.args, call.kwargs, call.out)
@@ -199,11 +202,13 @@ class Reduction:
 
     def _note_bounds(self, call):
         """Note masks that tell which values are within bounds, as `clamp` needs."""
-        if call.name in ("ge", "le") and not is_tensor(call.args[1]):
-            bound = float(call.args[1])
-            bounds = (bound, math.inf) if call.name == "ge" else (-math.inf, bound)
-            self.bounds[get_storage(call.out)] = call.args[0], *bounds
-        elif call.name.startswith("logical_and"):
+        name = call.operation.name
+        if name in ("ge", "le"):
+            if not is_tensor(call.args[1]):
+                bound = float(call.args[1])
+                bounds = (bound, math.inf) if name == "ge" else (-math.inf, bound)
+                self.bounds[get_storage(call.out)] = call.args[0], *bounds
+        else:
             a, b = (self.bounds.get(get_storage(t)) for t in call.args[:2])
             if a is not None and b is not None and get_place(a[0]) == get_place(b[0]):
                 bounds = max(a[1], b[1]), min(a[2], b[2])
@@ -218,7 +223,7 @@ class Reduction:
         # stays in the memory of the recording
         for tensor in call.outs:
             self.wholes.setdefault(get_storage(tensor), (tensor, Expression(tensor)))
-        if call.is_allocation:
+        if call.operation.is_allocation:
             return
         kept = {get_storage(tensor) for tensor in call.written}
         found = self._fetch((call.args, call.kwargs), kept)
@@ -231,9 +236,9 @@ class Reduction:
     def _add_filling(self, call):
         """Take in a call that fills memory which was empty."""
         (target,), rest = call.written, call.args[1:]
-        if call.name in ("zero_", "fill_") and not list_tensors(rest):
+        if call.operation.name in ("zero_", "fill_") and not list_tensors(rest):
             self.put(target, self.make_constant(target))
-        elif call.name == "copy_" and rest[0].dtype == target.dtype:
+        elif call.operation.name == "copy_" and rest[0].dtype == target.dtype:
             expression = self.get(rest[0])
             self.put(target, expression.view(expression.values.expand(target.shape)))
         else:
@@ -247,7 +252,7 @@ class Reduction:
     def _add_view(self, call):
         """Take in a view: of the values, with the same scale and shift."""
         source, func, args = call.args[0], call.func, call.args
-        if get_storage(source) in self.mutable or "as_strided" in call.name:
+        if get_storage(source) in self.mutable or "as_strided" in call.operation.name:
             # found by its place in memory, when it is asked for
             return
         expression = self.get(source)
