@@ -91,6 +91,8 @@ class VAEModule(nn.Module):
         self.raw_shape = likelihood.raw_shape(n_features)
         self.start_shape = likelihood.start_shape(n_features)
         n_outputs = math.prod(self.raw_shape)
+        # several values a column are compared with one another, row by row
+        self.rows_last = n_outputs > 2 * n_features
         if network.has_outputs:
             self.decoder, _ = network.make_decoder(
                 n_components, n_copies, n_raw=likelihood.n_raw, zero=is_corrected
@@ -107,7 +109,7 @@ class VAEModule(nn.Module):
                 n_outputs,
                 n_copies,
                 is_corrected,
-                rows_last=True,
+                rows_last=self.rows_last,
             )
         copies = (1,) if n_copies is None else (n_copies, 1)
         self.free = nn.Parameter(
@@ -403,7 +405,7 @@ class VAEModule(nn.Module):
             predicted = start.decoder_bias.expand(*z.shape[:-1], -1)
         else:
             weight, bias = start.decoder_weight, start.decoder_bias
-            predicted = Linear.apply_affine(z, weight, bias, rows_last=True)
+            predicted = Linear.apply_affine(z, weight, bias, self.rows_last)
         u = z.to(self.dtype)
         raw = self.decoder_head(self._hide(u, self.decoder))
         raw = raw.unflatten(-1, self.raw_shape)
