@@ -15,15 +15,9 @@ nats per test row of normal noise, and what the others gain over it. Tables come
 the folder that `tables.find_folder` returns. After ``--minutes`` no further fit starts.
 """
 
-import argparse
-import sys
-import time
-import warnings
-
 import numpy as np
-import torch
-from tables import list_mixed, list_tables, list_text, load, load_mixed
-from threadpoolctl import threadpool_limits
+from _run import Axis, main, print_groups
+from tables import list_mixed, list_tables, list_text, load, load_mixed, standardize
 
 TABLES = (
     "breast_cancer",
@@ -38,17 +32,15 @@ TABLES = (
     "u_banknote",
 )
 MAX_TEST = 10_000
-
-
-def make_laws():
-    """Return the likelihoods by what their column of the table is called."""
-    from skvae.likelihoods import Transformed
-
-    laws = {"gaussian": "gaussian", "mixture": "gaussian_mixture"}
-    for name, method in (("YJ", "yeo_johnson"), ("quantile", "quantile")):
-        for label, base in (("gaussian", "gaussian"), ("mixture", "gaussian_mixture")):
-            laws[f"{name}, {label}"] = Transformed(method, base)
-    return laws
+# what their column is called: transform, and the likelihood of what it returns
+LAWS = {
+    "gaussian": (None, "gaussian"),
+    "mixture": (None, "gaussian_mixture"),
+    "YJ, gaussian": ("yeo_johnson", "gaussian"),
+    "YJ, mixture": ("yeo_johnson", "gaussian_mixture"),
+    "quantile, gaussian": ("quantile", "gaussian"),
+    "quantile, mixture": ("quantile", "gaussian_mixture"),
+}
 
 
 def load_numbers(name):
@@ -68,60 +60,48 @@ def split(name, n_rows, seed):
     X = load_numbers(name)
     order = np.random.default_rng(seed).permutation(len(X))
     n_test = len(X) // 3
-    test, train = X[order[:n_test][:MAX_TEST]], X[order[n_test:][:n_rows]]
-    varies = train.std(axis=0) > 0
-    mean, std = train[:, varies].mean(axis=0), train[:, varies].std(axis=0)
-    return (train[:, varies] - mean) / std, (test[:, varies] - mean) / std
+    return standardize(X[order[n_test:][:n_rows]], X[order[:n_test][:MAX_TEST]])
 
 
-def tell(text):
-    """Print progress, apart from the table."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def main():
-    """Run the comparison and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--tables", nargs="*", default=list(TABLES))
-    parser.add_argument("--q", nargs="*", type=int, default=[2, 5])
-    parser.add_argument("--rows", type=int, default=2000, help="to train on, at most")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=np.inf)
-    options = parser.parse_args()
+def measure(options, q, table, likelihood):
+    """Return the held-out score of one likelihood."""
     from skvae import VAETransformer
+    from skvae.likelihoods import Transformed
 
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    begin, laws, lines = time.perf_counter(), make_laws(), []
-    here = [n for n in options.tables if n in (*list_tables(), *list_mixed())]
-    for q in options.q:
-        for name in here:
-            train, test = split(name, options.rows, options.seed)
-            if q >= train.shape[1]:
-                continue
-            scores = {}
-            for label, law in laws.items():
-                if time.perf_counter() - begin > 60 * options.minutes:
-                    break
-                start = time.perf_counter()
-                vae = VAETransformer(
-                    q, likelihood=law, random_state=options.seed, device="cpu"
-                )
-                with threadpool_limits(1):
-                    scores[label] = vae.fit(train).score(test)
-                seconds = time.perf_counter() - start
-                tell(f"{name}, q {q}, {label}: {scores[label]:.2f}, {seconds:.1f} s")
-            if len(scores) == len(laws):
-                lines.append((f"{name} ({len(train)}, {train.shape[1]})", q, scores))
-    print("| table (n, d) | q |", " | ".join(laws), "|")
-    print("|---|--:|" + "--:|" * len(laws))
-    for name, q, scores in lines:
-        first, *others = scores.values()
-        cells = [f"{first:.2f}", *(f"{score - first:+.2f}" for score in others)]
-        print(f"| {name} | {q} |", " | ".join(cells), "|")
+    train, test = split(table, options.rows, options.seed)
+    if q >= train.shape[1]:
+        return None
+    transform, law = LAWS[likelihood]
+    law = law if transform is None else Transformed(transform, law)
+    vae = VAETransformer(q, likelihood=law, random_state=options.seed, device="cpu")
+    score = vae.fit(train).score(test)
+    return {"n": len(train), "d": train.shape[1], "score": score}
+
+
+def report(records, options):
+    """Print a line a table and size: the first score, and differences from it."""
+
+    def summarize(part):
+        scores = {record["likelihood"]: record["score"] for record in part}
+        first, *_ = scores
+        cells = {law: f"{score - scores[first]:+.2f}" for law, score in scores.items()}
+        return cells | {first: f"{scores[first]:.2f}"}
+
+    for r in records:
+        r["table (n, d)"] = f"{r['table']} ({r['n']}, {r['d']})"
+    print_groups(records, ["table (n, d)", "q"], summarize)
+
+
+AXES = [
+    Axis("q", "--q", (2, 5)),
+    Axis("table", "--tables", TABLES, here=lambda: (*list_tables(), *list_mixed())),
+    Axis("likelihood", "--likelihoods", LAWS, LAWS, keeps_all=True),
+]
+OPTIONS = {
+    "--rows": {"type": int, "default": 2000, "help": "to train on, at most"},
+    "--seed": {"type": int, "default": 0},
+}
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, AXES, measure, report, options=OPTIONS)

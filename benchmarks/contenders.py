@@ -3,6 +3,8 @@
 - ``FIT``: ``fit(X, work, seed)`` trains, and returns the function ``elbo(X)`` of the
   trained model, or None where it has none. ``textbook``, ``skorch`` and ``pythae`` also
   take ``after_epoch``, which is called with that function after every epoch.
+- ``MEMBERS``: the same for models of skvae, each with another member than the plain
+  one; ``DATA`` has functions that make the rows of those that are not for numbers.
 - ``TRANSFORM`` and ``SCORE``: ``prepare(X, work)`` returns what is timed, a function of
   all rows. X has a few rows, all that a network needs whose answers nobody reads.
 - ``GRID``: ``search(X, work, seed)`` fits and scores every setting on every fold.
@@ -31,6 +33,7 @@ from torch.distributions import Bernoulli, Normal
 from torch.utils.data import DataLoader, TensorDataset
 
 from skvae import VAETransformer
+from skvae.latents import Categorical, Hierarchical
 from skvae.latents import Gaussian as GaussianLatent
 from skvae.likelihoods import Gaussian
 from skvae.networks import Network
@@ -387,6 +390,38 @@ FIT = {
 }
 
 
+# members ----------------------------------------------------------------------------
+
+
+def fit_member(X, work, seed, **changes):
+    """Fit skvae's plain model with another member."""
+    return make_plain(work, seed, **changes, n_draws=16).fit(X).score
+
+
+def make_counts(X):
+    """Return counts, several hundred at most."""
+    return np.floor(np.exp(X.clip(-3, 4) + 1)).astype("float32")
+
+
+def make_levels(X):
+    """Return five ordered levels."""
+    return np.digitize(X, [-1, -0.3, 0.3, 1]).astype("float32")
+
+
+_CHANGES = {
+    "skvae, hierarchical latent": {"latent": Hierarchical()},
+    "skvae, categorical latent": {"latent": Categorical()},
+    "skvae, vamp prior": {"latent": GaussianLatent(prior="vamp")},
+    "skvae, full covariance": {"latent": GaussianLatent("standard", covariance="full")},
+    "skvae, low-rank noise": {"likelihood": Gaussian(noise="low_rank")},
+    "skvae, negative binomial": {"likelihood": "negative_binomial"},
+    "skvae, ordinal": {"likelihood": "ordinal"},
+}
+MEMBERS = {"skvae": fit_plain, "skvae, own module": fit_own_module}
+MEMBERS |= {name: partial(fit_member, **new) for name, new in _CHANGES.items()}
+DATA = {"skvae, negative binomial": make_counts, "skvae, ordinal": make_levels}
+
+
 # transform and score ----------------------------------------------------------------
 
 
@@ -537,6 +572,7 @@ LEVEL = {
 }
 CONTENDERS = {
     "fit": FIT,
+    "members": MEMBERS,
     "transform": TRANSFORM,
     "score": SCORE,
     "grid": GRID,

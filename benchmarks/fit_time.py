@@ -1,18 +1,14 @@
 """Seconds of a default fit, and of scores, on one thread.
 
-``python benchmarks/fit_time.py`` prints the table of ``docs/performance.md``: real
-and drawn tables of 500 rows x 30 columns, 5,000 x 20 and 50,000 x 20, several seeds,
-beside FactorAnalysis; and the seconds that 200,000 rows take to score.
+``python benchmarks/fit_time.py`` prints the table of ``docs/results/performance.md``:
+real and drawn tables of 500 rows x 30 columns, 5,000 x 20 and 50,000 x 20, several
+seeds, beside FactorAnalysis; and the seconds that 200,000 rows take to score.
 ``--estimator VAEOutlierDetector`` takes the detector instead. The libraries are warm: a
 first small fit is not counted.
 """
 
-import argparse
-import time
-import warnings
-
 import numpy as np
-import torch
+from _run import Axis, fill, get_mean, get_median, get_values, main, measured
 from sklearn.datasets import load_breast_cancer, make_blobs
 from sklearn.decomposition import FactorAnalysis
 from sklearn.preprocessing import StandardScaler
@@ -39,48 +35,42 @@ def make_tables():
     }
 
 
-def measure(fit):
-    """Return the seconds that a call takes."""
-    begin = time.perf_counter()
-    fit()
-    return time.perf_counter() - begin
-
-
-def main():
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument(
-        "--estimator",
-        choices=["VAETransformer", "VAEOutlierDetector"],
-        default="VAETransformer",
-    )
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
+def measure(options, table, seed):
+    """Return the seconds of a fit and, of the first one, of scores and the baseline."""
     tables = make_tables()
-    first = next(iter(tables.values()))
+    X = StandardScaler().fit_transform(tables[table])
     estimator = getattr(skvae, options.estimator)
-    estimator(max_epochs=1, random_state=0).fit(first)
-    titles = f"{'median s':>9s} {'min':>7s} {'max':>7s} {'epochs':>7s} {'score s':>8s}"
-    print(f"{'table':26s} {titles}")
-    for name, X in tables.items():
-        X = StandardScaler().fit_transform(X)
-        seconds, epochs = [], []
-        for seed in range(options.repeats):
-            vae = estimator(random_state=seed, device="cpu")
-            seconds.append(measure(lambda vae=vae, X=X: vae.fit(X)))
-            epochs.append(vae.n_iter_)
-        rows = np.resize(X, (200_000, X.shape[1]))
-        score = measure(lambda vae=vae, rows=rows: vae.score_samples(rows))
-        linear = measure(lambda X=X: FactorAnalysis(2).fit(X))
-        print(
-            f"{name:26s} {np.median(seconds):9.2f} {min(seconds):7.2f} "
-            f"{max(seconds):7.2f} {np.median(epochs):7.0f} {score:8.2f}   "
-            f"(FactorAnalysis {linear:.2f} s)",
-            flush=True,
-        )
+    few = next(iter(tables.values()))
+    estimator(max_epochs=1, device="cpu", random_state=0).fit(few)
+    vae = estimator(random_state=seed, device="cpu")
+    _, record = measured(vae.fit, X)
+    record["epochs"] = vae.n_iter_
+    if seed == 0:
+        n_rows = 2_000 if options.quick else 200_000
+        rows = np.resize(X, (n_rows, X.shape[1]))
+        record["score"] = measured(vae.score_samples, rows)[1]["seconds"]
+        record["FactorAnalysis"] = measured(FactorAnalysis(2).fit, X)[1]["seconds"]
+    return record
+
+
+def summarize(part):
+    """Return the cells of a table."""
+    seconds = get_values(part, "seconds")
+    cells = {"median s": np.median(seconds), "min": min(seconds), "max": max(seconds)}
+    cells |= {"score s": get_mean(part, "score")}
+    cells |= {"FactorAnalysis s": get_mean(part, "FactorAnalysis")}
+    epochs = {"epochs": fill(get_median(part, "epochs"), ".0f")}
+    return {title: fill(value, ".2f") for title, value in cells.items()} | epochs
+
+
+AXES = [
+    Axis("table", "--tables", list(make_tables())),
+    Axis("seed", "--repeats", 3),
+]
+ESTIMATORS = "VAETransformer", "VAEOutlierDetector"
+OPTIONS = {"--estimator": {"choices": ESTIMATORS, "default": ESTIMATORS[0]}}
+TABLE = ["table"], summarize
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, AXES, measure, TABLE, options=OPTIONS, isolated=True)

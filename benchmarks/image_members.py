@@ -6,12 +6,11 @@ coloured ones). All share one budget of epochs, ``--epochs``; data come from the
 that `tables.find_folder` returns.
 """
 
-import argparse
-import time
-import warnings
+from functools import cache
 
 import numpy as np
 import tables
+from _run import Axis, main, timed
 
 from skvae import VAETransformer
 from skvae.latents import Gaussian, Hierarchical
@@ -79,8 +78,24 @@ SETS = {
 }
 
 
-def fit_and_score(train, test, shape, parameters, epochs, n_components):
-    """Return the mean evidence of test images, nats, and the seconds of the fit."""
+@cache
+def load(name):
+    """Return training and test images and their shape."""
+    return SETS[name][0]()
+
+
+def measure(options, images, member):
+    """Return the held-out NLL of one member on one set."""
+    _, members, likelihood = SETS[images]
+    if member not in members:
+        return None
+    train, test, shape = load(images)
+    n_test = options.test if not options.quick else 20
+    test = test[:: max(1, len(test) // n_test)][:n_test]
+    train = train[:500] if options.quick else train
+    parameters = dict(members[member])
+    if likelihood is not None:
+        parameters["likelihood"] = likelihood
     parameters = {"network": "mlp", **parameters}
     is_grey = train.max() > 1
     if is_grey and not isinstance(parameters["likelihood"], DiscretizedLogistic):
@@ -90,46 +105,29 @@ def fit_and_score(train, test, shape, parameters, epochs, n_components):
         train, test = (x + generator.random(x.shape) for x in (train, test))
     if parameters["network"] == "conv":
         parameters["image_shape"] = shape
-    model = VAETransformer(
-        n_components, max_epochs=epochs, random_state=0, **parameters
+    vae = VAETransformer(
+        options.components, max_epochs=options.epochs, random_state=0, **parameters
     )
-    begin = time.perf_counter()
-    model.fit(train)
-    seconds = time.perf_counter() - begin
-    evidence = model.score_samples(test, method="evidence", n_draws=200)
-    return evidence.mean(), seconds
+    _, seconds = timed(vae.fit, train)
+    evidence = vae.score_samples(test, method="evidence", n_draws=200).mean()
+    record = {"NLL": -evidence, "unit": "nats", "seconds": seconds}
+    if likelihood is None:
+        bits = bits_per_dimension(evidence, train.shape[1])
+        record |= {"NLL": bits, "unit": "bits/dim"}
+    return record
 
 
-def main():
-    """Print one row for every set and member."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}")
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--components", type=int, default=20)
-    parser.add_argument("--test", type=int, default=500, help="images to test on")
-    arguments = parser.parse_args()
-    warnings.simplefilter("ignore")
-    print("| images | member | NLL | unit | seconds |")
-    print("|---|---|--:|---|--:|")
-    for name in arguments.sets or SETS:
-        load, members, likelihood = SETS[name]
-        train, test, shape = load()
-        test = test[:: max(1, len(test) // arguments.test)][: arguments.test]
-        for member, parameters in members.items():
-            if likelihood is not None:
-                parameters = {"likelihood": likelihood, **parameters}
-            evidence, seconds = fit_and_score(
-                train, test, shape, parameters, arguments.epochs, arguments.components
-            )
-            unit, value = "nats", -evidence
-            if likelihood is None:
-                value = bits_per_dimension(evidence, train.shape[1])
-                unit = "bits/dim"
-            print(
-                f"| {name} | {member} | {value:.2f} | {unit} | {seconds:.0f} |",
-                flush=True,
-            )
+AXES = [
+    Axis("images", "sets", SETS, SETS),
+    Axis("member", "--members", BINARY | GREY, BINARY | GREY, keeps_all=True),
+]
+OPTIONS = {
+    "--epochs": {"type": int, "default": 20},
+    "--components": {"type": int, "default": 20},
+    "--test": {"type": int, "default": 500, "help": "images to test on"},
+}
+TABLE = ["images", "member"], {"NLL": ".2f", "unit": "", "seconds": ".0f"}
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, AXES, measure, TABLE, options=OPTIONS, n_threads=None)

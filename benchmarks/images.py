@@ -6,9 +6,6 @@ which they go on) and prints test NLLs by importance sampling, nats per image. D
 from the folder that `tables.find_folder` returns.
 """
 
-import argparse
-import time
-import warnings
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +14,7 @@ import joblib
 import numpy as np
 import tables
 import torch
+from _run import Axis, main, print_groups, timed
 from skorch.callbacks import Callback, LRScheduler
 
 from skvae import VAETransformer, latents
@@ -188,9 +186,8 @@ def fit(kind, epochs, parameters, after=None, seed=0):
         random_state=seed,
         **parameters,
     )
-    begin = time.perf_counter()
-    model.fit(X, X_val=None if valid is None else valid.astype(np.float32)[::4])
-    return model, time.perf_counter() - begin
+    X_val = None if valid is None else valid.astype(np.float32)[::4]
+    return timed(model.fit, X, X_val=X_val)
 
 
 @cache
@@ -238,38 +235,36 @@ def draw(models, path, n_images=20):
     figure.savefig(path, dpi=120)
 
 
-def main():
-    """Train, score and print one row a model."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*", help=f"of {', '.join(MODELS)}")
-    parser.add_argument(
-        "--epochs", type=int, help="instead of its own, of each model named"
-    )
-    parser.add_argument(
-        "--images", type=int, default=1000, help="whose evidence is sampled"
-    )
-    parser.add_argument("--draws", type=int, default=5_000)
-    parser.add_argument("--keep", help="folder for the fitted models, used again")
-    parser.add_argument("--picture", help="file for a picture of draws")
-    arguments = parser.parse_args()
-    fitted = {}
-    warnings.simplefilter("ignore")
-    print("| model | MNIST | published | NLL | ELBO | epochs | minutes |")
-    print("|---|---|--:|--:|--:|--:|--:|")
-    for name in arguments.models or MODELS:
-        data, published, epochs, _, _ = MODELS[name]
-        epochs = arguments.epochs or epochs
-        model, seconds = get(name, epochs, arguments.keep)
-        fitted[name] = model
-        elbo, nll, error = score(model, data, arguments.images, arguments.draws)
-        print(
-            f"| {name} | {data} | {published or ''} | {nll:.2f} ± {error:.2f} "
-            f"| {elbo:.2f} | {epochs} | {seconds / 60:.0f} |",
-            flush=True,
-        )
-    if arguments.picture:
-        draw(fitted, arguments.picture)
+def measure(options, model):
+    """Return ELBO and NLL of one model."""
+    data, published, epochs, _, _ = MODELS[model]
+    epochs = options.epochs or epochs
+    vae, seconds = get(model, epochs, options.keep)
+    elbo, nll, error = score(vae, data, options.images, options.draws)
+    record = {"MNIST": data, "published": published or ""}
+    record |= {"NLL": f"{nll:.2f} ± {error:.2f}", "ELBO": elbo}
+    return record | {"epochs": epochs, "minutes": seconds / 60}
+
+
+def report(records, options):
+    """Print one line a model, and draw them if asked."""
+    cells = {"published": "", "NLL": "", "ELBO": ".2f", "epochs": ".0f"}
+    print_groups(records, ["model", "MNIST"], cells | {"minutes": ".0f"})
+    if options.picture:
+        epochs = {record["model"]: record["epochs"] for record in records}
+        fitted = {name: get(name, n, options.keep)[0] for name, n in epochs.items()}
+        draw(fitted, options.picture)
+
+
+AXES = [Axis("model", "models", MODELS, MODELS)]
+OPTIONS = {
+    "--epochs": {"type": int, "help": "instead of its own, of each model named"},
+    "--images": {"type": int, "default": 1000, "help": "whose evidence is sampled"},
+    "--draws": {"type": int, "default": 5_000},
+    "--keep": {"help": "folder for the fitted models, used again"},
+    "--picture": {"help": "file for a picture of draws"},
+}
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, AXES, measure, report, options=OPTIONS, n_threads=None)

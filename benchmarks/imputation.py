@@ -14,22 +14,13 @@ masks, and the means over tables. Tables come from the folder that `tables.find_
 returns; those that are not there are left out.
 """
 
-import argparse
-import sys
-import time
-import warnings
-from pathlib import Path
-
 import numpy as np
-import torch
-from joblib import Parallel, delayed
-from records import write_records
+from _run import Axis, fill, get_mean, get_values, group, main, print_groups, timed
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.preprocessing import StandardScaler
 from tables import list_tables, load
-from threadpoolctl import threadpool_limits
 
 # skvae's settings: n_components is one less than columns, MAX_COMPONENTS at most
 MAX_COMPONENTS = 20
@@ -50,11 +41,6 @@ SETS = {
     "wine_white": ("u_wine_white", 12),
     "yeast": ("u_yeast", 8),
 }
-
-
-def tell(text):
-    """Print progress, apart from the table."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def load_complete(name):
@@ -164,105 +150,55 @@ def measure_intervals(draw, X, deleted, n_draws):
     return {"coverage": inside.mean(), "width": (high - low).mean()}
 
 
-def run(name, method, mask, n_draws):
-    """Return one measurement as a dict, None if the method fails."""
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    X = load_complete(name)
+def measure(options, set, mask, method):
+    """Return the error of one method, and how good its intervals are."""
+    X = load_complete(set)
     given, deleted = delete_half(X, mask)
-    row = {"set": name, "method": method, "mask": mask}
-    with threadpool_limits(1):
-        try:
-            begin = time.perf_counter()
-            filled, draw = METHODS[method](given, mask)
-            row["seconds"] = time.perf_counter() - begin
-            row["mse"] = np.mean((filled - X)[deleted] ** 2)
-            if draw is not None and n_draws:
-                row |= measure_intervals(draw, X, deleted, n_draws)
-        except Exception as error:
-            tell(f"{name}, {method}, mask {mask} failed: {error!r}"[:300])
-            return None
-    tell(f"{name}, {method}, mask {mask}: {row['mse']:.3f} in {row['seconds']:.1f} s")
-    return row
+    (filled, draw), seconds = timed(METHODS[method], given, mask)
+    record = {"seconds": seconds, "mse": np.mean((filled - X)[deleted] ** 2)}
+    if draw is not None and options.draws:
+        record |= measure_intervals(draw, X, deleted, options.draws)
+    return record
 
 
-def average(rows):
-    """Return one dict of the means of what was measured."""
+def summarize(part):
+    """Return the cells of a line: means of the records, and their range."""
+    mse, coverage = get_values(part, "mse"), get_mean(part, "coverage")
+    cells = {"MSE": np.mean(mse), "least": min(mse), "most": max(mse)}
+    return {title: f"{value:.3f}" for title, value in cells.items()} | {
+        "s": fill(get_mean(part, "seconds"), ".3g"),
+        "in 90 %": "-" if coverage is None else f"{100 * coverage:.1f} %",
+        "width": fill(get_mean(part, "width"), ".2f"),
+    }
+
+
+def report(records, options):
+    """Print one line a set and method, and the means of what has all sets."""
     fields = "mse", "seconds", "coverage", "width"
-    values = {field: [row[field] for row in rows if field in row] for field in fields}
-    return {field: np.mean(values[field]) for field in fields if values[field]}
-
-
-def print_line(name, method, rows):
-    """Print one line of markdown: means of the rows, and their range."""
-    line, mse = average(rows), [row["mse"] for row in rows]
-    cells = [f"{value:.3f}" for value in (line["mse"], min(mse), max(mse))]
-    cells += [f"{line['seconds']:.3g}"]
-    cells += [
-        f"{100 * line['coverage']:.1f} %" if "coverage" in line else "-",
-        f"{line['width']:.2f}" if "width" in line else "-",
+    records.sort(key=lambda record: list(SETS).index(record["set"]))
+    means = [
+        {"set": "mean", "method": method} | {k: get_mean(rows, k) for k in fields}
+        for (method,), part in group(records, ["method"]).items()
+        if len(part) == len(group(records, ["set", "mask"]))
+        for rows in group(part, ["mask"]).values()
     ]
-    print("|", " | ".join([name, method, *cells]), "|")
+    print_groups(records + means, ["set", "method"], summarize)
 
 
-def print_table(rows):
-    """Print one line a table and method, and the means of what has all tables."""
-    header = ["MSE", "least", "most", "s", "in 90 %", "width"]
-    print("| set | method |", " | ".join(header), "|")
-    print("|---|---|" + "--:|" * len(header))
-    sets, methods, masks = (
-        list(dict.fromkeys(row[key] for row in rows))
-        for key in ("set", "method", "mask")
-    )
-    for name in sets:
-        for method in methods:
-            part = [r for r in rows if (r["set"], r["method"]) == (name, method)]
-            if part:
-                print_line(name, method, part)
-    for method in methods:
-        part = [row for row in rows if row["method"] == method]
-        if len(part) == len(sets) * len(masks):
-            by_mask = [[r for r in part if r["mask"] == mask] for mask in masks]
-            print_line("mean", method, [average(rows) for rows in by_mask])
+def list_sets():
+    """Return the sets that can be loaded here."""
+    return [name for name, (table, _) in SETS.items() if table in list_tables()]
 
 
-def find_sets(names):
-    """Return the sets that can be loaded here, and name the others."""
-    here = [name for name in names if SETS[name][0] in list_tables()]
-    for name in names:
-        if name not in here:
-            tell(f"{name} not found: left out")
-    return here
-
-
-def main():
-    """Run the comparison and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--sets", nargs="*", choices=list(SETS), default=list(SETS))
-    parser.add_argument(
-        "--methods", nargs="*", choices=list(METHODS), default=list(METHODS)
-    )
-    parser.add_argument("--masks", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument(
-        "--draws", type=int, default=N_DRAWS, help="for the intervals; 0: none"
-    )
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--csv", type=Path, help="file for every measurement")
-    options = parser.parse_args()
-    found = Parallel(n_jobs=options.jobs)(
-        delayed(run)(name, method, mask, options.draws)
-        for name in find_sets(options.sets)
-        for mask in options.masks
-        for method in options.methods
-    )
-    rows = [row for row in found if row is not None]
-    if options.csv is not None:
-        write_records(options.csv, rows)
-    if rows:
-        print_table(rows)
+AXES = [
+    Axis("set", "--sets", SETS, SETS, list_sets),
+    Axis("mask", "--masks", (0, 1, 2)),
+    Axis("method", "--methods", METHODS, METHODS, keeps_all=True),
+]
+OPTIONS = {
+    "--draws": {"type": int, "default": N_DRAWS, "help": "for intervals; 0: none"}
+}
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, AXES, measure, report, options=OPTIONS)

@@ -6,15 +6,14 @@ most memory that was taken beside the table (``RssAnon`` of Linux: pages of the 
 itself can be let go of, and do not count) and the seconds of fit.
 """
 
-import argparse
 import tempfile
 import threading
 import time
-import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from _run import Axis, main
 
 from skvae import VAETransformer
 
@@ -64,35 +63,32 @@ def write(path, n_samples, n_features, seed=0):
     return np.memmap(path, "float32", mode="r", shape=(n_samples, n_features))
 
 
-def main():
-    """Print a row for every size."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sizes", nargs="*", type=int, help="numbers of rows")
-    parser.add_argument("--columns", type=int, default=50)
-    parser.add_argument("--folder", help="where the tables are written")
-    arguments = parser.parse_args()
-    warnings.simplefilter("ignore")
-    print("| rows x columns | file, MB | fit, MB | score | transform | fit, s |")
-    print("|---|--:|--:|--:|--:|--:|")
-    for n_samples in arguments.sizes or [1_000_000, 4_000_000, 16_000_000]:
-        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            X = write(Path(folder) / "table", n_samples, arguments.columns)
-            vae, found = VAETransformer(max_epochs=1, random_state=0), {}
-            with watched(found, "fit"):
-                vae.fit(X)
-            with watched(found, "score"):
-                vae.score_samples(X[:200_000])
-            with watched(found, "transform"):
-                vae.transform(X)
-            size = X.nbytes / 1e6
-            del X
-        peaks = " | ".join(f"{peak / 1e6:.0f}" for peak, _ in found.values())
-        print(
-            f"| {n_samples:,} x {arguments.columns} | {size:.0f} | {peaks} "
-            f"| {found['fit'][1]:.0f} |",
-            flush=True,
-        )
+def measure(options, size):
+    """Return memory and seconds of one size."""
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        X = write(Path(folder) / "table", size, options.columns)
+        vae, found = VAETransformer(max_epochs=1, random_state=0), {}
+        with watched(found, "fit"):
+            vae.fit(X)
+        with watched(found, "score"):
+            vae.score_samples(X[:200_000])
+        with watched(found, "transform"):
+            vae.transform(X)
+        record = {"rows x columns": f"{size:,} x {options.columns}"}
+        record["file, MB"] = X.nbytes / 1e6
+        del X
+    record |= {f"{name}, MB": peak / 1e6 for name, (peak, _) in found.items()}
+    return record | {"fit, s": found["fit"][1]}
+
+
+AXES = [Axis("size", "sizes", (1_000_000, 4_000_000, 16_000_000))]
+OPTIONS = {
+    "--columns": {"type": int, "default": 50},
+    "--folder": {"help": "where the tables are written"},
+}
+TITLES = "file, MB", "fit, MB", "score, MB", "transform, MB", "fit, s"
+TABLE = ["rows x columns"], dict.fromkeys(TITLES, ".0f")
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, AXES, measure, TABLE, options=OPTIONS, n_threads=None)

@@ -1,26 +1,22 @@
-"""One measurement of ``speed.py``, in a process of its own.
+"""One measurement of ``speed.py``.
 
-``python benchmarks/measure.py JOB`` takes a JSON object and prints a JSON list of
-results as its last line. Libraries are warm: a small call of the same kind comes first
-and is not counted.
+Libraries are warm: a small call of the same kind comes first and is not counted.
 """
 
 import gc
-import json
 import math
 import sys
 import time
-import warnings
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
-from contenders import CONTENDERS, FIT, GRID, LEVEL, fit_textbook
+from _run import measured
+from contenders import CONTENDERS, DATA, GRID, LEVEL, fit_textbook
 from sklearn.decomposition import FactorAnalysis
 from tables import split
-from workloads import get_workload, load_rows
+from workloads import load_rows
 
 # rows that quality is computed on
 _JUDGED_ROWS = 5_000
@@ -43,34 +39,30 @@ def read_memory():
     return tuple(int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
 
 
-@contextmanager
-def metered():
-    """Yield an object that is given the seconds and the extra memory of the block."""
+def metered(function, *args):
+    """Return what a call returns, and a record of its seconds and extra memory, MB."""
     gc.collect()
     with suppress(OSError):
         # forget the earlier peak
         Path("/proc/self/clear_refs").write_text("5")
-    found = SimpleNamespace()
     resident, _ = read_memory()
-    begin = time.perf_counter()
-    yield found
-    found.seconds = time.perf_counter() - begin
-    found.memory = read_memory()[1] - resident
+    result, record = measured(function, *args)
+    return result, record | {"memory": read_memory()[1] - resident}
 
 
 def measure_fit(name, work, seed):
     """Time a fit, and judge what it has learned."""
-    fit, X = FIT[name], load_rows(work)
+    fit, X = CONTENDERS[work.kind][name], load_rows(work)
+    X = DATA[name](X) if name in DATA else X
     fit(X[: 4 * work.batch_size], replace(work, epochs=1), seed)
     torch.manual_seed(seed)
-    with metered() as found:
-        elbo = fit(X, work, seed)
+    elbo, record = metered(fit, X, work, seed)
     if name != "pca":
-        found.step = found.seconds / work.n_steps
-        found.row = found.seconds / (work.n_samples * work.epochs)
+        record["step"] = record["seconds"] / work.n_steps
+        record["row"] = record["seconds"] / (work.n_samples * work.epochs)
     if elbo is not None:
-        found.elbo = elbo(X[:_JUDGED_ROWS])
-    return [vars(found)]
+        record["elbo"] = elbo(X[:_JUDGED_ROWS])
+    return record
 
 
 def measure_call(name, work, seed):
@@ -78,9 +70,7 @@ def measure_call(name, work, seed):
     X = load_rows(work)
     function = CONTENDERS[work.kind][name](X[: 4 * work.batch_size], work)
     function(X[: 4 * work.batch_size])
-    with metered() as found:
-        function(X)
-    return [vars(found)]
+    return metered(function, X)[1]
 
 
 def measure_grid(name, work, seed):
@@ -90,9 +80,9 @@ def measure_grid(name, work, seed):
     warm = GRID[name.removesuffix(", n_jobs=2, cold")]
     warm(X[: 4 * work.batch_size], replace(work, epochs=1), seed)
     torch.manual_seed(seed)
-    with metered() as found:
-        GRID[name](X, work, seed)
-    return [{"seconds": found.seconds}]
+    _, record = measured(GRID[name], X, work, seed)
+    # seconds of other processes are not known
+    return {"seconds": record["seconds"]} if "n_jobs" in name else record
 
 
 class Done(Exception):
@@ -153,30 +143,19 @@ def measure_level(name, work, seed, part, levels):
         with suppress(Done):
             LEVEL[name](train, work, seed, race)
     return [
-        {"level": key, "nats": value} | race.reached.get(key, {})
+        {"level": key, "nats": value, "seconds": None} | race.reached.get(key, {})
         for key, value in levels.items()
     ]
 
 
-def main():
-    """Do the job, and print the results."""
-    job = json.loads(sys.argv[1])
-    warnings.simplefilter("ignore")
-    work = get_workload(job["workload"], job["quick"], job["n_threads"])
-    torch.set_num_threads(work.n_threads)
-    name, seed = job["contender"], job["seed"]
+def measure_work(work, name, seed, part, levels):
+    """Return the records of one contender."""
     if name == "levels":
-        found = find_levels(job["part"], work, seed)
-    elif work.kind == "level":
-        found = measure_level(name, work, seed, job["part"], job["levels"])
-    elif work.kind == "grid":
-        found = measure_grid(name, work, seed)
-    elif work.kind == "fit":
-        found = measure_fit(name, work, seed)
-    else:
-        found = measure_call(name, work, seed)
-    print(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main()
+        return {"levels": find_levels(part, work, seed)}
+    if work.kind == "level":
+        return measure_level(name, work, seed, part, levels)
+    if work.kind == "grid":
+        return measure_grid(name, work, seed)
+    if work.kind in ("fit", "members"):
+        return measure_fit(name, work, seed)
+    return measure_call(name, work, seed)

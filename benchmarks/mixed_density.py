@@ -33,29 +33,17 @@ fitting and judging.
 come from the folder that `tables.find_folder` returns.
 """
 
-import argparse
-import sys
-import time
-import warnings
-
 import numpy as np
 import pandas as pd
-import torch
-from joblib import Parallel, delayed
+from _run import Axis, main, timed
 from scipy.special import log_softmax, logsumexp
 from scipy.stats import norm
 from tables import list_mixed, list_text, split_mixed
-from threadpoolctl import threadpool_limits
 
 # tables without missing numbers, which the usual recipe cannot take
 TABLES = "adult", "bank_marketing", "german_credit"
 N_DRAWS = 32
 SKVAE = {"device": "cpu"}
-
-
-def tell(text):
-    """Print progress, apart from the table."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def add_noise(frame, seed):
@@ -208,73 +196,30 @@ MODELS = {
 # measurements -----------------------------------------------------------------------
 
 
-def run(name, model, n_components, seed, with_noise):
-    """Return the measurements of a fit as dicts, none if it fails."""
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    train, test, _ = split_mixed(name, seed)
-    if with_noise:
-        train, test = add_noise(train, 2 * seed), add_noise(test, 2 * seed + 1)
-    with threadpool_limits(1):
-        try:
-            begin = time.perf_counter()
-            lines = MODELS[model](train, test, n_components, seed)
-            seconds = time.perf_counter() - begin
-        except Exception as error:
-            tell(f"{name}, {model}, seed {seed} failed: {error!r}"[:300])
-            return []
-    found = []
-    for label, (elbo, evidence) in lines.items():
-        tell(f"{name}, {label}, q {n_components}, seed {seed}: {elbo:.2f} nats")
-        row = {"table": name, "q": n_components, "model": label, "seconds": seconds}
-        found.append(row | {"noise": with_noise, "ELBO": elbo, "evidence": evidence})
-    return found
+def measure(options, table, q, model, seed):
+    """Return one record for each likelihood, without and with noise."""
+    train, test, _ = split_mixed(table, seed)
+    records = []
+    for suffix in ("", " with noise"):
+        if suffix:
+            train, test = add_noise(train, 2 * seed), add_noise(test, 2 * seed + 1)
+        lines, seconds = timed(MODELS[model], train, test, q, seed)
+        for label, (elbo, evidence) in lines.items():
+            record = {"model": label, "seconds": seconds}
+            record |= {f"ELBO{suffix}": elbo, f"evidence{suffix}": evidence}
+            records.append(record)
+    return records
 
 
-def print_table(rows):
-    """Print one line a table, size and model, means over seeds."""
-    means = pd.DataFrame(rows).groupby(["table", "q", "model"], sort=False)
-    header = ["ELBO as read", "evidence", "ELBO with noise", "evidence", "s"]
-    print("| table | q | model |", " | ".join(header), "|")
-    print("|---|--:|---|" + "--:|" * len(header))
-    for (name, q, label), part in means:
-        cells = []
-        for with_noise in (False, True):
-            line = part[part["noise"] == with_noise].mean(numeric_only=True)
-            cells += [f"{line[field]:.2f}" for field in ("ELBO", "evidence")]
-        print(f"| {name} | {q} | {label} |", " | ".join(cells), end=" | ")
-        print(f"{part['seconds'].mean():.1f} |")
-
-
-def main():
-    """Run the comparison and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--tables", nargs="*", choices=TABLES, default=["adult"])
-    parser.add_argument(
-        "--models", nargs="*", choices=list(MODELS), default=list(MODELS)
-    )
-    parser.add_argument("--q", nargs="*", type=int, default=[5])
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
-    options = parser.parse_args()
-    here = [name for name in options.tables if name in list_mixed()]
-    for name in options.tables:
-        if name not in here:
-            tell(f"{name} not found: left out")
-    found = Parallel(n_jobs=options.jobs)(
-        delayed(run)(name, model, q, seed, with_noise)
-        for name in here
-        for q in options.q
-        for model in options.models
-        for seed in options.seeds
-        for with_noise in (False, True)
-    )
-    rows = [row for rows in found for row in rows]
-    if rows:
-        print_table(rows)
+AXES = [
+    Axis("table", "--tables", ("adult",), TABLES, list_mixed),
+    Axis("q", "--q", (5,)),
+    Axis("model", "--models", MODELS, MODELS, keeps_all=True),
+    Axis("seed", "--seeds", (0, 1, 2)),
+]
+TITLES = "ELBO", "evidence", "ELBO with noise", "evidence with noise"
+TABLE = ["table", "q", "model"], dict.fromkeys(TITLES, ".2f") | {"seconds": ".1f"}
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, AXES, measure, TABLE)

@@ -13,30 +13,20 @@ unchanged, and scores after loading equal to the last bit.
 returns; those that are not there are left out.
 """
 
-import argparse
-import sys
 import tempfile
-import time
-import warnings
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pandas as pd
-import torch
+from _run import Axis, main, timed
 from tables import find_folder
-from threadpoolctl import threadpool_limits
 
 from skvae import VAETransformer
 
 TABLES = ("adult", "bank_marketing", "german_credit", "titanic", "horse_colic")
 # n_components is one less than columns, MAX_COMPONENTS at most
 MAX_COMPONENTS = 20
-
-
-def tell(text):
-    """Print progress, apart from the table."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def load(name, n_rows=None):
@@ -48,31 +38,20 @@ def load(name, n_rows=None):
     return frame.dropna(axis="columns", how="all")
 
 
-def run(name, options):
-    """Return the measurements of one table as a dict."""
-    frame = load(name, options.rows)
+def measure(options, table):
+    """Return what became of one table."""
+    frame = load(table, options.rows)
     parameters = {} if options.epochs is None else {"max_epochs": options.epochs}
     n_components = min(frame.shape[1] - 1, MAX_COMPONENTS)
     vae = VAETransformer(n_components, device="cpu", random_state=0, **parameters)
-    begin = time.perf_counter()
-    vae.fit(frame)
-    fit = time.perf_counter() - begin
-    begin = time.perf_counter()
-    is_fine = bool(np.isfinite(vae.transform(frame)).all())
-    scores = vae.score_samples(frame)
-    drawn = vae.sample(len(frame), random_state=0)
-    filled = vae.impute(frame)
-    with tempfile.TemporaryDirectory() as folder:
-        path = joblib.dump(vae, Path(folder) / "vae.joblib")[0]
-        again = joblib.load(path).score_samples(frame)
-    rest = time.perf_counter() - begin
+    _, fit = timed(vae.fit, frame)
+    (Z, scores, drawn, filled, again), rest = timed(use, vae, frame)
     observed = frame.notna()
-    is_fine &= not filled.isna().any(axis=None)
+    is_fine = np.isfinite(Z).all() and not filled.isna().any(axis=None)
     is_fine &= filled.where(observed).equals(frame.where(observed))
     is_fine &= np.array_equal(scores, again)
     kinds = vae.columns_.to_frame()["kind"].value_counts()
     return {
-        "table": name,
         "rows": f"{len(frame):,}",
         "columns": frame.shape[1],
         "kinds": ", ".join(f"{count} {kind}" for kind, count in kinds.items()),
@@ -86,30 +65,30 @@ def run(name, options):
     }
 
 
-def main():
-    """Run all tables and print a line each."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--tables", nargs="*", choices=TABLES, default=TABLES)
-    parser.add_argument("--rows", type=int, help="rows of every table; default all")
-    parser.add_argument("--epochs", type=int, help="max_epochs; default skvae's own")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    has_header = False
-    for name in options.tables:
-        if not (find_folder() / "mixed" / f"{name}.csv").exists():
-            tell(f"{name} not found: left out")
-            continue
-        with threadpool_limits(1):
-            found = run(name, options)
-        if not has_header:
-            print("|", " | ".join(found), "|")
-            print("|" + "---|" * len(found))
-            has_header = True
-        print("|", " | ".join(map(str, found.values())), "|", flush=True)
+def use(vae, frame):
+    """Return what the methods do with the table, and scores after loading."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = joblib.dump(vae, Path(folder) / "vae.joblib")[0]
+        again = joblib.load(path).score_samples(frame)
+    drawn = vae.sample(len(frame), random_state=0)
+    Z, scores = vae.transform(frame), vae.score_samples(frame)
+    return Z, scores, drawn, vae.impute(frame), again
+
+
+def list_here():
+    """Return the tables that are there."""
+    return [t for t in TABLES if (find_folder() / "mixed" / f"{t}.csv").exists()]
+
+
+AXES = [Axis("table", "--tables", TABLES, TABLES, list_here)]
+OPTIONS = {
+    "--rows": {"type": int, "help": "rows of every table; default all"},
+    "--epochs": {"type": int, "help": "max_epochs; default skvae's own"},
+}
+TITLES = "rows", "columns", "kinds", "missing", "fit, s", "rest, s", "epochs", "ELBO"
+CELLS = dict.fromkeys((*TITLES, "equal dtypes", "agrees"), "")
+TABLE = ["table"], CELLS | {"columns": ".0f", "epochs": ".0f"}
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, AXES, measure, TABLE, options=OPTIONS)

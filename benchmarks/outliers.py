@@ -7,20 +7,17 @@ resampled. The odd-numbered tables of the list served to choose the detector's d
 the others did not.
 
 ``python benchmarks/outliers.py --help`` names the options; the defaults print the
-tables of ``docs/outliers.md``. PyOD's VAE is there, with one seed, where PyOD is
-installed.
+tables of ``docs/results/outliers.md``. PyOD's VAE is there, with one seed, where
+PyOD is installed.
 """
 
-import argparse
 import contextlib
-import csv
 import io
-import time
-import warnings
+from functools import lru_cache
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
+from _run import Axis, get_mean, group, main, print_table, timed
 from sklearn.covariance import EmpiricalCovariance
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
@@ -126,6 +123,7 @@ CONTENDERS = BASELINES | {"skvae": make_detector()}
 ONCE = {"|z|²", "Mahalanobis", "LOF", "kNN largest", "kNN mean", "PyOD VAE"}
 
 
+@lru_cache(1)
 def split(name, protocol):
     """Return training rows, test rows and labels of the latter; 1 is an outlier."""
     X, y = load_outliers(name)
@@ -139,109 +137,63 @@ def split(name, protocol):
     return scaler.transform(X[first]), scaler.transform(X[rest]), y[rest]
 
 
-def run(table, protocol, contenders, seeds):
-    """Return one line a contender and seed, and print it."""
+def measure(options, protocol, table, name, seed):
+    """Return the AUROC of one detector."""
+    if name in ONCE and seed != options.seeds[0]:
+        return None
     train, test, y = split(table, protocol)
-    lines = []
-    for name in contenders:
-        for seed in seeds[:1] if name in ONCE else seeds:
-            begin = time.perf_counter()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                scores = CONTENDERS[name](train, test, seed)
-            seconds = time.perf_counter() - begin
-            auroc = 100 * roc_auc_score(y, -scores)
-            line = {
-                "protocol": protocol,
-                "table": table,
-                "n": len(train),
-                "d": train.shape[1],
-                "name": name,
-                "seed": seed,
-                "auroc": auroc,
-                "seconds": seconds,
-            }
-            lines.append(line)
-            print(
-                f"{protocol:12s} {table:14s} {name:12s} seed {seed} "
-                f"{auroc:6.2f} {seconds:6.1f} s",
-                flush=True,
-            )
-    return lines
+    scores, seconds = timed(CONTENDERS[name], train, test, seed)
+    auroc = 100 * roc_auc_score(y, -scores)
+    n, d = train.shape
+    return {"n": n, "d": d, "auroc": auroc, "seconds": seconds}
 
 
-def print_markdown(lines, protocol):
+def report(records, options):
     """Print AUROC by table, means over seeds, and the means of them."""
-    lines = [line for line in lines if line["protocol"] == protocol]
-    tables = [t for t in list_outlier_tables() if any(x["table"] == t for x in lines)]
-    names = list(dict.fromkeys(line["name"] for line in lines))
+    for (protocol,), part in group(records, ["protocol"]).items():
+        print(f"\n{protocol}\n")
+        print_protocol(part)
 
-    def mean(table, name, what="auroc"):
-        part = [x for x in lines if (x["table"], x["name"]) == (table, name)]
-        return np.mean([x[what] for x in part]) if part else np.nan
 
+def print_protocol(records):
+    """Print the table of one setting."""
+    means = group(records, ["table", "name"])
+    tables = [t for (t,) in group(records, ["table"])]
+    names = [name for (name,) in group(records, ["name"])]
+    sizes = {r["table"]: {"n": r["n"], "d": r["d"]} for r in records}
     chosen_on = set(list_outlier_tables()[CHOSEN_ON])
-    sizes = {x["table"]: (x["n"], x["d"]) for x in lines}
-    print(f"\n{protocol}\n")
-    titles = [name.replace("|", r"\|") for name in names]
-    print("| table | n | d |", " | ".join(titles), "|")
-    print("|---|--:|--:|" + "--:|" * len(names))
-    for table in tables:
-        star = "*" if table in chosen_on else ""
-        cells = [f"{mean(table, name):.1f}" for name in names]
-        n, d = sizes[table]
-        print(f"| {table}{star} | {n} | {d} |", " | ".join(cells), "|")
+
+    def mean(table, name, field="auroc"):
+        return get_mean(means.get((table, name), [{field: np.nan}]), field)
+
+    def make_line(label, tables, digits, field="auroc"):
+        cells = {n: np.mean([mean(t, n, field) for t in tables]) for n in names}
+        line = {"table": label + "*" * (label in chosen_on)}
+        line |= sizes.get(label, {"n": "", "d": ""})
+        return line | {name: f"{value:.{digits}f}" for name, value in cells.items()}
+
     groups = {
         f"mean of {len(tables)}": tables,
         f"without {WIDE}": [t for t in tables if t != WIDE],
         "chosen on (*)": [t for t in tables if t in chosen_on],
         "the others": [t for t in tables if t not in chosen_on],
     }
-    for label, group in groups.items():
-        cells = [f"{np.mean([mean(t, name) for t in group]):.2f}" for name in names]
-        print(f"| **{label}** | | |", " | ".join(cells), "|")
-    cells = [f"{np.mean([mean(t, n, 'seconds') for t in tables]):.1f}" for n in names]
-    print("| seconds a table | | |", " | ".join(cells), "|")
-    ours = [name for name in names if name.startswith("skvae")]
-    for name in ours:
-        for other in names:
-            if other not in ours:
-                wins = sum(mean(t, name) > mean(t, other) for t in tables)
-                print(f"{name} is above {other} on {wins} of {len(tables)} tables")
+    lines = [make_line(table, [table], 1) for table in tables]
+    lines += [make_line(f"**{k}**", group, 2) for k, group in groups.items() if group]
+    print_table([*lines, make_line("seconds a table", tables, 1, "seconds")])
+    for name in (name for name in names if name.startswith("skvae")):
+        for other in (n for n in names if not n.startswith("skvae")):
+            wins = sum(mean(t, name) > mean(t, other) for t in tables)
+            print(f"{name} is above {other} on {wins} of {len(tables)} tables")
 
 
-def read(path):
-    """Return the lines of an earlier run from its file."""
-    kinds = {"n": int, "d": int, "seed": int, "auroc": float, "seconds": float}
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            {key: kinds.get(key, str)(value) for key, value in line.items()}
-            for line in csv.DictReader(file)
-        ]
-
-
-def main():
-    """Run the comparison and print it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tables", nargs="*", default=None)
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--protocols", nargs="*", default=["semi", "unsupervised"])
-    parser.add_argument("--contenders", nargs="*", default=list(CONTENDERS))
-    parser.add_argument("--csv", type=Path, default=None)
-    parser.add_argument("--read", nargs="*", type=Path, help="add earlier runs")
-    options = parser.parse_args()
-    lines = [line for path in options.read or [] for line in read(path)]
-    for protocol in options.protocols:
-        for table in options.tables or list_outlier_tables():
-            lines += run(table, protocol, options.contenders, options.seeds)
-            if options.csv is not None:
-                with options.csv.open("w", newline="", encoding="utf-8") as file:
-                    writer = csv.DictWriter(file, list(lines[0]))
-                    writer.writeheader()
-                    writer.writerows(lines)
-    for protocol in dict.fromkeys(line["protocol"] for line in lines):
-        print_markdown(lines, protocol)
+AXES = [
+    Axis("protocol", "--protocols", ("semi", "unsupervised")),
+    Axis("table", "--tables", list_outlier_tables()),
+    Axis("name", "--contenders", CONTENDERS, CONTENDERS, keeps_all=True),
+    Axis("seed", "--seeds", (0, 1, 2)),
+]
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, AXES, measure, report)

@@ -8,6 +8,10 @@ before; nats is the ELBO per row of the trained model, so that equal quality can
 seen; of `skvae default` they are those of its own density. `floor` does the matrix
 products alone.
 
+`members` trains one model for each kind of member, on the data of `small` (negative
+binomial and ordinal: on counts and levels made of them); its ratio is to the plain
+model. ``--against PATH`` compares with another checkout, as `_run` says.
+
 The table of `level` has the seconds until held-out rows have that many nats, and in
 brackets the ratio to skvae's default; `skvae, one Gaussian` and the others have one
 learned noise variance per column (pythae cannot: it is fixed at 1).
@@ -15,201 +19,145 @@ learned noise variance per column (pythae cannot: it is fixed at 1).
 Run it on an idle machine. ``pip install skvae[peers]`` adds pythae and PyOD.
 """
 
-import argparse
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from dataclasses import replace
+from importlib.util import find_spec
 
-import numpy as np
+import _run
+from _run import Axis, fill, get_median, get_values, group, tell
 from contenders import CONTENDERS
-from records import write_records
-from workloads import WORKLOADS, find_parts, get_workload
+from measure import measure_work
+from workloads import WORKLOADS, find_parts
 
 _PEERS = ("pythae", "pyod")
 _COLUMNS = {
-    "seconds": ("s", "{:.3g}"),
-    "least": ("min", "{:.3g}"),
-    "most": ("max", "{:.3g}"),
-    "ratio": ("/ skvae", "{:.2f}"),
-    "step": ("us/step", "{:.0f}"),
-    "row": ("us/row", "{:.2f}"),
-    "memory": ("MB", "{:.0f}"),
-    "elbo": ("nats", "{:.2f}"),
+    "seconds": ("s", ".3g"),
+    "least": ("min", ".3g"),
+    "most": ("max", ".3g"),
+    "ratio": ("/ skvae", ".2f"),
+    "step": ("us/step", ".0f"),
+    "row": ("us/row", ".2f"),
+    "memory": ("MB", ".0f"),
+    "elbo": ("nats", ".2f"),
 }
 
 
-def tell(text):
-    """Print progress, apart from the tables."""
-    print(text, file=sys.stderr, flush=True)
+def find_work(options, workload, **point):
+    """Return a workload, tiny or on another number of threads if asked."""
+    work = WORKLOADS[workload].shrink() if options.quick else WORKLOADS[workload]
+    return replace(work, n_threads=options.threads or work.n_threads)
 
 
-def run_job(name, work, **job):
-    """Return the results of one process, or None if it fails."""
-    script = Path(__file__).with_name("measure.py")
-    threads = str(work.n_threads)
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    quiet = {"TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(
-        [sys.executable, script, json.dumps({"workload": name, **job})],
-        env=os.environ | dict.fromkeys(names, threads) | quiet,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        tell(f"{name}: {job['contender']} failed: {done.stderr.strip()[-2000:]}")
-        return None
-    return json.loads(done.stdout.splitlines()[-1])
+def count_threads(options, **point):
+    """Return the number of threads of a measurement."""
+    return find_work(options, **point).n_threads
 
 
-def run_workload(name, work, contenders, options):
-    """Return one dict a measurement, contenders taking turns."""
-    parts, missing = find_parts(name, work)
-    for part in missing:
-        tell(f"{name}: {part or 'its data'} not found: left out")
-    common = {"quick": options.quick, "n_threads": options.threads}
-    rows = []
-    for part in parts:
-        job = {**common, "part": part, "levels": None}
-        if work.kind == "level":
-            job["levels"] = run_job(name, work, **job, contender="levels", seed=0)
-            if job["levels"] is None:
-                continue
-        for seed in range(options.repeats):
-            for contender in contenders:
-                tell(f"repeat {seed + 1}: {name}{part and f' {part}'}, {contender}")
-                found = run_job(name, work, **job, contender=contender, seed=seed)
-                key = {"workload": name, "part": part, "contender": contender}
-                rows += [key | {"seed": seed} | row for row in found or ()]
-    return rows
+def measure(options, workload, part, contender, seed):
+    """Return the records of one contender."""
+    work = find_work(options, workload)
+    return measure_work(work, contender, seed, part, options.levels.get(part))
 
 
-def get_median(rows, field, **key):
-    """Return the median of a field, None if no row has it."""
-    chosen = [row for row in rows if key.items() <= row.items()]
-    values = [row[field] for row in chosen if row.get(field) is not None]
-    # a level that is reached less often than not has no median
-    return np.median(values) if 2 * len(values) > len(chosen) else None
+def list_points(options):
+    """Yield the measurements, contenders taking turns."""
+    options.levels = {}
+    for name in options.workloads:
+        work = find_work(options, name)
+        parts, missing = find_parts(name, work)
+        for part in missing:
+            tell(f"{name}: {part or 'its data'} not found: left out")
+        members = work.contenders or CONTENDERS[work.kind]
+        for part in parts:
+            point = {"workload": name, "part": part}
+            if work.kind == "level":
+                job = point | {"contender": "levels", "seed": 0}
+                found = _run.run_process(job, options, count_threads)
+                if not found:
+                    continue
+                options.levels[part] = found[0]["levels"]
+            for seed in options.repeats:
+                for contender in members:
+                    if contender in options.contenders:
+                        yield point | {"contender": contender, "seed": seed}
 
 
-def print_table(header, lines):
-    """Print markdown."""
-    print("|", " | ".join(header), "|")
-    print("|---|" + "--:|" * (len(header) - 1))
-    for line in lines:
-        print("|", " | ".join(line), "|")
+def list_contenders():
+    """Return the contenders that are installed."""
+    return [n for n in NAMES if n not in _PEERS or find_spec(n)]
 
 
-def print_contenders(rows):
+def print_contenders(records):
     """Print one line a contender."""
-    plain = get_median(rows, "seconds", contender="skvae")
-    lines = {}
-    for contender in dict.fromkeys(row["contender"] for row in rows):
-        seconds = [row["seconds"] for row in rows if row["contender"] == contender]
-        values = {
-            field: get_median(rows, field, contender=contender) for field in _COLUMNS
-        }
+    plain = get_median([r for r in records if r["contender"] == "skvae"], "seconds")
+    shown = {field for field in _COLUMNS if get_values(records, field)}
+    shown |= {"least", "most"} | ({"ratio"} if plain is not None else set())
+
+    def summarize(part):
+        seconds = get_values(part, "seconds")
+        values = {field: get_median(part, field) for field in _COLUMNS}
         values |= {"least": min(seconds), "most": max(seconds)}
         if plain is not None:
             values["ratio"] = values["seconds"] / plain
         for field in ("step", "row"):
             if values[field] is not None:
                 values[field] *= 1e6
-        lines[contender] = values
-    fields = [f for f in _COLUMNS if any(v[f] is not None for v in lines.values())]
-    print_table(
-        ["contender", *(_COLUMNS[field][0] for field in fields)],
-        [
-            [
-                contender,
-                *(
-                    "-" if values[f] is None else _COLUMNS[f][1].format(values[f])
-                    for f in fields
-                ),
-            ]
-            for contender, values in lines.items()
-        ],
-    )
+        # a column without values is left out
+        return {
+            title: fill(values[field], spec)
+            for field, (title, spec) in _COLUMNS.items()
+            if field in shown
+        }
+
+    _run.print_groups(records, ["contender"], summarize)
 
 
-def print_levels(rows):
+def print_levels(records):
     """Print one line a table and level, one column a contender."""
-    contenders = dict.fromkeys(row["contender"] for row in rows)
-    lines = []
-    for part, level, nats in dict.fromkeys(
-        (row["part"], row["level"], row["nats"]) for row in rows
-    ):
-        key = {"part": part, "level": level}
-        default = get_median(rows, "seconds", **key, contender="skvae default")
-        cells = []
-        for contender in contenders:
-            seconds = get_median(rows, "seconds", **key, contender=contender)
-            if seconds is None:
-                cells.append("not reached")
-            elif default is None:
-                cells.append(f"{seconds:.3g}")
-            else:
-                cells.append(f"{seconds:.3g} ({seconds / default:.2f})")
-        lines.append([f"{part}, {level}", f"{nats:.2f}", *cells])
-    print_table(["seconds to reach", "nats", *contenders], lines)
+
+    def summarize(part):
+        found = group(part, ["contender"]).items()
+        medians = {name: get_median(rows, "seconds") for (name,), rows in found}
+        cells = {"nats": f"{part[0]['nats']:.2f}"}
+        default = medians.get("skvae default")
+        for name, seconds in medians.items():
+            cells[name] = "not reached" if seconds is None else f"{seconds:.3g}"
+            if default and seconds:
+                cells[name] += f" ({seconds / default:.2f})"
+        return cells
+
+    for record in records:
+        record["seconds to reach"] = f"{record['part']}, {record['level']}"
+    _run.print_groups(records, ["seconds to reach"], summarize)
 
 
-def print_workload(name, work, rows):
-    """Print what was measured."""
-    what = f"{work.n_samples:,} x {work.n_features}, " if work.n_samples else ""
-    print(
-        f"\n{name}: {what}hidden {work.hidden}, {work.n_components} components, batch "
-        f"{work.batch_size}, epochs {work.epochs}, threads {work.n_threads}\n"
-    )
-    if work.kind == "level":
-        print_levels(rows)
-    else:
-        print_contenders(rows)
-    sys.stdout.flush()
+def report(records, options):
+    """Print one table a workload."""
+    for (name,), part in group(records, ["workload"]).items():
+        work = find_work(options, name)
+        what = f"{work.n_samples:,} x {work.n_features}, " if work.n_samples else ""
+        print(
+            f"\n{name}: {what}hidden {work.hidden}, {work.n_components} components, "
+            f"batch {work.batch_size}, epochs {work.epochs}, threads {work.n_threads}\n"
+        )
+        if work.kind == "level":
+            print_levels(part)
+        else:
+            print_contenders(part)
 
 
-def main():
-    """Run the workloads and print their tables."""
-    everyone = dict.fromkeys(name for kind in CONTENDERS.values() for name in kind)
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--workloads", nargs="*", choices=list(WORKLOADS), default=list(WORKLOADS)
-    )
-    parser.add_argument(
-        "--contenders",
-        nargs="*",
-        choices=list(everyone),
-        default=list(everyone),
-        metavar="NAME",
-        help=f"of {'; '.join(everyone)}",
-    )
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, help="instead of the workload's own")
-    parser.add_argument("--csv", type=Path, help="file for every measurement")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes")
-    options = parser.parse_args()
-    absent = [name for name in _PEERS if importlib.util.find_spec(name) is None]
-    for name in absent:
-        tell(f"{name} is not installed: left out (pip install skvae[peers])")
-    rows = []
-    for name in options.workloads:
-        work = get_workload(name, options.quick, options.threads)
-        chosen = [
-            contender
-            for contender in work.contenders or CONTENDERS[work.kind]
-            if contender in options.contenders and contender not in absent
-        ]
-        found = run_workload(name, work, chosen, options) if chosen else []
-        if found:
-            print_workload(name, work, found)
-        rows += found
-        if options.csv is not None:
-            write_records(options.csv, rows)
+NAMES = dict.fromkeys(name for kind in CONTENDERS.values() for name in kind)
+AXES = [
+    Axis("workload", "--workloads", WORKLOADS, WORKLOADS, keeps_all=True),
+    Axis("seed", "--repeats", 5),
+    Axis("contender", "--contenders", NAMES, NAMES, list_contenders, keeps_all=True),
+]
+SETTINGS = {
+    "options": {"--threads": {"type": int, "help": "instead of the workload's own"}},
+    "n_threads": count_threads,
+    "points": list_points,
+    "isolated": True,
+}
 
 
 if __name__ == "__main__":
-    main()
+    _run.main(__doc__, AXES, measure, report, **SETTINGS)

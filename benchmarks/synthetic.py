@@ -28,36 +28,23 @@ Missing numbers are given to TVAE as the mean and a column that says so.
 seeds. Tables come from the folder that `tables.find_folder` returns.
 """
 
-import argparse
-import importlib.util
-import sys
-import time
-import warnings
+from importlib.util import find_spec
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from joblib import Parallel, delayed
-from records import write_records
+from _run import Axis, get_mean, group, main, print_groups, timed
 from scipy.stats import ks_2samp, rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 from tables import MIXED, list_mixed, list_text, split_mixed
-from threadpoolctl import threadpool_limits
 
 # skvae's settings: n_components is one less than columns, MAX_COMPONENTS at most, and
 # one for so many rows
 MAX_COMPONENTS, ROWS_PER_COMPONENT = 20, 64
 SKVAE = {"device": "cpu"}
-
-
-def tell(text):
-    """Print progress, apart from the table."""
-    print(text, file=sys.stderr, flush=True)
 
 
 # contenders: fit(train, seed, options) returns a function of a number of rows ---------
@@ -277,95 +264,42 @@ def measure_pairs(drawn, test, text):
 # measurements -----------------------------------------------------------------------
 
 
-def run(name, contender, seed, options):
-    """Return one measurement as a dict, None if the contender fails."""
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    train, test, target = split_mixed(name, seed)
-    row = {"table": name, "contender": contender, "seed": seed}
-    with threadpool_limits(1):
-        try:
-            begin = time.perf_counter()
-            sample = CONTENDERS[contender](train, seed, options)
-            row["fit"] = time.perf_counter() - begin
-            begin = time.perf_counter()
-            drawn = sample(len(train))
-            row["sample"] = time.perf_counter() - begin
-        except Exception as error:
-            tell(f"{name}, {contender}, seed {seed} failed: {error!r}"[:300])
-            return None
-        text = list_text(train)
-        f1 = measure_classifiers(drawn, test, Features(train, target), seed)
-        row |= {"F1": np.mean(list(f1.values())), **f1}
-        row |= measure_marginals(drawn, test, text) | measure_pairs(drawn, test, text)
-    tell(f"{name}, {contender}, seed {seed}: F1 {row['F1']:.3f}, {row['fit']:.1f} s")
-    return row
+def measure(options, table, seed, contender):
+    """Return what classifiers learn from the draws of one contender."""
+    train, test, target = split_mixed(table, seed)
+    sample, fit = timed(CONTENDERS[contender], train, seed, options)
+    drawn, seconds = timed(sample, len(train))
+    text = list_text(train)
+    f1 = measure_classifiers(drawn, test, Features(train, target), seed)
+    record = {"fit, s": fit, "sample, s": seconds, "F1": np.mean(list(f1.values()))}
+    record |= f1 | measure_marginals(drawn, test, text)
+    return record | measure_pairs(drawn, test, text)
 
 
-def print_table(rows):
+def report(records, options):
     """Print one line a table and contender, means over seeds."""
-    columns = {"F1": 3, "of real": 3}
-    columns |= dict.fromkeys(make_classifiers(0), 3)
-    columns |= {"TV": 4, "KS": 4, "pairs": 4, "fit": 1, "sample": 1}
-    header = [f"{k}, s" if k in ("fit", "sample") else k for k in columns]
-    print("| table | contender |", " | ".join(header), "|")
-    print("|---|---|" + "--:|" * len(header))
-    means = pd.DataFrame(rows).groupby(["table", "contender"], sort=False).mean()
-    for (name, contender), line in means.iterrows():
-        if (name, "real") in means.index:
-            line["of real"] = line["F1"] / means.loc[(name, "real"), "F1"]
-        cells = [
-            f"{line[k]:.{digits}f}" if k in line else "-"
-            for k, digits in columns.items()
-        ]
-        print("|", " | ".join([name, contender, *cells]), "|")
+    for part in group(records, ["table"]).values():
+        real = get_mean([r for r in part if r["contender"] == "real"], "F1")
+        for record in part:
+            record["of real"] = real and record["F1"] / real
+    cells = dict.fromkeys(("F1", "of real", *make_classifiers(0)), ".3f")
+    cells |= dict.fromkeys(("TV", "KS", "pairs"), ".4f")
+    cells |= dict.fromkeys(("fit, s", "sample, s"), ".1f")
+    print_groups(records, ["table", "contender"], cells)
 
 
-def find_contenders(names):
-    """Return the contenders that are installed, and name the others."""
-    if "TVAE" in names and importlib.util.find_spec("ctgan") is None:
-        tell("ctgan is not installed: TVAE left out (pip install ctgan)")
-        names = [name for name in names if name != "TVAE"]
-    return names
+def list_contenders():
+    """Return the contenders that are installed (``pip install ctgan`` for TVAE)."""
+    return [name for name in CONTENDERS if name != "TVAE" or find_spec("ctgan")]
 
 
-def find_tables(names):
-    """Return the tables that can be loaded here, and name the others."""
-    for name in names:
-        if name not in list_mixed():
-            tell(f"{name} not found: left out")
-    return [name for name in names if name in list_mixed()]
-
-
-def main():
-    """Run the comparison and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--tables", nargs="*", choices=list(MIXED), default=list(MIXED))
-    parser.add_argument(
-        "--contenders", nargs="*", choices=list(CONTENDERS), default=list(CONTENDERS)
-    )
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument(
-        "--tvae-epochs", type=int, default=300, help="its default is 300"
-    )
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--csv", type=Path, help="file for every measurement")
-    options = parser.parse_args()
-    contenders = find_contenders(options.contenders)
-    found = Parallel(n_jobs=options.jobs)(
-        delayed(run)(name, contender, seed, options)
-        for name in find_tables(options.tables)
-        for seed in options.seeds
-        for contender in contenders
-    )
-    rows = [row for row in found if row is not None]
-    if options.csv is not None:
-        write_records(options.csv, rows)
-    if rows:
-        print_table(rows)
+AXES = [
+    Axis("table", "--tables", MIXED, MIXED, list_mixed),
+    Axis("seed", "--seeds", (0, 1, 2)),
+    Axis("contender", "--contenders", CONTENDERS, CONTENDERS, list_contenders, True),
+]
+OPTIONS = {"--tvae-epochs": {"type": int, "default": 300, "help": "its own are 300"}}
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, AXES, measure, report, options=OPTIONS)

@@ -91,7 +91,11 @@ def load_outliers(name):
 
 def split(name, seed):
     """Return standardised training and test rows, 70/30, without constant columns."""
-    train, test = train_test_split(load(name), test_size=0.3, random_state=seed)
+    return standardize(*train_test_split(load(name), test_size=0.3, random_state=seed))
+
+
+def standardize(train, test):
+    """Return rows scaled by the training rows, without columns constant in these."""
     varies = train.std(axis=0) > 0
     scaler = StandardScaler().fit(train[:, varies])
     return scaler.transform(train[:, varies]), scaler.transform(test[:, varies])

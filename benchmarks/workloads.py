@@ -56,6 +56,7 @@ WORKLOADS = {
     "mnist": Workload(
         "fit", (400,), 20, 60_000, 784, n_threads=2, likelihood="bernoulli"
     ),
+    "members": Workload("members", (64,), 2, 5_000, 20, epochs=20),
     # the cost of a row, whatever their number
     **{
         f"rows_{n}": Workload(
@@ -76,13 +77,6 @@ WORKLOADS = {
         parts=("breast_cancer", "u_wine_white", "pendigits", "annthyroid", "satellite"),
     ),
 }
-
-
-def get_workload(name, quick=False, n_threads=None):
-    """Return a workload, tiny or on another number of threads if asked."""
-    work = WORKLOADS[name]
-    work = work.shrink() if quick else work
-    return work if n_threads is None else replace(work, n_threads=n_threads)
 
 
 def find_parts(name, work):
