@@ -1,4 +1,4 @@
-"""Held-out ELBO of laws of number columns: normal, mixtures, and after a transform.
+"""Held-out ELBO of likelihoods of number columns: normal, mixtures, and transformed.
 
 Every fit has default settings but for the likelihood: normal noise, a mixture per
 column, and both of them after the power transform of Yeo and Johnson or normal scores
@@ -6,13 +6,14 @@ column, and both of them after the power transform of Yeo and Johnson or normal 
 
 A third of the rows is for testing, 10,000 at most; the others are cut to ``--rows``.
 To columns of whole numbers uniform noise from -0.5 to 0.5 is added, training and test
-rows alike, so that no law gains by spikes at values that recur (Theis, van den Oord &
+rows alike, so that spikes at values that recur raise no score (Theis, van den Oord &
 Bethge 2016, section 3.1). Of data frames the number columns are taken. Columns that are
 constant in the training rows are left out, and all others standardised on them.
 
 ``python benchmarks/column_laws.py`` prints one Markdown table, a line a table and size:
-nats per test row of normal noise, and what the others gain over it. Tables come from
-the folder that `tables.find_folder` returns. After ``--minutes`` no further fit starts.
+nats per test row of normal noise, and the differences of the others from it. Tables
+come from the folder that `tables.find_folder` returns. After ``--minutes`` no further
+fit starts.
 """
 
 import numpy as np
@@ -33,7 +34,7 @@ TABLES = (
 )
 MAX_TEST = 10_000
 # what their column is called: transform, and the likelihood of what it returns
-LAWS = {
+LIKELIHOODS = {
     "gaussian": (None, "gaussian"),
     "mixture": (None, "gaussian_mixture"),
     "YJ, gaussian": ("yeo_johnson", "gaussian"),
@@ -71,9 +72,9 @@ def measure(options, q, table, likelihood):
     train, test = split(table, options.rows, options.seed)
     if q >= train.shape[1]:
         return None
-    transform, law = LAWS[likelihood]
-    law = law if transform is None else Transformed(transform, law)
-    vae = VAETransformer(q, likelihood=law, random_state=options.seed, device="cpu")
+    transform, base = LIKELIHOODS[likelihood]
+    chosen = base if transform is None else Transformed(transform, base)
+    vae = VAETransformer(q, likelihood=chosen, random_state=options.seed, device="cpu")
     score = vae.fit(train).score(test)
     return {"n": len(train), "d": train.shape[1], "score": score}
 
@@ -84,7 +85,7 @@ def report(records, options):
     def summarize(part):
         scores = {record["likelihood"]: record["score"] for record in part}
         first, *_ = scores
-        cells = {law: f"{score - scores[first]:+.2f}" for law, score in scores.items()}
+        cells = {name: f"{s - scores[first]:+.2f}" for name, s in scores.items()}
         return cells | {first: f"{scores[first]:.2f}"}
 
     for r in records:
@@ -95,7 +96,7 @@ def report(records, options):
 AXES = [
     Axis("q", "--q", (2, 5)),
     Axis("table", "--tables", TABLES, here=lambda: (*list_tables(), *list_mixed())),
-    Axis("likelihood", "--likelihoods", LAWS, LAWS, keeps_all=True),
+    Axis("likelihood", "--likelihoods", LIKELIHOODS, LIKELIHOODS, keeps_all=True),
 ]
 OPTIONS = {
     "--rows": {"type": int, "default": 2000, "help": "to train on, at most"},

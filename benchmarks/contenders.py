@@ -6,7 +6,7 @@
 - ``MEMBERS``: the same for models of skvae, each with another member than the plain
   one; ``DATA`` has functions that make the rows of those that are not for numbers.
 - ``TRANSFORM`` and ``SCORE``: ``prepare(X, work)`` returns what is timed, a function of
-  all rows. X has a few rows, all that a network needs whose answers nobody reads.
+  all rows. X has a few rows, enough for a network whose answers are not used.
 - ``GRID``: ``search(X, work, seed)`` fits and scores every setting on every fold.
 - ``LEVEL``: ``fit(X, work, seed, after_epoch)``; skvae calls it before the first epoch
   too, where it has its linear start.
@@ -354,7 +354,7 @@ class Products:
     def _run_backward(layers):
         for i, (weight, x, y, weight_grad, x_grad) in enumerate(layers):
             torch.mm(x.T, y, out=weight_grad)
-            # nobody asks for the gradient of the rows themselves
+            # the gradient of the rows themselves is not needed
             if i:
                 torch.mm(y, weight.T, out=x_grad)
 

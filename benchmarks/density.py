@@ -93,7 +93,7 @@ def measure_size(options, table, seed, train, test, q):
 
 
 def summarize(part):
-    """Return the cells of a table and size: means over seeds, and the worst gain."""
+    """Return the cells of a table and size: means over seeds, and the worst seed."""
     cells = {}
     for label in ("PCA", "FA", "gmm", "plain", "floor", "skvae", "evidence"):
         if get_values(part, label):

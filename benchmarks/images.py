@@ -179,7 +179,7 @@ def fit(kind, epochs, parameters, after=None, seed=0):
         lr=parameters.pop("lr", 1e-3),
         optimizer="adam",
         weight_decay=0.0,
-        # images that are drawn anew cannot be learned by heart
+        # a model does not overfit images that are drawn anew
         early_stopping=valid is not None,
         n_iter_no_change=20,
         net_callbacks=callbacks,

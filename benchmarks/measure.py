@@ -19,7 +19,7 @@ from tables import split
 from workloads import load_rows
 
 # rows that quality is computed on
-_JUDGED_ROWS = 5_000
+_SCORED_ROWS = 5_000
 # epochs of the textbook loop that set a level, and seconds after which a race ends
 _LEVEL_EPOCHS = 100
 _LEVEL_SECONDS = 60
@@ -51,7 +51,7 @@ def metered(function, *args):
 
 
 def measure_fit(name, work, seed):
-    """Time a fit, and judge what it has learned."""
+    """Time a fit, and compute the ELBO of the trained model."""
     fit, X = CONTENDERS[work.kind][name], load_rows(work)
     X = DATA[name](X) if name in DATA else X
     fit(X[: 4 * work.batch_size], replace(work, epochs=1), seed)
@@ -61,7 +61,7 @@ def measure_fit(name, work, seed):
         record["step"] = record["seconds"] / work.n_steps
         record["row"] = record["seconds"] / (work.n_samples * work.epochs)
     if elbo is not None:
-        record["elbo"] = elbo(X[:_JUDGED_ROWS])
+        record["elbo"] = elbo(X[:_SCORED_ROWS])
     return record
 
 
@@ -101,7 +101,7 @@ class Race:
         self.seconds, self.epochs, self.begin = 0.0, 0, time.perf_counter()
 
     def __call__(self, elbo):
-        """Stop the clock while test rows are judged."""
+        """Stop the clock while test rows are scored."""
         self.seconds += time.perf_counter() - self.begin
         self.epochs += 1
         self.value = elbo(self.test)

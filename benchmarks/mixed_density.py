@@ -18,13 +18,13 @@ frequencies of levels and a normal density a number column: no latent at all.
 
 Numbers are densities in the units of the table for all, text is probabilities, so that
 nats per row compare. But whole numbers and values that recur let a density grow without
-bound, too. So every model is also fitted and judged after uniform noise from -0.5 to
+bound, too. So every model is also fitted and scored after uniform noise from -0.5 to
 0.5 was added to the columns of whole numbers, training and test rows alike: the density
 then bounds the probability of the whole number from below (Theis, van den Oord & Bethge
-2016, "A note on the evaluation of generative models", section 3.1), and no model gains
-by spikes. Quote margins from there.
+2016, "A note on the evaluation of generative models", section 3.1), and spikes raise
+no score. Quote margins from there.
 
-A level that the training rows lack counts for nobody. The ELBO is that of `score`; the
+A level that the training rows lack is not counted. The ELBO is that of `score`; the
 evidence is the importance-weighted bound of 32 draws (of as many as `score_samples`
 takes, for skvae), which depends less on how good the encoder is. Seconds are of
 fitting and judging.
@@ -97,7 +97,7 @@ def pick(log_probability, codes):
 
 
 def fit_apart(train, test, n_components, seed):
-    """Return what columns say by themselves."""
+    """Return the score of independent columns."""
     coding = Coding(train)
     numbers = coding.get_numbers(train)
     loc, scale = numbers.mean(axis=0), numbers.std(axis=0)

@@ -1,6 +1,6 @@
 """Real mixed tables as they come from ``read_csv``: from fit to a file and back.
 
-Five tables of numbers, codes, text and holes, none of them prepared in any way, go
+Five tables of numbers, codes, text and missing cells, not prepared in any way, go
 through fit, transform, score, sample, impute, and joblib's dump and load. Every line
 has rows, columns and how many there are of every kind, the share of missing cells,
 seconds of fit and of all the rest, the ELBO of the table (its own rows: no figure of

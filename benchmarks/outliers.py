@@ -1,4 +1,4 @@
-"""AUROC of VAEOutlierDetector beside the detectors people use, on 17 tables of ADBench.
+"""AUROC of VAEOutlierDetector beside other detectors, on 17 tables of ADBench.
 
 'semi': a detector sees the first half of the normal rows, in the order of the file, and
 scores all others. 'unsupervised': it sees all rows, without labels, and scores the same

@@ -10,7 +10,7 @@ products alone.
 
 `members` trains one model for each kind of member, on the data of `small` (negative
 binomial and ordinal: on counts and levels made of them); its ratio is to the plain
-model. ``--against PATH`` compares with another checkout, as `_run` says.
+model. ``--against PATH`` compares with another checkout, see `_run`.
 
 The table of `level` has the seconds until held-out rows have that many nats, and in
 brackets the ratio to skvae's default; `skvae, one Gaussian` and the others have one

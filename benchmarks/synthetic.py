@@ -1,4 +1,4 @@
-"""Synthetic rows of mixed tables, judged by what classifiers learn from them.
+"""Synthetic rows of mixed tables, evaluated by the classifiers that learn from them.
 
 The protocol of Xu et al. (2019), "Modeling tabular data using conditional GAN": a
 synthesiser is fitted to the training rows and draws as many rows; four classifiers are
@@ -22,7 +22,7 @@ are what chance leaves:
 
 Contenders: `real`, the training rows; `independent`, every column shuffled; `skvae`;
 `TVAE` of ``pip install ctgan`` with its defaults. A missing text is a level for all.
-Missing numbers are given to TVAE as the mean and a column that says so.
+Missing numbers are given to TVAE as the mean and a column of flags.
 
 ``python benchmarks/synthetic.py`` prints one line a table and contender, means over
 seeds. Tables come from the folder that `tables.find_folder` returns.
@@ -81,17 +81,17 @@ def fit_tvae(train, seed, options):
     """Fit TVAE of ctgan, which takes no missing numbers."""
     from ctgan import TVAE
 
-    holes = [name for name in train if train[name].isna().any()]
-    flags = [f"{name} is missing" for name in holes]
-    filled = train.fillna(train[holes].mean())
-    filled[flags] = train[holes].isna().astype(str)
+    missing = [name for name in train if train[name].isna().any()]
+    flags = [f"{name} is missing" for name in missing]
+    filled = train.fillna(train[missing].mean())
+    filled[flags] = train[missing].isna().astype(str)
     vae = TVAE(epochs=options.tvae_epochs)
     vae.set_random_state(seed)
     vae.fit(filled, list_text(filled))
 
     def sample(n_samples):
         drawn = vae.sample(n_samples)
-        for name, flag in zip(holes, flags, strict=True):
+        for name, flag in zip(missing, flags, strict=True):
             drawn.loc[drawn[flag] == "True", name] = np.nan
         return drawn[train.columns]
 
@@ -158,12 +158,12 @@ class Features:
         self.numbers = [name for name in train if name not in (*self.text, target)]
         self.levels = {name: sorted(train[name].unique()) for name in self.text}
         self.range = train[self.numbers].agg(["min", "max", "mean"])
-        self.holes = [name for name in self.numbers if train[name].isna().any()]
+        self.missing = [name for name in self.numbers if train[name].isna().any()]
 
     def transform(self, rows):
         """Return features, and whether the target is the rarer class."""
         columns = [self._make_number(name, rows[name]) for name in self.numbers]
-        columns += [rows[name].isna().to_numpy() for name in self.holes]
+        columns += [rows[name].isna().to_numpy() for name in self.missing]
         for name, levels in self.levels.items():
             levels = levels[1:] if len(levels) == 2 else levels
             columns += [(rows[name] == level).to_numpy() for level in levels]

@@ -3,7 +3,7 @@
 The folder holds ``uci/*.csv`` (a header row), ``adbench/*_NAME.npz`` (an array X) and
 ``mixed/*.csv`` (a header row; empty fields are missing); its path is taken from the
 environment variable SKVAE_DATA, or ``../shared/data`` beside the repository. Tables
-that are not there are left out, and the benchmarks say so.
+that are not there are left out with a message.
 """
 
 import os

@@ -39,7 +39,7 @@ class VAE(nn.Module):
         )
 
     def forward(self, x):
-        """Return what the decoder says of one draw, and mean and log variance of z."""
+        """Return the decoder's output for one draw, and mean and log variance of z."""
         mu, logvar = self.encode(x)
         z = mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
         return self.decoder(z), mu, logvar
