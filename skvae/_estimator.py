@@ -31,14 +31,19 @@ from ._columns import (
     check_finite,
     check_names,
     check_observed,
+    check_support,
     get_index,
     has_columns,
     open_table,
     read,
     refuse_times,
 )
-from ._columns._images import check_image_shape, check_n_columns, flatten_images
-from ._columns._support import check_pixels, check_support
+from ._columns._images import (
+    check_image_shape,
+    check_n_columns,
+    check_pixels,
+    flatten_images,
+)
 from ._parameters._warm_start import check_fixed, copy_fixed
 from ._training._fit_data import FittedRows
 from ._utils._warnings import (

@@ -24,8 +24,18 @@ from skvae._columns import (
     check_exact,
     check_finite,
     check_observed,
+    check_support,
     open_table,
     read,
+)
+from skvae._columns._support import ALTERNATIVES
+from skvae.likelihoods import (
+    LIKELIHOODS,
+    Bernoulli,
+    Beta,
+    Categorical,
+    LogNormal,
+    Poisson,
 )
 
 WORDS = ["red", None, "blue", "red"]
@@ -713,3 +723,50 @@ def test_table_shows_itself_column_by_column():
     assert len(text.splitlines()) == 6
     for part in ("age", "number", "gaussian", "2: F, M"):
         assert part in text
+
+
+# support ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "values", "value", "advice"),
+    [
+        (Bernoulli(), [0, 1, 0.625], "0.625", "continuous_bernoulli"),
+        (Bernoulli(), [0, 3, 1], "3", "poisson"),
+        # none is recommended that does not accept the whole column
+        (Bernoulli(), [0, 0.5, -7], "0.5", None),
+        (Beta(), [0.5, 1, np.nan], "1", "continuous_bernoulli"),
+        (Poisson(), [3, -1, 2], "-1", None),
+        (Poisson(), [3, 0.5, 2], "0.5", "log_normal"),
+        (LogNormal(), [0, 3, 1], "0", "poisson"),
+        (Categorical(3), [0, 3, 1], "3", None),
+    ],
+)
+def test_values_outside_the_support_are_refused_with_advice(
+    likelihood, values, value, advice
+):
+    X = np.column_stack([[0, 1, 1], values])
+    message = (
+        f"Column 1 has the value {value}, but likelihood={type(likelihood).__name__} "
+        f"accepts {likelihood.support.words}"
+    )
+    if advice is not None:
+        message += f"; for {ALTERNATIVES[advice].words} use likelihood={advice!r}"
+    chosen = np.array([False, True])
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}\\.$"):
+        check_support(likelihood, X, None, chosen)
+    with pytest.raises(ValueError, match=f"^Column 'visits' has the value {value}"):
+        check_support(likelihood, X, ["age", "visits"], chosen)
+
+
+def test_alternatives_are_the_supports_of_their_likelihoods():
+    for name, support in ALTERNATIVES.items():
+        assert LIKELIHOODS[name]().support is support
+    for likelihood in LIKELIHOODS.values():
+        assert set(likelihood().support.alternatives) <= set(ALTERNATIVES)
+
+
+def test_missing_values_are_inside_every_support():
+    X = np.full((3, 2), np.nan)
+    for likelihood in LIKELIHOODS.values():
+        check_support(likelihood(), X, None, slice(None))

@@ -16,6 +16,7 @@ from scipy.special import digamma, polygamma
 from sklearn.base import clone
 
 from skvae import VAETransformer
+from skvae._columns import REALS
 from skvae._distributions import LowRankNormal
 from skvae._utils._seed import seeded
 from skvae.datasets import make_factors
@@ -248,7 +249,7 @@ def test_samples_meet_mean_and_variance(case):
         x = distribution.sample((20_000,))
     assert x.shape == (20_000, N, D)
     assert distribution.support.check(x).all()
-    assert not case.likelihood.find_unsupported(x.reshape(-1, D)).any()
+    assert not case.likelihood.support.find_outside(x.numpy()).any()
     error = x.std(dim=0) / len(x) ** 0.5
     difference = x.mean(dim=0) - distribution.mean
     assert (difference.abs() < N_STANDARD_ERRORS * error).all()
@@ -333,16 +334,18 @@ def test_leading_dimensions_are_free(case, leading):
 
 
 @over_cases
-def test_find_unsupported_agrees_with_the_support(case):
+def test_support_agrees_with_that_of_the_distribution(case):
     likelihood = case.likelihood
     x = torch.tensor([*case.edges, *case.outside], dtype=torch.float64)[:, None]
     support = likelihood(*draw_inputs(case, n_samples=1)).support
-    is_unsupported = likelihood.find_unsupported(x.expand(-1, D))
-    assert is_unsupported.shape == (len(x), D)
-    assert (is_unsupported == ~support.check(x.expand(-1, D))).all()
+    is_outside = torch.as_tensor(
+        likelihood.support.find_outside(x.expand(-1, D).numpy())
+    )
+    assert is_outside.shape == (len(x), D)
+    assert (is_outside == ~support.check(x.expand(-1, D))).all()
     expected = [False] * len(case.edges) + [True] * len(case.outside)
-    assert is_unsupported[:, 0].tolist() == expected
-    assert likelihood.is_limited == bool(case.outside)
+    assert is_outside[:, 0].tolist() == expected
+    assert (likelihood.support is not REALS) == bool(case.outside)
 
 
 @over_cases

@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from skvae import EffectiveSampleSizeWarning, VAETransformer
+from skvae._columns import check_support
 from skvae._parameters._comparison import describe_meaning
 from skvae.latents import LATENTS, Gaussian
 from skvae.likelihoods import (
@@ -131,7 +132,10 @@ def test_draws_are_in_the_support():
     law = likelihood(*make_inputs(likelihood))
     drawn = law.sample((20,))
     assert drawn.shape == (20, 50, 5)
-    assert not likelihood.find_unsupported(drawn.flatten(0, 1)).any()
+    check_support(likelihood, drawn.flatten(0, 1).numpy(), None, slice(None))
+    drawn[3, 4, 3] = 7
+    with pytest.raises(ValueError, match=r"Column 3 has the value 7.*Bernoulli"):
+        check_support(likelihood, drawn.flatten(0, 1).numpy(), None, slice(None))
 
 
 def test_inputs_tell_their_columns():

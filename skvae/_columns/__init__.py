@@ -16,9 +16,25 @@ from ._containers import get_container, get_index, has_columns, open_table
 from ._encoded import EncodedRows
 from ._kinds import Boolean, Category, Integer, Kind, Number, OrderedCategory
 from ._reading import read
+from ._support import (
+    BINARY,
+    COUNTS,
+    OPEN_UNIT_INTERVAL,
+    POSITIVE_REALS,
+    REALS,
+    UNIT_INTERVAL,
+    Support,
+    check_support,
+)
 from ._table import ColumnTable
 
 __all__ = [
+    "BINARY",
+    "COUNTS",
+    "OPEN_UNIT_INTERVAL",
+    "POSITIVE_REALS",
+    "REALS",
+    "UNIT_INTERVAL",
     "Boolean",
     "Category",
     "ColumnTable",
@@ -27,10 +43,12 @@ __all__ = [
     "Kind",
     "Number",
     "OrderedCategory",
+    "Support",
     "check_exact",
     "check_finite",
     "check_names",
     "check_observed",
+    "check_support",
     "describe",
     "get_container",
     "get_index",

@@ -99,3 +99,24 @@ def check_n_columns(image_shape, n_columns):
             f"has {n_columns}; pass images (n, channels, height, width), or rows of "
             "channels*height*width columns, and the image_shape they have."
         )
+
+
+def check_pixels(network, likelihood, n_pixels):
+    """Refuse a network for images whose pixels the likelihood does not keep as such.
+
+    Raises
+    ------
+    ValueError
+    """
+    if network.has_outputs and len(likelihood.list_groups(1)) > 1:
+        raise ValueError(
+            f"network={type(network).__name__} has one likelihood for all pixels, "
+            "but columns have different ones; use network='mlp'."
+        )
+    n_inputs = likelihood.count_inputs(n_pixels)
+    if network.needs_images and n_inputs != n_pixels:
+        raise ValueError(
+            f"network={type(network).__name__} takes one value per pixel, but "
+            f"likelihood={type(likelihood).__name__} makes {n_inputs} values of "
+            f"{n_pixels} pixels; use network='mlp'."
+        )

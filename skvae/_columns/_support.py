@@ -1,69 +1,149 @@
-"""Whether rows and networks are such as the likelihoods of the columns accept."""
+"""What values a likelihood accepts, and the refusal of all others.
+
+A new set of values is one constant here, or a `Support` in the file of its likelihood.
+numpy only: values are checked before they become tensors.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from . import describe
+from .._utils._missing import list_chunks
+from ._checks import begin_with, describe
 
-# rows whose support is checked at a time
-_CHECKED_ROWS = 1024
+
+@dataclass(frozen=True, eq=False)
+class Support:
+    """The values that a likelihood accepts: an interval of numbers, or of integers.
+
+    Parameters
+    ----------
+    words : str
+        The accepted values, for messages.
+    low, high : float or ndarray (n_features,), default=-inf, inf
+        Ends of the interval, for all columns or for each.
+    is_open : bool, default=False
+        Whether the ends themselves are refused.
+    is_integer : bool, default=False
+        Whether numbers between the integers are refused.
+    alternatives : tuple of str, default=()
+        Names of likelihoods, from 'continuous_bernoulli', 'poisson' and 'log_normal',
+        that messages recommend for a column if they accept all of its values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvae.likelihoods import Support
+    >>> grades = Support("integers from 1 to 6", low=1, high=6, is_integer=True)
+    >>> grades.find_outside(np.array([1.0, 2.5, 7.0, np.nan]))
+    array([False,  True,  True, False])
+    """
+
+    words: str
+    low: float | np.ndarray = -np.inf
+    high: float | np.ndarray = np.inf
+    is_open: bool = False
+    is_integer: bool = False
+    alternatives: tuple = ()
+
+    def find_outside(self, x):
+        """Return a mask of the values that are refused; missing ones are not.
+
+        Parameters
+        ----------
+        x : ndarray of float (..., n_features)
+
+        Returns
+        -------
+        ndarray of bool (..., n_features)
+        """
+        if self.is_open:
+            is_outside = (x <= self.low) | (x >= self.high)
+        else:
+            is_outside = (x < self.low) | (x > self.high)
+        if self.is_integer:
+            is_outside |= (x != np.floor(x)) & ~np.isnan(x)
+        return is_outside
+
+
+REALS = Support("finite numbers")
+POSITIVE_REALS = Support(
+    "positive numbers", low=0, is_open=True, alternatives=("poisson",)
+)
+UNIT_INTERVAL = Support("values in [0, 1]", low=0, high=1)
+OPEN_UNIT_INTERVAL = Support(
+    "values in (0, 1)", 0, 1, is_open=True, alternatives=("continuous_bernoulli",)
+)
+BINARY = Support(
+    "0 and 1", 0, 1, is_integer=True, alternatives=("continuous_bernoulli", "poisson")
+)
+# beyond, products of counts leave single precision, in which training runs
+COUNTS = Support(
+    "non-negative integers up to 1e+30",
+    low=0,
+    high=1e30,
+    is_integer=True,
+    alternatives=("log_normal",),
+)
+# a test compares them with those of the likelihoods
+ALTERNATIVES = {
+    "continuous_bernoulli": UNIT_INTERVAL,
+    "poisson": COUNTS,
+    "log_normal": POSITIVE_REALS,
+}
 
 
 def check_support(likelihood, array, names, columns):
-    """Refuse values outside the support of a likelihood of some of the columns.
+    """Refuse values outside the support of the likelihood of their column.
 
     Parameters
     ----------
     likelihood : Likelihood
-        Of these columns.
+        Of the chosen columns.
     array : ndarray (n, n_features)
-        Missing cells are NaN.
+        Missing values are NaN.
     names : sequence of str, or None
-        What messages call the columns.
+        Names of the columns, for messages.
     columns : slice or ndarray (n_features,) of bool
+        The chosen ones.
 
     Raises
     ------
     ValueError
         With the column and the value.
     """
-    if not likelihood.is_limited:
-        return
-    from .._utils._device import as_tensor
-
-    for begin in range(0, len(array), _CHECKED_ROWS):
-        part = array[begin : begin + _CHECKED_ROWS, columns]
-        # torch lacks operations for bool and uint16 to uint64, and wraps bounds
-        # that int8 and uint8 do not hold
-        values = as_tensor(part.astype(np.float64, copy=False))
-        mask = likelihood.find_unsupported(values).numpy() & ~np.isnan(part)
-        if mask.any():
-            row, number = np.argwhere(mask)[0]
-            column = np.arange(array.shape[1])[columns][number]
-            name, value = describe(column, names), float(values[row, number])
-            member = likelihood.get_member(number)
+    chosen = np.arange(array.shape[1])[columns]
+    groups = [
+        (member, chosen[numbers])
+        for member, numbers in likelihood.list_groups(len(chosen))
+        if member.support is not REALS
+    ]
+    for member, numbers in groups:
+        if np.size(member.support.high) not in (1, len(numbers)):
             raise ValueError(
-                f"{name[0].upper()}{name[1:]} has the value {value:g}, "
-                f"but likelihood={type(member).__name__} accepts "
-                f"{member.support}."
+                f"{member} has {np.size(member.support.high)} entries, but X has "
+                f"{len(numbers)} columns."
             )
+    for rows in list_chunks(array) if groups else ():
+        for member, numbers in groups:
+            values = array[rows][:, numbers].astype(np.float64, copy=False)
+            is_outside = member.support.find_outside(values)
+            if is_outside.any():
+                row, position = np.argwhere(is_outside)[0]
+                label = describe(numbers[position], names)
+                column = array[:, numbers[position]].astype(np.float64)
+                _refuse(member, label, values[row, position], column)
 
 
-def check_pixels(network, likelihood, n_pixels):
-    """Refuse a network of images that the likelihood shows something else.
-
-    Raises
-    ------
-    ValueError
-    """
-    if network.has_outputs and len(likelihood.list_groups(1)) > 1:
-        raise ValueError(
-            f"network={type(network).__name__} has one likelihood for all pixels, "
-            "but columns have different ones; use network='mlp'."
-        )
-    n_inputs = likelihood.count_inputs(n_pixels)
-    if network.needs_images and n_inputs != n_pixels:
-        raise ValueError(
-            f"network={type(network).__name__} sees one value a pixel, but "
-            f"likelihood={type(likelihood).__name__} makes {n_inputs} values of "
-            f"{n_pixels} pixels; use network='mlp'."
-        )
+def _refuse(likelihood, label, value, column):
+    """Raise for a value, and recommend a likelihood that accepts the whole column."""
+    support, advice = likelihood.support, ""
+    for name in support.alternatives:
+        other = ALTERNATIVES[name]
+        if not other.find_outside(column).any():
+            advice = f"; for {other.words} use likelihood={name!r}"
+            break
+    raise ValueError(
+        f"{begin_with(label)} has the value {value:g}, but "
+        f"likelihood={type(likelihood).__name__} accepts {support.words}{advice}."
+    )

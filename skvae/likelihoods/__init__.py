@@ -4,6 +4,7 @@ A likelihood never sees an encoder or a latent. It works in the units of the mod
 which the noise that the linear start leaves unexplained is 1 in every column.
 """
 
+from .._columns import Support
 from ._base import Likelihood
 from ._bernoulli import Bernoulli
 from ._beta import Beta
@@ -41,6 +42,7 @@ __all__ = [
     "PerColumn",
     "Poisson",
     "StudentT",
+    "Support",
     "Transformed",
     "ZeroInflated",
 ]

@@ -7,6 +7,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch.nn.functional import celu
 
+from .._columns import REALS
 from .._utils._missing import fill_at_random
 from .._utils._nested_parameters import open_names
 
@@ -14,7 +15,6 @@ from .._utils._nested_parameters import open_names
 MAX_LOG_SCALE = 12.0
 # noise that depends on z and is smaller than this is repeated values, not noise
 NARROW_FLOOR = 1e-3
-_bounded = torch.ops.aten.hardtanh_backward.grad_input
 
 
 def bound(raw, log_range):
@@ -57,8 +57,8 @@ class Likelihood(BaseEstimator):
         is not scaled leaves to noise at least.
     least_scale : float
         What the encoder sees is divided by its standard deviation, or by this.
-    support : str
-        What values are accepted, in words.
+    support : Support
+        The values that are accepted. Others are refused before training.
     fixed_noise : float or None
         A known standard deviation of the noise.
     is_isotropic : bool
@@ -72,15 +72,10 @@ class Likelihood(BaseEstimator):
     is_scaled = True
     least_noise = 0.1
     least_scale = 0.0
-    support = "finite numbers"
+    support = REALS
     fixed_noise = None
     is_isotropic = False
     is_joint = False
-
-    @property
-    def is_limited(self):
-        """Whether there are finite numbers that are not accepted."""
-        return type(self).find_unsupported is not Likelihood.find_unsupported
 
     @property
     def has_start(self):
@@ -263,10 +258,6 @@ class Likelihood(BaseEstimator):
             Zeros unless the likelihood has something better.
         """
         return residual.new_zeros(self.free_shape(residual.shape[-1]))
-
-    def find_unsupported(self, x):
-        """Return a mask of the values of x (n, n_features) outside the support."""
-        return torch.zeros_like(x, dtype=torch.bool)
 
     def list_groups(self, n_features):
         """Return the likelihoods of groups of columns, and the numbers of those."""

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch.distributions import Bernoulli as _BernoulliDistribution
 
+from .._columns import BINARY
 from ._base import Likelihood
 
 # softplus is the identity to double precision from here on
@@ -25,7 +26,7 @@ class Bernoulli(Likelihood):
     is_scaled = False
     # rare ones are not blown up: an image's margins would drown the rest
     least_scale = 0.5
-    support = "0 and 1"
+    support = BINARY
 
     def __call__(self, raw, free, start, log_range):
         """Return p(x|z)."""
@@ -57,7 +58,3 @@ class Bernoulli(Likelihood):
         summary : Tensor (..., n_features)
         """
         return (summary >= 0.5).to(summary)
-
-    def find_unsupported(self, x):
-        """Return a mask of the values of x that are neither 0 nor 1."""
-        return (x != 0) & (x != 1)

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from scipy.special import digamma, polygamma
 
+from .._columns import OPEN_UNIT_INTERVAL
 from .._distributions import MAX_LOGIT
 from .._distributions import Beta as _BetaDistribution
 from ._base import bound
@@ -54,7 +55,7 @@ class Beta(LocationScale):
     n_start = 2
     is_scaled = False
     least_noise = 1e-6
-    support = "numbers above 0 and below 1"
+    support = OPEN_UNIT_INTERVAL
 
     _noise_names = ("feature", "network")
 
@@ -104,10 +105,6 @@ class Beta(LocationScale):
             logit + unit * raw[..., 0, :],
             log_precision - 2 * bound(raw_scale, log_range),
         )
-
-    def find_unsupported(self, x):
-        """Return a mask of the values of x that do not lie between 0 and 1."""
-        return ~((x > 0) & (x < 1))
 
 
 def _compute_variance(a, b):

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from .._columns import UNIT_INTERVAL
 from .._distributions import ContinuousBernoulli as _ContinuousBernoulliDistribution
 from .._distributions import continuous_bernoulli_mean
 from ._base import Likelihood
@@ -33,7 +34,7 @@ class ContinuousBernoulli(Likelihood):
     """
 
     is_scaled = False
-    support = "numbers from 0 to 1"
+    support = UNIT_INTERVAL
 
     def __call__(self, raw, free, start, log_range):
         """Return p(x|z)."""
@@ -61,10 +62,6 @@ class ContinuousBernoulli(Likelihood):
         length = np.sqrt((loadings**2).sum(axis=0))
         bias, slope = _match_moments(mean, length)
         return loadings * (slope / np.maximum(length, 1e-12)), bias
-
-    def find_unsupported(self, x):
-        """Return a mask of the values of x outside [0, 1]."""
-        return ~((x >= 0) & (x <= 1))
 
 
 def _match_moments(mean, covariance):

@@ -4,14 +4,13 @@ import numpy as np
 import torch
 from torch.nn.functional import relu
 
+from .._columns import COUNTS
 from ._base import Likelihood
 
 # rows whose moments are added up at a time
 _CHUNK_ROWS = 4096
 # log rates beyond which counts have no meaning, where nothing has been learned
 _DEFAULT_CEILING = 20.0
-# beyond, products of counts leave single precision, in which training runs
-_MAX_COUNT = 1e30
 
 
 def bend(log_rate, ceiling):
@@ -40,11 +39,7 @@ class CountLikelihood(Likelihood):
     """
 
     is_scaled = False
-    support = f"non-negative integers up to {_MAX_COUNT:g}"
-
-    def find_unsupported(self, x):
-        """Return a mask of the values of x that are no counts."""
-        return (x < 0) | (x != torch.floor(x)) | (x > _MAX_COUNT)
+    support = COUNTS
 
     def conclude(self, summary):
         """Return the mean of every column, rounded to a count.

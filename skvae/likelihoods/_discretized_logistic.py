@@ -5,6 +5,7 @@ from numbers import Integral
 
 import numpy as np
 
+from .._columns import Support
 from .._distributions import DiscretizedLogistic as _DiscretizedLogisticDistribution
 from ._base import Likelihood
 
@@ -52,8 +53,14 @@ class DiscretizedLogistic(Likelihood):
 
     @property
     def support(self):
-        """What values are accepted, in words."""
-        return f"integers from {self.low} to {self.high}"
+        """The integers that are accepted, a `Support`."""
+        return Support(
+            f"integers from {self.low} to {self.high}",
+            self.low,
+            self.high,
+            is_integer=True,
+            alternatives=("continuous_bernoulli",),
+        )
 
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""
@@ -84,10 +91,6 @@ class DiscretizedLogistic(Likelihood):
         summary : Tensor (..., n_features)
         """
         return summary.round()
-
-    def find_unsupported(self, x):
-        """Return a mask of the values of x that are no integers between the bounds."""
-        return (x < self.low) | (x > self.high) | (x != x.floor())
 
     def __call__(self, raw, free, start, log_range):
         """Return p(x|z)."""

@@ -7,6 +7,7 @@ from numbers import Integral
 import numpy as np
 import torch
 
+from .._columns import Support
 from ._base import Likelihood
 
 # categories of a column for which nobody has asked
@@ -23,10 +24,6 @@ class LevelLikelihood(Likelihood):
     """
 
     is_scaled = False
-    support = (
-        "integer codes from 0 to one less than the number of categories, which is "
-        f"n_categories or, by default, what fit has seen (at most {_MAX_UNASKED})"
-    )
 
     def __init__(self, n_categories=None):
         self.n_categories = n_categories
@@ -93,11 +90,17 @@ class LevelLikelihood(Likelihood):
             given = np.full(like.shape[-1], 2)
         return torch.as_tensor(given - 1, dtype=like.dtype, device=like.device)
 
-    def find_unsupported(self, x):
-        """Return a mask of the values of x that are no codes of their column."""
-        sizes = self._get_given(x.shape[-1])
-        sizes = _MAX_UNASKED if sizes is None else torch.as_tensor(np.array(sizes))
-        return (x < 0) | (x != torch.floor(x)) | (x >= sizes)
+    @property
+    def support(self):
+        """The codes that are accepted, a `Support`."""
+        sizes = self._get_given(np.size(self.n_categories))
+        return Support(
+            "integer codes from 0 to one less than the number of categories, which is "
+            f"n_categories or, by default, that of the data (at most {_MAX_UNASKED})",
+            low=0,
+            high=(_MAX_UNASKED if sizes is None else np.asarray(sizes)) - 1,
+            is_integer=True,
+        )
 
     def count_summaries(self, n_features):
         """Return the number of probabilities of a row."""

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from .._closed_form._linear import NOISE_FLOOR
+from .._columns import POSITIVE_REALS
 from .._distributions import LogNormal as _LogNormalDistribution
 from ._base import bound
 from ._location_scale import LocationScale
@@ -38,7 +39,7 @@ class LogNormal(LocationScale):
     n_start = 2
     is_scaled = False
     least_noise = NOISE_FLOOR
-    support = "positive numbers"
+    support = POSITIVE_REALS
 
     _noise_names = ("feature", "network")
 
@@ -80,10 +81,6 @@ class LogNormal(LocationScale):
             loc + log_unit.exp() * raw[..., 0, :],
             log_unit + bound(raw_scale, log_range),
         )
-
-    def find_unsupported(self, x):
-        """Return a mask of the values of x that are not positive."""
-        return ~(x > 0)
 
 
 def _log(x):

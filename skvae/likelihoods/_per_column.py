@@ -34,8 +34,8 @@ class PerColumn(Likelihood):
     """
 
     is_scaled = False
-    # says nothing: groups differ, see `list_groups`
-    n_raw = n_start = None
+    # those of the groups differ, see `list_groups`
+    n_raw = n_start = support = None
 
     def __init__(self, members, columns):
         self.members = members
@@ -73,11 +73,6 @@ class PerColumn(Likelihood):
     def _map(self, function):
         """Return what a function of member and columns gives, one a group."""
         return [function(member, columns) for member, columns in self.list_groups()]
-
-    @property
-    def is_limited(self):
-        """Whether there are finite numbers that are not accepted."""
-        return any(member.is_limited for member in self.members)
 
     @property
     def has_start(self):
@@ -194,13 +189,6 @@ class PerColumn(Likelihood):
         return torch.cat([r.flatten() for r in raw]), torch.cat(
             [f.flatten() for f in free]
         )
-
-    def find_unsupported(self, x):
-        """Return a mask of the values of x outside the support of their columns."""
-        mask = torch.zeros_like(x, dtype=torch.bool)
-        for member, columns in self.list_groups():
-            mask[:, columns] = member.find_unsupported(x[:, columns])
-        return mask
 
     def summarise(self, law):
         """Return what is averaged where p(x|z) of several z is, group by group."""

@@ -74,9 +74,10 @@ class ZeroInflated(CountLikelihood):
         """Return the shape of the learned values that do not depend on z."""
         return self._law.free_shape(n_features)
 
-    def find_unsupported(self, x):
-        """Return a mask of the values of x that are no counts."""
-        return self._law.find_unsupported(x)
+    @property
+    def support(self):
+        """The counts that are accepted, a `Support`."""
+        return self._law.support
 
     def represent(self, x):
         """Return rows as the law of counts has them."""
