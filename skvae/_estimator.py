@@ -27,15 +27,15 @@ from sklearn.utils.validation import (
 from ._columns import (
     ColumnTable,
     EncodedRows,
-    check_exact,
+    check_exact_integers,
     check_finite,
-    check_names,
     check_observed,
     check_support,
+    check_unique_names,
+    convert_lists,
     get_index,
-    has_columns,
-    open_table,
-    read,
+    has_typed_columns,
+    read_table,
     refuse_times,
 )
 from ._columns._images import (
@@ -682,8 +682,8 @@ default='adamw'
         """
         name = type(self).__name__
         X = flatten_images(X, image_shape, name, is_fitted=hasattr(self, "columns_"))
-        X = open_table(X)
-        check_names(X)
+        X = convert_lists(X)
+        check_unique_names(X)
         if kinds is None and not reset:
             kinds = self.columns_.kinds
         rules = {
@@ -692,7 +692,7 @@ default='adamw'
             "ensure_all_finite": False,
             "ensure_min_samples": 2 if is_fit else 1,
         }
-        table, by_column = X, has_columns(X)
+        table, by_column = X, has_typed_columns(X)
         if by_column:
             # names and numbers of columns, in scikit-learn's words
             validate_data(self, X, reset=reset, skip_check_array=True)
@@ -700,13 +700,13 @@ default='adamw'
             refuse_times(X, name)
             table = validate_data(self, X, reset=reset, **rules)
         names = self._get_names(X)
-        array, kinds = read(table, kinds, name, names)
+        array, kinds = read_table(table, kinds, name, names)
         if by_column:
             array = check_array(array, estimator=self, input_name="X", **rules)
         if reset and image_shape is not None:
             check_n_columns(image_shape, array.shape[1])
         check_finite(array, names)
-        check_exact(array, names)
+        check_exact_integers(array, names)
         if reset:
             check_observed(array, names)
         return array, kinds
@@ -874,7 +874,7 @@ default='adamw'
             raise ValueError(f"n_samples={n_samples!r} must be a positive integer.")
         n_samples, row = int(n_samples), None
         if given is not None:
-            row = self.columns_.read_given(given)
+            row = self.columns_.make_row(given)
             check_support(
                 model.module.likelihood,
                 row,

@@ -112,7 +112,7 @@ def test_encoded_rows_are_slices_of_what_encode_returns(dtype):
         for rows in (slice(None), slice(5, 9), slice(0, 0), slice(6, 100)):
             np.testing.assert_array_equal(x[rows], expected[rows])
         assert x[:].dtype == x.dtype == expected.dtype
-        assert x.is_complete()
+        assert not x.has_missing()
 
 
 def test_missing_cells_of_constant_columns_are_none_of_the_model():
@@ -120,9 +120,9 @@ def test_missing_cells_of_constant_columns_are_none_of_the_model():
     X[:, 0] = 1
     X[2, 0] = np.nan
     columns = ColumnTable.from_input(X, X, None, True, True)
-    assert EncodedRows(columns, [X]).is_complete()
+    assert not EncodedRows(columns, [X]).has_missing()
     X[2, 1] = np.nan
-    assert not EncodedRows(columns, [X]).is_complete()
+    assert EncodedRows(columns, [X]).has_missing()
 
 
 _SCRIPT = """

@@ -10,7 +10,7 @@ from sklearn.metrics import r2_score
 
 from skvae import VAETransformer
 from skvae._distributions import LowRankNormal
-from skvae._utils._missing import fill_at_random, find_missing, is_complete
+from skvae._utils._missing import fill_at_random, find_missing, has_missing
 from skvae.datasets import make_factors
 from skvae.latents import LATENTS, Gaussian
 from skvae.likelihoods import LIKELIHOODS
@@ -403,7 +403,7 @@ def test_fill_at_random_keeps_columns_and_what_is_observed():
 
 def test_missing_is_found_where_sums_overflow():
     huge = np.array([[1e308, 1e308], [-1e308, -1e308]])
-    assert is_complete(huge)
-    assert not is_complete(np.where(huge > 0, huge, np.nan))
-    assert is_complete(np.ones((2, 2), dtype=int))
+    assert not has_missing(huge)
+    assert has_missing(np.where(huge > 0, huge, np.nan))
+    assert not has_missing(np.ones((2, 2), dtype=int))
     assert find_missing(torch.ones(2, 2)) is None

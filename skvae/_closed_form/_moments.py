@@ -5,7 +5,7 @@ Rows are taken a chunk at a time: what is mapped into memory is never there as a
 
 import numpy as np
 
-from .._utils._missing import is_complete, list_chunks
+from .._utils._missing import has_missing, list_chunks
 
 
 def compute_share(X, weight=None):
@@ -17,7 +17,7 @@ def compute_share(X, weight=None):
     weight : ndarray (n,) or None, default=None
         Of the rows.
     """
-    if is_complete(X):
+    if not has_missing(X):
         return np.ones(X.shape[1])
     share = _get_share(X, weight)
     lost = sum(share[rows] @ np.isnan(X[rows]) for rows in list_chunks(X))
@@ -64,7 +64,7 @@ def compute_moments(X, weight=None, columns=None):
     """
     share = _get_share(X, weight)
     first = find_first(X, columns)
-    complete = is_complete(X)
+    complete = not has_missing(X)
 
     def read(rows):
         part = X[rows] if columns is None else X[rows][:, columns]

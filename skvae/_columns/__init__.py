@@ -1,21 +1,21 @@
-"""Tables and float tensors, there and back: kinds of column, units, names, types.
+"""Tables of the user to rows of floats and back: kinds of column, units, names, types.
 
-A column of any kind is coded as one float, NaN where it is missing. numpy stops here;
-nothing below knows of data frames.
+A column of any kind is coded as one column of floats, NaN where values are missing.
+Data frames are not used outside this folder, and torch is not used in it.
 """
 
 from ._checks import (
-    check_exact,
+    check_exact_integers,
     check_finite,
-    check_names,
     check_observed,
-    describe,
+    check_unique_names,
+    label_column,
     refuse_times,
 )
-from ._containers import get_container, get_index, has_columns, open_table
+from ._containers import convert_lists, get_container, get_index, has_typed_columns
 from ._encoded import EncodedRows
 from ._kinds import Boolean, Category, Integer, Kind, Number, OrderedCategory
-from ._reading import read
+from ._reading import read_table
 from ._support import (
     BINARY,
     COUNTS,
@@ -44,16 +44,16 @@ __all__ = [
     "Number",
     "OrderedCategory",
     "Support",
-    "check_exact",
+    "check_exact_integers",
     "check_finite",
-    "check_names",
     "check_observed",
     "check_support",
-    "describe",
+    "check_unique_names",
+    "convert_lists",
     "get_container",
     "get_index",
-    "has_columns",
-    "open_table",
-    "read",
+    "has_typed_columns",
+    "label_column",
+    "read_table",
     "refuse_times",
 ]

@@ -1,29 +1,29 @@
-"""What values may not be: infinite, all missing, integers beyond double precision."""
+"""Checks of values and names of columns, with messages that name the column."""
 
 import numpy as np
 
-from .._utils._missing import is_complete, list_chunks
+from .._utils._missing import has_missing, list_chunks
 from ._containers import get_names
 
-# from here on floats are two apart
+# from here on not every integer is a float
 _MAX_INTEGER = 2**53
 
 
-def describe(column, names=None):
-    """Return how messages call a column."""
+def label_column(column, names=None):
+    """Return the name of a column for messages, such as "column 'age'"."""
     if names is None:
         return f"column {column}"
     name = names[column]
     return f"column {str(name)!r}" if isinstance(name, str) else f"column {name}"
 
 
-def begin_with(text):
-    """Return a text as the beginning of a sentence."""
+def capitalize(text):
+    """Return a text with its first letter in upper case."""
     return text[0].upper() + text[1:]
 
 
 def check_finite(X, names=None):
-    """Refuse infinite values, naming column and value; NaN is a missing cell.
+    """Refuse infinite values, naming column and value; NaN is a missing value.
 
     Raises
     ------
@@ -40,13 +40,13 @@ def check_finite(X, names=None):
             row, column = np.argwhere(bad)[0]
             row += rows.start
             raise ValueError(
-                f"Input X contains {X[row, column]} in {describe(column, names)}, row "
-                f"{row}; only finite numbers and NaN, for missing, are accepted."
+                f"Input X contains {X[row, column]} in {label_column(column, names)}, "
+                f"row {row}; only finite numbers and NaN, for missing, are accepted."
             )
 
 
-def check_names(X):
-    """Refuse a data frame two of whose columns have one name.
+def check_unique_names(X):
+    """Refuse a data frame in which two columns have the same name.
 
     Raises
     ------
@@ -56,13 +56,13 @@ def check_names(X):
     if len(set(names)) < len(names):
         name = next(name for name in names if names.count(name) > 1)
         raise ValueError(
-            f"Column {name!r} comes {names.count(name)} times, but names of columns "
-            "must differ; rename or drop all but one."
+            f"Column {name!r} occurs {names.count(name)} times, but names of columns "
+            "must be unique; rename or drop all but one."
         )
 
 
 def refuse_times(X, owner):
-    """Refuse arrays of times, which numpy would turn into numbers of a hidden unit.
+    """Refuse arrays of times, whose unit would be lost in the conversion to numbers.
 
     Raises
     ------
@@ -76,42 +76,42 @@ def refuse_times(X, owner):
         )
 
 
-def find_inexact(values):
-    """Return where the first integer is that floats do not hold, or None.
+def find_inexact_integer(values):
+    """Return the position of the first integer that double precision cannot hold.
 
     Parameters
     ----------
     values : ndarray
-        Of integers, or of floats that were ones.
+        Integers, or floats converted from integers.
 
     Returns
     -------
     int or None
-        Position in the flattened array.
+        Position in the flattened array; None if there is no such integer.
     """
     if values.size == 0 or (values.dtype.kind in "iu" and values.dtype.itemsize < 8):
         return None
-    # -2^63 has no absolute value of its type
+    # not abs(values): -2^63 has no absolute value of its dtype
     bad = (values >= _MAX_INTEGER) | (values <= -_MAX_INTEGER)
     return int(bad.argmax()) if bad.any() else None
 
 
-def refuse_integer(value, label):
-    """Refuse an integer that is too large.
+def refuse_inexact_integer(value, label):
+    """Raise for an integer that double precision cannot hold.
 
     Raises
     ------
     ValueError
     """
     raise ValueError(
-        f"{begin_with(label)} has the value {int(value)}, but integers from 2^53 = "
-        f"{_MAX_INTEGER} on are not told apart in double precision. If it is an "
-        "identifier, leave it out or make it a category; otherwise subtract an offset."
+        f"{capitalize(label)} has the value {int(value)}, but double precision cannot "
+        f"distinguish integers from 2^53 = {_MAX_INTEGER} on. If it is an identifier, "
+        "leave it out or make it a category; otherwise subtract an offset."
     )
 
 
-def check_exact(X, names=None):
-    """Refuse arrays of integers so large that floats cannot tell them apart.
+def check_exact_integers(X, names=None):
+    """Refuse arrays with integers that double precision cannot hold.
 
     Raises
     ------
@@ -120,10 +120,10 @@ def check_exact(X, names=None):
     if X.dtype.kind not in "iu" or X.dtype.itemsize < 8:
         return
     for rows in list_chunks(X):
-        position = find_inexact(X[rows])
+        position = find_inexact_integer(X[rows])
         if position is not None:
             row, column = np.unravel_index(position, X[rows].shape)
-            refuse_integer(X[rows][row, column], describe(column, names))
+            refuse_inexact_integer(X[rows][row, column], label_column(column, names))
 
 
 def check_observed(X, names=None):
@@ -133,12 +133,13 @@ def check_observed(X, names=None):
     ------
     ValueError
     """
-    if is_complete(X):
+    if not has_missing(X):
         return
-    seen = np.any([(~np.isnan(X[rows])).any(axis=0) for rows in list_chunks(X)], axis=0)
-    if not seen.all():
-        column = int(np.flatnonzero(~seen)[0])
+    chunks = list_chunks(X)
+    is_missing = np.all([np.isnan(X[rows]).all(axis=0) for rows in chunks], axis=0)
+    if is_missing.any():
+        column = int(is_missing.argmax())
         raise ValueError(
-            f"Input X has no observed value in {describe(column, names)}: all of its "
-            f"{len(X)} cells are missing (NaN). Leave it out."
+            f"Input X has no observed value in {label_column(column, names)}: all of "
+            f"its {len(X)} values are missing (NaN). Leave it out."
         )

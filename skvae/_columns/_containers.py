@@ -1,7 +1,7 @@
-"""Arrays, pandas and polars: columns taken out of a table and put together again.
+"""Arrays, pandas and polars: take columns out of a table, and make a table of columns.
 
-What a column means is not known here, only how it is stored. pandas and polars are
-imported when a table of theirs is at hand.
+This is about how columns are stored; what they mean is in `_kinds.py`. pandas and
+polars are imported only for tables of theirs.
 """
 
 import numpy as np
@@ -28,11 +28,11 @@ def get_names(X):
     return X.columns if container == "pandas" else list(X.columns)
 
 
-def open_table(X):
-    """Return lists of rows as arrays that keep the type of every value.
+def convert_lists(X):
+    """Return lists of rows as arrays in which every value keeps its type.
 
-    Arrays of strings become such arrays too. Anything else is returned as it is, and so
-    is what makes no array: scikit-learn has words for it.
+    Arrays of strings become arrays of objects. Other input is returned as it is, and so
+    are lists that do not form an array: scikit-learn refuses them later.
     """
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "US":
         return X.astype(object)
@@ -40,14 +40,14 @@ def open_table(X):
         return X
     try:
         array = np.asarray(X)
-        # numbers beside strings are strings to numpy
+        # numpy turns numbers beside strings into strings
         return np.array(X, dtype=object) if array.dtype.kind in "USO" else array
     except (ValueError, TypeError):
         return X
 
 
-def has_columns(X):
-    """Return whether columns are read one by one: those of frames, and of objects."""
+def has_typed_columns(X):
+    """Return whether columns may have different types: data frames, object arrays."""
     if get_container(X) != "array":
         return True
     is_object = isinstance(X, np.ndarray) and X.dtype == object
@@ -55,10 +55,10 @@ def has_columns(X):
 
 
 def list_plain_dtypes(X):
-    """Return the dtypes of a table that numpy holds as it is; None if it does not.
+    """Return the dtypes of a table if numpy can hold it without conversion, or None.
 
-    That is one of numbers without holes but NaN, or one of booleans. Columns are not
-    looked at: there may be very many.
+    Such a table has numbers only, with missing values only as NaN, or booleans only.
+    Columns are not read one by one, because there may be very many.
     """
     container = get_container(X)
     if container == "array":
@@ -70,7 +70,7 @@ def list_plain_dtypes(X):
     else:
         import polars as pl
 
-        # numpy has none of them, and early versions of polars not all
+        # numpy has none of these, and early versions of polars lack some
         others = ("Decimal", "Int128", "UInt128")
         is_boolean = [d == pl.Boolean for d in dtypes]
         is_plain = all(d.is_numeric() and not str(d).startswith(others) for d in dtypes)
@@ -82,7 +82,7 @@ def list_plain_dtypes(X):
 
 
 def list_columns(X):
-    """Return the columns of a table, in order; of arrays of objects as pandas'."""
+    """Return the columns of a table, in order; those of object arrays as Series."""
     container = get_container(X)
     if container == "polars":
         return X.get_columns()
@@ -97,8 +97,8 @@ def list_columns(X):
     return columns
 
 
-def is_of_polars(dtype):
-    """Return whether a dtype is one of polars'."""
+def is_polars_dtype(dtype):
+    """Return whether a dtype is from polars."""
     return type(dtype).__module__.split(".")[0] == "polars" or (
         isinstance(dtype, type) and dtype.__module__.split(".")[0] == "polars"
     )
@@ -106,7 +106,7 @@ def is_of_polars(dtype):
 
 def to_floats(column):
     """Return a column of numbers or booleans as float64, NaN where it is missing."""
-    if is_of_polars(column.dtype):
+    if is_polars_dtype(column.dtype):
         import polars as pl
 
         return column.cast(pl.Float64).to_numpy()
@@ -116,16 +116,16 @@ def to_floats(column):
 
 
 def factorize(column):
-    """Return where in a list of distinct values every cell is, and the list.
+    """Return the distinct values of a column, and the position of each cell in them.
 
     Returns
     -------
     codes : ndarray of int (n,)
-        -1 where a cell is missing.
+        Positions in levels; -1 where a value is missing.
     levels : list
-        In no order; of declared categories all, others as they occur.
+        Distinct values, in any order. Of declared categories all, even if unused.
     """
-    if is_of_polars(column.dtype):
+    if is_polars_dtype(column.dtype):
         return _factorize_polars(column)
     import pandas as pd
 
@@ -152,9 +152,9 @@ def _factorize_polars(column):
     return codes, levels.to_list()
 
 
-def get_declared(dtype):
+def get_declared_categories(dtype):
     """Return the categories that a dtype declares, in order, or None."""
-    if is_of_polars(dtype):
+    if is_polars_dtype(dtype):
         import polars as pl
 
         return dtype.categories.to_list() if isinstance(dtype, pl.Enum) else None
@@ -172,7 +172,7 @@ def make_column(values, dtype, missing):
     dtype : dtype of numpy, pandas or polars, or None
         None keeps the values as they are.
     missing : ndarray of bool (n,)
-        What to leave empty; where a dtype cannot, the value remains.
+        Where to leave out values; a dtype without missing values keeps them.
 
     Returns
     -------
@@ -181,7 +181,7 @@ def make_column(values, dtype, missing):
     is_hidden = missing.any()
     if dtype is None:
         return values
-    if is_of_polars(dtype):
+    if is_polars_dtype(dtype):
         import polars as pl
 
         column = pl.Series(values)
@@ -206,7 +206,7 @@ def _cast_pandas(column, dtype):
     scale = getattr(getattr(dtype, "pyarrow_dtype", None), "scale", None)
     if scale is None:
         return column.astype(dtype)
-    # Arrow refuses digits beyond those of its decimals
+    # Arrow refuses more digits than its decimal type has
     from decimal import Decimal
 
     unit = Decimal(1).scaleb(-scale)
@@ -217,7 +217,7 @@ def _cast_pandas(column, dtype):
 
 
 def take_levels(levels, codes, dtype):
-    """Return the levels that codes stand for as a column of a dtype.
+    """Return the levels with the given codes, as a column of a dtype.
 
     Parameters
     ----------
@@ -226,17 +226,17 @@ def take_levels(levels, codes, dtype):
         -1 for missing.
     dtype : dtype of numpy, pandas or polars, or None
     """
-    if is_of_polars(dtype):
+    if is_polars_dtype(dtype):
         import polars as pl
 
         pool = pl.Series([*levels, None], dtype=pl.String)
         return pool.gather(np.where(codes < 0, len(levels), codes)).cast(dtype)
-    if get_declared(dtype) is not None:
+    if get_declared_categories(dtype) is not None:
         import pandas as pd
 
         return pd.Categorical.from_codes(codes, dtype=dtype)
     if dtype is None or isinstance(dtype, np.dtype):
-        # the last one is that of -1
+        # code -1 takes the last one, None
         pool = np.empty(len(levels) + 1, dtype=object)
         pool[:-1] = levels
         return pool[codes]
@@ -247,7 +247,7 @@ def take_levels(levels, codes, dtype):
 
 
 def make_table(columns, names, dtypes, container, index=None):
-    """Return columns side by side in a container.
+    """Return a table with the given columns.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ def make_table(columns, names, dtypes, container, index=None):
     names : sequence or None
     dtypes : list
     container : {'array', 'pandas', 'polars'}
-        An array is one of objects.
+        An array has dtype object.
     index : pandas Index or None, default=None
     """
     if container == "array":
@@ -273,7 +273,7 @@ def make_table(columns, names, dtypes, container, index=None):
 
     typed = zip(columns, dtypes, strict=True)
     series = [pd.Series(column, dtype=dtype) for column, dtype in typed]
-    # numbers first: names may occur twice
+    # named afterwards, because names may occur twice
     frame = pd.DataFrame(dict(enumerate(series)))
     frame.columns = names
     return frame if index is None else frame.set_axis(index)

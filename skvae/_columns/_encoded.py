@@ -1,15 +1,15 @@
-"""Rows in the units of the model, made when they are asked for."""
+"""Rows in the units of the model, computed when they are indexed."""
 
 import numpy as np
 
-from .._utils._missing import is_complete, list_chunks
+from .._utils._missing import has_missing, list_chunks
 
 
 class EncodedRows:
-    """Rows of one table after another, encoded a few at a time.
+    """Rows of several tables, one table after the other, encoded when they are indexed.
 
-    It is sliced as an array is, and holds no copy of one: a table that is mapped into
-    memory stays on its disk.
+    It is indexed like an array, but holds no copy of the tables: one that is mapped
+    from a file stays there.
 
     Parameters
     ----------
@@ -20,9 +20,9 @@ class EncodedRows:
     Attributes
     ----------
     shape : tuple of int
-        Rows, and columns that vary.
+        Number of rows, and of columns in the model.
     dtype : dtype
-        Of what slices hold.
+        Of the encoded rows.
     """
 
     def __init__(self, columns, tables):
@@ -40,23 +40,23 @@ class EncodedRows:
         return self.shape[0]
 
     def __getitem__(self, rows):
-        """Return rows, given by a slice of step 1 or by their numbers."""
+        """Return encoded rows, given by a slice of step 1 or by their numbers."""
         if len(self.tables) == 1:
             return self.columns.encode(self.tables[0][rows])
         if isinstance(rows, slice):
             rows = np.arange(*rows.indices(len(self)))
-        found = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
-        which = np.searchsorted(self.ends, rows, side="right")
-        for number in np.unique(which):
-            here = np.flatnonzero(which == number)
+        encoded = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
+        table_of_row = np.searchsorted(self.ends, rows, side="right")
+        for number in np.unique(table_of_row):
+            positions = np.flatnonzero(table_of_row == number)
             table = self.tables[number]
-            chosen = rows[here] - (self.ends[number] - len(table))
-            found[here] = self.columns.encode(table[chosen])
-        return found
+            chosen = rows[positions] - (self.ends[number] - len(table))
+            encoded[positions] = self.columns.encode(table[chosen])
+        return encoded
 
-    def is_complete(self):
-        """Return whether no cell is missing."""
-        if all(is_complete(table) for table in self.tables):
-            return True
-        # those of constant columns do not count
-        return all(is_complete(self[rows]) for rows in list_chunks(self))
+    def has_missing(self):
+        """Return whether a value of the columns in the model is missing."""
+        if not any(has_missing(table) for table in self.tables):
+            return False
+        # there may be some in constant columns alone
+        return any(has_missing(self[rows]) for rows in list_chunks(self))

@@ -1,7 +1,4 @@
-"""Stacks of images as rows of a table: their shape, checked.
-
-numpy only; nothing here knows of columns or of networks.
-"""
+"""Images as rows of a table, and checks of their shape."""
 
 from math import prod
 from numbers import Integral
@@ -36,7 +33,7 @@ def count_dimensions(X):
 
 
 def flatten_images(X, image_shape, estimator_name, is_fitted):
-    """Return images (n, channels, height, width) as rows; anything else as it is.
+    """Return images (n, channels, height, width) as rows, other input unchanged.
 
     Parameters
     ----------
@@ -44,7 +41,7 @@ def flatten_images(X, image_shape, estimator_name, is_fitted):
     image_shape : tuple of int or None
     estimator_name : str
     is_fitted : bool
-        Whether the shape is that of the fitted images; for messages.
+        Whether the shape is that of the images at fit; for messages.
 
     Raises
     ------
@@ -53,7 +50,7 @@ def flatten_images(X, image_shape, estimator_name, is_fitted):
     """
     n_dimensions = count_dimensions(X)
     if n_dimensions < 3 or (image_shape is None and n_dimensions != 4):
-        # a table, or nothing that is known: scikit-learn has words for it
+        # a table, or something that scikit-learn refuses later
         return X
     images = np.asarray(X)
     expected = (
@@ -74,9 +71,7 @@ def flatten_images(X, image_shape, estimator_name, is_fitted):
         return images.reshape(len(images), prod(image_shape))
     advice = "pass (n, channels, height, width), or rows (n, channels*height*width)"
     if images.ndim == 4 and images.shape[1:] == (height, width, channels):
-        advice = (
-            "channels come first here: pass (n, C, H, W); use X.transpose(0, 3, 1, 2)"
-        )
+        advice = "channels come first: pass (n, C, H, W), as X.transpose(0, 3, 1, 2)"
     elif images.ndim == 4 and images.shape[1:] == (channels, width, height):
         advice = "height comes before width"
     elif images.shape[1:] == (height, width) and channels == 1:
@@ -85,7 +80,7 @@ def flatten_images(X, image_shape, estimator_name, is_fitted):
 
 
 def check_n_columns(image_shape, n_columns):
-    """Refuse a table whose columns are not the pixels of the images.
+    """Refuse a table that does not have one column per pixel of the images.
 
     Raises
     ------
@@ -95,14 +90,14 @@ def check_n_columns(image_shape, n_columns):
     if n_columns != size:
         product = " * ".join(map(str, image_shape))
         raise ValueError(
-            f"image_shape={image_shape} stands for {product} = {size} columns, but X "
-            f"has {n_columns}; pass images (n, channels, height, width), or rows of "
+            f"image_shape={image_shape} means {product} = {size} columns, but X has "
+            f"{n_columns}; pass images (n, channels, height, width), or rows of "
             "channels*height*width columns, and the image_shape they have."
         )
 
 
 def check_pixels(network, likelihood, n_pixels):
-    """Refuse a network for images whose pixels the likelihood does not keep as such.
+    """Refuse a network for images if the likelihood does not fit to it.
 
     Raises
     ------

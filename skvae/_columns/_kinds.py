@@ -1,6 +1,7 @@
-"""Kinds of column: how each is coded as a float, and what comes back of one.
+"""Kinds of column: how each is coded as floats, and decoded.
 
-A new kind is one class here and a line in `_reading.py`, which says what it is told by.
+A new kind is one class here, and one line in `_reading.py` with the dtypes that it is
+recognised by.
 """
 
 import math
@@ -8,10 +9,11 @@ import re
 from numbers import Real
 
 import numpy as np
+from typing_extensions import override
 
 from ._containers import (
     factorize,
-    get_declared,
+    get_declared_categories,
     make_column,
     take_levels,
     to_floats,
@@ -24,23 +26,23 @@ class Kind:
     Parameters
     ----------
     dtype : dtype of numpy, pandas or polars, default=None
-        Of the column at fit, and of what comes back.
+        Of the column at fit, and of decoded columns.
 
     Attributes
     ----------
     name : str
     likelihood : str
-        What `likelihood="auto"` is for such columns; 'auto' where evidence decides.
+        Default likelihood of such columns; 'auto' leaves the choice to the data.
     levels : list or None
-        Of categories: what the codes 0, 1, ... stand for.
-    is_whole : bool
-        Whether what comes back is rounded.
+        Of categories: the values with the codes 0, 1, ...
+    is_integer : bool
+        Whether decoded values are rounded.
     """
 
     name = "column"
     likelihood = "auto"
     levels = None
-    is_whole = False
+    is_integer = False
 
     def __init__(self, dtype=None):
         self.dtype = dtype
@@ -50,7 +52,7 @@ class Kind:
 
     @classmethod
     def learn(cls, column):
-        """Return the kind of a column, with all it has to remember."""
+        """Return the kind of a column, with its dtype and levels."""
         return cls(column.dtype)
 
     @property
@@ -59,20 +61,24 @@ class Kind:
         return None if self.levels is None else len(self.levels)
 
     def accepts(self, other):
-        """Return whether a column of another kind (a class) can be coded as this."""
+        """Return whether a column of another kind (a class) can be coded like this."""
         return not issubclass(other, Category)
 
-    def code(self, column):
-        """Return a column as float64, NaN where missing, and the levels not known."""
+    def to_codes(self, column):
+        """Return a column as floats, and its unknown levels.
+
+        Returns
+        -------
+        codes : ndarray (n,), float64
+            NaN where a value is missing or its level is unknown.
+        unknown : list
+            Levels that the column did not have at fit.
+        """
         return to_floats(column), []
 
-    def encode(self, column):
-        """Return a column as float64 ``(n,)``, NaN where missing or not known."""
-        return self.code(column)[0]
-
-    def decode(self, values):
+    def from_codes(self, codes):
         """Return floats ``(n,)`` as a column of the dtype at fit."""
-        return make_column(values, self.dtype, np.isnan(values))
+        return make_column(codes, self.dtype, np.isnan(codes))
 
     def code_value(self, value, label):
         """Return the code of one value.
@@ -81,12 +87,12 @@ class Kind:
         ----------
         value : object
         label : str
-            What messages call the column.
+            Name of the column, for messages.
 
         Raises
         ------
         ValueError
-            If the column cannot have it.
+            If the column cannot have this value.
         """
         if not isinstance(value, (Real, np.bool_)) or not math.isfinite(value):
             raise ValueError(
@@ -102,23 +108,23 @@ class Number(Kind):
 
 
 class Integer(Kind):
-    """Whole numbers: rounded on the way out, and cut to the range of their type."""
+    """Integers: decoded values are rounded, and clipped to the range of their dtype."""
 
     name = "integer"
-    is_whole = True
+    is_integer = True
 
+    @override
     def code_value(self, value, label):
-        """Return one value as a float; see `Kind.code_value`."""
         found = super().code_value(value, label)
         if not found.is_integer():
             raise ValueError(f"{label} cannot be {value!r}; an integer is accepted.")
         return found
 
-    def decode(self, values):
-        """Return floats ``(n,)`` as a column of the dtype at fit."""
-        missing = np.isnan(values)
-        whole = as_integers(np.where(missing, 0.0, values), self.dtype)
-        return make_column(whole, self.dtype, missing)
+    @override
+    def from_codes(self, codes):
+        missing = np.isnan(codes)
+        integers = as_integers(np.where(missing, 0.0, codes), self.dtype)
+        return make_column(integers, self.dtype, missing)
 
 
 class Boolean(Kind):
@@ -127,24 +133,24 @@ class Boolean(Kind):
     name = "boolean"
     likelihood = "bernoulli"
 
+    @override
     def code_value(self, value, label):
-        """Return one value as 0 or 1; see `Kind.code_value`."""
         if value not in (0, 1):
             raise ValueError(
                 f"{label} cannot be {value!r}; True and False are accepted."
             )
         return float(value)
 
-    def decode(self, values):
-        """Return floats ``(n,)`` as a column of the dtype at fit."""
-        return make_column(values >= 0.5, self.dtype, np.isnan(values))
+    @override
+    def from_codes(self, codes):
+        return make_column(codes >= 0.5, self.dtype, np.isnan(codes))
 
 
 class Category(Kind):
-    """Levels without an order: categories, strings.
+    """Categories and strings: levels without an order.
 
     Levels are the declared categories in their order, or the strings that occur,
-    sorted. Numbers written as strings are levels too.
+    sorted. Numbers written as strings are strings.
     """
 
     name = "category"
@@ -158,44 +164,32 @@ class Category(Kind):
         return f"{type(self).__name__}({self.dtype}, {self.n_levels} levels)"
 
     @classmethod
+    @override
     def learn(cls, column):
-        """Return the kind of a column, with all it has to remember."""
-        levels = get_declared(column.dtype)
+        levels = get_declared_categories(column.dtype)
         return cls(
             column.dtype, sorted(factorize(column)[1]) if levels is None else levels
         )
 
+    @override
     def accepts(self, other):
-        """Return whether a column of another kind (a class) can be coded as this."""
         if issubclass(other, Category):
             return True
-        # numbers whose type had been declared category
+        # numbers that were declared as categories at fit
         return all(isinstance(level, (int, float, np.number)) for level in self.levels)
 
-    def code(self, column):
-        """Return a column as float64, NaN where missing, and the levels not known."""
-        codes, given = factorize(column)
+    @override
+    def to_codes(self, column):
+        positions, given = factorize(column)
         known = {level: code for code, level in enumerate(self.levels)}
-        # the last one is that of -1
-        values = np.array([known.get(level, np.nan) for level in given] + [np.nan])
-        found = values[codes]
-        lost = np.unique(codes[np.isnan(found) & (codes >= 0)])
-        return found, [given[i] for i in lost]
+        # position -1, of missing values, takes the last one
+        code_of = np.array([known.get(level, np.nan) for level in given] + [np.nan])
+        codes = code_of[positions]
+        unknown = np.unique(positions[np.isnan(codes) & (positions >= 0)])
+        return codes, [given[i] for i in unknown]
 
+    @override
     def code_value(self, value, label):
-        """Return the code of one level.
-
-        Parameters
-        ----------
-        value : object
-        label : str
-            What messages call the column.
-
-        Raises
-        ------
-        ValueError
-            If there is no such level.
-        """
         if value not in self.levels:
             shown = ", ".join(repr(level) for level in self.levels[:5])
             more = ", ..." if self.n_levels > 5 else ""
@@ -204,15 +198,15 @@ class Category(Kind):
             )
         return float(self.levels.index(value))
 
-    def decode(self, values):
-        """Return codes ``(n,)``, rounded, as a column of the dtype at fit."""
-        whole = np.clip(np.rint(values), 0, max(self.n_levels - 1, 0))
-        codes = np.where(np.isnan(values), -1, whole).astype(np.int64)
-        return take_levels(self.levels, codes, self.dtype)
+    @override
+    def from_codes(self, codes):
+        nearest = np.clip(np.rint(codes), 0, max(self.n_levels - 1, 0))
+        nearest = np.where(np.isnan(codes), -1, nearest).astype(np.int64)
+        return take_levels(self.levels, nearest, self.dtype)
 
 
 class OrderedCategory(Category):
-    """Levels in an order that means something: pandas' ordered categories."""
+    """Ordered categories of pandas: levels with a meaningful order."""
 
     name = "ordered category"
 
@@ -223,15 +217,15 @@ def as_integers(values, dtype):
     Parameters
     ----------
     values : ndarray
-        No NaN.
+        Without NaN.
     dtype : dtype of numpy, pandas or polars
-        Of 64 bits where it does not say.
+        Its name has the number of bits; without, 64.
     """
     found = re.search(r"(u?)int(\d+)", str(dtype).lower())
     sign, bits = found.groups() if found else ("", "64")
     limits = np.iinfo(f"{sign}int{min(int(bits), 64)}")
     low, high = float(limits.min), float(limits.max)
     if limits.bits == 64:
-        # the largest float that is one: 2^63 itself is not
+        # 2^63 is not an int64: take the next smaller float
         high = np.nextafter(high, 0)
     return np.clip(np.rint(values), low, high).astype(limits.dtype)

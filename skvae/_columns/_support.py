@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._utils._missing import list_chunks
-from ._checks import begin_with, describe
+from ._checks import capitalize, label_column
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +130,7 @@ def check_support(likelihood, array, names, columns):
             is_outside = member.support.find_outside(values)
             if is_outside.any():
                 row, position = np.argwhere(is_outside)[0]
-                label = describe(numbers[position], names)
+                label = label_column(numbers[position], names)
                 column = array[:, numbers[position]].astype(np.float64)
                 _refuse(member, label, values[row, position], column)
 
@@ -144,6 +144,6 @@ def _refuse(likelihood, label, value, column):
             advice = f"; for {other.words} use likelihood={name!r}"
             break
     raise ValueError(
-        f"{begin_with(label)} has the value {value:g}, but "
+        f"{capitalize(label)} has the value {value:g}, but "
         f"likelihood={type(likelihood).__name__} accepts {support.words}{advice}."
     )

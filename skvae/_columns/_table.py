@@ -1,6 +1,6 @@
-"""ColumnTable: what is known of the columns; rows to the model's units and back.
+"""ColumnTable: names, kinds and units of the columns; rows to the model and back.
 
-numpy stops here; nothing below knows of data frames.
+Tables become numpy arrays here; modules of the model do not use data frames.
 """
 
 from dataclasses import dataclass, replace
@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._closed_form._moments import compute_moments, compute_share, find_first
-from .._utils._missing import is_complete
-from ._checks import begin_with, check_observed, describe
+from .._utils._missing import has_missing
+from ._checks import capitalize, check_observed, label_column
+from ._constant import ConstantColumns
 from ._containers import get_container, get_names, make_table
 from ._images import count_dimensions
 from ._kinds import Boolean, Category, Number, as_integers
@@ -17,44 +18,37 @@ from ._kinds import Boolean, Category, Number, as_integers
 
 @dataclass(repr=False)
 class ColumnTable:
-    """What is known of the columns: names, kinds and the units of the model.
-
-    Columns that are constant in the table are no part of the model. Their value is
-    known but for one chance in n_samples + 2 (the rule of succession) that a new row
-    differs: log p is that of a mixture of two normals around the value, of standard
-    deviation 1e-6 s (FactorAnalysis' smallest) and s = max(1, |value|). Where cells are
-    missing, n_samples is the number of those observed.
+    """Names and kinds of the columns, and their units in the model.
 
     Attributes
     ----------
     container : {'array', 'pandas', 'polars'}
-        What X was at fit, and what comes back.
+        Type of X at fit, and of tables that methods return.
     names : sequence or None
     kinds : list of Kind
-        One a column.
+        One per column.
     dtype : dtype or None
-        Of the array that comes back; None for data frames, whose kinds know theirs.
+        Of arrays that methods return; None for data frames, where each kind has one.
     varies : ndarray of bool (n_features,)
-        The columns of the model.
+        The columns in the model: those that are not constant, or all of them where all
+        are constant.
     location, unit : ndarray (n_varying,)
-        The model sees ``(X - location) / unit`` of them.
+        The model sees ``(X - location) / unit`` of these columns.
     scale : ndarray (n_varying,)
-        What they were divided by before training chose its own units.
-    value : ndarray (n_constant,)
-        Of the constant columns, which are all if `is_constant`.
-    n_samples : float
-        Rows that were seen.
+        Their standard deviations at fit, or 1: the unit before training changed it.
+    constant : ConstantColumns
+        The other columns, or all of them where all are constant.
     observed_share : ndarray (n_features,)
-        Weighted share of the cells that were observed.
+        Weighted share of the values that were observed.
     image_shape : tuple of int or None
-        (channels, height, width) of the images that the columns are.
+        (channels, height, width) of images, whose pixels the columns are.
     is_stack : bool
-        Whether X was images, and not rows, at fit.
+        Whether X at fit was an array (n, channels, height, width), and not rows.
     likelihoods : list of str or None
-        Likelihoods of the columns, once they are resolved; for display.
-    is_constant : bool
-        Whether every column is. The model then has them all, to have something, but
-        says nothing of them that counts.
+        Likelihoods of the columns, for display.
+    all_constant : bool
+        Whether all columns are constant. The model then contains them, because it needs
+        columns, but its scores are not used.
     """
 
     container: str
@@ -65,35 +59,34 @@ class ColumnTable:
     location: np.ndarray
     unit: np.ndarray
     scale: np.ndarray
-    value: np.ndarray
-    n_samples: float
+    constant: ConstantColumns
     observed_share: np.ndarray
     image_shape: tuple | None = None
     is_stack: bool = False
     likelihoods: list | None = None
-    is_constant: bool = False
+    all_constant: bool = False
 
     @classmethod
     def from_input(
         cls, X, array, weight, is_scaled, standardize, image_shape=None, kinds=None
     ):
-        """Read names and types from what the user gave, and units from its values.
+        """Learn names and types from the table of the user, and units from its values.
 
         Parameters
         ----------
         X : array-like or data frame
         array : ndarray (n_samples, n_features)
-            Its values, NaN where cells are missing.
+            Its values, NaN where they are missing.
         weight : ndarray (n_samples,) or None
         is_scaled : bool or ndarray of bool (n_features,)
-            Whether the likelihood knows of units; without, columns are kept as they
-            are, and never count as constant.
+            Whether the likelihood is for columns of any unit. Other columns keep their
+            values, and never count as constant.
         standardize : bool
             Whether to centre and scale.
         image_shape : tuple of int, default=None
-            Of images: pixels that are integers come back as such.
+            Of images. Their pixels are returned as integers if they are integers.
         kinds : list of Kind, default=None
-            As `read` returns them; None takes all columns as numbers of the array.
+            As `read_table` returns them; None means numbers of the dtype of the array.
 
         Raises
         ------
@@ -101,61 +94,39 @@ class ColumnTable:
             If a column has no observed value, or values too far apart.
         """
         container, names = get_container(X), get_names(X)
-        n_features = array.shape[1]
         if kinds is None:
-            kinds = [Number(array.dtype)] * n_features
-        dtype = None
-        if container == "array":
-            # the floats that hold what came in; integers and booleans are means here,
-            # but for pixels
-            is_pixel = image_shape is not None and array.dtype.kind in "iu"
-            is_kept = is_pixel or array.dtype == np.float32
-            dtype = array.dtype if is_kept else np.dtype(float)
-            # objects that are no numbers remain objects
-            if any(k.dtype == object and _is_no_number(k) for k in kinds):
-                dtype = np.dtype(object)
+            kinds = [Number(array.dtype)] * array.shape[1]
         share = compute_share(array, weight)
         if (share < 1).any():
             check_observed(array, names)
-        is_scaled = np.broadcast_to(np.asarray(is_scaled, dtype=bool), n_features)
-        varies, is_constant = np.ones(n_features, dtype=bool), False
-        mean, scale = np.zeros(n_features), np.ones(n_features)
-        if is_scaled.any():
-            columns = np.flatnonzero(is_scaled)
-            found_mean, deviation = compute_moments(
-                array, weight, None if is_scaled.all() else columns
-            )
-            if not np.isfinite(deviation).all():
-                column = int(columns[~np.isfinite(deviation)][0])
-                raise ValueError(
-                    f"The values of {describe(column, names)} lie too far apart for "
-                    "double precision; rescale it."
-                )
-            # what is left is rounding: the column is constant
-            rounding = 10 * np.finfo(np.float64).eps * np.abs(found_mean)
-            varies[columns] = deviation > rounding
-            is_constant = not varies.any()
-            if is_constant:
-                varies[:] = True
-                deviation = np.maximum(np.abs(found_mean), 1.0)
-            if standardize:
-                mean[columns], scale[columns] = found_mean, deviation
+        mean, deviation = _compute_scaled_moments(array, weight, is_scaled, names)
+        varies = deviation > 0
+        all_constant = not varies.any()
+        is_constant = ~varies
+        if all_constant:
+            varies[:] = True
+            deviation = np.maximum(np.abs(mean), 1.0)
+        if not standardize:
+            mean, deviation = np.zeros_like(mean), np.ones_like(deviation)
         n_samples = float(len(array) if weight is None else weight.sum())
         return cls(
             container=container,
             names=names,
             kinds=kinds,
-            dtype=dtype,
+            dtype=_choose_dtype(array.dtype, kinds, image_shape is not None)
+            if container == "array"
+            else None,
             varies=varies,
             location=mean[varies],
-            unit=scale[varies],
-            scale=scale[varies],
-            value=find_first(array, ~varies | is_constant),
-            n_samples=n_samples,
+            unit=deviation[varies],
+            scale=deviation[varies],
+            constant=ConstantColumns(
+                find_first(array, is_constant), n_samples * share[is_constant]
+            ),
             observed_share=share,
             image_shape=image_shape,
             is_stack=count_dimensions(X) == 4,
-            is_constant=is_constant,
+            all_constant=all_constant,
         )
 
     def __repr__(self):
@@ -163,13 +134,13 @@ class ColumnTable:
         return f"{type(self).__name__} of {len(self.kinds)} columns\n{text}"
 
     def to_frame(self):
-        """Return a pandas data frame with a line for every column.
+        """Return a pandas data frame with a row for each column.
 
         Returns
         -------
         DataFrame
-            Its columns are kind, likelihood, levels, location, unit and missing (a
-            share); constant columns have no likelihood and a unit of 0.
+            Columns kind, likelihood, levels, location, unit and missing (a share).
+            Constant columns have no likelihood and a unit of 0.
         """
         import pandas as pd
 
@@ -186,8 +157,8 @@ class ColumnTable:
                 "kind": [kind.name for kind in self.kinds],
                 "likelihood": likelihoods,
                 "levels": [_show_levels(kind.levels) for kind in self.kinds],
-                "location": self.merge(self.location, self.value),
-                "unit": self.merge(self.unit, np.zeros(len(self.value))),
+                "location": self.merge(self.location, self.constant.values),
+                "unit": self.merge(self.unit, 0.0),
                 "missing": 1 - self.observed_share,
             },
             index=pd.Index(names, name="column"),
@@ -197,76 +168,81 @@ class ColumnTable:
         return frame
 
     def rescaled(self, shift, unit):
-        """Return the table with a further change of units after its own."""
+        """Return a copy with a further change of units after its own."""
         return replace(
             self, location=self.location + self.unit * shift, unit=self.unit * unit
         )
 
     @property
     def log_volume(self):
-        """Log-Jacobian of the units for a row without holes: Σ log unit, nats."""
+        """Log-Jacobian of the units for a row without missing values: Σ log unit."""
         return float(np.log(self.unit).sum())
 
     @property
     def expected_log_volume(self):
-        """Its mean over the rows of the fit: Σ observed_share log unit, nats."""
+        """Mean of the log-Jacobian over the rows at fit: Σ observed_share log unit."""
         return float(self.observed_share[self.varies] @ np.log(self.unit))
 
-    def complete_scores(self, scores, X):
-        """Return log densities of rows in the units of X, constant columns included.
+    def convert_scores(self, scores, X):
+        """Return log densities of rows in the units of X, with constant columns.
 
         Parameters
         ----------
         scores : ndarray (n,)
-            What the model gives `encode(X)`, nats.
+            Log densities of ``encode(X)`` under the model, nats.
         X : ndarray (n, n_features)
-            In the units of the user.
 
         Returns
         -------
         ndarray (n,)
             Nats.
         """
-        if self.is_constant:
-            return self.score_constants(X).sum(axis=1)
-        if is_complete(X):
-            scores = scores - self.log_volume
-        else:
+        if self.all_constant:
+            return self.constant.score(X).sum(axis=1)
+        if has_missing(X):
             scores = scores - ~np.isnan(X[:, self.varies]) @ np.log(self.unit)
+        else:
+            scores = scores - self.log_volume
         if self.varies.all():
             return scores
-        return scores + self.score_constants(X[:, ~self.varies]).sum(axis=1)
+        return scores + self.constant.score(X[:, ~self.varies]).sum(axis=1)
 
-    def complete_cells(self, cells, X):
-        """Return log densities of cells in the units of X, ``(n, n_features)`` nats.
+    def convert_cell_scores(self, scores, X):
+        """Return log densities of cells in the units of X, with constant columns.
 
         Parameters
         ----------
-        cells : ndarray (n, n_varying)
-            What the model gives `encode(X)`; 0 where cells are missing.
+        scores : ndarray (n, n_varying)
+            Log densities of the cells of ``encode(X)``, nats; 0 where values are
+            missing.
         X : ndarray (n, n_features)
+
+        Returns
+        -------
+        ndarray (n, n_features)
+            Nats.
         """
-        if self.is_constant:
-            return self.score_constants(X)
-        cells = cells - np.where(np.isnan(X[:, self.varies]), 0.0, np.log(self.unit))
-        return self.merge(cells, self.score_constants(X[:, ~self.varies]))
+        if self.all_constant:
+            return self.constant.score(X)
+        scores = scores - np.where(np.isnan(X[:, self.varies]), 0.0, np.log(self.unit))
+        return self.merge(scores, self.constant.score(X[:, ~self.varies]))
 
     @property
-    def known_log_density(self):
-        """Log density of the constant columns at their values, nats a row on average.
+    def constant_log_density(self):
+        """Log density of the constant columns, nats per row on average over the fit.
 
-        Rows in which they are missing count as 0, and so does a table of nothing else.
+        Missing values count as 0. It is 0 if all columns are constant.
         """
-        if self.is_constant:
+        if self.all_constant:
             return 0.0
-        scores = self.score_constants(self.value[None])[0]
+        scores = self.constant.score(self.constant.values[None])[0]
         return float(self.observed_share[~self.varies] @ scores)
 
     def encode(self, X):
         """Return rows in the units of the model, without constant columns.
 
-        They are float64, but for float32 rows whose units are the model's: those are
-        not even copied. Missing cells stay NaN.
+        They are float64. Float32 rows that are already in these units are returned as
+        they are, without a copy. Missing values stay NaN.
         """
         rows = X if self.varies.all() else X[:, self.varies]
         if not self.location.any() and (self.unit == 1).all():
@@ -277,22 +253,21 @@ class ColumnTable:
 
     def decode(self, x):
         """Return rows of the model in the units of X, float64."""
-        return self.merge(
-            x.astype(np.float64, copy=False) * self.unit + self.location, self.value
-        )
+        varying = x.astype(np.float64, copy=False) * self.unit + self.location
+        return self.merge(varying, self.constant.values)
 
-    def read_given(self, given):
-        """Return the row that a dict of columns and values stands for.
+    def make_row(self, given):
+        """Return a row with the given values, and the others missing.
 
         Parameters
         ----------
         given : dict
-            By name; by number where columns have none.
+            From names of columns, or their numbers if they have none, to values.
 
         Returns
         -------
         ndarray (1, n_features)
-            Codes; NaN in the columns that are not named.
+            Codes for categories.
 
         Raises
         ------
@@ -306,12 +281,12 @@ class ColumnTable:
             if name not in names:
                 raise ValueError(f"given names {name!r}, but X has no such column.")
             column = names.index(name)
-            label = begin_with(describe(column, self.names))
+            label = capitalize(label_column(column, self.names))
             row[0, column] = self.kinds[column].code_value(value, label)
         return row
 
     def merge(self, varying, constant):
-        """Return values of the model's columns and of the constant ones side by side.
+        """Return values of the varying and of the constant columns, in order.
 
         Parameters
         ----------
@@ -329,29 +304,13 @@ class ColumnTable:
         merged[..., ~self.varies] = constant
         return merged
 
-    def score_constants(self, constants):
-        """Return log p of values of the constant columns, ``(n, n_constant)`` nats.
-
-        Missing cells have 0.
-        """
-        wide = np.maximum(np.abs(self.value), 1.0)
-        share = self.observed_share[~self.varies | self.is_constant]
-        chance = 1 / (self.n_samples * share + 2)
-        missing = np.isnan(constants)
-        squares = (np.where(missing, self.value, constants) - self.value) ** 2
-        known, differs = (
-            np.log(weight / (scale * np.sqrt(2 * np.pi))) - squares / (2 * scale**2)
-            for weight, scale in ((1 - chance, 1e-6 * wide), (chance, wide))
-        )
-        return np.where(missing, 0.0, np.logaddexp(known, differs))
-
     def make_output(self, X, index=None):
-        """Return rows in units of X as what was fitted: types, names, shape, container.
+        """Return rows with the types, names, shape and container of X at fit.
 
         Parameters
         ----------
         X : ndarray (n_samples, n_features)
-            Floats: codes for categories.
+            Floats in the units of X; codes for categories.
         index : pandas Index or None, default=None
             Of the rows, for a pandas data frame.
         """
@@ -361,17 +320,48 @@ class ColumnTable:
             if self.dtype.kind in "iu":
                 X = as_integers(X, self.dtype)
             return X.astype(self.dtype, copy=False)
-        columns = [kind.decode(X[:, j]) for j, kind in enumerate(self.kinds)]
+        columns = [kind.from_codes(X[:, j]) for j, kind in enumerate(self.kinds)]
         dtypes = [kind.dtype for kind in self.kinds]
         return make_table(columns, self.names, dtypes, self.container, index)
 
 
-def _is_no_number(kind):
-    return isinstance(kind, (Boolean, Category))
+def _choose_dtype(dtype, kinds, is_image):
+    """Return the dtype of arrays that methods return, given that of X."""
+    # objects that are not numbers remain objects
+    if any(k.dtype == object and isinstance(k, (Boolean, Category)) for k in kinds):
+        return np.dtype(object)
+    # integers and booleans become means, except pixels
+    is_kept = dtype == np.float32 or (is_image and dtype.kind in "iu")
+    return dtype if is_kept else np.dtype(float)
+
+
+def _compute_scaled_moments(array, weight, is_scaled, names):
+    """Return means and standard deviations of columns; 0 and 1 where not scaled.
+
+    The standard deviation of constant columns is 0.
+    """
+    n_features = array.shape[1]
+    mean, deviation = np.zeros(n_features), np.ones(n_features)
+    columns = np.flatnonzero(np.broadcast_to(is_scaled, n_features))
+    if len(columns) == 0:
+        return mean, deviation
+    found_mean, found = compute_moments(
+        array, weight, None if len(columns) == n_features else columns
+    )
+    if not np.isfinite(found).all():
+        column = int(columns[~np.isfinite(found)][0])
+        raise ValueError(
+            f"The values of {label_column(column, names)} lie too far apart for "
+            "double precision; rescale it."
+        )
+    # what is left of a constant column is rounding
+    rounding = 10 * np.finfo(np.float64).eps * np.abs(found_mean)
+    mean[columns], deviation[columns] = found_mean, np.where(found > rounding, found, 0)
+    return mean, deviation
 
 
 def _show_levels(levels):
-    """Return the first levels and how many there are, or None."""
+    """Return the number of levels and the first of them, as text, or None."""
     if levels is None:
         return None
     shown = ", ".join(map(str, levels[:3]))

@@ -226,7 +226,7 @@ class FittedModel:
             )
             if method != "kl":
                 scores = found[:, 0] if with_error else found
-                scores[:] = self.columns.complete_scores(scores, X[rows])
+                scores[:] = self.columns.convert_scores(scores, X[rows])
             return found
 
         return self._map(score, len(X), n_draws)
@@ -238,7 +238,7 @@ class FittedModel:
         def score(rows):
             x = self.columns.encode(X[rows])
             scores = _inference.score_columns(precise, x, self.noise)
-            return self.columns.complete_cells(scores, X[rows])
+            return self.columns.convert_cell_scores(scores, X[rows])
 
         return self._map(score, len(X), len(self.noise))
 
@@ -263,6 +263,7 @@ class FittedModel:
 
         means = self._map(compute, len(X), len(noise)).mean(axis=0)
         kl, variance = np.split(means, [self.module.n_components])
-        constant = (1e-6 * np.maximum(np.abs(self.columns.value), 1.0)) ** 2
-        variance = self.columns.merge(variance * self.columns.unit**2, constant)
+        variance = self.columns.merge(
+            variance * self.columns.unit**2, self.columns.constant.variance
+        )
         return np.maximum(kl, 0.0), variance

@@ -182,7 +182,7 @@ def _choose_automatically(kind, is_linear, is_rounded):
         return kind.likelihood
     if is_linear:
         return "gaussian"
-    if kind.is_whole and is_rounded:
+    if kind.is_integer and is_rounded:
         return GaussianMixture(n_atoms=_MAX_ATOMS)
     return "gaussian_mixture"
 

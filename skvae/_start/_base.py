@@ -15,7 +15,7 @@ from .._closed_form._linear import (
 )
 from .._closed_form._moments import compute_moments as compute_observed_moments
 from .._closed_form._moments import compute_share
-from .._utils._missing import NEUTRAL, find_missing, is_complete
+from .._utils._missing import NEUTRAL, find_missing, has_missing
 
 _MIN_LOG_RANGE = 0.02
 # of a column of what likelihoods represent: constant ones must not divide by zero
@@ -99,7 +99,7 @@ def compute_moments(x, weight):
 
     Of a column without any, of which a part of the rows may know nothing, 0 and 1.
     """
-    if is_complete(x):
+    if not has_missing(x):
         return compute_mean(x, weight), compute_variance(x, weight)
     mean, deviation = np.zeros(x.shape[1]), np.ones(x.shape[1])
     columns = np.flatnonzero(compute_share(x, weight) > 0)

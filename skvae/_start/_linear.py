@@ -4,7 +4,7 @@ import numpy as np
 
 from .._closed_form._incomplete import fit_incomplete
 from .._closed_form._linear import NOISE_FLOOR, fit_factor_analysis, fit_ppca
-from .._utils._missing import fill_at_random, is_complete
+from .._utils._missing import fill_at_random, has_missing
 from ._base import (
     Start,
     as_tensors,
@@ -132,7 +132,7 @@ def make_linear_starts(
             starts.append(make_linked_start(*table, n_components, member, n_linear))
         return starts
     n_used = min(n_linear, x.shape[1] - 1)
-    if not is_complete(x):
+    if has_missing(x):
         models, variance = _fit_incomplete(x, weight, splits, n_used, likelihood)
         return [_from_model(m, likelihood, n_components, variance) for m in models]
     fits = _candidates(likelihood, column_scale)

@@ -173,7 +173,7 @@ def _make_table(x, starts, device):
     def read(rows):
         return (x[rows] - start.shift) / start.unit
 
-    return LazyTable(read, x.shape, x.is_complete())
+    return LazyTable(read, x.shape, not x.has_missing())
 
 
 def _make_rows(x, weight, starts, splits, device):
@@ -315,12 +315,12 @@ def train(plan, x, weight, n_valid, generator, epochs=None):
             _start.stack(starts),
             splits.n_copies,
             is_corrected=plan.is_corrected,
-            sees_missing=not (x.is_complete() or plan.network.needs_images),
+            sees_missing=x.has_missing() and not plan.network.needs_images,
         )
         if scoring_dtype(plan.device) == torch.float32:
             module = module.float()
         columns = x.columns
-        log_volume = columns.expected_log_volume - columns.known_log_density
+        log_volume = columns.expected_log_volume - columns.constant_log_density
         share = columns.observed_share[columns.varies]
         volumes = [(share * np.log(s.unit)).sum() + log_volume for s in starts]
         net = _make_net(plan, module, rows, volumes, generator, epochs)

@@ -1,6 +1,6 @@
-"""Missing cells: they are NaN, and what is known of a row is the rest of it.
+"""Missing values, which are NaN: to find them, and to fill them.
 
-Nothing here knows of networks, distributions or tables.
+Arrays and tensors only; networks, distributions and tables are elsewhere.
 """
 
 from contextlib import contextmanager
@@ -8,32 +8,32 @@ from contextvars import ContextVar
 
 import numpy as np
 
-# Stands for missing cells where a density is evaluated whose value there is discarded:
-# inside the support of every law of real numbers, and cut to code 0 where numbers are
-# codes.
+# Replaces missing values where a density is evaluated and its value is discarded: it is
+# inside the support of every continuous distribution, and truncates to code 0 where
+# numbers are codes.
 NEUTRAL = 0.5
-# values looked at at a time: as many as stay in a processor's own memory
+# values loaded at a time: as many as stay in the cache of a processor
 _CHUNK_VALUES = 32_768
 
 
 def list_chunks(x):
-    """Return slices of rows that are worked on at a time.
+    """Return slices of rows, each small enough to be loaded at a time.
 
-    What is mapped into memory is then never there as a whole.
+    An array that is mapped from a file is then never in memory as a whole.
     """
     size = max(1, _CHUNK_VALUES // max(1, x.shape[1]))
     return [slice(begin, begin + size) for begin in range(0, len(x), size)]
 
 
-# whether cells are missing where that is known without looking; None is not known
+# whether values are missing, where that is known without looking
 _KNOWN = ContextVar("has_missing", default=None)
 
 
 @contextmanager
 def missing_cells_known(has_missing):
-    """Let `find_missing` take it as known whether cells are missing.
+    """Tell `find_missing` whether values are missing.
 
-    It then reads no value: what it decides can be recorded.
+    It then reads no value, so that a step that calls it can be recorded.
     """
     token = _KNOWN.set(has_missing)
     try:
@@ -43,40 +43,41 @@ def missing_cells_known(has_missing):
 
 
 def find_missing(x):
-    """Return which cells of rows, a tensor, are missing, or None where none is."""
+    """Return a mask of the missing values of a tensor, or None if there are none."""
     known = _KNOWN.get()
     if known is not None:
         return x.isnan() if known else None
-    # a sum takes no memory; that of huge numbers of both signs may be NaN as well
+    # a sum takes no memory; it is NaN as well if values of both signs overflow
     if not x.sum().isnan():
         return None
     missing = x.isnan()
     return missing if missing.any() else None
 
 
-def is_complete(x):
-    """Return whether no cell of an array is missing."""
+def has_missing(x):
+    """Return whether an array has missing values; see `find_missing` for tensors."""
     if x.dtype.kind != "f":
-        return True
+        return False
     with np.errstate(over="ignore", invalid="ignore"):
-        # infinite sums of finite numbers are no NaN, unless both signs overflow
+        # the sum of finite values is not NaN, unless those of both signs overflow
         if not np.isnan(x.sum()):
-            return True
-    return not any(np.isnan(x[rows]).any() for rows in list_chunks(x))
+            return False
+    return any(np.isnan(x[rows]).any() for rows in list_chunks(x))
 
 
 def fill_at_random(x, seed=0):
-    """Return a copy whose missing cells hold observed values of their columns.
+    """Return a copy with missing values replaced by observed values of their columns.
 
-    Every column keeps its law, though not its relation to others; one of which nothing
-    is observed has `NEUTRAL`. A table without missing cells is returned as it is.
+    Every column keeps its distribution, but not its relation to the others. A column
+    without observed values gets `NEUTRAL`. A table without missing values is returned
+    as it is.
 
     Parameters
     ----------
     x : ndarray (n, n_features)
     seed : int, default=0
     """
-    if is_complete(x):
+    if not has_missing(x):
         return x
     filled, generator = np.array(x), np.random.default_rng(seed)
     for column in filled.T:

@@ -1,0 +1,52 @@
+"""Columns with a single value: not part of the model, but part of the score."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# standard deviation around the value, as FactorAnalysis' smallest
+_NARROW = 1e-6
+
+
+@dataclass
+class ConstantColumns:
+    """The density of columns that are constant at fit.
+
+    A new row may still have another value. By the rule of succession its probability is
+    one in n_samples + 2, where n_samples is the number of observed values. Each column
+    has a mixture of two normals around its value, with standard deviations 1e-6 s and
+    s = max(1, abs(value)).
+
+    Parameters
+    ----------
+    values : ndarray (n_constant,)
+    n_samples : ndarray (n_constant,)
+    """
+
+    values: np.ndarray
+    n_samples: np.ndarray
+
+    @property
+    def _scale(self):
+        return np.maximum(np.abs(self.values), 1.0)
+
+    @property
+    def variance(self):
+        """Variance of values that do not differ, ``(n_constant,)``."""
+        return (_NARROW * self._scale) ** 2
+
+    def score(self, X):
+        """Return log p of values of the columns, ``(n, n_constant)`` nats.
+
+        Missing values have 0.
+        """
+        chance, missing = 1 / (self.n_samples + 2), np.isnan(X)
+        squares = (np.where(missing, self.values, X) - self.values) ** 2
+        same, other = (
+            np.log(weight / (scale * np.sqrt(2 * np.pi))) - squares / (2 * scale**2)
+            for weight, scale in (
+                (1 - chance, _NARROW * self._scale),
+                (chance, self._scale),
+            )
+        )
+        return np.where(missing, 0.0, np.logaddexp(same, other))
