@@ -35,7 +35,7 @@ __all__ = [
 
 
 def __getattr__(name):
-    # these import torch, which takes longer than everything else
+    # imported on first use, because importing torch is slow
     if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
-"""Small generators with a known truth, for examples and tests.
+"""Generators of small data sets from known models, for examples and tests.
 
-All need numpy only, but for `make_mixed`, which makes a pandas data frame.
+They need numpy only, except `make_mixed`, which makes a pandas data frame.
 """
 
 import numpy as np
@@ -15,14 +15,14 @@ def make_factors(
     ----------
     n_samples, n_features, n_components : int
     noise : float, default=0.5
-        Standard deviations of the noise spread around this, by a factor of 2.
+        Standard deviations of the noise are spread around it, by a factor of 2.
     random_state : int or None, default=None
 
     Returns
     -------
     X : ndarray (n_samples, n_features)
     covariance : ndarray (n_features, n_features)
-        Rows are N(0, covariance).
+        Rows are drawn from N(0, covariance).
 
     Examples
     --------
@@ -48,25 +48,25 @@ def make_counts(
     extra_zeros=0.3,
     random_state=None,
 ):
-    """Draw counts whose log rates have a few factors in common.
+    """Draw counts whose log rates depend on a few factors.
 
     Parameters
     ----------
     n_samples, n_features, n_components : int
     kind : {'poisson', 'negative_binomial', 'zero_inflated'}, default='poisson'
-        Counts of the rate; of the rate times gamma noise; or Poisson counts of which
-        some are replaced by zero.
+        Poisson counts with the rate; with the rate times gamma noise; or with the
+        rate, and some counts replaced by zero.
     dispersion : float, default=2.0
         The gamma noise has mean 1 and variance ``1 / dispersion``.
     extra_zeros : float, default=0.3
-        Share of the counts that are replaced by zero.
+        Probability that a count is replaced by zero.
     random_state : int or None, default=None
 
     Returns
     -------
     X : ndarray of int (n_samples, n_features)
     rate : ndarray (n_samples, n_features)
-        What z makes of every cell: its mean but for extra zeros.
+        Mean of each count given the factors, without extra zeros.
 
     Raises
     ------
@@ -100,13 +100,13 @@ def make_counts(
 
 
 def make_spiral(n_samples=500, noise=0.05, random_state=None):
-    """Draw points around a spiral in three dimensions: one latent, no linear model.
+    """Draw points around a spiral in three dimensions: one latent, not linear.
 
     Parameters
     ----------
     n_samples : int
     noise : float, default=0.05
-        Standard deviation of the noise in every column.
+        Standard deviation of the noise in each column.
     random_state : int or None, default=None
 
     Returns
@@ -144,17 +144,18 @@ def make_clusters(
     weights : sequence of float, default=(0.4, 0.25, 0.18, 0.12, 0.05)
         Probabilities of the clusters.
     separation : float, default=2.0
-        Standard deviation of the clusters' means in every column. Those within clusters
-        are spread around 0.4, by a factor of 2, anew for every cluster and column.
+        Standard deviation of the means of clusters in each column. Standard deviations
+        within clusters are spread around 0.4, by a factor of 2, for each cluster and
+        column.
     random_state : int or None, default=None
 
     Returns
     -------
     X : ndarray (n_samples, n_features)
     labels : ndarray of int (n_samples,)
-        Clusters that the rows were drawn from.
+        Cluster of each row.
     log_density : ndarray (n_samples,)
-        log p(x) of the rows, nats.
+        log p(x) of each row, nats.
 
     Examples
     --------
@@ -178,37 +179,38 @@ def make_clusters(
 
 
 def make_mixed(n_samples=500, missing=0.0, random_state=None):
-    r"""Draw a table of customers with all kinds of column, driven by two factors.
+    r"""Draw a table of customers with all kinds of column, which depend on two factors.
 
-    With a, w ~ N(0, 1), independent, and e ~ N(0, 1) anew in every cell:
+    With independent a, w ~ N(0, 1) in each row, and e ~ N(0, 1) in each cell:
 
     - ``age``, a number: 45 + 10 a + 8 e;
     - ``income``, a number: exp(10.3 + 0.2 a + 0.5 w + 0.3 e);
     - ``visits``, a count: Poisson of rate exp(1 + 0.5 a);
-    - ``savings``, an integer: 0 where 1.5 w + e < 0, which is half of the rows, and
-      exp(8 + 0.6 w + 0.4 e), rounded, elsewhere;
+    - ``savings``, an integer: 0 if 1.5 w + e < 0, which is half of the rows, otherwise
+      exp(8 + 0.6 w + 0.4 e), rounded;
     - ``owns_home``, a boolean: True with probability σ(1.5 a + w);
-    - ``region``, a string: north, south or west, of logits w, -w and 0;
-    - ``education``, an ordered category: school, college or degree, as w + 0.5 e is
-      below -0.6, below 0.8 or above.
+    - ``region``, a string: north, south or west, with logits w, -w and 0;
+    - ``education``, an ordered category: school if w + 0.5 e < -0.6, college if it is
+      below 0.8, otherwise degree.
 
     Parameters
     ----------
     n_samples : int, default=500
     missing : float, default=0.0
-        Probability that a cell is missing, whatever it holds. The other cells are those
-        that the same `random_state` gives without holes.
+        Probability that a value is missing, independent of all values. The other values
+        are the same as with ``missing=0.0`` and the same `random_state`.
     random_state : int or None, default=None
 
     Returns
     -------
     DataFrame (n_samples, 7)
-        Of pandas. With holes the integers and booleans are of nullable types.
+        A pandas data frame. With missing values, integers and booleans have nullable
+        dtypes.
 
     Raises
     ------
     ValueError
-        If `missing` is no probability below 1.
+        If `missing` is not in [0, 1).
 
     Examples
     --------
@@ -246,7 +248,7 @@ def make_mixed(n_samples=500, missing=0.0, random_state=None):
         }
     )
     if missing > 0:
-        gone = generator.random(X.shape) < missing
+        is_missing = generator.random(X.shape) < missing
         nullable = {"visits": "Int64", "savings": "Int64", "owns_home": "boolean"}
-        X = X.astype(nullable).mask(gone)
+        X = X.astype(nullable).mask(is_missing)
     return X

@@ -1,4 +1,4 @@
-"""Scores in the units in which papers state them."""
+"""Scores in the units that papers report."""
 
 from numbers import Integral
 
@@ -6,21 +6,21 @@ import numpy as np
 
 
 def bits_per_dimension(score, n_features):
-    r"""Return log densities of whole rows as bits per dimension.
+    r"""Convert log densities of rows to bits per dimension.
 
     .. math:: b = -\frac{\log p(x)}{d \ln 2}
 
-    for d columns: what a column of the row costs on average to write down, in bits.
-    Lower is better. It depends on the units of X as the score does. For pixels 0 to 255
-    with a density, uniform noise from [0, 1) is added before fitting, so that the
-    density bounds the probability of the whole numbers (Theis et al. 2016).
+    for d columns: the average code length of a column, in bits. Lower is better. Like
+    the score, it depends on the units of X. To model pixels 0 to 255 with a density,
+    add uniform noise from [0, 1) before `fit`; the score then is a lower bound of the
+    log probability of the integers (Theis et al. 2016).
 
     Parameters
     ----------
     score : float or array-like
         Nats per row, as from `VAETransformer.score` or `score_samples`.
     n_features : int
-        Number of columns d: for images channels * height * width.
+        Number of columns d; for images, channels * height * width.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def bits_per_dimension(score, n_features):
     Raises
     ------
     TypeError
-        If n_features is no integer.
+        If n_features is not an integer.
     ValueError
         If n_features is not positive.
 
@@ -41,7 +41,7 @@ def bits_per_dimension(score, n_features):
 
     Examples
     --------
-    Eight fair coins cost a bit each:
+    Each of eight fair coins takes one bit:
 
     >>> import numpy as np
     >>> from skvae.metrics import bits_per_dimension

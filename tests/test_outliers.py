@@ -493,7 +493,7 @@ def test_picture_names_the_corrupted_column(detector, table):
 
 
 def test_picture_is_of_one_row(detector, table):
-    with pytest.raises(ValueError, match="one picture explains one row"):
+    with pytest.raises(ValueError, match="a plot explains one row"):
         FeatureScoresDisplay.from_estimator(detector, table[0])
 
 

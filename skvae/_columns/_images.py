@@ -1,9 +1,10 @@
 """Images as rows of a table, and checks of their shape."""
 
 from math import prod
-from numbers import Integral
 
 import numpy as np
+
+from .._utils._checks import is_integer
 
 
 def check_image_shape(image_shape):
@@ -15,7 +16,7 @@ def check_image_shape(image_shape):
     """
     accepted = "must be three positive integers, (channels, height, width)."
     lengths = tuple(image_shape)
-    if any(not isinstance(n, Integral) or isinstance(n, bool) for n in lengths):
+    if not all(map(is_integer, lengths)):
         raise TypeError(f"image_shape={image_shape!r} {accepted}")
     if len(lengths) != 3 or min(lengths) < 1:
         raise ValueError(f"image_shape={image_shape!r} {accepted}")
@@ -71,7 +72,7 @@ def flatten_images(X, image_shape, estimator_name, is_fitted):
         return images.reshape(len(images), prod(image_shape))
     advice = "pass (n, channels, height, width), or rows (n, channels*height*width)"
     if images.ndim == 4 and images.shape[1:] == (height, width, channels):
-        advice = "channels come first: pass (n, C, H, W), as X.transpose(0, 3, 1, 2)"
+        advice = "channels come first: pass (n, C, H, W); use X.transpose(0, 3, 1, 2)"
     elif images.ndim == 4 and images.shape[1:] == (channels, width, height):
         advice = "height comes before width"
     elif images.shape[1:] == (height, width) and channels == 1:

@@ -7,7 +7,7 @@ from numbers import Integral
 
 from sklearn.base import clone
 
-from .._utils._nested_parameters import open_names
+from .._utils._nested_parameters import instantiate_named
 from ..latents import LATENTS, Latent
 from ..likelihoods import LIKELIHOODS, Bernoulli, GaussianMixture, Likelihood, PerColumn
 from ..likelihoods._levels import LevelLikelihood, group_by_size
@@ -55,7 +55,7 @@ def open_members(estimator, params):
         "set hidden_layer_sizes, activation and dropout, or use an instance of "
         "skvae.networks"
     )
-    return open_names(estimator, params, registries, advice)
+    return instantiate_named(estimator, params, registries, advice)
 
 
 def _find_room(base):

@@ -1,1 +1,1 @@
-"""Devices, seeds, missing cells, warnings, checks and nested parameters."""
+"""Devices, seeds, missing values, warnings, checks and nested parameters."""

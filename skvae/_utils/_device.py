@@ -1,4 +1,4 @@
-"""Where tensors live and how many threads work on them."""
+"""Devices, their memory and precision, and the number of threads."""
 
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
 
-# floating-point operations of one step above which a second thread pays: with fewer it
-# gains little on an idle machine, and loses tenfold beside a busy neighbour
+# floating-point operations per step from which several threads are used: with fewer,
+# they gain little on an idle machine, and are ten times slower on a busy one
 _THREADED_WORK = 0.4e9
-# share of an accelerator's free memory that data may take
-_RESIDENT_SHARE = 0.6
+# share of the free memory of an accelerator that data may use
+_DATA_SHARE = 0.6
 _ACCELERATORS = ("cuda", "xpu", "mps")
 
 
@@ -24,7 +24,7 @@ def _is_available(kind):
 
 
 def is_available(device):
-    """Return whether a device, named as torch does, is there."""
+    """Return whether a device, given as torch names it, is available."""
     resolved = torch.device(device)
     if resolved.type == "cpu":
         return True
@@ -34,7 +34,7 @@ def is_available(device):
 
 
 def resolve_device(device):
-    """Return the torch.device that the name stands for, or say what is missing.
+    """Return the torch.device of a name.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def resolve_device(device):
     Raises
     ------
     ValueError
-        If the name is unknown or the device is not there.
+        If the name is unknown or the device is not available.
     """
     if device == "auto":
         found = [kind for kind in _ACCELERATORS if _is_available(kind)]
@@ -74,13 +74,13 @@ def scoring_dtype(device):
 def as_tensor(array):
     """Return a tensor that shares the memory of an array, writable or not.
 
-    Nothing may be written to it. torch warns of arrays that cannot be written to, and
-    refuses strides below zero: those are copied.
+    The tensor must not be written to. Arrays with negative strides, which torch
+    refuses, are copied.
     """
     if any(stride < 0 for stride in array.strides):
         array = array.copy()
     if not array.flags.writeable:
-        # numpy's own description of the memory, but for the mark
+        # torch warns about read-only arrays: describe the same memory as writable
         memory = SimpleNamespace(__array_interface__=dict(array.__array_interface__))
         address, _ = memory.__array_interface__["data"]
         memory.__array_interface__["data"] = address, False
@@ -90,17 +90,17 @@ def as_tensor(array):
 
 
 def fits_on(n_bytes, device):
-    """Return whether so much data may stay on a device, with room for the rest."""
+    """Return whether data of this size fits on a device, with memory to spare."""
     device = torch.device(device)
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
-    return n_bytes <= _RESIDENT_SHARE * free
+    return n_bytes <= _DATA_SHARE * free
 
 
 @contextmanager
 def matmul_precision(precision):
-    """Compute products of float32 in this precision; restore the user's on leaving."""
+    """Set torch's precision of float32 products, and restore it afterwards."""
     before = torch.get_float32_matmul_precision()
     if before == precision:
         yield
@@ -113,7 +113,7 @@ def matmul_precision(precision):
 
 
 def give_memory_back(device):
-    """Return memory that torch keeps for later to the accelerator."""
+    """Return cached memory of torch to the accelerator."""
     kind = torch.device(device).type
     if kind in _ACCELERATORS:
         getattr(torch, kind).empty_cache()
@@ -121,11 +121,11 @@ def give_memory_back(device):
 
 @contextmanager
 def isolated(device="cpu"):
-    """Compute as if the user had changed none of torch's modes.
+    """Run with torch's default modes, whatever the user has set.
 
-    Neither inference mode, nor switched-off gradients, autocasting, products in less
-    than single precision or another default device reach what runs inside. Also a
-    decorator, ``@isolated()``.
+    Inside there is no inference mode, no autocasting, no product in less than single
+    precision and no other default device, and gradients are enabled. Also a decorator,
+    ``@isolated()``.
     """
     kind = torch.device(device).type
     with ExitStack() as stack:
@@ -141,15 +141,15 @@ def isolated(device="cpu"):
 
 @cache
 def _get_controller():
-    # looking for libraries takes longer than a small fit
+    # finding the libraries takes longer than a small fit
     return ThreadpoolController()
 
 
 @contextmanager
 def threads_for(work):
-    """Use one intra-op thread for small work; restore the user's setting on leaving.
+    """Use one thread for small work, and restore the user's setting afterwards.
 
-    Where torch has one thread, so have the libraries of numpy.
+    If torch uses one thread, numpy's libraries do, too.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def threads_for(work):
     if before != 1:
         torch.set_num_threads(1)
     try:
-        # waiting for a busy core costs small products more than the products
+        # on a busy machine small products wait longer for threads than they take
         with _get_controller().limit(limits=1, user_api="blas"):
             yield
     finally:

@@ -1,27 +1,28 @@
-"""Names of members become instances where parameters of theirs are set."""
+"""Parameters of members that are given by name, as ``likelihood__df``."""
 
 
-def open_names(owner, params, registries, advice=None):
-    """Return instances of what is a name, but whose parameters are to be set.
+def instantiate_named(owner, params, registries, advice=None):
+    """Return instances of the members that are names, with their parameters set.
 
     Parameters
     ----------
     owner : BaseEstimator
     params : dict
-        Of its `set_params`: ``inner__parameter`` sets one of ``owner.inner``.
+        As for `set_params`: ``member__parameter`` sets a parameter of a member.
     registries : dict of str to dict
-        By parameter, what names stand for.
+        By member, its names and classes.
     advice : dict of str to str, default=None
-        By parameter, what to do where a value has no parameters.
+        By member, the advice of the error message.
 
     Returns
     -------
     dict of str to object
-        By parameter, with the parameters set that `params` has of it.
+        New instances by member, only for members with parameters in `params`.
 
     Raises
     ------
     ValueError
+        If a member has no parameters.
     """
     found, own = {}, owner.get_params(deep=False)
     for key, value in params.items():

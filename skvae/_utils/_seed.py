@@ -1,4 +1,4 @@
-"""random_state → private generators; torch's global one is left as it was found."""
+"""Random generators from random_state; global generators are left unchanged."""
 
 from contextlib import contextmanager
 from threading import RLock
@@ -9,7 +9,7 @@ import torch
 from ._device import isolated
 
 _SEED_LIMIT = 2**31 - 1
-# torch's default generator is one for all threads: fits in threads take turns
+# all threads share torch's default generator, so fits in threads take turns
 _LOCK = RLock()
 
 
@@ -19,7 +19,7 @@ def make_generator(random_state):
     Parameters
     ----------
     random_state : None, int or RandomState
-        None takes fresh entropy, not numpy's global state; a RandomState is advanced.
+        None uses fresh entropy, not numpy's global state. A RandomState is advanced.
     """
     if isinstance(random_state, np.random.RandomState):
         random_state = random_state.randint(_SEED_LIMIT)
@@ -39,7 +39,7 @@ def draw_seed(generator):
 
 @contextmanager
 def seeded(seed, device="cpu"):
-    """Seed torch's generators of the CPU and of one device; restore them on leaving."""
+    """Seed torch's generators of the CPU and a device, and restore them afterwards."""
     device = torch.device(device)
     indices = []
     if device.type in ("cuda", "xpu"):

@@ -1,16 +1,16 @@
-"""Warnings in classes of their own, so that they can be filtered."""
+"""Classes of warnings, which users can filter, and the function that warns."""
 
 import sys
 import warnings
 
-# what stands between the line of the user and a warning
-_BETWEEN = {"skvae", "sklearn", "joblib"}
+# packages whose code is skipped on the way to the line of the user
+_SKIPPED = {"skvae", "sklearn", "joblib"}
 
 
 def warn_user(message, category):
-    """Warn at the line of the user, however deep below it the reason is found."""
+    """Warn, with the line of the user's code as the location."""
     frame, level = sys._getframe(1), 2
-    while frame.f_back and _find_package(frame) in _BETWEEN:
+    while frame.f_back and _find_package(frame) in _SKIPPED:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
 
@@ -20,12 +20,12 @@ def _find_package(frame):
 
 
 class UnusedComponentsWarning(UserWarning):
-    """Some components of the latent say nothing of the rows."""
+    """Some components of the latent carry no information about the rows."""
 
 
 class UnknownCategoriesWarning(UserWarning):
-    """A table has categories that `fit` has not seen; they are treated as missing."""
+    """A table has categories that were not in the table at fit; they become missing."""
 
 
 class EffectiveSampleSizeWarning(UserWarning):
-    """Draws given some values rest on few draws of the latent."""
+    """Conditional samples are based on few effective draws of the latent."""

@@ -9,7 +9,7 @@ from torch.nn.functional import celu
 
 from .._columns import REALS
 from .._utils._missing import fill_at_random
-from .._utils._nested_parameters import open_names
+from .._utils._nested_parameters import instantiate_named
 
 # exp(12): no column is 160,000 times as noisy as the linear model found it
 MAX_LOG_SCALE = 12.0
@@ -106,7 +106,8 @@ class Likelihood(BaseEstimator):
         Likelihood
             The likelihood itself.
         """
-        return super().set_params(**params | open_names(self, params, self.named))
+        members = instantiate_named(self, params, self.named)
+        return super().set_params(**params | members)
 
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""

@@ -1,6 +1,6 @@
-"""Pictures of fitted estimators: Display classes, made by `from_estimator`.
+"""Plots of fitted estimators: Display classes, made by `from_estimator`.
 
-They read public methods and attributes only, and need matplotlib when they are drawn.
+They use public methods and attributes only, and import matplotlib when they draw.
 """
 
 from ._feature_scores import FeatureScoresDisplay

@@ -1,37 +1,36 @@
-"""Why a row is an outlier: a bar for each column."""
+"""Bars that explain an outlier: the score of each column."""
 
 import numpy as np
 
 
 class FeatureScoresDisplay:
-    """Why is a row odd: which cells do not go with the rest of it.
+    """Plot which columns make a row an outlier.
 
-    Use `from_estimator` to make one.
+    Use `from_estimator` to make an instance.
 
     Parameters
     ----------
     scores : ndarray (n_features,)
-        Nats above what is usual in each column, as `VAEOutlierDetector.explain` has
-        them.
+        Scores of the columns from `VAEOutlierDetector.explain`, nats.
     values : sequence (n_features,)
-        What the row has in each column.
+        Values of the row.
     feature_names : sequence of str (n_features,)
         Names of the columns.
 
     Attributes
     ----------
     order_ : ndarray of int (n_shown,)
-        The columns that are shown, the oddest first.
+        Numbers of the shown columns, the lowest score first.
     ax_ : matplotlib Axes
-        Where it was drawn.
+        Axes with the bars.
     figure_ : matplotlib Figure
-        The figure around it.
+        Figure with the axes.
     bars_ : matplotlib BarContainer
-        One bar a column, from the top.
+        One bar per column, from top to bottom.
 
     See Also
     --------
-    skvae.VAEOutlierDetector.explain : The numbers behind the picture.
+    skvae.VAEOutlierDetector.explain : Compute the scores.
 
     Examples
     --------
@@ -53,23 +52,23 @@ class FeatureScoresDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, X, *, n_features=10, ax=None):
-        """Draw the explanation of one row.
+        """Plot the explanation of one row.
 
         Parameters
         ----------
         estimator : VAEOutlierDetector
-            A fitted one.
+            The fitted detector.
         X : array-like or data frame (1, n_features)
             The row.
         n_features : int, default=10
-            Columns to show, at most: those that are oddest.
+            Largest number of columns to show: those with the lowest scores.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on; None creates a figure.
 
         Returns
         -------
         FeatureScoresDisplay
-            With what was drawn as attributes.
+            The display, with the plotted objects as attributes.
 
         Raises
         ------
@@ -79,14 +78,14 @@ class FeatureScoresDisplay:
         scores = estimator.explain(X)
         if len(scores) != 1:
             raise ValueError(
-                f"X has {len(scores)} rows, but one picture explains one row; pass "
-                "X[:1], or X.iloc[[0]]."
+                f"X has {len(scores)} rows, but a plot explains one row; pass X[:1], "
+                "or X.iloc[[0]]."
             )
         names = getattr(X, "columns", None)
         if names is None:
             default = [f"x{j}" for j in range(scores.shape[1])]
             names = getattr(estimator, "feature_names_in_", default)
-        # rows of data frames keep their types one by one
+        # column by column, because a row of a data frame has one dtype for all values
         if hasattr(X, "columns"):
             values = [np.asarray(X[name])[0] for name in X.columns]
         else:
@@ -95,19 +94,19 @@ class FeatureScoresDisplay:
         return display.plot(n_features=n_features, ax=ax)
 
     def plot(self, *, n_features=10, ax=None):
-        """Draw the picture.
+        """Plot the scores.
 
         Parameters
         ----------
         n_features : int, default=10
-            Columns to show, at most.
+            Largest number of columns to show.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on; None creates a figure.
 
         Returns
         -------
         FeatureScoresDisplay
-            Itself.
+            This instance.
 
         Raises
         ------
@@ -136,7 +135,7 @@ class FeatureScoresDisplay:
 
 
 def _show(value):
-    """Return a value in a few characters."""
+    """Return a value as a short text."""
     if isinstance(value, (float, np.floating)):
         return f"{value:.3g}"
     return str(value)
