@@ -289,13 +289,13 @@ def test_ten_thousand_levels_are_coded_in_order(make):
 # missing cells ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("hole", [None, np.nan, pd.NA, pd.NaT, float("nan")])
-def test_every_spelling_of_missing_is_missing(hole):
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, pd.NaT, float("nan")])
+def test_every_spelling_of_missing_is_missing(missing):
     for values in (
-        ["a", hole, "b"],
-        [1.5, hole, 2.0],
-        [True, hole, False],
-        [1, hole, 2],
+        ["a", missing, "b"],
+        [1.5, missing, 2.0],
+        [True, missing, False],
+        [1, missing, 2],
     ):
         codes, _ = read_column(pd.Series(values, dtype=object))
         np.testing.assert_array_equal(np.isnan(codes), [False, True, False])
@@ -565,7 +565,7 @@ def test_parts_that_know_nothing_of_a_column_are_no_hindrance(quick, X):
 # units --------------------------------------------------------------------------------
 
 
-def make_holes(n_samples=2000, dtype=np.float64):
+def make_incomplete(n_samples=2000, dtype=np.float64):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n_samples, 4)) * [1, 1e-3, 1e5, 2] + [0, 1e3, -5, 7]
     X[rng.uniform(size=X.shape) < 0.3] = np.nan
@@ -576,7 +576,7 @@ def make_holes(n_samples=2000, dtype=np.float64):
 
 @pytest.mark.parametrize("n_samples", [2000, 30_000])
 def test_moments_of_observed_cells_are_numpys(n_samples):
-    X, _ = make_holes(n_samples)
+    X, _ = make_incomplete(n_samples)
     mean, deviation = compute_moments(X)
     np.testing.assert_allclose(mean, np.nanmean(X, axis=0), rtol=1e-10)
     np.testing.assert_allclose(deviation, np.nanstd(X, axis=0), rtol=1e-10)
@@ -587,7 +587,7 @@ def test_moments_of_observed_cells_are_numpys(n_samples):
 
 
 def test_moments_are_weighted_by_the_rows():
-    X, weight = make_holes()
+    X, weight = make_incomplete()
     mean, deviation = compute_moments(X, weight)
     for j in range(X.shape[1]):
         seen = ~np.isnan(X[:, j])
@@ -603,8 +603,8 @@ def test_moments_are_weighted_by_the_rows():
     np.testing.assert_array_equal(compute_share(np.ones((3, 2))), 1.0)
 
 
-def test_moments_with_holes_lose_no_digits():
-    X, _ = make_holes()
+def test_moments_with_missing_values_lose_no_digits():
+    X, _ = make_incomplete()
     expected = np.nanstd(X, axis=0)
     far = compute_moments(X * 1e3 + 1e9)[1] / 1e3
     np.testing.assert_allclose(far[[0, 2, 3]], expected[[0, 2, 3]], rtol=1e-6)
@@ -616,8 +616,8 @@ def make_table(X, is_scaled=True, weight=None, **kwargs):
     return ColumnTable.from_input(X, X, weight, is_scaled, True, **kwargs)
 
 
-def test_encoded_cells_are_standardised_and_holes_stay():
-    X, weight = make_holes()
+def test_encoded_cells_are_standardised_and_missing_ones_stay():
+    X, weight = make_incomplete()
     table = make_table(X, weight=weight)
     x = table.encode(X)
     np.testing.assert_array_equal(np.isnan(x), np.isnan(X))
@@ -628,7 +628,7 @@ def test_encoded_cells_are_standardised_and_holes_stay():
 
 
 def test_columns_that_are_not_scaled_keep_their_values_and_never_are_constant():
-    X, _ = make_holes()
+    X, _ = make_incomplete()
     X[:, 1] = 3.0
     X[:, 3] = 5.0
     table = make_table(X, np.array([True, False, True, True]))
@@ -639,25 +639,25 @@ def test_columns_that_are_not_scaled_keep_their_values_and_never_are_constant():
     np.testing.assert_allclose(table.unit[[0, 2]], np.nanstd(X[:, [0, 2]], axis=0))
 
 
-def test_constant_columns_with_holes_are_constant():
-    X, _ = make_holes()
+def test_constant_columns_with_missing_values_are_constant():
+    X, _ = make_incomplete()
     X[:, 2] = np.where(np.isnan(X[:, 2]), np.nan, 5.0)
     X[0, 2] = np.nan
     table = make_table(X)
     np.testing.assert_array_equal(table.varies, [True, True, False, True])
     np.testing.assert_array_equal(table.constant.values, [5.0])
     scores = table.constant.score(X[:, [2]])[:, 0]
-    hole = np.isnan(X[:, 2])
-    np.testing.assert_array_equal(scores[hole], 0)
-    chance = 1 / ((~hole).sum() + 2)
+    is_missing = np.isnan(X[:, 2])
+    np.testing.assert_array_equal(scores[is_missing], 0)
+    chance = 1 / ((~is_missing).sum() + 2)
     # a narrow and a wide normal, both at their peak
     known = np.log(((1 - chance) / 5e-6 + chance / 5) / np.sqrt(2 * np.pi))
-    np.testing.assert_allclose(scores[~hole], known, rtol=1e-12)
+    np.testing.assert_allclose(scores[~is_missing], known, rtol=1e-12)
     assert table.constant_log_density == pytest.approx(scores.mean(), rel=1e-9)
     np.testing.assert_array_equal(table.decode(table.encode(X))[:, 2], 5.0)
 
 
-def test_table_of_constants_with_holes_is_kept_as_noise():
+def test_table_of_constants_with_missing_values_is_kept_as_noise():
     X = np.array([[1.0, np.nan], [1.0, 4.0], [np.nan, 4.0]])
     table = make_table(X)
     assert table.varies.all()
@@ -681,7 +681,7 @@ def test_table_of_constants_scores_them_all_as_constant_columns():
 
 
 def test_log_volume_counts_the_observed_cells_of_a_row():
-    X, weight = make_holes()
+    X, weight = make_incomplete()
     X[0] = np.nan
     table = make_table(X, weight=weight)
     volume = -table.convert_scores(np.zeros(len(X)), X)

@@ -67,17 +67,19 @@ def test_savings_follow_income_given_that_there_are_any(table):
     assert (table.loc[table["savings"] > 0, "savings"] > 50).all()
 
 
-def test_holes_hide_the_cells_of_the_same_table():
+def test_missing_values_hide_those_of_the_same_table():
     whole = make_mixed(2000, random_state=1)
-    holes = make_mixed(2000, missing=0.3, random_state=1)
-    assert str(holes["visits"].dtype) == str(holes["savings"].dtype) == "Int64"
-    assert str(holes["owns_home"].dtype) == "boolean"
+    incomplete = make_mixed(2000, missing=0.3, random_state=1)
+    assert (
+        str(incomplete["visits"].dtype) == str(incomplete["savings"].dtype) == "Int64"
+    )
+    assert str(incomplete["owns_home"].dtype) == "boolean"
     for name in whole:
-        seen = holes[name].notna()
-        assert (holes.loc[seen, name] == whole.loc[seen, name]).all()
+        seen = incomplete[name].notna()
+        assert (incomplete.loc[seen, name] == whole.loc[seen, name]).all()
         assert_share(seen.mean(), 0.7, 2000)
     # columns lose cells independently
-    gone = holes.isna().sum(axis=1)
+    gone = incomplete.isna().sum(axis=1)
     assert abs(gone.var() / (7 * 0.3 * 0.7) - 1) < 4 * np.sqrt(2 / 2000)
 
 
@@ -90,6 +92,6 @@ def test_mixed_tables_depend_on_their_seed_alone():
 
 
 @pytest.mark.parametrize("missing", [-0.1, 1.0, np.nan])
-def test_shares_of_holes_are_probabilities_below_one(missing):
+def test_shares_of_missing_values_are_probabilities_below_one(missing):
     with pytest.raises(ValueError, match="missing"):
         make_mixed(missing=missing)

@@ -436,7 +436,7 @@ def test_bits_per_dimension_are_nats_by_columns_and_log_2(stack, digits):
     bits = bits_per_dimension(scores, 64)
     np.testing.assert_allclose(bits, -scores / (64 * np.log(2)), rtol=1e-12)
     assert bits_per_dimension(stack.score(digits), 64) == pytest.approx(bits.mean())
-    # a byte of a uniform law on 256 values
+    # a byte of a uniform distribution on 256 values
     assert bits_per_dimension(-10 * np.log(256), 10) == pytest.approx(8)
     assert isinstance(bits_per_dimension(np.float32(-1), 1), float)
 

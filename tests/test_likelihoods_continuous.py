@@ -16,7 +16,7 @@ from scipy.special import digamma, polygamma
 from sklearn.base import clone
 
 from skvae import VAETransformer
-from skvae._columns import REALS
+from skvae._columns._support import REALS
 from skvae._distributions import LowRankNormal
 from skvae._utils._seed import seeded
 from skvae.datasets import make_factors

@@ -16,25 +16,10 @@ from ._containers import convert_lists, get_container, get_index, has_typed_colu
 from ._encoded import EncodedRows
 from ._kinds import Boolean, Category, Integer, Kind, Number, OrderedCategory
 from ._reading import read_table
-from ._support import (
-    BINARY,
-    COUNTS,
-    OPEN_UNIT_INTERVAL,
-    POSITIVE_REALS,
-    REALS,
-    UNIT_INTERVAL,
-    Support,
-    check_support,
-)
+from ._support import Support, check_support
 from ._table import ColumnTable
 
 __all__ = [
-    "BINARY",
-    "COUNTS",
-    "OPEN_UNIT_INTERVAL",
-    "POSITIVE_REALS",
-    "REALS",
-    "UNIT_INTERVAL",
     "Boolean",
     "Category",
     "ColumnTable",

@@ -23,12 +23,7 @@ def capitalize(text):
 
 
 def check_finite(X, names=None):
-    """Refuse infinite values, naming column and value; NaN is a missing value.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse infinite values, naming column and value; NaN is a missing value."""
     if X.dtype.kind != "f":
         return
     with np.errstate(invalid="ignore", over="ignore"):
@@ -46,12 +41,7 @@ def check_finite(X, names=None):
 
 
 def check_unique_names(X):
-    """Refuse a data frame in which two columns have the same name.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse a data frame in which two columns have the same name."""
     names = [] if get_names(X) is None else list(get_names(X))
     if len(set(names)) < len(names):
         name = next(name for name in names if names.count(name) > 1)
@@ -62,12 +52,7 @@ def check_unique_names(X):
 
 
 def refuse_times(X, owner):
-    """Refuse arrays of times, whose unit would be lost in the conversion to numbers.
-
-    Raises
-    ------
-    TypeError
-    """
+    """Refuse arrays of times, whose unit would be lost in the conversion to numbers."""
     dtype = getattr(X, "dtype", None)
     if getattr(dtype, "kind", None) in ("M", "m"):
         raise TypeError(
@@ -97,12 +82,7 @@ def find_inexact_integer(values):
 
 
 def refuse_inexact_integer(value, label):
-    """Raise for an integer that double precision cannot hold.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Raise for an integer that double precision cannot hold."""
     raise ValueError(
         f"{capitalize(label)} has the value {int(value)}, but double precision cannot "
         f"distinguish integers from 2^53 = {_MAX_INTEGER} on. If it is an identifier, "
@@ -111,12 +91,7 @@ def refuse_inexact_integer(value, label):
 
 
 def check_exact_integers(X, names=None):
-    """Refuse arrays with integers that double precision cannot hold.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse arrays with integers that double precision cannot hold."""
     if X.dtype.kind not in "iu" or X.dtype.itemsize < 8:
         return
     for rows in list_chunks(X):
@@ -127,12 +102,7 @@ def check_exact_integers(X, names=None):
 
 
 def check_observed(X, names=None):
-    """Refuse columns without any observed value.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse columns without any observed value."""
     if not has_missing(X):
         return
     chunks = list_chunks(X)

@@ -8,12 +8,7 @@ from .._utils._checks import is_integer
 
 
 def check_image_shape(image_shape):
-    """Return image_shape as a tuple of three integers.
-
-    Raises
-    ------
-    TypeError, ValueError
-    """
+    """Return image_shape as a tuple of three integers."""
     accepted = "must be three positive integers, (channels, height, width)."
     lengths = tuple(image_shape)
     if not all(map(is_integer, lengths)):
@@ -81,12 +76,7 @@ def flatten_images(X, image_shape, estimator_name, is_fitted):
 
 
 def check_n_columns(image_shape, n_columns):
-    """Refuse a table that does not have one column per pixel of the images.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse a table that does not have one column per pixel of the images."""
     size = prod(image_shape)
     if n_columns != size:
         product = " * ".join(map(str, image_shape))
@@ -98,12 +88,7 @@ def check_n_columns(image_shape, n_columns):
 
 
 def check_pixels(network, likelihood, n_pixels):
-    """Refuse a network for images if the likelihood does not fit to it.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse a network for images if the likelihood does not fit to it."""
     if network.has_outputs and len(likelihood.list_groups(1)) > 1:
         raise ValueError(
             f"network={type(network).__name__} has one likelihood for all pixels, "

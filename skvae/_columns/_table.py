@@ -268,10 +268,6 @@ class ColumnTable:
         -------
         ndarray (1, n_features)
             Codes for categories.
-
-        Raises
-        ------
-        TypeError, ValueError
         """
         if not isinstance(given, dict):
             raise TypeError(f"given={given!r} must be a dict of columns and values.")

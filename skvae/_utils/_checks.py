@@ -14,92 +14,76 @@ def is_number(value):
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _name(owner, parameter):
-    return f"{type(owner).__name__}({parameter}={getattr(owner, parameter)!r})"
+def _check(
+    owner, parameter, is_kind, kind, is_inside, accepted, reason="is out of range"
+):
+    """Raise a TypeError for another kind of value, a ValueError for one outside."""
+    value = getattr(owner, parameter)
+    name = f"{type(owner).__name__}({parameter}={value!r})"
+    if not is_kind(value):
+        raise TypeError(f"{name} is not {kind}; {accepted}")
+    if not is_inside(value):
+        raise ValueError(f"{name} {reason}; {accepted}")
 
 
 def check_count(owner, parameter, least):
-    """Refuse a parameter that is not an integer of at least `least`.
-
-    Raises
-    ------
-    TypeError, ValueError
-    """
-    value = getattr(owner, parameter)
+    """Refuse a parameter that is not an integer of at least `least`."""
     accepted = f"an integer of at least {least} is accepted."
-    if not is_integer(value):
-        raise TypeError(f"{_name(owner, parameter)} is not an integer; {accepted}")
-    if value < least:
-        raise ValueError(f"{_name(owner, parameter)} is too small; {accepted}")
+    _check(owner, parameter, is_integer, "an integer", lambda v: v >= least, accepted)
 
 
 def check_number(owner, parameter, least, most=math.inf, is_open=False):
     """Refuse a parameter that is not a finite number from `least` to `most`.
 
     With `is_open`, `least` itself is refused.
-
-    Raises
-    ------
-    TypeError, ValueError
     """
-    value = getattr(owner, parameter)
-    bounds = [f"{'above' if is_open else 'of at least'} {least:g}"]
+
+    def is_inside(value):
+        is_above = value > least if is_open else value >= least
+        return is_above and value <= most and math.isfinite(value)
+
+    bounds = f"{'above' if is_open else 'of at least'} {least:g}"
     if most < math.inf:
-        bounds.append(f"of at most {most:g}")
-    accepted = f"a finite number {' and '.join(bounds)} is accepted."
-    if not is_number(value):
-        raise TypeError(f"{_name(owner, parameter)} is not a number; {accepted}")
-    is_inside = least < value <= most or (value == least and not is_open)
-    if not (math.isfinite(value) and is_inside):
-        raise ValueError(f"{_name(owner, parameter)} is out of range; {accepted}")
+        bounds += f" and of at most {most:g}"
+    accepted = f"a finite number {bounds} is accepted."
+    _check(owner, parameter, is_number, "a number", is_inside, accepted)
 
 
 def check_counts(owner, parameter, least=1):
-    """Refuse a parameter that is not a sequence of at least `least` positive integers.
+    """Refuse a parameter that is not a tuple of `least` or more positive integers."""
 
-    Raises
-    ------
-    TypeError, ValueError
-    """
-    value = getattr(owner, parameter)
-    accepted = "a tuple of positive integers is accepted"
-    accepted += f", {least} or more of them." if least > 1 else "."
-    if not isinstance(value, (tuple, list)):
-        raise TypeError(f"{_name(owner, parameter)} is not a tuple; {accepted}")
-    is_sound = len(value) >= least and all(map(is_integer, value))
-    if not is_sound or min(value, default=1) < 1:
-        raise ValueError(f"{_name(owner, parameter)} is out of range; {accepted}")
+    def is_inside(value):
+        is_count = all(is_integer(count) and count >= 1 for count in value)
+        return len(value) >= least and is_count
+
+    def is_sequence(value):
+        return isinstance(value, (tuple, list))
+
+    more = f", {least} or more of them." if least > 1 else "."
+    accepted = f"a tuple of positive integers is accepted{more}"
+    _check(owner, parameter, is_sequence, "a tuple", is_inside, accepted)
 
 
 def check_share(owner, parameter):
-    """Refuse a parameter that is not a number in [0, 1).
-
-    Raises
-    ------
-    TypeError, ValueError
-    """
-    value = getattr(owner, parameter)
+    """Refuse a parameter that is not a number in [0, 1)."""
     accepted = "a number in [0, 1) is accepted."
-    if not is_number(value):
-        raise TypeError(f"{_name(owner, parameter)} is not a number; {accepted}")
-    if not 0 <= value < 1:
-        raise ValueError(f"{_name(owner, parameter)} is out of range; {accepted}")
+    _check(owner, parameter, is_number, "a number", lambda v: 0 <= v < 1, accepted)
 
 
 def check_choice(owner, parameter, choices, positive=False):
-    """Refuse a parameter that is not one of the names or, if allowed, positive.
+    """Refuse a parameter that is not one of the names or, if allowed, positive."""
 
-    Raises
-    ------
-    TypeError, ValueError
-    """
-    value = getattr(owner, parameter)
+    def is_kind(value):
+        return isinstance(value, str) or (positive and is_number(value))
+
+    def is_inside(value):
+        if isinstance(value, str):
+            return value in choices
+        return 0 < value < math.inf
+
     names = ", ".join(repr(name) for name in choices)
     accepted = f"use {names}" + (" or a positive number." if positive else ".")
-    if isinstance(value, str):
-        if value not in choices:
-            raise ValueError(f"{_name(owner, parameter)} is not known; {accepted}")
-    elif not positive or not is_number(value):
-        raise TypeError(f"{_name(owner, parameter)} is of the wrong kind; {accepted}")
-    elif not 0 < value < float("inf"):
-        raise ValueError(f"{_name(owner, parameter)} is out of range; {accepted}")
+    kind = "a name or a number" if positive else "a name"
+    is_name = isinstance(getattr(owner, parameter), str)
+    reason = "is not known" if is_name else "is out of range"
+    _check(owner, parameter, is_kind, kind, is_inside, accepted, reason)

@@ -7,7 +7,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch.nn.functional import celu
 
-from .._columns import REALS
+from .._columns._support import REALS
 from .._utils._missing import fill_at_random
 from .._utils._nested_parameters import instantiate_named
 

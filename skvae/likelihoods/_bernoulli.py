@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.distributions import Bernoulli as _BernoulliDistribution
 
-from .._columns import BINARY
+from .._columns._support import BINARY
 from ._base import Likelihood
 
 # softplus is the identity to double precision from here on

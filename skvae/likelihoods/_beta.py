@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy.special import digamma, polygamma
 
-from .._columns import OPEN_UNIT_INTERVAL
+from .._columns._support import OPEN_UNIT_INTERVAL
 from .._distributions import MAX_LOGIT
 from .._distributions import Beta as _BetaDistribution
 from ._base import bound

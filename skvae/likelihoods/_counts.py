@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn.functional import relu
 
-from .._columns import COUNTS
+from .._columns._support import COUNTS
 from ._base import Likelihood
 
 # rows whose moments are added up at a time

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from .._closed_form._linear import NOISE_FLOOR
-from .._columns import POSITIVE_REALS
+from .._columns._support import POSITIVE_REALS
 from .._distributions import LogNormal as _LogNormalDistribution
 from ._base import bound
 from ._location_scale import LocationScale
