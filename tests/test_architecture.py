@@ -16,7 +16,7 @@ LAYERS = [
     {"callbacks", "objectives"},
     {"_model"},
     {"latents", "likelihoods"},
-    {"networks", "_start", "_columns"},
+    {"networks", "_start", "_columns", "_replay"},
     {"_closed_form", "_distributions"},
     {"_utils", "datasets", "metrics"},
 ]
