@@ -391,7 +391,7 @@ def test_module_with_parameters_of_pca_scores_as_pca(n_draws):
     }
     module = vae.net_.module_
     for name, value in by_hand.items():
-        setattr(module, name, torch.as_tensor(value))
+        setattr(module.linear_start, name, torch.as_tensor(value))
     for parameter in module.parameters():
         parameter.data.zero_()
     vae.columns_ = replace(vae.columns_, location=pca.mean_, unit=np.full(13, unit))

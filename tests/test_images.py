@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from skvae import VAETransformer
-from skvae._model._bodies import measure_body
+from skvae._model._cost import BodyCost, count_widest, count_work, measure_body
 from skvae._model._inference import get_chunk_size
 from skvae.callbacks import FreshBinarization
 from skvae.latents import Gaussian
@@ -280,16 +280,16 @@ def test_large_images_come_in_small_chunks(make):
     vae = make(network=network, image_shape=(3, 40, 30), max_epochs=0).fit(X)
     module = vae.net_.module_
     # 3x3 windows of the feature maps at half the size
-    assert module.count_widest() == 9 * 8 * 20 * 15
+    assert count_widest(module) == 9 * 8 * 20 * 15
     assert get_chunk_size(module, 4) == 1_000_000 // (4 * 9 * 8 * 20 * 15)
-    assert module.count_work(1) > 6 * 9 * 8 * 8 * 20 * 15
+    assert count_work(module, 1) > 6 * 9 * 8 * 8 * 20 * 15
 
 
 def test_bodies_are_measured_without_a_trace():
     body = torch.nn.Sequential(torch.nn.Linear(3, 9), torch.nn.Dropout())
     body[1].eval()
     state = torch.get_rng_state()
-    assert measure_body(body, (1, 3), 9, "") == (9, 0)
+    assert measure_body(body, (1, 3), 9, "") == BodyCost(9, 0)
     assert (torch.get_rng_state() == state).all()
     assert body.training
     assert not body[1].training

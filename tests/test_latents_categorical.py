@@ -260,8 +260,8 @@ def test_noise_of_linked_clusters_may_fall_to_the_floor(floor):
         random_state=0,
     ).fit(X)
     module, log_x = vae.net_.module_, np.log(X)
-    _, log_unit = module.decoder_bias.view(2, 3)
-    least = torch.exp(2 * (log_unit - module.log_range[0])).numpy()
+    _, log_unit = module.linear_start.decoder_bias.view(2, 3)
+    least = torch.exp(2 * (log_unit - module.linear_start.log_range[0])).numpy()
     # clusters differ in their noise: the floor is one of their mean
     assert np.abs(np.log(least / log_x.var(axis=0) / floor)).max() < np.log(3)
 

@@ -57,7 +57,7 @@ def fit_linear(X, n_components=2, **parameters):
 def get_moments(vae):
     """Return mean and covariance of a linear model in the units of X."""
     module, columns = vae.net_.module_, vae.columns_
-    weight = module.decoder_weight.numpy() * columns.unit
+    weight = module.linear_start.decoder_weight.numpy() * columns.unit
     covariance = weight.T @ weight + np.diag(vae.noise_variance_)
     return vae.inverse_transform(np.zeros((1, weight.shape[0])))[0], covariance
 
@@ -88,7 +88,7 @@ def test_evidence_is_that_of_the_observed_cells(linear):
 def test_posterior_is_that_of_the_observed_cells(linear):
     vae, X = linear
     mean, _ = get_moments(vae)
-    weight = vae.net_.module_.decoder_weight.numpy() * vae.columns_.unit
+    weight = vae.net_.module_.linear_start.decoder_weight.numpy() * vae.columns_.unit
     loc, scale = vae.posterior(X[:30])
     for row, m, s in zip(X[:30], loc, scale, strict=True):
         o = ~np.isnan(row)
@@ -104,7 +104,7 @@ def test_full_covariance_starts_at_the_posterior_of_the_observed_cells(linear):
     latent = Gaussian(prior="standard", covariance="full")
     vae = fit_linear(X, latent=latent)
     mean, covariance = get_moments(vae)
-    weight = vae.net_.module_.decoder_weight.numpy() * vae.columns_.unit
+    weight = vae.net_.module_.linear_start.decoder_weight.numpy() * vae.columns_.unit
     _, scale = vae.posterior(X[:30])
     elbo = vae.score_samples(X[:30])
     for row, s, bound in zip(X[:30], scale, elbo, strict=True):

@@ -10,6 +10,7 @@ import torch
 
 from skvae import VAETransformer
 from skvae._model import _inference
+from skvae._model._cost import count_widest
 from skvae._model._module import VAEModule
 from skvae.datasets import make_factors
 from skvae.likelihoods import Gaussian
@@ -47,10 +48,10 @@ def linear():
     }
     module = vae.net_.module_
     for name, value in by_hand.items():
-        setattr(module, name, torch.as_tensor(value))
+        setattr(module.linear_start, name, torch.as_tensor(value))
     for parameter in module.parameters():
         parameter.data.zero_()
-    module._cast = {}
+    module.linear_start._cast = {}
     vae.columns_ = replace(vae.columns_, location=np.zeros(5), unit=np.ones(5))
     law = scipy.stats.multivariate_normal(
         np.zeros(5), loadings.T @ loadings + np.eye(5)
@@ -135,7 +136,7 @@ def test_memory_does_not_grow_with_draws(fitted, X, monkeypatch):
     decode = VAEModule.decode
 
     def record(module, z):
-        sizes.append(math.prod(z.shape[:-1]) * module.count_widest())
+        sizes.append(math.prod(z.shape[:-1]) * count_widest(module))
         return decode(module, z)
 
     monkeypatch.setattr(VAEModule, "decode", record)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from skvae._model._cost import count_widest, count_work
 from skvae._model._evidence import make_noise
+from skvae._model._initialization import initialize_members
 from skvae._model._inference import make_precise, score
 from skvae._model._module import VAEModule, squash
 from skvae._start import make_linear_starts, make_random_starts, stack
@@ -176,13 +178,15 @@ def make_rotated_module(covariance, n_components=3):
     generator = np.random.default_rng(1)
     rotation = np.linalg.qr(generator.standard_normal((n_components, n_components)))[0]
     rotation = torch.as_tensor(rotation)
-    precision = rotation @ torch.diag(module.posterior_scale[0] ** -2) @ rotation.mT
+    linear_start = module.linear_start
+    scale = linear_start.posterior_scale
+    precision = rotation @ torch.diag(scale[0] ** -2) @ rotation.mT
     for name, value in {
-        "decoder_weight": rotation @ module.decoder_weight,
-        "encoder_weight": module.encoder_weight @ rotation.mT,
-        "posterior_scale": torch.ones_like(module.posterior_scale),
+        "decoder_weight": rotation @ linear_start.decoder_weight,
+        "encoder_weight": linear_start.encoder_weight @ rotation.mT,
+        "posterior_scale": torch.ones_like(scale),
     }.items():
-        getattr(module, name).copy_(value)
+        getattr(linear_start, name).copy_(value)
     evidence = torch.as_tensor(start.model.score_samples(x) + np.log(start.unit).sum())
     return module.double(), rows, precision, evidence
 
@@ -259,7 +263,7 @@ def test_width_counts_the_densities_of_pseudo_inputs():
     def count(**params):
         latent = Gaussian(prior="vamp", n_mixture=1000, **params)
         module, *_ = make_module(GaussianNoise(), latent, MLP((8,)))
-        return module.count_widest()
+        return count_widest(module)
 
     assert count() == 1000
     assert count(covariance="full") == 2000
@@ -358,7 +362,7 @@ def test_every_parameter_gets_a_gradient(likelihood, latent, network, stacked):
     )
     rows = rows.float()
     samples = list(rows) if stacked else [rows]
-    module.start_members(samples, np.random.default_rng(0))
+    initialize_members(module, samples, np.random.default_rng(0))
     with seeded(0):
         loss, _ = ELBO(n_draws=2)(module(rows, n_draws=2), rows)
     loss.backward()
@@ -382,7 +386,7 @@ def test_started_members_give_finite_outputs(likelihood, latent, init, stacked):
     )
     rows = rows.float()
     samples = list(rows) if stacked else [rows]
-    module.start_members(samples, np.random.default_rng(0))
+    initialize_members(module, samples, np.random.default_rng(0))
     noise = make_noise(8, 2, np.random.default_rng(0)).float()
     output = module(rows, noise=noise)
     assert torch.isfinite(output.log_weights(rows)).all()
@@ -394,7 +398,7 @@ def test_started_members_give_finite_outputs(likelihood, latent, init, stacked):
 def test_started_members_cost_little(likelihood, latent):
     # rows of a factor model: the linear start is the truth, and nothing can be gained
     module, rows, (start,), _, x = make_module(likelihood, latent, MLP((8,)))
-    module.start_members([rows], np.random.default_rng(0))
+    initialize_members(module, [rows], np.random.default_rng(0))
     noise = make_noise(64, 2, np.random.default_rng(0))
     bound = module(rows, noise=noise).log_weights(rows).mean()
     linear = start.model.score_samples(x).mean() + np.log(start.unit).sum()
@@ -407,8 +411,8 @@ def test_members_start_is_the_same_for_a_copy_and_a_module():
     likelihood = LIKELIHOODS["gaussian_mixture"]()
     module, rows, *_ = make_module(likelihood, latent, MLP((8,)), stacked=True)
     single = module.select(0)
-    module.start_members(list(rows.float()), np.random.default_rng(0))
-    single.start_members([rows[0].float()], np.random.default_rng(0))
+    initialize_members(module, list(rows.float()), np.random.default_rng(0))
+    initialize_members(single, [rows[0].float()], np.random.default_rng(0))
     expected = module.select(0)
     for name, parameter in single.named_parameters():
         other = dict(expected.named_parameters())[name]
@@ -432,8 +436,8 @@ def test_loaded_state_is_what_the_module_computes_with():
     module, rows, *_ = make_module(GaussianNoise(), latent, network)
     other, *_ = make_module(GaussianNoise(), latent, network)
     randomize(other)
-    for name in other.start_names:
-        getattr(other, name).mul_(1.1)
+    for buffer in other.linear_start.buffers():
+        buffer.mul_(1.1)
     noise = torch.zeros(1, 2)
     rows = rows.float()
     before = module(rows, noise=noise).log_weights(rows)
@@ -477,5 +481,5 @@ def test_squash_is_bounded_odd_and_rising():
 def test_work_grows_with_rows_and_weights():
     small, *_ = make_module(GaussianNoise(), Gaussian(), MLP((8,)))
     large, *_ = make_module(GaussianNoise(), Gaussian(), MLP((32, 32)))
-    assert small.count_work(20) == 2 * small.count_work(10)
-    assert large.count_work(10) > small.count_work(10)
+    assert count_work(small, 20) == 2 * count_work(small, 10)
+    assert count_work(large, 10) > count_work(small, 10)

@@ -10,6 +10,7 @@ import torch
 from .._columns import ColumnTable
 from .._utils._device import isolated, threads_for
 from . import _inference
+from ._cost import count_draws, count_work
 from ._evidence import make_noise
 from ._inference import as_noise
 
@@ -50,14 +51,14 @@ class FittedModel:
 
     def _map(self, function, n_samples, n_draws=None):
         """Return the rows that a function of a slice gives, all in one array."""
-        n_draws = self.module.count_draws(n_draws) if n_draws else 1
+        n_draws = count_draws(self.module, n_draws) if n_draws else 1
         size = _inference.get_chunk_size(self.module, n_draws)
         slices = [
             slice(begin, min(begin + size, n_samples))
             for begin in range(0, n_samples, size)
         ]
         # a third of a step's products, in a few large pieces that threads share well
-        work = 4 * self.module.count_work(min(size, n_samples) * n_draws) / 3
+        work = 4 * count_work(self.module, min(size, n_samples) * n_draws) / 3
         device = self.module.free.device
         with threads_for(work), isolated(device), torch.no_grad():
             return _collect(((rows, function(rows)) for rows in slices), n_samples)
@@ -128,7 +129,7 @@ class FittedModel:
         size = min(_inference.get_chunk_size(precise), n_proposals)
         sizes = [size] * -(-n_proposals // size)
         device = self.module.free.device
-        work = self.module.count_work(size)
+        work = count_work(self.module, size)
         with threads_for(work), isolated(device), torch.no_grad():
             x = self.columns.encode(row)
             found = [_inference.propose(precise, x, size) for size in sizes]

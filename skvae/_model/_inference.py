@@ -15,6 +15,7 @@ from torch.distributions import Independent
 from .._distributions import CorrelatedNormal
 from .._utils._device import isolated, scoring_dtype
 from . import _evidence
+from ._cost import count_widest
 from ._evidence import VAEOutput
 
 # values held at a time by the widest tensor of a chunk
@@ -48,7 +49,7 @@ def _convert(module, dtype):
     A deep copy takes ten times as long, more than scoring a few rows does.
     """
     converted = copy.copy(module)
-    converted.__dict__ = {**vars(module), "_cast": {}}
+    converted.__dict__ = {**vars(converted)}
     for kind in ("_parameters", "_buffers"):
         tensors = {
             name: tensor.detach().to(dtype)
@@ -66,7 +67,7 @@ def _convert(module, dtype):
 
 def get_chunk_size(module, n_draws=1):
     """Return a number of rows small enough for the processor's own memory."""
-    width = n_draws * module.count_widest()
+    width = n_draws * count_widest(module)
     return int(min(max(_CHUNK_VALUES // width, 1), _MAX_CHUNK_ROWS))
 
 
@@ -75,7 +76,7 @@ def _split_draws(module, x, noise):
     if module.latent.enumerate(module.n_components) is not None:
         # a sign that scores are asked for: all values of z come at once
         return [noise[:1].to(x)]
-    size = max(1, _CHUNK_VALUES // (module.count_widest() * len(x)))
+    size = max(1, _CHUNK_VALUES // (count_widest(module) * len(x)))
     return noise.to(x).split(size)
 
 
@@ -91,7 +92,7 @@ def _to_tensor(array, module):
     # torch warns of arrays that are not writable, such as the values of data frames,
     # and refuses reversed ones
     array = np.require(array, requirements=["C", "W"])
-    is_single = array.dtype == np.float32 and module.is_single
+    is_single = array.dtype == np.float32 and not module.needs_double
     dtype = torch.float32 if is_single else scoring_dtype(device)
     return torch.as_tensor(array, dtype=dtype).to(device)
 
@@ -167,7 +168,7 @@ def _propose(module, x):
     narrow for z itself where cells are missing. With its standard deviations goes the
     correlation that the linear start has for the observed cells of the row.
     """
-    posterior, root = module.encode(x), module.get_root(x)
+    posterior, root = module.encode(x), module.linear_start.compute_root(x)
     if root is None or not isinstance(posterior, Independent):
         return posterior
     return CorrelatedNormal(posterior.mean, posterior.stddev.unsqueeze(-1) * root)

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 
 from .. import _start
+from .._model._cost import count_draws, count_widest, count_work
 from .._model._evidence import make_noise
+from .._model._initialization import initialize_members
 from .._model._module import VAEModule
 from .._utils._device import as_tensor, fits_on, scoring_dtype, threads_for
 from .._utils._seed import draw_seed, seeded
@@ -205,7 +207,7 @@ def _start_members(module, rows, generator):
             chosen = generator.choice(len(train), n_drawn, p=share)
         index = train[torch.as_tensor(chosen, device=train.device)]
         samples.append(rows.table.take(index, copy))
-    module.start_members(samples, generator)
+    initialize_members(module, samples, generator)
 
 
 def _make_net(plan, module, rows, volumes, generator, epochs=None):
@@ -265,7 +267,7 @@ def _make_net(plan, module, rows, volumes, generator, epochs=None):
     if any(key.startswith("optimizer__fo") for key in net_params):
         # foreach and fused exclude each other
         arguments.pop("optimizer__fused", None)
-    values = module.count_draws(len(noise)) * module.count_widest()
+    values = count_draws(module, len(noise)) * count_widest(module)
     values *= module.n_copies or 1
     n_rows = min(_MAX_VALID_ROWS, max(1, _VALID_VALUES // values))
     arguments["iterator_valid__batch_size"] = n_rows
@@ -326,7 +328,7 @@ def train(plan, x, weight, n_valid, generator, epochs=None):
         net = _make_net(plan, module, rows, volumes, generator, epochs)
         net.initialize()
         net.start_ = replace(starts[-1], tensors={}, model=None)
-        with threads_for(net.module_.count_work(net.batch_size)):
+        with threads_for(count_work(net.module_, net.batch_size)):
             if plan.likelihood.has_start or plan.latent.has_start:
                 net.members_start = partial(
                     _start_members, rows=rows, generator=generator
@@ -380,7 +382,7 @@ def resume(net, x, weight, n_valid, epochs, settings, callbacks, generator):
     net.callbacks_ += [(type(c).__name__.lower(), c.initialize()) for c in callbacks]
     with (
         seeded(draw_seed(generator), net.device),
-        threads_for(net.module_.count_work(net.batch_size)),
+        threads_for(count_work(net.module_, net.batch_size)),
     ):
         net.partial_fit(rows, epochs=epochs)
     return net

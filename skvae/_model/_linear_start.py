@@ -1,0 +1,209 @@
+"""The linear model that training starts from, as tensors that no training changes.
+
+It has a posterior of z given x, and an offset of p(x|z) given z; the networks of
+`VAEModule` learn corrections to both. `_start` fits it.
+"""
+
+from types import SimpleNamespace
+
+import torch
+from torch import nn
+from typing_extensions import override
+
+from .._utils._device import scoring_dtype
+from .._utils._missing import NEUTRAL, find_missing
+from ..networks import Linear
+
+# values at which a tensor changes nothing, and its operation is left out
+_IDENTITY = {
+    "encoder_centre": 0.0,
+    "encoder_weight": 0.0,
+    "encoder_bias": 0.0,
+    "decoder_weight": 0.0,
+    "input_noise": 0.0,
+    "input_scale": 1.0,
+    "posterior_scale": 1.0,
+}
+
+
+class LinearStart(nn.Module):
+    """Linear posterior given x and linear offset given z.
+
+    The tensors keep their precision; what is computed with them has that of the input.
+
+    Parameters
+    ----------
+    tensors : dict of str to Tensor
+        See `_start`. With a leading dimension, one linear model for each fold.
+    likelihood : Likelihood
+        It represents x as the input of the encoder.
+    """
+
+    def __init__(self, tensors, likelihood):
+        super().__init__()
+        for name, value in tensors.items():
+            self.register_buffer(name, value)
+        self.likelihood = likelihood
+        self.n_inputs, self.n_components = self.encoder_weight.shape[-2:]
+        self.n_features = self.log_range.shape[-1]
+        self.offset_shape = likelihood.start_shape(self.n_features)
+        self._cast = {}
+
+    def get_tensors(self, index=...):
+        """Return copies of the tensors by name, all or those of one fold."""
+        return {name: value[index].clone() for name, value in self.named_buffers()}
+
+    def cast(self, dtype):
+        """Return the tensors in the given precision; None for those without effect."""
+        if dtype not in self._cast:
+            tensors = {name: value.to(dtype) for name, value in self.named_buffers()}
+            for name, value in _IDENTITY.items():
+                if name not in tensors or (tensors[name] == value).all():
+                    tensors[name] = None
+            self._cast[dtype] = SimpleNamespace(**tensors)
+        return self._cast[dtype]
+
+    @property
+    def is_identity(self):
+        """Whether x itself is the network's input, and the offset does not depend on z.
+
+        Then double precision adds nothing here.
+        """
+        names = ("encoder_centre", "encoder_weight", "decoder_weight", "input_scale")
+        tensors = self.cast(torch.float64)
+        return all(getattr(tensors, name) is None for name in names)
+
+    @override
+    def _apply(self, fn, recurse=True):
+        self._cast = {}
+        return super()._apply(fn, recurse)
+
+    @override
+    def _load_from_state_dict(self, *args):
+        self._cast = {}
+        super()._load_from_state_dict(*args)
+
+    @override
+    def __getstate__(self):
+        return {**super().__getstate__(), "_cast": {}}
+
+    def infer(self, x, keeps_root=False):
+        """Return the input of the encoder, and the posterior of the linear model.
+
+        Parameters
+        ----------
+        x : Tensor (..., n, n_features)
+            Missing values are NaN.
+        keeps_root : bool, default=False
+            Whether scale may be a root of the covariance.
+
+        Returns
+        -------
+        u : Tensor (..., n, n_inputs)
+            Represented x, centred and scaled; expected values where x is missing.
+        loc : Tensor (..., n, n_components) or None
+            Posterior mean; None is zero.
+        scale : Tensor broadcastable to (..., n, n_components) or None
+            Posterior standard deviation; None is one. With missing values and
+            ``keeps_root`` a lower triangular root of the covariance, with one more
+            dimension.
+        missing : Tensor of bool (..., n, n_features) or None
+        """
+        tensors, missing = self.cast(x.dtype), find_missing(x)
+        if missing is not None:
+            x = torch.where(missing, NEUTRAL, x)
+        u, scale = self.likelihood.represent(x), tensors.posterior_scale
+        if tensors.encoder_centre is not None:
+            u = u - tensors.encoder_centre
+        if missing is not None:
+            columns = self.likelihood.get_input_columns(self.n_features)
+            hidden = missing if columns is None else missing[..., columns]
+            u = u.masked_fill(hidden, 0.0)
+        weight, noise = tensors.encoder_weight, tensors.input_noise
+        if missing is None or weight is None or noise is None:
+            loc = self._compute_loc(u)
+        else:
+            u, loc, scale = self._infer_missing(u, hidden, tensors, keeps_root)
+        if tensors.input_scale is not None:
+            u = u * tensors.input_scale
+        return u, loc, scale, missing
+
+    def _compute_loc(self, u):
+        """Return the posterior mean given centred inputs, or None for zero."""
+        tensors = self.cast(u.dtype)
+        loc = None if tensors.encoder_weight is None else u @ tensors.encoder_weight
+        if tensors.encoder_bias is not None:
+            # only mixtures have it, and only mixtures of one have no slope
+            loc = tensors.encoder_bias if loc is None else loc + tensors.encoder_bias
+            loc = loc.expand(*u.shape[:-1], -1)
+        return loc
+
+    @staticmethod
+    def _infer_missing(u, hidden, tensors, keeps_root):
+        """Return u with expected values where it is hidden, loc and scale.
+
+        With V = Ψ⁻¹ W the posterior given the observed values o is that of factor
+        analysis for them alone: precision P = I + V_oᵀ Ψ_o V_o, mean P⁻¹ V_oᵀ u_o. With
+        the expected values of the others, ψ_j v_jᵀ mean, a complete row has the same
+        mean. The best independent components have the variances 1 / P_kk (Bishop 2006,
+        eq. 10.12).
+
+        The scale is their root, or a root of P⁻¹.
+        """
+        dtype = scoring_dtype(u.device)
+        # noise may be 1e12 times smaller than the variance of a column
+        weight, noise = (
+            tensor.to(dtype) for tensor in (tensors.encoder_weight, tensors.input_noise)
+        )
+        if tensors.posterior_scale is not None:
+            weight = weight / tensors.posterior_scale.to(dtype).square()
+        noisy = weight * noise.mT  # (..., n_inputs, n_components)
+        products = (noisy.unsqueeze(-1) * weight.unsqueeze(-2)).flatten(-2)
+        precision = (~hidden).to(dtype) @ products
+        n_components = weight.shape[-1]
+        precision = precision.unflatten(-1, (n_components, n_components))
+        identity = torch.eye(n_components, dtype=dtype, device=u.device)
+        precision = precision + identity
+        # P = U Uᵀ with U upper triangular: P⁻¹ = L Lᵀ with L = U⁻ᵀ
+        root = torch.linalg.cholesky_ex(precision.flip(-1, -2)).L.flip(-1, -2)
+        root = torch.linalg.solve_triangular(root, identity, upper=True).mT
+        loc = (u.to(dtype) @ weight).unsqueeze(-1)
+        loc = (root @ (root.mT @ loc)).squeeze(-1)
+        expected = (loc @ noisy.mT).to(u)
+        scale = root if keeps_root else precision.diagonal(dim1=-2, dim2=-1).rsqrt()
+        return torch.where(hidden, expected, u), loc.to(u), scale.to(u)
+
+    def infer_from_inputs(self, u):
+        """Return loc and scale of `infer` for inputs that are centred and scaled."""
+        tensors = self.cast(u.dtype)
+        scale = 1.0 if tensors.input_scale is None else tensors.input_scale
+        return self._compute_loc(u / scale), tensors.posterior_scale
+
+    def compute_root(self, x):
+        """Return the posterior correlation of components given the observed values.
+
+        Returns
+        -------
+        Tensor (..., n, n_components, n_components) or None
+            Lower triangular: a root of the posterior covariance, its rows in units of
+            the standard deviations of the best independent components. None where the
+            components are independent or the linear model has no posterior.
+        """
+        _, loc, root, missing = self.infer(x, keeps_root=True)
+        if missing is None or root is None or root.dim() == loc.dim():
+            return None
+        identity = torch.eye(root.shape[-1], dtype=root.dtype, device=root.device)
+        inverse = torch.linalg.solve_triangular(root, identity, upper=False)
+        # P = L⁻ᵀ L⁻¹, and the best independent variances are 1 / P_kk
+        return root * inverse.square().sum(dim=-2).sqrt().unsqueeze(-1)
+
+    def compute_offset(self, z, rows_last=False):
+        """Return the linear prediction given z, ``(..., n, *offset_shape)``."""
+        tensors = self.cast(z.dtype)
+        if tensors.decoder_weight is None:
+            offset = tensors.decoder_bias.expand(*z.shape[:-1], -1)
+        else:
+            offset = Linear.apply_affine(
+                z, tensors.decoder_weight, tensors.decoder_bias, rows_last
+            )
+        return offset.unflatten(-1, self.offset_shape)
