@@ -14,8 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from skvae import VAETransformer
+from skvae._model._chunks import get_chunk_size
 from skvae._model._cost import BodyCost, count_widest, count_work, measure_body
-from skvae._model._inference import get_chunk_size
 from skvae.callbacks import FreshBinarization
 from skvae.latents import Gaussian
 from skvae.likelihoods import Gaussian as GaussianNoise

@@ -9,7 +9,7 @@ import scipy.stats
 import torch
 
 from skvae import VAETransformer
-from skvae._model import _inference
+from skvae._model import _chunks
 from skvae._model._cost import count_widest
 from skvae._model._module import VAEModule
 from skvae.datasets import make_factors
@@ -140,7 +140,7 @@ def test_memory_does_not_grow_with_draws(fitted, X, monkeypatch):
         return decode(module, z)
 
     monkeypatch.setattr(VAEModule, "decode", record)
-    monkeypatch.setattr(_inference, "_CHUNK_VALUES", 200_000)
+    monkeypatch.setattr(_chunks, "_CHUNK_VALUES", 200_000)
     fitted.score_samples(X[:4], "evidence", n_draws=5000)
     assert len(sizes) > 4
     assert max(sizes) <= 200_000
@@ -157,7 +157,7 @@ def test_chunks_of_draws_change_nothing(fitted, X, monkeypatch, n_draws):
         return [*scores, model.score_columns(X[:5]), *model.diagnose(X[:5])]
 
     expected = score()
-    monkeypatch.setattr(_inference, "_CHUNK_VALUES", 10_000)
+    monkeypatch.setattr(_chunks, "_CHUNK_VALUES", 10_000)
     for one, other in zip(score(), expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
 

@@ -1,18 +1,25 @@
 """FittedModel: arrays in the units of X through a fitted module, a chunk at a time.
 
 Memory is bounded whatever the number of rows: a chunk is cast, computed and written
-into a result made once.
+into a result made once. `_score`, `_impute` and `_refine` compute with its tensors.
 """
 
 import numpy as np
 import torch
 
 from .._columns import ColumnTable
-from .._utils._device import isolated, threads_for
-from . import _inference
+from .._utils._device import isolated, scoring_dtype, threads_for
+from ._chunks import get_chunk_size, make_precise, to_float32, to_float64, to_tensor
 from ._cost import count_draws, count_work
 from ._evidence import make_noise
-from ._inference import as_noise
+from ._impute import Pool, draw_cells, draw_latent, expect_cells
+from ._refine import RowPosteriors
+from ._score import compute_kl_per_component, score_cells, score_refined, score_rows
+
+# of the search for the best q where its mean and standard deviation are returned: the
+# bound is flat near the best, and an error of 0.01 standard deviations costs no more
+# than 1e-4 nats
+_POSTERIOR_SEARCH = {"tol": 1e-9, "least_rate": 1e-5}
 
 
 def _collect(parts, n_samples):
@@ -25,13 +32,9 @@ def _collect(parts, n_samples):
     return whole
 
 
-# draws of z, at least, among which those of conditional draws are chosen; and as many
-# from the prior
-_LEAST_PROPOSALS = 5000
-
-
-# draws from the prior for every draw from q(z|x) on which filled cells rest
-_POOL_DRAWS = 4
+def _stack_moments(posterior):
+    """Return mean and standard deviation, ``(n, 2, n_components)`` float32."""
+    return to_float32(torch.stack([posterior.mean, posterior.stddev], dim=1))
 
 
 class FittedModel:
@@ -42,17 +45,20 @@ class FittedModel:
     module : VAEModule
     columns : ColumnTable
     noise : pair of ndarray (n_draws, n_components)
-        The block of the scores, and the one that 'refined' searches on.
+        The draws of the scores, and those on which 'refined' searches.
     """
 
     def __init__(self, module, columns: ColumnTable, noise):
         self.module, self.columns = module.eval(), columns
-        self.noise, self.search_noise = map(as_noise, noise)
+        with isolated():
+            self.noise, self.search_noise = (
+                torch.as_tensor(np.asarray(block)) for block in noise
+            )
 
     def _map(self, function, n_samples, n_draws=None):
-        """Return the rows that a function of a slice gives, all in one array."""
+        """Return the results of a function of a slice for all rows, in one array."""
         n_draws = count_draws(self.module, n_draws) if n_draws else 1
-        size = _inference.get_chunk_size(self.module, n_draws)
+        size = get_chunk_size(self.module, n_draws)
         slices = [
             slice(begin, min(begin + size, n_samples))
             for begin in range(0, n_samples, size)
@@ -63,47 +69,91 @@ class FittedModel:
         with threads_for(work), isolated(device), torch.no_grad():
             return _collect(((rows, function(rows)) for rows in slices), n_samples)
 
+    def _encode(self, X, module):
+        """Return rows of X in the units of the module, as a tensor."""
+        return to_tensor(self.columns.encode(X), module)
+
     def embed(self, X):
         """Return the point summaries of rows, ``(n, n_embedded)`` float32."""
+        module = self.module
 
         def embed(rows):
-            return _inference.embed(self.module, self.columns.encode(X[rows]))
+            posterior = module.encode(self._encode(X[rows], module))
+            return to_float32(module.latent.embed(posterior))
 
         return self._map(embed, len(X))
 
     def compute_posterior(self, X):
         """Return mean and standard deviation, ``(n, 2, n_components)`` float32."""
+        module = self.module
 
         def compute(rows):
-            x = self.columns.encode(X[rows])
-            return _inference.compute_posterior(self.module, x)
+            return _stack_moments(module.encode(self._encode(X[rows], module)))
 
         return self._map(compute, len(X))
 
+    def refine_posterior(self, X):
+        """Return mean and standard deviation of the best q of every row.
+
+        Returns
+        -------
+        ndarray (n, 2, n_components), float32
+        """
+        precise = make_precise(self.module)
+
+        def refine(rows):
+            x = self._encode(X[rows], precise)
+            posteriors = RowPosteriors(precise, x)
+            raw = posteriors.maximize(self.search_noise.to(x), **_POSTERIOR_SEARCH)
+            return _stack_moments(posteriors.make(raw))
+
+        return self._map(refine, len(X), len(self.search_noise))
+
+    def _locate(self, x, module):
+        """Return the z that rows are decoded from, rounded to single precision."""
+        z = to_float32(module.latent.locate(module.encode(x)))
+        return to_tensor(z, module)
+
+    def _decode(self, z):
+        """Return E[x|z] in the units of X."""
+        return self.columns.decode(to_float64(self.module.decode(z).mean))
+
     def decode(self, Z):
-        """Return E[x|z], ``(n, n_features)`` float64."""
+        """Return E[x|z] for point summaries, ``(n, n_features)`` float64."""
+        module = self.module
 
         def decode(rows):
-            z = _inference.extend(self.module, Z[rows])
-            return self.columns.decode(_inference.decode_mean(self.module, z))
+            z = to_tensor(Z[rows], module)
+            if Z.shape[1] != module.n_components:
+                z = module.latent.extend(z, module.prior)
+                z = z.to(scoring_dtype(z.device))
+            return self._decode(z)
 
         return self._map(decode, len(Z))
 
     def reconstruct(self, X):
         """Return E[x|z] at the point summaries of rows, ``(n, n_features)`` float64."""
+        module = self.module
 
         def reconstruct(rows):
-            z = _inference.locate(self.module, self.columns.encode(X[rows]))
-            return self.columns.decode(_inference.decode_mean(self.module, z))
+            return self._decode(self._locate(self._encode(X[rows], module), module))
 
         return self._map(reconstruct, len(X))
 
+    def _draw(self, module, z, mean):
+        """Return rows given z, or their means, in the units of X."""
+        likelihood = module.decode(z)
+        x = likelihood.mean if mean else likelihood.sample()
+        return self.columns.decode(to_float64(x))
+
     def draw(self, n_samples, mean):
         """Return new rows, ``(n_samples, n_features)`` float64."""
+        module = self.module
 
         def draw(rows):
-            x = _inference.draw(self.module, rows.stop - rows.start, mean)
-            return self.columns.decode(x)
+            n = rows.stop - rows.start
+            z = module.get_prior().sample((n,)).reshape(n, -1)
+            return self._draw(module, z.to(scoring_dtype(z.device)), mean)
 
         return self._map(draw, n_samples)
 
@@ -113,7 +163,7 @@ class FittedModel:
         Parameters
         ----------
         row : ndarray (1, n_features)
-            In the units of X; missing cells are those to draw.
+            In the units of X; the missing cells are drawn.
         n_samples : int
         mean : bool
 
@@ -121,29 +171,21 @@ class FittedModel:
         -------
         rows : ndarray (n_samples, n_features), float64
         n_effective : float
-            Effective number of the draws of z among which those of the rows were
-            chosen (Kong, Liu & Wong 1994).
+            Effective number of the draws of z from which those of the rows were chosen.
         """
-        precise = _inference.make_precise(self.module)
-        n_proposals = max(_LEAST_PROPOSALS, 2 * n_samples)
-        size = min(_inference.get_chunk_size(precise), n_proposals)
-        sizes = [size] * -(-n_proposals // size)
-        device = self.module.free.device
-        work = count_work(self.module, size)
-        with threads_for(work), isolated(device), torch.no_grad():
-            x = self.columns.encode(row)
-            found = [_inference.propose(precise, x, size) for size in sizes]
-            z, log_weights = (torch.cat(parts) for parts in zip(*found, strict=True))
-            weights = torch.softmax(log_weights, dim=0)
-            chosen = torch.multinomial(weights, n_samples, replacement=True)
-        z = z[chosen]
+        precise = make_precise(self.module)
+        work = count_work(self.module, get_chunk_size(precise))
+        with (
+            threads_for(work),
+            isolated(self.module.free.device),
+            torch.no_grad(),
+        ):
+            x = self._encode(row, precise)
+            z, n_effective = draw_latent(precise, x, n_samples)
 
         def draw(rows):
-            x = _inference.draw_given(precise, z[rows], mean)
-            drawn = self.columns.decode(x)
-            return np.where(np.isnan(row), drawn, row)
+            return np.where(np.isnan(row), self._draw(precise, z[rows], mean), row)
 
-        n_effective = float(1 / weights.square().sum())
         return self._map(draw, n_samples), n_effective
 
     def impute(self, X, n_draws, is_drawn):
@@ -154,47 +196,32 @@ class FittedModel:
         X : ndarray (n, n_features)
         n_draws : int
         is_drawn : bool
-            Whether cells are drawn, and not what is expected of them.
+            Whether cells are drawn, instead of their expected values.
         """
-        precise = _inference.make_precise(self.module)
-        fill_cells = _inference.draw_missing if is_drawn else _inference.impute
+        precise = make_precise(self.module)
         with isolated(self.module.free.device), torch.no_grad():
-            pool = _inference.Pool(precise, _POOL_DRAWS * n_draws)
+            pool = Pool(precise, n_draws)
             noise = self.get_noise(n_draws)
             if is_drawn:
                 noise = torch.randn_like(noise)
+        complete = draw_cells if is_drawn else expect_cells
 
         def fill(rows):
             filled = np.array(X[rows], dtype=np.float64)
             missing = np.isnan(filled)
             some = missing.any(axis=1)
             if some.any():
-                x = self.columns.encode(filled[some])
-                x = fill_cells(precise, x, noise, pool)
-                filled[missing] = self.columns.decode(x)[missing[some]]
+                x = self._encode(filled[some], precise)
+                cells = to_float64(complete(precise, x, noise, pool))
+                filled[missing] = self.columns.decode(cells)[missing[some]]
             return filled
 
         return self._map(fill, len(X), n_draws)
 
-    def refine_posterior(self, X):
-        """Return mean and standard deviation of the best q of every row.
-
-        Returns
-        -------
-        ndarray (n, 2, n_components), float32
-        """
-        precise = _inference.make_precise(self.module)
-
-        def refine(rows):
-            x = self.columns.encode(X[rows])
-            return _inference.refine_posterior(precise, x, self.search_noise)
-
-        return self._map(refine, len(X), len(self.search_noise))
-
     def get_noise(self, n_draws=None):
-        """Return the block of the scores, or one of another size made from it.
+        """Return the draws of the scores, or other ones of a number.
 
-        The same one at every call: it depends on the block of the fit alone.
+        They are the same at every call, and depend on the draws of the fit alone.
         """
         if n_draws is None or n_draws == len(self.noise):
             return self.noise
@@ -203,28 +230,29 @@ class FittedModel:
         return make_noise(n_draws, self.noise.shape[1], generator)
 
     def score(self, X, method, n_draws=None, with_error=False):
-        """Return one number a row, ``(n,)`` float64 nats.
+        """Return one number for every row, ``(n,)`` float64 nats.
 
         Parameters
         ----------
         X : ndarray (n, n_features)
-        method : str
+        method : {'elbo', 'tempered', 'evidence', 'reconstruction', 'kl', 'refined'}
         n_draws : int, default=None
-            Size of the block; None takes that of the fit.
+            None takes the number of the fit.
         with_error : bool, default=False
             Return ``(n, 2)``, beside every number its Monte-Carlo standard error.
         """
-        precise = _inference.make_precise(self.module)
+        precise = make_precise(self.module)
         noise, search_noise = self.get_noise(n_draws), self.search_noise
-        n_draws = len(noise)
-        if method == "refined":
-            n_draws = max(n_draws, len(search_noise))
+        is_refined = method == "refined"
+        n_draws = max(len(noise), len(search_noise) if is_refined else 1)
 
         def score(rows):
-            x = self.columns.encode(X[rows])
-            found = _inference.score(
-                precise, x, method, noise, search_noise, with_error
-            )
+            x = self._encode(X[rows], precise)
+            if is_refined:
+                found = score_refined(precise, x, noise, search_noise)
+            else:
+                found = score_rows(precise, x, method, noise, with_error)
+            found = to_float64(found)
             if method != "kl":
                 scores = found[:, 0] if with_error else found
                 scores[:] = self.columns.convert_scores(scores, X[rows])
@@ -234,11 +262,11 @@ class FittedModel:
 
     def score_columns(self, X):
         """Return the reconstruction term of every cell, ``(n, n_features)`` nats."""
-        precise = _inference.make_precise(self.module)
+        precise = make_precise(self.module)
 
         def score(rows):
-            x = self.columns.encode(X[rows])
-            scores = _inference.score_columns(precise, x, self.noise)
+            x = self._encode(X[rows], precise)
+            scores = to_float64(score_cells(precise, x, self.noise))
             return self.columns.convert_cell_scores(scores, X[rows])
 
         return self._map(score, len(X), len(self.noise))
@@ -251,16 +279,15 @@ class FittedModel:
         kl : ndarray (n_components,)
         variance : ndarray (n_features,)
         """
-        precise = _inference.make_precise(self.module)
-        # means over rows: as many draws as a search takes tell enough
+        precise = make_precise(self.module)
+        # means over rows: the fewer draws are enough
         noise = min(self.noise, self.search_noise, key=len)
 
         def compute(rows):
-            x = self.columns.encode(X[rows])
-            kl = _inference.kl_per_component(precise, x, noise)
-            z = _inference.locate(precise, x)
-            variance = _inference.decode_variance(precise, z)
-            return np.hstack([kl, variance])
+            x = self._encode(X[rows], precise)
+            kl = compute_kl_per_component(precise, x, noise)
+            variance = precise.decode(self._locate(x, precise)).variance
+            return np.hstack([to_float64(kl), to_float64(variance)])
 
         means = self._map(compute, len(X), len(noise)).mean(axis=0)
         kl, variance = np.split(means, [self.module.n_components])

@@ -1,0 +1,96 @@
+"""How a chunk of rows goes through a fitted module: its size, its precision.
+
+Everything is row-wise: the result of a row depends on that row alone. Scores run in
+float64, so that they agree to many digits however rows are batched.
+"""
+
+import copy
+
+import numpy as np
+import torch
+
+from .._utils._device import isolated, scoring_dtype
+from ._cost import count_widest
+
+# values of the widest tensor of a chunk
+_CHUNK_VALUES = 1_000_000
+_MAX_CHUNK_ROWS = 4096
+
+
+@isolated()
+def make_precise(module):
+    """Return a copy of a module that computes in float64 where the device can."""
+    precise = _convert(module, scoring_dtype(module.free.device)).eval()
+    with torch.no_grad():
+        precise.freeze_prior()
+    return precise
+
+
+def _convert(module, dtype):
+    """Return a copy of a module with its tensors in another precision.
+
+    A deep copy takes ten times as long, more than scoring a few rows does.
+    """
+    converted = copy.copy(module)
+    for kind in ("_parameters", "_buffers"):
+        tensors = {
+            name: tensor.detach().to(dtype)
+            if tensor is not None and tensor.is_floating_point()
+            else tensor
+            for name, tensor in vars(module)[kind].items()
+        }
+        vars(converted)[kind] = tensors
+    vars(converted)["_modules"] = {
+        name: None if child is None else _convert(child, dtype)
+        for name, child in module._modules.items()
+    }
+    return converted
+
+
+def get_chunk_size(module, n_draws=1):
+    """Return a number of rows small enough for the processor's own memory."""
+    width = n_draws * count_widest(module)
+    return int(min(max(_CHUNK_VALUES // width, 1), _MAX_CHUNK_ROWS))
+
+
+def split_draws(module, x, noise):
+    """Return the shared draws in blocks, so that memory is bounded."""
+    if module.latent.enumerate(module.n_components) is not None:
+        # all values of z are taken at once, whatever the noise
+        return [noise[:1].to(x)]
+    size = max(1, _CHUNK_VALUES // (count_widest(module) * len(x)))
+    return noise.to(x).split(size)
+
+
+def run_blocks(module, x, noise):
+    """Yield the output of a module for rows, one block of the shared draws at a time.
+
+    Parameters
+    ----------
+    module : VAEModule
+    x : Tensor (n, n_features)
+    noise : Tensor (n_draws, n_components)
+    """
+    for block in split_draws(module, x, noise):
+        yield module(x, noise=block)
+
+
+def to_tensor(array, module):
+    """Return rows as a tensor: float32 if the module needs no more, else float64."""
+    device = module.free.device
+    # torch warns of arrays that are not writable, such as the values of data frames,
+    # and refuses reversed ones
+    array = np.require(array, requirements=["C", "W"])
+    is_single = array.dtype == np.float32 and not module.needs_double
+    dtype = torch.float32 if is_single else scoring_dtype(device)
+    return torch.as_tensor(array, dtype=dtype).to(device)
+
+
+def to_float32(tensor):
+    """Return a tensor as an array in single precision."""
+    return tensor.to("cpu", torch.float32).numpy()
+
+
+def to_float64(tensor):
+    """Return a tensor as an array in double precision."""
+    return tensor.cpu().double().numpy()

@@ -1,0 +1,179 @@
+"""Missing cells given observed ones: draws of z, weighed by p(observed cells | z).
+
+Every function takes a module from `make_precise`, and rows in its units.
+"""
+
+import math
+
+import torch
+from torch.distributions import Independent
+
+from .._distributions import CorrelatedNormal
+from .._utils._device import scoring_dtype
+from ._chunks import get_chunk_size, run_blocks, split_draws
+from ._evidence import VAEOutput
+
+# draws from the prior for every draw from q(z|x)
+_POOL_DRAWS = 4
+# draws of z, at least, from the prior and from q(z|x), when new rows are drawn
+_LEAST_PROPOSALS = 5000
+
+
+class Pool:
+    """Draws of z from the prior, with p(x|z): the same for all rows.
+
+    They are decoded once, and cost little beside the draws from q(z|x) of every row;
+    they reach values of z that q(z|x) misses.
+
+    Parameters
+    ----------
+    module : VAEModule
+    n_draws : int
+        Number of draws from q(z|x).
+    """
+
+    def __init__(self, module, n_draws):
+        z = module.get_prior().sample((_POOL_DRAWS * n_draws,))
+        z = z.reshape(len(z), 1, -1)
+        self.z = z.to(scoring_dtype(z.device))  # (n_draws, 1, n_components)
+        self.likelihood = module.decode(self.z)
+
+
+def _make_proposal(module, x):
+    """Return the distribution that z of rows with missing cells is drawn from.
+
+    The best q of independent components is as wide as one component given the others,
+    which is much too narrow where cells are missing. It keeps its standard deviations,
+    and takes the correlation of the linear start given the observed cells.
+    """
+    posterior, root = module.encode(x), module.linear_start.compute_root(x)
+    if root is None or not isinstance(posterior, Independent):
+        return posterior
+    return CorrelatedNormal(posterior.mean, posterior.stddev.unsqueeze(-1) * root)
+
+
+def _weigh(output, x, n_pool, n_draws):
+    """Return log-weights p(x|z) p(z) / r(z) of draws, for the observed cells of x.
+
+    r is the mixture of q(z|x) and p(z) that all draws together come from (Veach &
+    Guibas 1995, the balance heuristic), so that no weight is more than a few times
+    p(x|z).
+    """
+    share = n_pool / (n_pool + n_draws)
+    log_prior = output.prior.log_prob(output.z)
+    log_mixture = torch.logaddexp(
+        output.posterior.log_prob(output.z) + math.log1p(-share),
+        log_prior + math.log(share),
+    )
+    return output.log_likelihood(x) + log_prior - log_mixture
+
+
+def _run_weighed(module, x, noise, pool):
+    """Yield outputs with their log-weights: of draws from q(z|x), and of the pool."""
+    if module.latent.enumerate(module.n_components) is not None:
+        for output in run_blocks(module, x, noise):
+            yield output, output.log_weights(x) + output.log_share
+        return
+    posterior, prior = _make_proposal(module, x), module.get_prior()
+    counts = len(pool.z), len(noise)
+    for block in split_draws(module, x, noise):
+        block = block.unsqueeze(1)
+        if isinstance(posterior, CorrelatedNormal):
+            z = posterior.transform(block)
+        else:
+            z = module.latent.draw(posterior, block)
+        output = VAEOutput(posterior, prior, module.decode(z), z)
+        yield output, _weigh(output, x, *counts)
+    output = VAEOutput(posterior, prior, pool.likelihood, pool.z)
+    yield output, _weigh(output, x, *counts)
+
+
+def expect_cells(module, x, noise, pool):
+    """Return the expected values of all cells of rows, given those observed.
+
+    Draws of z are weighed by p(observed cells | z), and the weights divided by their
+    sum (Mattei & Frellsen 2019, eq. 12).
+
+    Parameters
+    ----------
+    module : VAEModule
+    x : Tensor (n, n_features)
+        Missing cells are NaN.
+    noise : Tensor (n_draws, n_components)
+    pool : Pool
+
+    Returns
+    -------
+    Tensor (n, n_features)
+    """
+    mean, log_total = 0.0, x.new_full((len(x),), -torch.inf)
+    for output, log_weights in _run_weighed(module, x, noise, pool):
+        summary = module.likelihood.summarise(output.likelihood)
+        share = torch.softmax(log_weights, dim=0)
+        if summary.shape[1] == 1:
+            # the same for all rows
+            found = share.mT @ summary.squeeze(1)
+        else:
+            found = torch.einsum("kn,knm->nm", share, summary)
+        # a running mean: blocks count as much as the weights of their draws
+        log_found = torch.logsumexp(log_weights, dim=0)
+        log_total = torch.logaddexp(log_total, log_found)
+        pull = torch.exp(log_found - log_total).unsqueeze(-1)
+        mean = mean + pull * (found - mean)
+    return module.likelihood.conclude(mean)
+
+
+def draw_cells(module, x, noise, pool):
+    """Return one draw of all cells of rows, given those observed.
+
+    z is one of the draws of `expect_cells`, chosen by its weight: sampling importance
+    resampling (Rubin 1987).
+    """
+    found = [
+        (output.z.expand(-1, len(x), -1), log_weights)
+        for output, log_weights in _run_weighed(module, x, noise, pool)
+    ]
+    z, log_weights = (torch.cat(parts) for parts in zip(*found, strict=True))
+    chosen = torch.distributions.Categorical(logits=log_weights.mT).sample()
+    z = z[chosen, torch.arange(len(x), device=x.device)]
+    return module.decode(z).sample()
+
+
+def draw_latent(module, x, n_samples):
+    """Return draws of z given the observed cells of one row.
+
+    Half of the proposals are from the prior, half from q(z|x): where the encoder errs
+    the prior still reaches what q leaves out, and no weight is more than twice p(x|z)
+    (a defensive mixture, Hesterberg 1995).
+
+    Parameters
+    ----------
+    module : VAEModule
+    x : Tensor (1, n_features)
+    n_samples : int
+
+    Returns
+    -------
+    z : Tensor (n_samples, n_components)
+    n_effective : float
+        Effective number of proposals (Kong, Liu & Wong 1994).
+    """
+    size, n_proposals = get_chunk_size(module), max(_LEAST_PROPOSALS, 2 * n_samples)
+    found = [_propose(module, x, size) for _ in range(-(-n_proposals // size))]
+    z, log_weights = (torch.cat(parts) for parts in zip(*found, strict=True))
+    weights = torch.softmax(log_weights, dim=0)
+    chosen = torch.multinomial(weights, n_samples, replacement=True)
+    return z[chosen], float(1 / weights.square().sum())
+
+
+def _propose(module, x, n_draws):
+    """Return 2 * n_draws draws of z for a row, and their log-weights."""
+    prior, posterior = module.get_prior(), module.encode(x)
+    z = torch.cat(
+        [
+            prior.sample((n_draws,)).reshape(n_draws, 1, -1).to(x),
+            module.latent.draw(posterior, None, n_draws),
+        ]
+    )
+    output = VAEOutput(posterior, prior, module.decode(z), z)
+    return z.squeeze(1), _weigh(output, x, n_draws, n_draws).squeeze(1)

@@ -1,0 +1,90 @@
+"""Scores of rows, cells and components: averages over shared draws from q(z|x).
+
+Every function takes a module from `make_precise`, and rows in its units.
+"""
+
+import torch
+
+from . import _evidence
+from ._chunks import run_blocks, split_draws
+from ._refine import RowPosteriors
+
+
+def score_rows(module, x, method, noise, with_error=False):
+    """Return one number for every row, ``(n,)`` nats.
+
+    Parameters
+    ----------
+    module : VAEModule
+    x : Tensor (n, n_features)
+    method : {'elbo', 'tempered', 'evidence', 'reconstruction', 'kl'}
+    noise : Tensor (n_draws, n_components)
+        The draws that all rows share.
+    with_error : bool, default=False
+        Return ``(n, 2)``, beside every number its Monte-Carlo standard error.
+    """
+    evaluate = {
+        "kl": lambda output: output.log_ratio(),
+        "reconstruction": lambda output: output.log_likelihood(x),
+        "tempered": lambda o: o.log_likelihood(x) - 0.5 * o.log_ratio(),
+    }.get(method, lambda output: output.log_weights(x))
+    outputs = run_blocks(module, x, noise)
+    found = [(evaluate(output), output.log_share) for output in outputs]
+    values = torch.cat([value for value, _ in found])  # (n_draws, n)
+    # not None: all values of z, in a single block
+    log_share = found[0][1]
+    is_log = method == "evidence"
+    combine = _evidence.log_evidence if is_log else _evidence.average
+    scores = combine(values, log_share)
+    if not with_error:
+        return scores
+    if log_share is not None:
+        error = torch.zeros_like(scores)
+    else:
+        measure = _evidence.compute_log_error if is_log else _evidence.compute_error
+        error = measure(values, noise)
+    return torch.stack([scores, error], dim=-1)
+
+
+def score_refined(module, x, noise, search_noise):
+    """Return the ELBO after optimising q for every row, never below the encoder's.
+
+    The search runs on other draws: a q that suits the draws of the score by chance
+    gains nothing.
+    """
+    amortised = score_rows(module, x, "elbo", noise).to(x)
+    posteriors = RowPosteriors(module, x)
+    raw = posteriors.maximize(search_noise.to(x))
+    blocks = split_draws(module, x, noise)
+    total = sum(len(block) for block in blocks)
+    refined = sum(
+        len(block) / total * posteriors.compute_elbo(raw, block) for block in blocks
+    )
+    return torch.maximum(amortised, torch.nan_to_num(refined, nan=-torch.inf))
+
+
+def score_cells(module, x, noise):
+    """Return E_q[log p(x_j|z)] of every cell, ``(n, n_features)`` nats."""
+    return _average(module, x, noise, lambda o: o.log_likelihood_by_column(x))
+
+
+def compute_kl_per_component(module, x, noise):
+    """Return the KL of the marginals of every row, ``(n, n_components)`` nats.
+
+    E_q[log q(z_k|x) - log p(z_k)] with the marginals of posterior and prior.
+    """
+    evaluate = module.latent.log_ratio_per_component
+    return _average(module, x, noise, lambda o: evaluate(o.posterior, o.prior, o.z))
+
+
+def _average(module, x, noise, evaluate):
+    """Return the mean over draws of (n_draws, n, ...), one block of them at a time."""
+    total = n_draws = 0
+    for output in run_blocks(module, x, noise):
+        values = evaluate(output)
+        log_share = output.log_share
+        if log_share is not None:
+            log_share = log_share.unsqueeze(-1)
+        total = total + len(values) * _evidence.average(values, log_share)
+        n_draws += len(values)
+    return total / n_draws
