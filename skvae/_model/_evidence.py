@@ -1,4 +1,4 @@
-"""The bound and what it is made of: the one place where its formulas stand.
+"""The ELBO, the log-evidence and their terms: every formula once.
 
 With draws z ~ q(z|x) and w = p(x|z) p(z) / q(z|x):
 
@@ -18,7 +18,7 @@ from .._utils._missing import NEUTRAL, find_missing
 
 @dataclass(slots=True)
 class VAEOutput:
-    """What one pass through the module says of a batch.
+    """Result of a pass of a batch through the module.
 
     Attributes
     ----------
@@ -27,15 +27,15 @@ class VAEOutput:
     prior : Distribution
         p(z).
     likelihood : Distribution
-        p(x|z), (n_draws, ..., n, n_features). Columns are independent, one value each
-        from ``log_prob``; or one event, with a ``log_prob_by_column``, and both are
-        handed a mask of the missing cells, if there are any.
+        p(x|z), (n_draws, ..., n, n_features). Either columns are independent, and
+        ``log_prob`` has a value for each; or a row is one event, and ``log_prob`` and
+        ``log_prob_by_column`` take a mask of the missing cells, if there are any.
     z : Tensor (n_draws, ..., n, n_components)
     log_share : Tensor (n_draws, ..., n) or None
-        Logarithm of what every draw counts for, where z goes through all its values;
-        None for equal shares.
+        Log-weights of draws in averages, if z takes all its values; None for equal
+        weights.
     unit : float
-        Of z: the standard deviation of the prior that training starts from.
+        Unit of z: the standard deviation of the prior before training.
     """
 
     posterior: Distribution
@@ -59,17 +59,17 @@ class VAEOutput:
     def log_evidence(self, x):
         """Return log (1/K) Σ w, ``(..., n)``, Burda et al. (2016), eq. 8.
 
-        Where z goes through all its values it is log p(x) itself.
+        If z takes all its values it is log p(x) itself.
         """
         return log_evidence(self.log_weights(x), self.log_share)
 
     def log_evidence_and_elbo(self, x, beta=1.0):
         """Return the log-evidence as a function of p, with the ELBO's gradient by q.
 
-        For z that goes through all its values. log p(x) does not depend on q, and would
-        leave the encoder untrained: as with ever more draws, whose gradient vanishes
+        For z that takes all its values. log p(x) does not depend on q, and would leave
+        the encoder untrained, as more and more draws do, whose gradient vanishes
         (Rainforth et al. 2018, "Tighter variational bounds are not necessarily better",
-        theorem 1). Here q goes on to approach p(z|x).
+        theorem 1). With the gradient of the ELBO q still approaches p(z|x).
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class VAEOutput:
         return torch.logsumexp(bound, dim=0) + elbo - elbo.detach()
 
     def log_likelihood(self, x):
-        """Return log p(x|z), ``(n_draws, ..., n)``: of the cells that are observed.
+        """Return log p(x|z) of the observed cells, ``(n_draws, ..., n)``.
 
         Parameters
         ----------
@@ -102,7 +102,7 @@ class VAEOutput:
         return self._log_prob(x, missing).sum(dim=-1)
 
     def _log_prob(self, x, missing):
-        """Return log p(x_j|z) of independent columns; 0 where they are missing."""
+        """Return log p(x_j|z) of independent columns, 0 in missing cells."""
         if missing is None:
             return self.likelihood.log_prob(x)
         log_prob = self.likelihood.log_prob(torch.where(missing, NEUTRAL, x))
@@ -111,8 +111,8 @@ class VAEOutput:
     def log_likelihood_by_column(self, x):
         """Return log p(x|z) of every column, ``(n_draws, ..., n, n_features)``.
 
-        It is 0 of missing cells. Where columns depend on one another given z, that of
-        each given those before it.
+        It is 0 in missing cells. If columns depend on each other given z, each value
+        is conditional on the columns before it.
         """
         missing = find_missing(x)
         if not self.likelihood.event_shape:
@@ -122,34 +122,34 @@ class VAEOutput:
         x = torch.where(missing, NEUTRAL, x)
         return self.likelihood.log_prob_by_column(x, missing)
 
-    def log_ratio(self, is_landing=False):
+    def log_ratio(self, drops_score=False):
         """Return log q(z|x) - log p(z), ``(n_draws, ..., n)``.
 
         Parameters
         ----------
-        is_landing : bool, default=False
-            Leave the score function of q out of the gradient, whose mean is zero:
-            without it there is no noise where q is exact (Roeder et al. 2017, "Sticking
-            the landing", eq. 8).
+        drops_score : bool, default=False
+            Leave out the score function of q in the gradient. Its mean is zero, and
+            without it the gradient has no noise if q is exact (Roeder et al. 2017,
+            "Sticking the landing", eq. 8).
         """
-        posterior = detach(self.posterior) if is_landing else self.posterior
+        posterior = detach(self.posterior) if drops_score else self.posterior
         return posterior.log_prob(self.z) - self.prior.log_prob(self.z)
 
     def kl(self):
-        """Return KL(q(z|x) || p(z)): exact, ``(1, ..., n)``, where it is known.
+        """Return KL(q(z|x) || p(z)), ``(1, ..., n)``, or an estimate for every draw.
 
-        Otherwise log q(z|x) - log p(z), one value a draw, with the gradient of
-        ``log_ratio(is_landing=True)``.
+        Without a closed form it is ``log_ratio(drops_score=True)``, ``(n_draws, ...,
+        n)``.
         """
         try:
             return kl_divergence(self.posterior, self.prior).unsqueeze(0)
         except NotImplementedError:
-            return self.log_ratio(is_landing=True)
+            return self.log_ratio(drops_score=True)
 
     def kl_per_component(self):
         """Return the exact KL of every component, ``(1, ..., n, n_components)``.
 
-        None where it is not known, or where the whole is not their sum.
+        None if there is no closed form, or if the KL is not the sum over components.
         """
         parts = _get_components(self.posterior), _get_components(self.prior)
         if any(part is None for part in parts):
@@ -165,15 +165,15 @@ class VAEOutput:
         Parameters
         ----------
         z : Tensor broadcastable to (..., n, n_components)
-            Any point: the draws of other rows too.
+            Any point, also the draws of other rows.
 
-        Components that depend on one another have their marginals, layers theirs given
-        the layer before, and categories count as one component a variable.
+        Dependent components have their marginals, layers are conditional on the layer
+        before, and the categories of a variable are one component.
 
         Raises
         ------
         TypeError
-            If the posterior does not say.
+            If the posterior has no densities of components.
         """
         components = _get_components(self.posterior)
         if components is not None:
@@ -181,8 +181,8 @@ class VAEOutput:
         if not hasattr(self.posterior, "log_prob_by_component"):
             raise TypeError(
                 f"The posterior is a {type(self.posterior).__name__}, whose components "
-                "have no densities of their own; what is asked for needs a latent that "
-                "has them, such as latent='gaussian'."
+                "have no densities of their own; use a latent that has them, such as "
+                "latent='gaussian'."
             )
         return self.posterior.log_prob_by_component(z)
 
@@ -192,7 +192,7 @@ class VAEOutput:
 
 
 def _get_components(distribution):
-    """Return what a distribution over vectors is the product of, or None."""
+    """Return the distribution of independent components, or None."""
     is_product = isinstance(distribution, Independent)
     if not is_product or distribution.reinterpreted_batch_ndims != 1:
         return None
@@ -200,17 +200,15 @@ def _get_components(distribution):
 
 
 def average(values, log_share=None):
-    """Return the mean over draws (dim 0), each counting for exp(log_share)."""
+    """Return the mean over draws (dim 0), weighted by exp(log_share).
+
+    Of log-weights it is the evidence lower bound.
+    """
     if log_share is None or len(values) == 1:
         return values.mean(dim=0)
     share = log_share.exp()
-    # minus infinity that never occurs is no term
+    # a value of minus infinity with probability zero adds nothing
     return (share * torch.where(share > 0, values, 0.0)).sum(dim=0)
-
-
-def elbo(log_weights):
-    """Return the evidence lower bound, the mean over draws (dim 0)."""
-    return average(log_weights)
 
 
 def log_evidence(log_weights, log_share=None, dim=0):
@@ -223,15 +221,15 @@ def log_evidence(log_weights, log_share=None, dim=0):
 def compute_error(values, noise):
     """Return the standard error of the mean over draws (dim 0).
 
-    For values at a block of `make_noise`: what its moment matching makes exact is no
-    error. Values of antithetic draws are averaged, and the part that is linear in the
-    matched moments is taken out by regression, as control variates are, if there are
-    twice as many draws as moments; with fewer the error is too large rather than small.
+    For values at draws of `make_noise`, whose matched moments have no error. Values of
+    antithetic draws are averaged, and if there are twice as many draws as moments, the
+    part that is linear in the matched moments is removed by regression, as with control
+    variates; with fewer draws the error is too large rather than too small.
 
     Parameters
     ----------
     values : Tensor (n_draws, n)
-        From two draws on.
+        At least two draws.
     noise : Tensor (n_draws, n_components)
     """
     n_draws, n_components = noise.shape
@@ -253,28 +251,27 @@ def compute_error(values, noise):
         moments = moments[:, :1]
     basis, _ = torch.linalg.qr(moments)
     residual = values - basis @ (basis.mT @ values)
-    # a fit is too close to the draws that decide it (MacKinnon & White 1985, HC2)
+    # residuals of influential draws are too small (MacKinnon & White 1985, HC2)
     free = (1 - basis.square().sum(dim=1, keepdim=True)).clamp_min(1e-9)
     return (residual.square() / free).sum(dim=0).sqrt() / n
 
 
 def compute_log_error(log_weights, noise):
-    """Return the standard error of `log_evidence`: that of a mean, by its logarithm.
+    """Return the standard error of `log_evidence`, by the delta method.
 
-    To first order (the delta method) it is the error of the mean weight, divided by
-    that mean.
+    To first order it is the error of the mean weight, divided by that mean.
     """
     n_draws = len(log_weights)
     return compute_error(n_draws * torch.softmax(log_weights, dim=0), noise)
 
 
 def make_noise(n_draws, n_components, generator):
-    """Draw the block of noise vectors that all rows share.
+    """Return the noise vectors that all rows share.
 
-    From two draws on they are moment-matched: mean 0 and unit variances, from
-    ``n_draws > 2 * n_components`` on with unit covariance, and antithetic where
-    n_draws is even. Averages of quadratic functions, and so the scores of a linear
-    model and the KL of Gaussians, are then exact.
+    Two or more draws are moment-matched: they have mean 0 and unit variances, unit
+    covariance if ``n_draws > 2 * n_components``, and are antithetic if n_draws is even.
+    Averages of quadratic functions, and so the scores of a linear model and the KL of
+    Gaussians, are then exact.
 
     Returns
     -------

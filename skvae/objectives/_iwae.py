@@ -72,7 +72,7 @@ class IWAE(Objective):
             and not getattr(output.posterior, "is_relaxed", False)
         )
         log_likelihood = output.log_likelihood(x)
-        log_ratio = output.log_ratio(is_landing=is_weighed)
+        log_ratio = output.log_ratio(drops_score=is_weighed)
         log_weights = log_likelihood - beta * log_ratio
         if is_weighed:
             factor = _weigh(log_weights.detach(), beta, dim=0).unsqueeze(-1)
