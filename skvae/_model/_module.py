@@ -68,19 +68,17 @@ class VAEModule(nn.Module):
         super().__init__()
         self.network, self.latent, self.likelihood = network, latent, likelihood
         self.linear_start = LinearStart(linear_start, likelihood)
-        self.n_inputs, self.n_components = n_inputs, n_components = (
-            self.linear_start.n_inputs,
-            self.linear_start.n_components,
-        )
+        self.n_inputs = n_inputs = self.linear_start.n_inputs
+        self.n_components = n_components = self.linear_start.n_components
         self.n_features = n_features = self.linear_start.n_features
         self.n_flags = sees_missing * n_features
         self.n_copies, self.is_corrected = n_copies, is_corrected
         # a textbook network has no affine path beside its hidden layers
         has_path = is_corrected or network.is_linear
-        n_seen = n_inputs + self.n_flags
-        self.encoder, n_hidden = network.make_encoder(n_seen, n_copies)
+        n_flagged = n_inputs + self.n_flags
+        self.encoder, n_hidden = network.make_encoder(n_flagged, n_copies)
         self.encoder_head = Linear(
-            has_path * n_seen + n_hidden,
+            has_path * n_flagged + n_hidden,
             math.prod(latent.raw_shape(n_components)),
             n_copies,
             is_corrected,

@@ -1,9 +1,9 @@
 """Bodies of encoder and decoder: modules that map (..., in) to (..., out).
 
-A body ends in hidden units; the head that turns them into the raw outputs of a latent
-or a likelihood belongs to the module, unless a decoder brings its own. What starts
-training where (`_start`) and what the outputs mean (`latents`, `likelihoods`) is
-none of a network's business.
+A body ends in hidden units. The head that maps them to the raw outputs of a latent or a
+likelihood belongs to the module, unless a decoder computes the raw outputs itself.
+Initial values from data (`_start`) and the meaning of raw outputs (`latents`,
+`likelihoods`) are not part of a network.
 """
 
 from ._base import ACTIVATIONS, Network

@@ -1,4 +1,4 @@
-"""What all networks share: the base class, and the activations by name."""
+"""The base class of networks, and the activations by name."""
 
 from sklearn.base import BaseEstimator
 from torch import nn
@@ -16,43 +16,44 @@ ACTIVATIONS = {
 
 
 class Network(BaseEstimator):
-    """Base of all networks: hyper-parameters that can build the two bodies.
+    """Base class of networks: hyper-parameters that build the two bodies.
 
     A subclass defines `make_encoder` and `make_decoder`; both return ``(body,
     n_outputs)``, a torch module mapping ``(..., n_inputs)`` to ``(..., n_outputs)``.
 
-    The outputs of a body are hidden units, of which a dense head makes the raw outputs.
-    Where a column has its place, as in an image, such a head would have most of the
-    weights: a network with ``has_outputs = True`` gives the decoder's raw outputs
-    itself. Its `make_decoder` is given two arguments more, the number ``n_raw`` of raw
-    outputs a column and whether they are to start at ``zero``, and its body maps to
-    ``n_raw * n_features``, all columns of the first, then all of the second, and so on.
+    The outputs of a body are hidden units, which a dense head maps to the raw outputs.
+    For images most weights would be in that head: a network with ``has_outputs = True``
+    computes the decoder's raw outputs itself. Its `make_decoder` takes two more
+    arguments, the number ``n_raw`` of raw outputs for each column and whether they are
+    initialized to ``zero``. Its body maps to ``n_raw * n_features``: all columns of the
+    first raw output, then all of the second, and so on.
     """
 
-    # whether `n_copies` is understood; see Linear
+    # whether bodies accept `n_copies`; see Linear
     is_stackable = False
     # whether both bodies are the identity, so that the whole model is linear
     is_linear = False
     # whether `image_shape` of the estimator must be given
     needs_images = False
-    # whether the decoder's body gives the raw outputs itself
+    # whether the decoder's body computes the raw outputs itself
     has_outputs = False
 
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
+        """Raise ValueError for a hyper-parameter out of range."""
 
     def set_image(self, image_shape, columns=None):
-        """Take note of the images that the columns come from, if it matters.
+        """Set the shape of the images that the columns come from.
 
-        Called before bodies are made, where the estimator has an ``image_shape``.
+        Called before bodies are made if the estimator has an ``image_shape``. Networks
+        that treat columns alike ignore it.
 
         Parameters
         ----------
         image_shape : tuple of int
             (channels, height, width).
         columns : ndarray of int (n_columns,), default=None
-            Which pixels of the flattened image are columns of the model: those that are
-            not constant. None is all.
+            Pixels of the flattened image that are columns of the model: those that are
+            not constant. None means all.
         """
 
     def make_encoder(self, n_inputs, n_copies=None):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 from torch import nn
+from typing_extensions import override
 
 from .._utils._checks import check_choice, check_count, check_counts, check_share
 from ._base import ACTIVATIONS, Network
@@ -18,8 +19,8 @@ class Grid(nn.Module):
     image_shape : tuple of int
         (channels, height, width).
     columns : ndarray of int (n_columns,), default=None
-        Pixels that are columns, counted along the flattened image; None is all. The
-        others are 0 on the way there, and left out on the way back.
+        Pixels of the flattened image that are columns; None means all. The other
+        pixels are 0 in images, and dropped when images are read.
     """
 
     def __init__(self, image_shape, columns=None):
@@ -27,13 +28,14 @@ class Grid(nn.Module):
         self.image_shape, size = tuple(image_shape), math.prod(image_shape)
         columns = np.arange(size) if columns is None else np.asarray(columns)
         self.n_columns, self.is_full = len(columns), len(columns) == size
-        # the column that a pixel shows; the one after the last is zero
+        # the column of each pixel; the one after the last is zero
         source = np.full(size, len(columns))
         source[columns] = np.arange(len(columns))
         is_kept = not self.is_full
         self.register_buffer("source", torch.as_tensor(source) if is_kept else None)
         self.register_buffer("columns", torch.as_tensor(columns) if is_kept else None)
 
+    @override
     def forward(self, x):
         """Return rows (n, n_columns) as images (n, channels, height, width)."""
         if not self.is_full:
@@ -50,9 +52,10 @@ class Grid(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """What two convolutions add to an image, normalised row by row before them.
+    """Two convolutions whose output is added to their input.
 
-    The norm has no weights: those of the convolution after it would do the same.
+    The input of the convolutions is normalised row by row. The norm has no weights: the
+    next convolution has weights of the same effect.
     """
 
     def __init__(self, n_channels, activation):
@@ -61,20 +64,21 @@ class ResidualBlock(nn.Module):
         self.activation = activation
         self.second = nn.Conv2d(n_channels, n_channels, 3, padding=1)
 
+    @override
     def forward(self, h):
         normal = nn.functional.layer_norm(h, h.shape[1:])
         return h + self.second(self.activation(self.first(normal)))
 
 
 class Enlarge(nn.Module):
-    """Twice the size, or a pixel less: pixels come from channels.
+    """Enlarge images to twice their size, or a pixel less, by pixels from channels.
 
     Parameters
     ----------
     n_inputs, n_outputs : int
         Channels.
     size : tuple of int
-        Height and width to come to.
+        Height and width of the output.
     bias : bool
     """
 
@@ -83,13 +87,14 @@ class Enlarge(nn.Module):
         self.layer = nn.Conv2d(n_inputs, 4 * n_outputs, 3, padding=1, bias=bias)
         self.size = size
 
+    @override
     def forward(self, h):
         height, width = self.size
         return nn.functional.pixel_shuffle(self.layer(h), 2)[..., :height, :width]
 
 
 class ConvEncoder(nn.Module):
-    """Columns to hidden units: ``(..., n_columns)`` to ``(..., n_hidden)``."""
+    """Map columns ``(..., n_columns)`` to hidden units ``(..., n_hidden)``."""
 
     def __init__(self, grid, stages, n_hidden, activation, dropout):
         super().__init__()
@@ -104,6 +109,7 @@ class ConvEncoder(nn.Module):
             nn.Linear(stages[-1].n_values, n_hidden), activation(), *dropout
         )
 
+    @override
     def forward(self, x):
         h = self.stages(self.grid(x.reshape(-1, x.shape[-1])))
         h = self.dense(h.flatten(1))
@@ -111,7 +117,7 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Latent to raw outputs: ``(..., n_inputs)`` to ``(..., n_raw * n_columns)``."""
+    """Map z ``(..., n_inputs)`` to raw outputs ``(..., n_raw * n_columns)``."""
 
     def __init__(
         self, grid, stages, n_hidden, activation, dropout, n_inputs, n_raw, zero
@@ -126,7 +132,7 @@ class ConvDecoder(nn.Module):
         )
         layers = []
         n_channels, *size = grid.image_shape
-        # what lies above each stage; the head that comes after has a bias a column
+        # the maps above each stage; the head of the module has the bias of every column
         above = [(stage.n_channels, stage.size) for stage in stages[:-1]]
         above = [(n_raw * n_channels, tuple(size), False), *above]
         for stage, target in zip(reversed(stages), reversed(above), strict=True):
@@ -136,6 +142,7 @@ class ConvDecoder(nn.Module):
         if zero:
             nn.init.zeros_(layers[-1].layer.weight)
 
+    @override
     def forward(self, z):
         h = self.dense(z.reshape(-1, z.shape[-1]))
         images = self.stages(h.unflatten(-1, self.deepest.shape))
@@ -144,7 +151,7 @@ class ConvDecoder(nn.Module):
 
 
 class Stage:
-    """Feature maps of one size, and the residual blocks that work on them."""
+    """Feature maps of one size, and their residual blocks."""
 
     def __init__(self, n_channels, size, n_blocks):
         self.n_channels, self.size, self.n_blocks = n_channels, size, n_blocks
@@ -160,33 +167,33 @@ class Stage:
 class Conv(Network):
     r"""Residual convolutions for images; the decoder mirrors the encoder.
 
-    A stage halves height and width (of an odd one the larger half is kept), then adds
-    to its feature maps what residual blocks of two 3x3 convolutions say,
+    A stage halves height and width (odd sizes are rounded up), then applies residual
+    blocks of two 3x3 convolutions to its feature maps,
 
     .. math:: h \leftarrow h + W_2 * a(W_1 * \mathrm{norm}(h)),
 
-    with the mean and the variance of the row's own maps in the norm: rows do not know
-    of each other. After the last stage comes one dense layer. The decoder goes the same
-    way back, a pixel of the smaller map becoming two by two of the larger (Shi et al.
-    2016); what an odd size has too much is cut off. Any height, width and number of
-    channels will do.
+    where the norm uses the mean and the variance of the row's own maps: rows are
+    independent. One dense layer follows the last stage. The decoder has the same layers
+    in reverse order; each pixel of the smaller map becomes two by two pixels of the
+    larger one (Shi et al. 2016), and odd sizes are cropped. Height, width and number of
+    channels are arbitrary.
 
-    It needs ``image_shape`` of `VAETransformer`. Columns are C*H*W, channels first.
-    Each further stage suits images of twice the size.
+    It needs ``image_shape`` of `VAETransformer`. Columns are C*H*W, channels first. Use
+    one more stage for images of twice the size.
 
     Parameters
     ----------
     channels : tuple of int, default=(16, 32)
-        Feature maps of every stage.
+        Number of feature maps of every stage.
     n_blocks : int, default=1
-        Residual blocks of every stage.
+        Number of residual blocks of every stage.
     n_hidden : int, default=128
-        Units of the dense layer.
+        Number of units of the dense layer.
     activation : {'silu', 'relu', 'tanh', 'gelu', 'elu', 'leaky_relu', 'softplus', \
 'sigmoid'}, default='silu'
-        What follows the convolutions.
+        Activation after the convolutions.
     dropout : float, default=0.0
-        Share of the dense layer's units left out at each training step.
+        Probability that a unit of the dense layer is dropped in a training step.
 
     References
     ----------
@@ -213,26 +220,26 @@ class Conv(Network):
         self.activation = activation
         self.dropout = dropout
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         check_counts(self, "channels")
         check_count(self, "n_blocks", 0)
         check_count(self, "n_hidden", 1)
         check_choice(self, "activation", tuple(ACTIVATIONS))
         check_share(self, "dropout")
 
+    @override
     def set_image(self, image_shape, columns=None):
-        """Take note of the images that the columns come from."""
         self._image = tuple(image_shape), columns
 
+    @override
     def make_encoder(self, n_inputs, n_copies=None):
-        """Return the encoder's body and the number of its outputs."""
         grid = self._make_grid(n_inputs)
         body = ConvEncoder(grid, self._list_stages(grid), *self._get_dense())
         return body, self.n_hidden
 
+    @override
     def make_decoder(self, n_inputs, n_copies=None, n_raw=1, zero=False):
-        """Return the decoder's body and the number of its outputs."""
         grid = self._make_grid()
         stages, dense = self._list_stages(grid), self._get_dense()
         body = ConvDecoder(grid, stages, *dense, n_inputs, n_raw, zero)
@@ -240,12 +247,12 @@ class Conv(Network):
 
     def _make_grid(self, n_columns=None):
         if not hasattr(self, "_image"):
-            raise ValueError("Conv needs to know the images: call set_image first.")
+            raise ValueError("Conv needs the shape of images: call set_image first.")
         grid = Grid(*self._image)
         if n_columns not in (None, grid.n_columns):
             raise ValueError(
-                f"Images {grid.image_shape} with {grid.n_columns} pixels that vary are "
-                f"no rows of {n_columns} columns."
+                f"Images {grid.image_shape} with {grid.n_columns} pixels that vary do "
+                f"not match rows of {n_columns} columns."
             )
         return grid
 
@@ -257,6 +264,6 @@ class Conv(Network):
         return stages
 
     def _get_dense(self):
-        """Return number and kind of the dense layer's units, and what follows them."""
+        """Return number of units, activation and dropout of the dense layer."""
         dropout = [nn.Dropout(self.dropout)] if self.dropout else []
         return self.n_hidden, ACTIVATIONS[self.activation], dropout

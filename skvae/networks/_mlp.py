@@ -1,6 +1,7 @@
 """Fully connected layers."""
 
 from torch import nn
+from typing_extensions import override
 
 from .._utils._checks import check_choice, check_counts, check_share
 from ._base import ACTIVATIONS, Network
@@ -13,12 +14,12 @@ class MLP(Network):
     Parameters
     ----------
     hidden_layer_sizes : tuple of int, default=(128, 128)
-        Widths of the encoder's hidden layers. ``()`` has none: the model is linear.
+        Widths of the encoder's hidden layers. With ``()`` the model is linear.
     activation : {'silu', 'relu', 'tanh', 'gelu', 'elu', 'leaky_relu', 'softplus', \
 'sigmoid'}, default='silu'
-        What follows every hidden layer.
+        Activation after every hidden layer.
     dropout : float, default=0.0
-        Share of hidden units left out at each training step.
+        Probability that a hidden unit is dropped in a training step.
     """
 
     is_stackable = True
@@ -28,23 +29,23 @@ class MLP(Network):
         self.activation = activation
         self.dropout = dropout
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         check_choice(self, "activation", tuple(ACTIVATIONS))
         check_counts(self, "hidden_layer_sizes", 0)
         check_share(self, "dropout")
 
     @property
+    @override
     def is_linear(self):
-        """Whether there is no hidden layer."""
         return len(self.hidden_layer_sizes) == 0
 
+    @override
     def make_encoder(self, n_inputs, n_copies=None):
-        """Return the encoder's body and the number of its outputs."""
         return self._make(n_inputs, self.hidden_layer_sizes, n_copies)
 
+    @override
     def make_decoder(self, n_inputs, n_copies=None):
-        """Return the decoder's body and the number of its outputs."""
         return self._make(n_inputs, self.hidden_layer_sizes[::-1], n_copies)
 
     def _make(self, n_inputs, sizes, n_copies):
