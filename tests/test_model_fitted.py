@@ -21,7 +21,7 @@ AVERAGES = ["elbo", "evidence", "reconstruction", "kl"]
 
 @pytest.fixture(scope="module")
 def linear():
-    """Return rows, their exact law, and a linear model with a posterior that errs.
+    """Return rows, their exact density, and a linear model with a wrong posterior.
 
     x = W'z + noise with W'W diagonal: the exact posterior is in the family.
     """
@@ -53,10 +53,10 @@ def linear():
         parameter.data.zero_()
     module.linear_start._cast = {}
     vae.columns_ = replace(vae.columns_, location=np.zeros(5), unit=np.ones(5))
-    law = scipy.stats.multivariate_normal(
+    distribution = scipy.stats.multivariate_normal(
         np.zeros(5), loadings.T @ loadings + np.eye(5)
     )
-    return table, law.logpdf(table), exact, vae
+    return table, distribution.logpdf(table), exact, vae
 
 
 def test_evidence_of_a_linear_model_is_its_closed_form(linear):

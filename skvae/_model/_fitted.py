@@ -16,9 +16,8 @@ from ._impute import Pool, draw_cells, draw_latent, expect_cells
 from ._refine import RowPosteriors
 from ._score import compute_kl_per_component, score_cells, score_refined, score_rows
 
-# of the search for the best q where its mean and standard deviation are returned: the
-# bound is flat near the best, and an error of 0.01 standard deviations costs no more
-# than 1e-4 nats
+# The bound is flat near the best q: an error of 0.01 standard deviations costs no more
+# than 1e-4 nats. Mean and standard deviation need a longer search than scores.
 _POSTERIOR_SEARCH = {"tol": 1e-9, "least_rate": 1e-5}
 
 
@@ -73,24 +72,22 @@ class FittedModel:
         """Return rows of X in the units of the module, as a tensor."""
         return to_tensor(self.columns.encode(X), module)
 
+    def _map_rows(self, function, X, module, n_draws=None):
+        """Return the results of a function of encoded rows for all rows of X."""
+        return self._map(
+            lambda rows: function(self._encode(X[rows], module)), len(X), n_draws
+        )
+
     def embed(self, X):
         """Return the point summaries of rows, ``(n, n_embedded)`` float32."""
         module = self.module
-
-        def embed(rows):
-            posterior = module.encode(self._encode(X[rows], module))
-            return to_float32(module.latent.embed(posterior))
-
-        return self._map(embed, len(X))
+        embed = module.latent.embed
+        return self._map_rows(lambda x: to_float32(embed(module.encode(x))), X, module)
 
     def compute_posterior(self, X):
         """Return mean and standard deviation, ``(n, 2, n_components)`` float32."""
         module = self.module
-
-        def compute(rows):
-            return _stack_moments(module.encode(self._encode(X[rows], module)))
-
-        return self._map(compute, len(X))
+        return self._map_rows(lambda x: _stack_moments(module.encode(x)), X, module)
 
     def refine_posterior(self, X):
         """Return mean and standard deviation of the best q of every row.
@@ -99,15 +96,14 @@ class FittedModel:
         -------
         ndarray (n, 2, n_components), float32
         """
-        precise = make_precise(self.module)
+        precise, noise = make_precise(self.module), self.search_noise
 
-        def refine(rows):
-            x = self._encode(X[rows], precise)
+        def refine(x):
             posteriors = RowPosteriors(precise, x)
-            raw = posteriors.maximize(self.search_noise.to(x), **_POSTERIOR_SEARCH)
+            raw = posteriors.maximize(noise.to(x), **_POSTERIOR_SEARCH)
             return _stack_moments(posteriors.make(raw))
 
-        return self._map(refine, len(X), len(self.search_noise))
+        return self._map_rows(refine, X, precise, len(noise))
 
     def _locate(self, x, module):
         """Return the z that rows are decoded from, rounded to single precision."""
@@ -134,11 +130,9 @@ class FittedModel:
     def reconstruct(self, X):
         """Return E[x|z] at the point summaries of rows, ``(n, n_features)`` float64."""
         module = self.module
-
-        def reconstruct(rows):
-            return self._decode(self._locate(self._encode(X[rows], module), module))
-
-        return self._map(reconstruct, len(X))
+        return self._map_rows(
+            lambda x: self._decode(self._locate(x, module)), X, module
+        )
 
     def _draw(self, module, z, mean):
         """Return rows given z, or their means, in the units of X."""
@@ -283,13 +277,12 @@ class FittedModel:
         # means over rows: the fewer draws are enough
         noise = min(self.noise, self.search_noise, key=len)
 
-        def compute(rows):
-            x = self._encode(X[rows], precise)
+        def compute(x):
             kl = compute_kl_per_component(precise, x, noise)
             variance = precise.decode(self._locate(x, precise)).variance
             return np.hstack([to_float64(kl), to_float64(variance)])
 
-        means = self._map(compute, len(X), len(noise)).mean(axis=0)
+        means = self._map_rows(compute, X, precise, len(noise)).mean(axis=0)
         kl, variance = np.split(means, [self.module.n_components])
         variance = self.columns.merge(
             variance * self.columns.unit**2, self.columns.constant.variance
