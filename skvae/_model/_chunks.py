@@ -32,18 +32,14 @@ def _convert(module, dtype):
     A deep copy takes ten times as long, more than scoring a few rows does.
     """
     converted = copy.copy(module)
-    for kind in ("_parameters", "_buffers"):
-        tensors = {
-            name: tensor.detach().to(dtype)
-            if tensor is not None and tensor.is_floating_point()
-            else tensor
-            for name, tensor in vars(module)[kind].items()
-        }
-        vars(converted)[kind] = tensors
-    vars(converted)["_modules"] = {
-        name: None if child is None else _convert(child, dtype)
-        for name, child in module._modules.items()
-    }
+    for kind in ("_parameters", "_buffers", "_modules"):
+        parts = dict(vars(module)[kind])
+        for name, part in parts.items():
+            if isinstance(part, torch.nn.Module):
+                parts[name] = _convert(part, dtype)
+            elif part is not None and part.is_floating_point():
+                parts[name] = part.detach().to(dtype)
+        vars(converted)[kind] = parts
     return converted
 
 
@@ -63,14 +59,7 @@ def split_draws(module, x, noise):
 
 
 def run_blocks(module, x, noise):
-    """Yield the output of a module for rows, one block of the shared draws at a time.
-
-    Parameters
-    ----------
-    module : VAEModule
-    x : Tensor (n, n_features)
-    noise : Tensor (n_draws, n_components)
-    """
+    """Yield outputs of a module for rows, one block of the shared draws at a time."""
     for block in split_draws(module, x, noise):
         yield module(x, noise=block)
 

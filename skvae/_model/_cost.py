@@ -5,7 +5,6 @@ of zeros through it.
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -20,45 +19,24 @@ _CONVOLUTIONS = (
 )
 
 
-@dataclass(frozen=True)
-class BodyCost:
-    """Cost of a row in the body of a network.
-
-    Attributes
-    ----------
-    n_widest : int
-        Values of the widest tensor; of convolutions, of the unfolded input.
-    n_repeated : int
-        Products of weights that are used at many places, except the first of each.
-    """
-
-    n_widest: int = 0
-    n_repeated: int = 0
-
-
-def measure_bodies(module, n_hidden):
-    """Return the cost of a module's two bodies.
+def measure_bodies(module, n_outputs):
+    """Return what `measure_body` finds in encoder and decoder together.
 
     Parameters
     ----------
     module : VAEModule
-    n_hidden : tuple of int
-        Outputs of the encoder and of the decoder that their heads expect.
-
-    Raises
-    ------
-    ValueError
-        If a body has another number of outputs.
+    n_outputs : tuple of int
+        Widths of the encoder's and of the decoder's body that their heads expect.
     """
     if module.network.is_linear:
-        return BodyCost()
+        return 0, 0
     folds = () if module.n_copies is None else (module.n_copies,)
-    n_inputs = module.n_inputs + module.n_flags, module.n_components
-    costs = []
-    for kind, n, n_outputs, draws in zip(
-        ("encoder", "decoder"), n_inputs, n_hidden, ((), (1,)), strict=True
+    shapes = (module.n_inputs + module.n_flags,), (1, module.n_components)
+    found = []
+    for kind, (*draws, n_inputs), width in zip(
+        ("encoder", "decoder"), shapes, n_outputs, strict=True
     ):
-        shape = (*draws, *folds, 1, n)
+        shape = (*draws, *folds, 1, n_inputs)
         source = f"the n_outputs that make_{kind} returned"
         if kind == "decoder" and module.network.has_outputs:
             n_raw = module.likelihood.n_raw
@@ -68,17 +46,19 @@ def measure_bodies(module, n_hidden):
             )
         message = (
             f"network={module.network!r}: the {kind}'s body maps {shape} to {{given}}, "
-            f"but the last dimension must be {n_outputs}, {source}."
+            f"but the last dimension must be {width}, {source}."
         )
-        costs.append(measure_body(getattr(module, kind), shape, n_outputs, message))
-    return BodyCost(
-        max(cost.n_widest for cost in costs), sum(cost.n_repeated for cost in costs)
-    )
+        found.append(measure_body(getattr(module, kind), shape, width, message))
+    n_widest, n_repeated = zip(*found, strict=True)
+    return max(n_widest), sum(n_repeated)
 
 
 @torch.no_grad()
 def measure_body(body, shape, n_outputs, message):
-    """Return the cost of a row in a body.
+    """Return the size of a row's widest tensor, and the products of shared weights.
+
+    The widest tensor of convolutions is their unfolded input. Of a weight that is used
+    at many places, the first product is not counted.
 
     Parameters
     ----------
@@ -89,10 +69,6 @@ def measure_body(body, shape, n_outputs, message):
         Expected width of the output.
     message : str
         Text of the error, with ``{given}`` for the shape of the output.
-
-    Returns
-    -------
-    BodyCost
 
     Raises
     ------
@@ -126,7 +102,7 @@ def measure_body(body, shape, n_outputs, message):
     given = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output)
     if given != (*shape[:-1], n_outputs):
         raise ValueError(message.format(given=given))
-    return BodyCost(max(widths), sum(repeated))
+    return max(widths), sum(repeated)
 
 
 def count_draws(module, n_draws):
@@ -143,12 +119,10 @@ def count_widest(module):
     if prior is None:
         prior = max((p.numel() for p in module.prior.parameters()), default=0)
     n_offset = module.linear_start.decoder_bias.shape[-1]
-    return max(
-        *outputs, prior, n_offset, module.n_features, module.body_cost.n_widest, 256
-    )
+    return max(*outputs, prior, n_offset, module.n_features, module.n_widest, 256)
 
 
 def count_work(module, batch_size):
     """Return the approximate number of floating-point operations of a training step."""
     products = sum(p.numel() for p in module.parameters() if p.dim() > 1)
-    return 6 * batch_size * (products + module.body_cost.n_repeated)
+    return 6 * batch_size * (products + module.n_repeated)

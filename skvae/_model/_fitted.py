@@ -90,12 +90,7 @@ class FittedModel:
         return self._map_rows(lambda x: _stack_moments(module.encode(x)), X, module)
 
     def refine_posterior(self, X):
-        """Return mean and standard deviation of the best q of every row.
-
-        Returns
-        -------
-        ndarray (n, 2, n_components), float32
-        """
+        """Return the same of the best q of every row, ``(n, 2, n_components)``."""
         precise, noise = make_precise(self.module), self.search_noise
 
         def refine(x):
@@ -169,11 +164,8 @@ class FittedModel:
         """
         precise = make_precise(self.module)
         work = count_work(self.module, get_chunk_size(precise))
-        with (
-            threads_for(work),
-            isolated(self.module.free.device),
-            torch.no_grad(),
-        ):
+        device = self.module.free.device
+        with threads_for(work), isolated(device), torch.no_grad():
             x = self._encode(row, precise)
             z, n_effective = draw_latent(precise, x, n_samples)
 
@@ -185,12 +177,7 @@ class FittedModel:
     def impute(self, X, n_draws, is_drawn):
         """Return rows with their missing cells filled, ``(n, n_features)`` float64.
 
-        Parameters
-        ----------
-        X : ndarray (n, n_features)
-        n_draws : int
-        is_drawn : bool
-            Whether cells are drawn, instead of their expected values.
+        They have expected values, or are drawn.
         """
         precise = make_precise(self.module)
         with isolated(self.module.free.device), torch.no_grad():
@@ -229,7 +216,8 @@ class FittedModel:
         Parameters
         ----------
         X : ndarray (n, n_features)
-        method : {'elbo', 'tempered', 'evidence', 'reconstruction', 'kl', 'refined'}
+        method : str
+            Of `score_rows`, or 'refined'.
         n_draws : int, default=None
             None takes the number of the fit.
         with_error : bool, default=False

@@ -29,7 +29,7 @@ class Pool:
     ----------
     module : VAEModule
     n_draws : int
-        Number of draws from q(z|x).
+        Of q(z|x).
     """
 
     def __init__(self, module, n_draws):
@@ -75,17 +75,19 @@ def _run_weighed(module, x, noise, pool):
             yield output, output.log_weights(x) + output.log_share
         return
     posterior, prior = _make_proposal(module, x), module.get_prior()
-    counts = len(pool.z), len(noise)
+
+    def weigh(likelihood, z):
+        output = VAEOutput(posterior, prior, likelihood, z)
+        return output, _weigh(output, x, len(pool.z), len(noise))
+
     for block in split_draws(module, x, noise):
         block = block.unsqueeze(1)
         if isinstance(posterior, CorrelatedNormal):
             z = posterior.transform(block)
         else:
             z = module.latent.draw(posterior, block)
-        output = VAEOutput(posterior, prior, module.decode(z), z)
-        yield output, _weigh(output, x, *counts)
-    output = VAEOutput(posterior, prior, pool.likelihood, pool.z)
-    yield output, _weigh(output, x, *counts)
+        yield weigh(module.decode(z), z)
+    yield weigh(pool.likelihood, pool.z)
 
 
 def expect_cells(module, x, noise, pool):
@@ -145,12 +147,6 @@ def draw_latent(module, x, n_samples):
     Half of the proposals are from the prior, half from q(z|x): where the encoder errs
     the prior still reaches what q leaves out, and no weight is more than twice p(x|z)
     (a defensive mixture, Hesterberg 1995).
-
-    Parameters
-    ----------
-    module : VAEModule
-    x : Tensor (1, n_features)
-    n_samples : int
 
     Returns
     -------

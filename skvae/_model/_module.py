@@ -104,7 +104,7 @@ class VAEModule(nn.Module):
                 is_corrected,
                 rows_last=self.rows_last,
             )
-        self.body_cost = measure_bodies(self, (n_hidden, n_decoded))
+        self.n_widest, self.n_repeated = measure_bodies(self, (n_hidden, n_decoded))
         folds = (1,) if n_copies is None else (n_copies, 1)
         self.free = nn.Parameter(
             torch.zeros(*folds, *likelihood.free_shape(n_features), dtype=torch.float32)
