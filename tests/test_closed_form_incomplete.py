@@ -7,11 +7,11 @@ from sklearn.decomposition import FactorAnalysis
 import skvae._closed_form._incomplete as incomplete
 from skvae._closed_form._incomplete import fit_incomplete
 from skvae._closed_form._linear import (
-    Covariance,
     LinearModel,
     fit_factor_analysis,
     fit_ppca,
 )
+from skvae._closed_form._moments import Covariance
 from skvae.datasets import make_factors
 
 over_kinds = pytest.mark.parametrize("is_isotropic", [False, True])
@@ -230,7 +230,7 @@ def test_rows_of_one_pattern_are_reduced_without_loss(monkeypatch):
 def test_chunks_change_nothing(monkeypatch):
     X = delete(make_table(200), 0.1)
     expected = fit_incomplete(X, None, 3)
-    monkeypatch.setattr(incomplete, "_CHUNK_VALUES", 100)
+    monkeypatch.setattr(incomplete, "CHUNK_VALUES", 100)
     model = fit_incomplete(X, None, 3)
     np.testing.assert_allclose(model.mean, expected.mean, atol=1e-6)
     ours = get_covariance(model)

@@ -4,13 +4,9 @@ from scipy.stats import multivariate_normal
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.decomposition import PCA, FactorAnalysis
 
-import skvae._closed_form._linear as linear
-from skvae._closed_form._linear import (
-    Covariance,
-    LinearModel,
-    fit_factor_analysis,
-    fit_ppca,
-)
+import skvae._closed_form._moments as moments
+from skvae._closed_form._linear import LinearModel, fit_factor_analysis, fit_ppca
+from skvae._closed_form._moments import Covariance
 from skvae.datasets import make_factors
 
 FITS = {"ppca": fit_ppca, "factor_analysis": fit_factor_analysis}
@@ -239,17 +235,7 @@ def test_least_noise_below_all_noise_changes_nothing():
     assert model.with_least_noise(1e-12) is model
 
 
-# covariances ------------------------------------------------------------------------
-
-
-def test_weighted_covariance_equals_numpy():
-    X = make_table()
-    weight = np.random.default_rng(0).uniform(0.1, 3, len(X))
-    covariance = Covariance(X, weight)
-    np.testing.assert_allclose(covariance.mean, np.average(X, axis=0, weights=weight))
-    expected = np.cov(X.T, aweights=weight, bias=True)
-    np.testing.assert_allclose(covariance.matrix, expected, atol=1e-12)
-    np.testing.assert_allclose(covariance.variance, np.diag(expected))
+# weights and wide tables -------------------------------------------------------------
 
 
 def assert_as_likely(one, other, X, weight):
@@ -289,9 +275,9 @@ def test_integer_weights_are_repeated_rows(name, n_features):
 def test_iterative_eigenpairs_change_nothing(name, is_operator, monkeypatch):
     X = make_table(25, 40)
     expected = FITS[name](Covariance(X), 3)
-    monkeypatch.setattr(linear, "_DENSE_COLUMNS", 10)
+    monkeypatch.setattr(moments, "_DENSE_COLUMNS", 10)
     if is_operator:
-        monkeypatch.setattr(linear, "_MAX_MATRIX_COLUMNS", 10)
+        monkeypatch.setattr(moments, "_MAX_MATRIX_COLUMNS", 10)
     covariance = Covariance(X)
     assert (covariance.matrix is None) == is_operator
     model = FITS[name](covariance, 3)
@@ -313,44 +299,6 @@ def test_wide_tables_have_finite_and_better_models(name, n_features):
     assert np.isfinite(score).all()
     independent = FITS[name](covariance, 0)
     assert score.mean() > independent.score_samples(X).mean()
-
-
-def test_eigenpairs_are_found_where_rows_have_a_constant_sum():
-    # every other column mirrors the one before: the vector of ones is an eigenvector
-    # of 0, exactly, from which no iteration finds anything
-    half = np.random.default_rng(0).integers(0, 5, (60, 60)).astype(float)
-    X = np.stack([half, -half], axis=-1).reshape(60, 120)
-    covariance = Covariance(X)
-    assert (covariance.matrix @ np.ones(120) == 0).all()
-    values, _ = covariance.top_eigenpairs(3, np.ones(120))
-    expected = np.linalg.eigvalsh(covariance.matrix)[:-4:-1]
-    np.testing.assert_allclose(values, expected, rtol=1e-7)
-    again, _ = covariance.top_eigenpairs(3, np.ones(120))
-    np.testing.assert_array_equal(again, values)
-
-
-@pytest.mark.parametrize("n_features", [10, 120])
-def test_eigenpairs_are_orthonormal_and_falling(n_features):
-    covariance = Covariance(make_table(50, n_features))
-    scale = np.linspace(0.5, 2, n_features)
-    values, vectors = covariance.top_eigenpairs(4, scale)
-    assert (np.diff(values) <= 0).all()
-    np.testing.assert_allclose(vectors.T @ vectors, np.eye(4), atol=1e-8)
-    scaled = covariance.matrix / np.outer(scale, scale)
-    np.testing.assert_allclose(scaled @ vectors, values * vectors, atol=1e-6)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.1, 5.0, -300.0])
-def test_noise_is_added_to_constant_columns_alone(value):
-    X = make_table()
-    X[:, 2] = value
-    covariance = Covariance(X)
-    before = covariance.matrix.copy()
-    raised = covariance.with_noise_in_constants(1e-6)
-    least = 1e-6 * max(1.0, value**2)
-    before[2, 2] += least
-    np.testing.assert_allclose(raised.matrix, before, atol=1e-15)
-    np.testing.assert_allclose(raised.variance[2], least)
 
 
 # rows with missing cells ------------------------------------------------------------

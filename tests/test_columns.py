@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from skvae import UnknownCategoriesWarning
-from skvae._closed_form._moments import compute_moments, compute_share
+from skvae._closed_form._moments import compute_moments
 from skvae._columns import (
     Boolean,
     Category,
@@ -574,44 +574,6 @@ def make_incomplete(n_samples=2000, dtype=np.float64):
     return X.astype(dtype), rng.uniform(0.1, 2, n_samples)
 
 
-@pytest.mark.parametrize("n_samples", [2000, 30_000])
-def test_moments_of_observed_cells_are_numpys(n_samples):
-    X, _ = make_incomplete(n_samples)
-    mean, deviation = compute_moments(X)
-    np.testing.assert_allclose(mean, np.nanmean(X, axis=0), rtol=1e-10)
-    np.testing.assert_allclose(deviation, np.nanstd(X, axis=0), rtol=1e-10)
-    some = np.array([3, 1])
-    mean, deviation = compute_moments(X, None, some)
-    np.testing.assert_allclose(mean, np.nanmean(X, axis=0)[some], rtol=1e-10)
-    np.testing.assert_allclose(deviation, np.nanstd(X, axis=0)[some], rtol=1e-10)
-
-
-def test_moments_are_weighted_by_the_rows():
-    X, weight = make_incomplete()
-    mean, deviation = compute_moments(X, weight)
-    for j in range(X.shape[1]):
-        seen = ~np.isnan(X[:, j])
-        expected = np.average(X[seen, j], weights=weight[seen])
-        square = np.average((X[seen, j] - expected) ** 2, weights=weight[seen])
-        assert mean[j] == pytest.approx(expected, rel=1e-10)
-        assert deviation[j] == pytest.approx(np.sqrt(square), rel=1e-10)
-    seen = ~np.isnan(X)
-    np.testing.assert_allclose(
-        compute_share(X, weight), np.average(seen, axis=0, weights=weight), rtol=1e-12
-    )
-    np.testing.assert_allclose(compute_share(X), seen.mean(axis=0), rtol=1e-12)
-    np.testing.assert_array_equal(compute_share(np.ones((3, 2))), 1.0)
-
-
-def test_moments_with_missing_values_lose_no_digits():
-    X, _ = make_incomplete()
-    expected = np.nanstd(X, axis=0)
-    far = compute_moments(X * 1e3 + 1e9)[1] / 1e3
-    np.testing.assert_allclose(far[[0, 2, 3]], expected[[0, 2, 3]], rtol=1e-6)
-    huge = compute_moments(X * 1e200)[1]
-    np.testing.assert_allclose(huge, expected * 1e200, rtol=1e-10)
-
-
 def make_table(X, is_scaled=True, weight=None, **kwargs):
     return ColumnTable.from_input(X, X, weight, is_scaled, True, **kwargs)
 
@@ -696,14 +658,6 @@ def test_log_volume_counts_the_observed_cells_of_a_row():
     np.testing.assert_allclose(cells.sum(axis=1), -volume)
     expected = np.average(volume, weights=weight)
     assert table.expected_log_volume == pytest.approx(expected, rel=1e-9)
-
-
-def test_chunks_do_not_change_complete_moments():
-    X = np.random.default_rng(0).normal(size=(20_000, 7)).astype(np.float32)
-    mean, deviation = compute_moments(X)
-    wide = X.astype(float)
-    np.testing.assert_allclose(mean, wide.mean(axis=0), atol=1e-9)
-    np.testing.assert_allclose(deviation, wide.std(axis=0), rtol=1e-9)
 
 
 def test_table_shows_itself_column_by_column():

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._linear import Covariance, LinearModel, find_patterns, invert_precisions, rotate
+from ._linear import LinearModel, find_patterns, invert_precisions, rotate
+from ._moments import CHUNK_VALUES, Covariance, compute_moments, compute_share
 
-# values held at a time
-_CHUNK_VALUES = 500_000
 # multiplications of one step; beyond, a subsample of rows is enough
 _MAX_STEP_WORK = 5e8
 # of which there are so many at least, whatever they cost
@@ -67,31 +66,10 @@ class _Rows:
 
 
 def _slice(n_samples, n_features):
-    """Yield slices of rows that hold no more than _CHUNK_VALUES cells."""
-    size = max(1, _CHUNK_VALUES // n_features)
+    """Yield slices of rows that hold no more than CHUNK_VALUES cells."""
+    size = max(1, CHUNK_VALUES // n_features)
     for begin in range(0, n_samples, size):
         yield slice(begin, begin + size)
-
-
-def _describe(x, weight):
-    """Return count, mean and variance of the observed cells of every column."""
-    n_features = x.shape[1]
-    count, total, variance = np.zeros((3, n_features))
-    # about the first observed value: the mean of a constant column is then exact
-    first = np.full(n_features, np.nan)
-    for rows in _slice(*x.shape):
-        chunk = np.asarray(x[rows], float)
-        observed = ~np.isnan(chunk)
-        candidate = chunk[observed.argmax(axis=0), np.arange(n_features)]
-        first = np.where(np.isnan(first), candidate, first)
-        count += weight[rows] @ observed
-        total += weight[rows] @ np.where(observed, chunk - first, 0.0)
-    divisor = np.where(count > 0, count, 1.0)
-    mean = np.nan_to_num(first) + total / divisor
-    for rows in _slice(*x.shape):
-        chunk = np.asarray(x[rows], float) - mean
-        variance += weight[rows] @ np.where(np.isnan(chunk), 0.0, chunk) ** 2
-    return count, mean, variance / divisor
 
 
 def _choose_scale(count, mean, variance, floor, is_isotropic):
@@ -173,7 +151,7 @@ def _expect(rows, prior, mean, loadings, noise):
     cross = np.zeros((n_features, n + 1))
     total = np.zeros((n + 1, n + 1))
     value = 0.0
-    size = max(1, _CHUNK_VALUES // (n_features + (n + 1) ** 2))
+    size = max(1, CHUNK_VALUES // (n_features + (n + 1) ** 2))
     for part, begin in rows.iterate(size):
         values, ones = rows.values[part], rows.ones[part]
         is_shared = len(begin) < len(values)
@@ -404,7 +382,9 @@ def fit_incomplete(
         kept = np.random.default_rng(0).choice(n_samples, n_kept, replace=False)
         kept.sort()
         x, weight = x[kept], weight[kept]
-    count, shift, variance = _describe(x, weight)
+    count = weight.sum() * compute_share(x, weight)
+    shift, deviation = compute_moments(x, weight)
+    variance = np.where(count > 0, deviation**2, 0.0)
     scale, least = _choose_scale(count, shift, variance, floor, is_isotropic)
     if noise is not None:
         least = noise / scale**2

@@ -5,25 +5,15 @@ variance, factor analysis one per column. All is float64 numpy on standardised c
 nothing here knows of networks.
 """
 
-from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import eigh
 from scipy.optimize import minimize
-from scipy.sparse.linalg import LinearOperator, eigsh
+
+from ._moments import CHUNK_VALUES
 
 # FactorAnalysis of scikit-learn stops at the same noise variance
 NOISE_FLOOR = 1e-12
-# up to so many columns a full eigendecomposition is quicker than an iterative one
-_DENSE_COLUMNS = 100
-# multiplications spent on a covariance matrix; beyond, a subsample of rows is enough
-_MAX_COVARIANCE_WORK = 1e11
-_MAX_MATRIX_COLUMNS = 3000
-# values held at a time
-_CHUNK_VALUES = 500_000
-# those that stay in a processor's own memory
-_CACHED_VALUES = 32_768
 # steps of EM before the quicker method takes over
 _EM_STEPS = 20
 
@@ -106,7 +96,7 @@ class LinearModel:
         n_features, n_components = unit_loadings.shape
         z, score = np.empty((len(x), n_components)), np.empty(len(x))
         log_variance = np.log(2 * np.pi * self.noise)
-        size = max(1, _CHUNK_VALUES // (n_features + n_components**2))
+        size = max(1, CHUNK_VALUES // (n_features + n_components**2))
         for begin in range(0, len(x), size):
             rows = slice(begin, begin + size)
             observed = ~np.isnan(x[rows])
@@ -156,121 +146,6 @@ def invert_precisions(unit_loadings, patterns):
     inner = patterns.astype(float) @ outer.reshape(n_features, n * n)
     precision = inner.reshape(len(patterns), n, n) + np.eye(n)
     return np.linalg.inv(precision), np.linalg.slogdet(precision)[1]
-
-
-def _iterate_roots(x, weight, mean, n_values=_CHUNK_VALUES):
-    """Yield (x - mean) sqrt(weight) by chunks of rows; mean is filled in first."""
-    n_samples, n_features = x.shape
-    weight = np.ones(n_samples) if weight is None else weight
-    weight = weight / weight.sum()
-    size = max(1, n_values // n_features)
-    chunks = [slice(begin, begin + size) for begin in range(0, n_samples, size)]
-    # about the first row: the mean of a constant column is then exact
-    first = x[0].astype(np.float64)
-    mean[:] = first + sum(weight[rows] @ (x[rows] - first) for rows in chunks)
-    for rows in chunks:
-        yield (x[rows] - mean) * np.sqrt(weight[rows])[:, None]
-
-
-def compute_mean(x, weight=None):
-    """Return the weighted mean of every column, ``(n_features,)``."""
-    weight = np.ones(len(x)) if weight is None else weight
-    size = max(1, _CACHED_VALUES // x.shape[1])
-    slices = [slice(begin, begin + size) for begin in range(0, len(x), size)]
-    return sum(weight[rows] @ x[rows] for rows in slices) / weight.sum()
-
-
-def compute_variance(x, weight=None):
-    """Return the weighted variance of every column, ``(n_features,)``."""
-    roots = _iterate_roots(x, weight, np.zeros(x.shape[1]), _CACHED_VALUES)
-    return sum(np.einsum("ij,ij->j", root, root) for root in roots)
-
-
-class Covariance:
-    """Weighted mean and covariance of a table; of a wide one only its products.
-
-    Parameters
-    ----------
-    x : ndarray (n_samples, n_features)
-        Read a chunk of rows at a time: it may be in single precision or on a disk.
-    weight : ndarray (n_samples,), default=None
-    """
-
-    def __init__(self, x, weight=None):
-        products = min(x.shape[1], 100 if x.shape[1] > _MAX_MATRIX_COLUMNS else np.inf)
-        n_kept = int(_MAX_COVARIANCE_WORK / (x.shape[1] * products))
-        if n_kept < len(x):
-            kept = np.random.default_rng(0).choice(len(x), n_kept, replace=False)
-            kept.sort()
-            x, weight = x[kept], None if weight is None else weight[kept]
-        n_samples, n_features = x.shape
-        self.n_features = n_features
-        # repeated rows add nothing to the rank, be they weighted or written out
-        is_tall = n_samples > 10 * n_features
-        self.n_distinct = n_samples if is_tall else len(np.unique(x, axis=0))
-        self.mean = np.zeros(n_features)
-        self._set_products(_iterate_roots(x, weight, self.mean))
-
-    @classmethod
-    def from_root(cls, root):
-        """Return the covariance root' root of columns whose means are 0."""
-        covariance = cls.__new__(cls)
-        covariance.n_distinct, covariance.n_features = root.shape
-        covariance.mean = np.zeros(covariance.n_features)
-        covariance._set_products([root])
-        return covariance
-
-    def _set_products(self, roots):
-        if self.n_features <= _MAX_MATRIX_COLUMNS:
-            self.matrix, self.root = sum(root.T @ root for root in roots), None
-            self.variance = self.matrix.diagonal().copy()
-        else:
-            self.matrix, self.root = None, np.concatenate(list(roots))
-            self.variance = (self.root**2).sum(axis=0)
-
-    def in_units(self, shift, scale):
-        """Return the covariance of (x - shift) / scale."""
-        other = copy(self)
-        other.mean = (self.mean - shift) / scale
-        other.variance = self.variance / scale**2
-        if self.matrix is not None:
-            other.matrix = self.matrix / np.outer(scale, scale)
-        else:
-            other.root = self.root / scale
-        return other
-
-    def with_noise_in_constants(self, floor):
-        """Return self, with variance floor · max(1, mean²) in constant columns."""
-        least = floor * np.maximum(self.mean**2, 1.0)
-        missing = np.where(self.variance > 0, 0.0, least)
-        self.variance = self.variance + missing
-        if self.matrix is not None:
-            self.matrix[np.diag_indices(self.n_features)] += missing
-        return self
-
-    def top_eigenpairs(self, n_pairs, scale):
-        """Return the largest eigenpairs of the covariance of columns / scale."""
-        n = self.n_features
-        if n_pairs == 0:
-            return np.zeros(0), np.zeros((n, 0))
-        if n <= _DENSE_COLUMNS:
-            values, vectors = eigh(self.matrix / np.outer(scale, scale))
-            order = slice(None, -n_pairs - 1, -1)
-            return values[order], vectors[:, order]
-        if self.matrix is not None:
-
-            def product(v):
-                return (self.matrix @ (v / scale)) / scale
-        else:
-
-            def product(v):
-                return (self.root.T @ (self.root @ (v / scale))) / scale
-
-        operator = LinearOperator((n, n), matvec=product, dtype=float)
-        # a drawn start: ones may be an eigenvector of 0, columns that sum to a constant
-        v0 = np.random.default_rng(0).standard_normal(n)
-        values, vectors = eigsh(operator, k=n_pairs, v0=v0, tol=1e-9)
-        return values[::-1], vectors[:, ::-1]
 
 
 def _orient(loadings):

@@ -6,16 +6,9 @@ import numpy as np
 import torch
 
 from .._closed_form._clusters import Clusters
-from .._closed_form._linear import (
-    NOISE_FLOOR,
-    Covariance,
-    LinearModel,
-    compute_mean,
-    compute_variance,
-)
-from .._closed_form._moments import compute_moments as compute_observed_moments
-from .._closed_form._moments import compute_share
-from .._utils._missing import NEUTRAL, find_missing, has_missing
+from .._closed_form._linear import NOISE_FLOOR, LinearModel
+from .._closed_form._moments import Covariance
+from .._utils._missing import NEUTRAL, find_missing
 
 _MIN_LOG_RANGE = 0.02
 # of a column of what likelihoods represent: constant ones must not divide by zero
@@ -92,19 +85,6 @@ def represent(x, likelihood):
             inputs = inputs.masked_fill(hidden, torch.nan)
         represented[begin : begin + _CHUNK_ROWS] = inputs
     return represented
-
-
-def compute_moments(x, weight):
-    """Return mean and variance of every column, of its observed cells.
-
-    Of a column without any, of which a part of the rows may know nothing, 0 and 1.
-    """
-    if not has_missing(x):
-        return compute_mean(x, weight), compute_variance(x, weight)
-    mean, deviation = np.zeros(x.shape[1]), np.ones(x.shape[1])
-    columns = np.flatnonzero(compute_share(x, weight) > 0)
-    mean[columns], deviation[columns] = compute_observed_moments(x, weight, columns)
-    return mean, deviation**2
 
 
 def stack(starts):

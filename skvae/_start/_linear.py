@@ -4,11 +4,11 @@ import numpy as np
 
 from .._closed_form._incomplete import fit_incomplete
 from .._closed_form._linear import NOISE_FLOOR, fit_factor_analysis, fit_ppca
-from .._utils._missing import fill_at_random, has_missing
+from .._closed_form._moments import compute_moments
+from .._utils._missing import fill_at_random, is_complete
 from ._base import (
     Start,
     as_tensors,
-    compute_moments,
     get_log_range,
     make_covariance,
     pad,
@@ -81,8 +81,8 @@ def _choose(fits, x, weight, splits, n_components, floor):
 def _fit_incomplete(x, weight, splits, n_components, likelihood):
     """Return the model of every copy of a table with holes, and the variances."""
     table = take(x, weight, splits.table)
-    _, variance = compute_moments(*table)
-    variance = np.maximum(variance, NOISE_FLOOR)
+    _, deviation = compute_moments(*table)
+    variance = np.maximum(deviation**2, NOISE_FLOOR)
     fixed, (floor, _) = likelihood.fixed_noise, likelihood.get_least_variance()
     settings = {"is_isotropic": likelihood.is_isotropic, "noise": fixed}
     if fixed is not None:

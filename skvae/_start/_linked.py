@@ -4,12 +4,12 @@ import numpy as np
 
 from .._closed_form._incomplete import fit_incomplete
 from .._closed_form._linear import NOISE_FLOOR, fit_factor_analysis
-from .._utils._missing import has_missing
+from .._closed_form._moments import compute_moments
+from .._utils._missing import is_complete
 from ._base import (
     LEAST_VARIANCE,
     Start,
     as_tensors,
-    compute_moments,
     get_log_range,
     make_covariance,
     pad,
@@ -80,7 +80,8 @@ def make_linked_start(x, weight, n_components, likelihood, n_linear):
         return np.concatenate([getattr(group, name) for group in groups])
 
     r = represent(x, likelihood)
-    mean, variance = compute_moments(r, weight)
+    mean, deviation = compute_moments(r, weight)
+    variance = deviation**2
     scale = np.sqrt(np.maximum(variance, gather("least_variance")))
     n_inputs = len(mean)
     n_used = min(n_linear, n_inputs - 1)

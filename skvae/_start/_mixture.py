@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from .._closed_form._clusters import fit_clusters
-from .._closed_form._linear import NOISE_FLOOR, compute_mean, compute_variance
+from .._closed_form._linear import NOISE_FLOOR
+from .._closed_form._moments import compute_moments
 from .._utils._missing import fill_at_random
 from ._base import LEAST_VARIANCE, Start, as_tensors, get_log_range, represent, take
 from ._linear import _SPLIT_NOISE_SHARE
@@ -45,7 +46,8 @@ def make_mixture_starts(x, weight, splits, n_clusters, likelihood, seed):
         "floor": NOISE_FLOOR if floor is None else floor,
     }
     whole = fit_clusters(*table, n_clusters, seed, **settings)
-    variance = np.maximum(compute_variance(*table), NOISE_FLOOR)
+    _, deviation = compute_moments(*table)
+    variance = np.maximum(deviation**2, NOISE_FLOOR)
     settings["floor"] = max(settings["floor"], _SPLIT_NOISE_SHARE)
     starts = []
     for train in splits.train:
@@ -84,7 +86,8 @@ def _make_linked_mixtures(x, weight, splits, n_clusters, likelihood, seed):
     """
     x_table, weight_table = take(x, weight, splits.table)
     r = represent(x_table, likelihood).astype(np.float64)
-    mean, variance = compute_mean(r, weight_table), compute_variance(r, weight_table)
+    mean, deviation = compute_moments(r, weight_table)
+    variance = deviation**2
     # rare values would be clusters of their own, were they blown up
     scale = np.sqrt(np.maximum(variance, max(variance.mean(), LEAST_VARIANCE)))
     whole = fit_clusters((r - mean) / scale, weight_table, n_clusters, seed)

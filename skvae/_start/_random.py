@@ -3,7 +3,8 @@
 import numpy as np
 
 from .._closed_form._linear import NOISE_FLOOR
-from ._base import Start, as_tensors, compute_moments, get_log_range, take
+from .._closed_form._moments import compute_moments
+from ._base import Start, as_tensors, get_log_range, take
 from ._linked import make_linked_start
 
 
@@ -16,8 +17,8 @@ def make_random_starts(x, weight, splits, n_components, likelihood):
         return [start] * len(splits.train)
     fixed = likelihood.fixed_noise
     unit = np.ones(n_features) if fixed is None else np.full(n_features, fixed)
-    _, variance = compute_moments(x, weight)
-    variance = np.maximum(variance, NOISE_FLOOR)
+    _, deviation = compute_moments(x, weight)
+    variance = np.maximum(deviation**2, NOISE_FLOOR)
     n_start = likelihood.n_start * n_features
     tensors = {
         "decoder_weight": np.zeros((n_components, n_start)),

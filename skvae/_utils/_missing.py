@@ -16,12 +16,12 @@ NEUTRAL = 0.5
 _CHUNK_VALUES = 32_768
 
 
-def list_chunks(x):
-    """Return slices of rows, each small enough to be loaded at a time.
+def list_chunks(x, n_values=_CHUNK_VALUES):
+    """Return slices of rows that are worked on at a time, of `n_values` cells or so.
 
     An array that is mapped from a file is then never in memory as a whole.
     """
-    size = max(1, _CHUNK_VALUES // max(1, x.shape[1]))
+    size = max(1, n_values // max(1, x.shape[1]))
     return [slice(begin, begin + size) for begin in range(0, len(x), size)]
 
 

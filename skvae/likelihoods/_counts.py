@@ -4,11 +4,9 @@ import numpy as np
 import torch
 from torch.nn.functional import relu
 
-from .._columns._support import COUNTS
+from .._closed_form._moments import compute_mean
 from ._base import Likelihood
 
-# rows whose moments are added up at a time
-_CHUNK_ROWS = 4096
 # log rates beyond which counts have no meaning, where nothing has been learned
 _DEFAULT_CEILING = 20.0
 
@@ -63,27 +61,25 @@ class CountLikelihood(Likelihood):
         weight : ndarray (n,) or None
             Or (n, n_features), where cells count for more or less.
         """
-        n, n_features = x.shape
-        total = np.zeros(n_features)
-        sums, largest = np.zeros((3, n_features)), np.zeros(n_features)
-        for begin in range(0, n, _CHUNK_ROWS):
-            rows = slice(begin, begin + _CHUNK_ROWS)
-            part = x[rows].astype(np.float64)
-            share = np.ones(len(part)) if weight is None else weight[rows]
-            share = np.broadcast_to(share.reshape(len(part), -1), part.shape)
+
+        def compute_pairs(x):
+            x = x.astype(np.float64)
+            return x * (x - 1)
+
+        def compute_rise(x):
             # dE[f(x)]/dlog λ = λ E[f(x + 1) - f(x)] = E[x (f(x) - f(x - 1))] (Chen
-            # 1975), whatever the law of λ: for log(1 + x) it needs no model
-            rise = np.where(part > 0, part * np.log1p(1 / np.maximum(part, 1)), 0)
-            for i, values in enumerate((part, part * (part - 1), rise)):
-                sums[i] += (share * values).sum(axis=0)
-            total += share.sum(axis=0)
-            largest = np.maximum(largest, part.max(axis=0))
-        mean, square, slope = sums / np.maximum(total, 1e-300)
+            # 1975) for every distribution of λ: for log(1 + x) it needs no model
+            x = x.astype(np.float64)
+            return np.where(x > 0, x * np.log1p(1 / np.maximum(x, 1)), 0.0)
+
+        mean = compute_mean(x, weight)
+        square = compute_mean(x, weight, compute_pairs)
+        slope = compute_mean(x, weight, compute_rise)
         # of what never occurred: as often as once in twice as many rows
-        self._mean = np.where(mean > 0, mean, 0.5 / (n + 1))
+        self._mean = np.where(mean > 0, mean, 0.5 / (len(x) + 1))
         self._ratio = np.maximum(square / self._mean**2, 1.0)
         self._slope = np.maximum(slope, 1e-3)
-        self._ceiling = np.log(2 * largest + 2)
+        self._ceiling = np.log(2 * x.max(axis=0).astype(np.float64) + 2)
 
     def link_log_rate(self, scale, loadings):
         """Return slopes and biases of the log rate, as `link` does.

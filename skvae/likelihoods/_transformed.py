@@ -9,6 +9,7 @@ from scipy.special import ndtri
 from sklearn.preprocessing import PowerTransformer
 
 from .._closed_form._linear import NOISE_FLOOR
+from .._closed_form._moments import compute_mean
 from .._distributions import (
     Identity,
     PiecewiseLinearMap,
@@ -32,7 +33,6 @@ _MAX_KNOTS = 100
 _ROWS_APART = 20
 # distance of knots in standard deviations: steeper maps would make spikes
 _LEAST_GAP = 0.01
-_CHUNK_ROWS = 4096
 
 
 class Transformed(Likelihood):
@@ -142,24 +142,20 @@ class Transformed(Likelihood):
         weight : ndarray (n,) or None
         """
         share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum()
-        centre = share @ x.astype(np.float64, copy=False)
-        scale = np.sqrt(
-            sum(
-                share[rows] @ (x[rows].astype(np.float64) - centre) ** 2
-                for rows in _split_rows(len(x))
-            )
-        )
+        centre = compute_mean(x, share)
+        scale = np.sqrt(compute_mean(x, share, lambda part: (part - centre) ** 2))
         # a constant column: its size is the only unit that there is
         least = 1e-7 * np.maximum(np.abs(centre), 1e-30)
         scale = np.maximum(scale, least)
         fit = _fit_powers if self.method == "yeo_johnson" else _fit_quantiles
         found = fit(x, share, centre, scale)
-        moments = np.zeros((2, len(centre)))
-        for rows in _split_rows(len(x)):
-            t, _ = found.forward(torch.as_tensor(x[rows].astype(np.float64)))
-            moments += [share[rows] @ t.numpy(), share[rows] @ t.numpy() ** 2]
-        mean = moments[0]
-        spread = np.sqrt(np.maximum(moments[1] - mean**2, 0))
+
+        def transform(part):
+            t = found.forward(torch.as_tensor(part.astype(np.float64)))[0].numpy()
+            return np.concatenate([t, t**2], axis=1)
+
+        mean, square = np.split(compute_mean(x, share, transform), 2)
+        spread = np.sqrt(np.maximum(square - mean**2, 0))
         found.shift = torch.as_tensor(mean)
         # a constant column has no spread: T then is what standardising leaves
         found.unit = torch.as_tensor(np.where(spread > 1e-6, spread, 1.0))
@@ -225,10 +221,6 @@ class Transformed(Likelihood):
         loc, log_unit = start.unbind(dim=-2)
         law = self._law(raw, free, loc * torch.exp(-log_unit), log_range)
         return TransformedColumns(law, log_unit, self._get_map(start))
-
-
-def _split_rows(n):
-    return [slice(begin, begin + _CHUNK_ROWS) for begin in range(0, n, _CHUNK_ROWS)]
 
 
 def _find_powers(v):

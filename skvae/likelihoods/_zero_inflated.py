@@ -3,8 +3,9 @@
 import numpy as np
 from sklearn.base import clone
 
+from .._closed_form._moments import compute_mean
 from .._distributions import ZeroInflated as _ZeroInflatedDistribution
-from ._counts import _CHUNK_ROWS, CountLikelihood
+from ._counts import CountLikelihood
 from ._negative_binomial import NegativeBinomial
 from ._poisson import Poisson
 
@@ -103,11 +104,7 @@ class ZeroInflated(CountLikelihood):
         law = clone(self._law)
         law.adapt(x, weight)
         share = np.ones(len(x)) if weight is None else weight
-        zeros = np.zeros(x.shape[1])
-        for begin in range(0, len(x), _CHUNK_ROWS):
-            rows = slice(begin, begin + _CHUNK_ROWS)
-            zeros += share[rows] @ (x[rows] == 0)
-        zeros /= share.sum()
+        zeros = compute_mean(x, share, lambda part: part == 0)
         extra, mean, ratio = np.zeros_like(zeros), law._mean, law._ratio
         for _ in range(30):
             kept = 1 - extra
