@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from scipy.special import digamma, polygamma
 
-from .._columns._support import OPEN_UNIT_INTERVAL
-from .._distributions import MAX_LOGIT
+from .._closed_form._roots import bisect
+from .._distributions import MAX_LOGIT, beta_gradients, beta_log_prob
 from .._distributions import Beta as _BetaDistribution
 from ._base import bound
 from ._location_scale import LocationScale
@@ -119,29 +119,30 @@ def _match_moments(mean, variance):
     bisection comes near, and steps of Newton's method do the rest.
     """
 
-    def find_logit(phi):
-        low, high = (np.full_like(mean, end) for end in (-MAX_LOGIT, MAX_LOGIT))
-        for _ in range(_N_HALVINGS):
-            middle = (low + high) / 2
-            mu, rest = 1 / (1 + np.exp(-middle)), 1 / (1 + np.exp(middle))
-            is_low = digamma(mu * phi) - digamma(rest * phi) < mean
-            low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
-        return (low + high) / 2
-
-    low = np.full_like(mean, _MIN_LOG_PRECISION)
-    high = np.full_like(mean, _MAX_LOG_PRECISION)
-    for _ in range(_N_HALVINGS):
-        middle = (low + high) / 2
-        phi = np.exp(middle)
-        logit = find_logit(phi)
-        a, b = phi / (1 + np.exp(-logit)), phi / (1 + np.exp(logit))
-        is_low = _compute_variance(a, b) > variance
-        low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
-    logit, log_precision = find_logit(np.exp((low + high) / 2)), (low + high) / 2
-    for _ in range(_N_NEWTON):
+    def get_shapes(logit, log_precision):
         phi = np.exp(log_precision)
-        mu, rest = 1 / (1 + np.exp(-logit)), 1 / (1 + np.exp(logit))
-        a, b = mu * phi, rest * phi
+        return phi / (1 + np.exp(-logit)), phi / (1 + np.exp(logit))
+
+    def find_logit(log_precision):
+        def is_below(logit):
+            a, b = get_shapes(logit, log_precision)
+            return digamma(a) - digamma(b) < mean
+
+        limit = np.full_like(mean, MAX_LOGIT)
+        return bisect(is_below, -limit, limit, _N_HALVINGS)
+
+    def is_below(log_precision):
+        shapes = get_shapes(find_logit(log_precision), log_precision)
+        return _compute_variance(*shapes) > variance
+
+    limits = _MIN_LOG_PRECISION, _MAX_LOG_PRECISION
+    log_precision = bisect(
+        is_below, *(np.full_like(mean, end) for end in limits), _N_HALVINGS
+    )
+    logit = find_logit(log_precision)
+    for _ in range(_N_NEWTON):
+        a, b = get_shapes(logit, log_precision)
+        mu, rest = a / (a + b), b / (a + b)
         misses = digamma(a) - digamma(b) - mean, _compute_variance(a, b) - variance
         # derivatives of both by log a and log b
         by_a = a * polygamma(1, a), a * polygamma(2, a)
@@ -150,7 +151,7 @@ def _match_moments(mean, variance):
         step_a = (misses[1] * by_b[0] - misses[0] * by_b[1]) / determinant
         step_b = (misses[0] * by_a[1] - misses[1] * by_a[0]) / determinant
         moved = logit + step_a - step_b, log_precision + mu * step_a + rest * step_b
-        # moments that no law within the limits has stay where bisection left them
+        # moments that no distribution within the limits has stay as bisection left them
         is_inside = np.abs(moved[0]) < MAX_LOGIT
         is_inside &= moved[1] > _MIN_LOG_PRECISION
         is_inside &= moved[1] < _MAX_LOG_PRECISION

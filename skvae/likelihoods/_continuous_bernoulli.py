@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from .._columns._support import UNIT_INTERVAL
+from .._closed_form._roots import bisect
 from .._distributions import ContinuousBernoulli as _ContinuousBernoulliDistribution
 from .._distributions import continuous_bernoulli_mean
 from ._base import Likelihood
@@ -44,8 +44,8 @@ class ContinuousBernoulli(Likelihood):
         """Return the affine logits with the moments of factor analysis.
 
         With z ~ N(0, I), a column's mean and its covariances with z are those of the
-        linear model, as far as a law on [0, 1] can have them. Cov(x, z) = s E[m'(η)]
-        by Stein's lemma, m being the mean of x given its logit η = b + s·z.
+        linear model, as far as a distribution on [0, 1] can have them. By Stein's lemma
+        Cov(x, z) = s E[m'(η)], m being the mean of x given its logit η = b + s·z.
 
         Parameters
         ----------
@@ -78,21 +78,19 @@ def _match_moments(mean, covariance):
         return continuous_bernoulli_mean(torch.as_tensor(logits)).numpy()
 
     def find_bias(slope):
-        low, high = np.full_like(mean, -_MAX_BIAS), np.full_like(mean, _MAX_BIAS)
-        for _ in range(_N_HALVINGS):
-            middle = (low + high) / 2
-            is_low = compute_mean(middle, slope) @ weights < mean
-            low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
-        return (low + high) / 2
+        limit = np.full_like(mean, _MAX_BIAS)
+        return bisect(
+            lambda bias: compute_mean(bias, slope) @ weights < mean,
+            -limit,
+            limit,
+            _N_HALVINGS,
+        )
 
-    if not covariance.any():
-        slope = np.zeros_like(mean)
-        return find_bias(slope), slope
-    low, high = np.zeros_like(mean), np.full_like(mean, _MAX_SLOPE)
-    for _ in range(_N_HALVINGS):
-        middle = (low + high) / 2
-        found = compute_mean(find_bias(middle), middle) @ (weights * nodes)
-        is_low = found < covariance
-        low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
-    slope = (low + high) / 2
+    def is_below(slope):
+        found = compute_mean(find_bias(slope), slope) @ (weights * nodes)
+        return found < covariance
+
+    slope = np.zeros_like(mean)
+    if covariance.any():
+        slope = bisect(is_below, slope, np.full_like(mean, _MAX_SLOPE), _N_HALVINGS)
     return find_bias(slope), slope
