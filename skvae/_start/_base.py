@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .._closed_form._clusters import Clusters
 from .._closed_form._linear import NOISE_FLOOR, LinearModel
+from .._closed_form._mixtures import Clusters
 from .._closed_form._moments import Covariance
 from .._utils._missing import NEUTRAL, find_missing
 

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from .._closed_form._clusters import fit_clusters
 from .._closed_form._linear import NOISE_FLOOR
+from .._closed_form._mixtures import fit_clusters, iterate_em
 from .._closed_form._moments import compute_moments
 from .._utils._missing import fill_at_random
 from ._base import LEAST_VARIANCE, Start, as_tensors, get_log_range, represent, take
@@ -147,8 +147,9 @@ class _LinkedMixture:
         return np.log((size + 1) / (size + 1).sum()), np.array(values), scales
 
     @torch.no_grad()
-    def _score_joint(self, log_weights, values):
+    def _score_joint(self, model):
         """Return log p(x, k), ``(n_samples, n_clusters)``."""
+        log_weights, values, _ = model
         likelihood, n_features = self.likelihood, self.x.shape[1]
         raw = torch.zeros(likelihood.n_raw, n_features, dtype=torch.float64)
         free = torch.zeros(likelihood.free_shape(n_features), dtype=torch.float64)
@@ -171,21 +172,17 @@ class _LinkedMixture:
             Of the representation, in the units that clusters are found in.
         """
         mean, variance, scale = self.moments
-        share, _ = start.share((self.r - mean) / scale)
-        for _ in range(_LINKED_STEPS):
-            log_weights, values, scales = self._link(share)
-            joint = self._score_joint(log_weights, values)
-            joint -= joint.max(axis=1, keepdims=True)
-            before, share = share, np.exp(joint)
-            share /= share.sum(axis=1, keepdims=True)
-            if np.abs(share - before).max() < _LINKED_TOL:
-                break
+        u = (self.r - mean) / scale
+        share, _ = start.share(u)
+        model, _, _ = iterate_em(
+            share, self._link, self._score_joint, _LINKED_STEPS, share_tol=_LINKED_TOL
+        )
+        log_weights, values, scales = model
         # log-odds as a linear function of the representation: exactly so for
         # exponential families that are represented by their sufficient statistics
-        u = (self.r - mean) / scale
-        weight, bias = _regress(
-            u, joint - joint.mean(axis=1, keepdims=True), self.weight
-        )
+        joint = self._score_joint(model)
+        log_odds = joint - joint.mean(axis=1, keepdims=True)
+        weight, bias = _regress(u, log_odds, self.weight)
         weights = np.exp(log_weights)
         centre, log_range = weights @ values, np.ones(self.x.shape[1])
         if len(mean) == len(log_range):

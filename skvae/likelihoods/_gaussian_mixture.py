@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from .._closed_form._linear import NOISE_FLOOR
-from .._distributions import NormalMixture
+from .._closed_form._mixtures import fit_columns
+from .._distributions import HALF_LOG_2PI, NormalMixture
 from .._utils._checks import check_choice, check_count
 from .._utils._missing import fill_at_random
 from ._base import (
@@ -15,8 +16,6 @@ from ._base import (
     unbound,
 )
 
-# columns whose mixtures are started at a time
-_COLUMN_BLOCK = 256
 # share of the rows that have the same value, from which on it is an atom
 _REPEATED_SHARE = 0.05
 # log-weight of an atom that a column lacks
@@ -171,7 +170,7 @@ class GaussianMixture(Likelihood):
         weights = shares.log().clamp_min(_NO_ATOM)
         return torch.cat([logits + left.log(), weights, rest]), atoms
 
-    def start(self, residual, log_range, n_iter=30):
+    def start(self, residual, log_range):
         """Fit the mixture of every column to the residuals by EM.
 
         Parameters
@@ -183,43 +182,12 @@ class GaussianMixture(Likelihood):
         -------
         Tensor (n_raw, n_features)
         """
-        # columns are independent: a block of them at a time bounds the memory
-        blocks = zip(
-            residual.split(_COLUMN_BLOCK, dim=1),
-            log_range.split(_COLUMN_BLOCK),
-            strict=True,
+        found = fit_columns(
+            residual.numpy(), self.n_mixture, -log_range.numpy(), _LINEAR_SHARE
         )
-        return torch.cat([self._fit_block(*block, n_iter) for block in blocks], dim=1)
-
-    def _fit_block(self, residual, log_range, n_iter):
-        n, n_features = residual.shape
-        k = self.n_mixture
-        # one pseudo-row keeps a component alive, a share of all rows the linear one
-        prior_count = residual.new_ones(k, 1)
-        prior_count[-1] = _LINEAR_SHARE * n
-        spread = residual.std(dim=0, correction=0).clamp_min(1e-6)
-        order = residual.sort(dim=0).values
-        levels = [int(n * (2 * i + 1) / (2 * (k - 1))) for i in range(k - 1)]
-        loc = torch.cat([order[levels], order.new_zeros(1, n_features)])
-        lower = torch.cat(
-            [(-log_range).expand(k - 1, -1), torch.zeros_like(spread)[None]]
-        )
-        log_scale = torch.maximum((spread / k).log().expand(k, -1), lower)
-        logits = torch.zeros_like(loc)
-        x = residual.unsqueeze(1)  # (n, 1, n_features)
-        for _ in range(n_iter):
-            e = (x - loc) * torch.exp(-log_scale)
-            joint = torch.log_softmax(logits, 0) - log_scale - 0.5 * e * e
-            share = torch.softmax(joint, dim=1)  # (n, k, n_features)
-            total = share.sum(dim=0) + 1e-6
-            logits = (total + prior_count).log()
-            loc[:-1] = ((share * x).sum(dim=0) / total)[:-1]
-            variance = (share * (x - loc) ** 2).sum(dim=0) + spread**2
-            log_scale = torch.maximum((variance / (total + 1)).log() / 2, lower)
+        log_weights, loc, log_scale = (torch.as_tensor(part) for part in found)
         narrow = unbound(log_scale[:-1], log_range)
-        return torch.cat(
-            [logits - logits.logsumexp(0), narrow, log_scale[-1:], loc[:-1]]
-        )
+        return torch.cat([log_weights, narrow, log_scale[-1:], loc[:-1]]).to(residual)
 
 
 def _find_atoms(column, n_atoms, least_share):

@@ -1,0 +1,318 @@
+"""Mixtures of normals with diagonal covariances, fitted by EM.
+
+`fit_clusters` finds clusters of rows, where one-hot latents start; `fit_columns` finds
+a mixture for every column. All is float64 numpy on standardised columns.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn import config_context
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+
+from ._moments import compute_mean
+
+# rows, and values, that clusters are fitted to
+_MAX_ROWS = 4000
+_MAX_VALUES = 20_000_000
+# starts by k-means, and steps of EM that choose among them
+_N_STARTS = 4
+_SHORT_STEPS = 10
+_STEPS = 100
+_TOL = 1e-6
+# rows that every cluster has beforehand, and rows of the total variance in the noise
+_PSEUDO_ROWS, _TOTAL_ROWS = 1.0, 0.1
+# values held at a time for mixtures of columns
+_COLUMN_VALUES = 2_000_000
+
+
+def iterate_em(
+    share,
+    maximize,
+    score_joint,
+    n_steps,
+    *,
+    axis=-1,
+    weight=None,
+    tol=None,
+    share_tol=None,
+):
+    """Alternate M-steps and E-steps of a mixture.
+
+    Parameters
+    ----------
+    share : ndarray
+        p(k|x) to start from.
+    maximize : callable
+        The M-step: takes p(k|x) and returns a model.
+    score_joint : callable
+        Takes a model and returns log p(x, k), an array that is overwritten.
+    n_steps : int
+        At most.
+    axis : int, default=-1
+        That of k.
+    weight : ndarray (n_samples,) or None, default=None
+        Of the rows in the mean of log p(x).
+    tol : float or None, default=None
+        Stop where this mean rises by less.
+    share_tol : float or None, default=None
+        Stop where no p(k|x) changes by more.
+
+    Returns
+    -------
+    model : what maximize returned last
+    share : ndarray
+        p(k|x) under it.
+    score : float
+        Mean of log p(x) where there is a tol.
+
+    References
+    ----------
+    Dempster, Laird & Rubin (1977), "Maximum likelihood from incomplete data via the EM
+    algorithm", section 4.3.
+    """
+    score = -np.inf
+    for _ in range(n_steps):
+        before, model = share, maximize(share)
+        share, highest, total = normalize(score_joint(model), axis)
+        if share_tol is not None and np.abs(share - before).max() < share_tol:
+            break
+        if tol is not None:
+            log_prob = (np.log(total) + highest).squeeze(axis)
+            last, score = score, np.average(log_prob, weights=weight)
+            if score < last + tol:
+                break
+    return model, share, score
+
+
+def normalize(joint, axis=-1):
+    """Turn log p(x, k) into p(k|x), in its own memory.
+
+    Returns
+    -------
+    share : ndarray
+        p(k|x).
+    highest, total : ndarray
+        log p(x) is their sum once the logarithm of the second is taken.
+    """
+    highest = joint.max(axis=axis, keepdims=True)
+    joint -= highest
+    share = np.exp(joint, out=joint)
+    total = share.sum(axis=axis, keepdims=True)
+    share /= total
+    return share, highest, total
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """x = means[k] + e, k with probability weights[k], e ~ N(0, diag noise).
+
+    Attributes
+    ----------
+    weights : ndarray (n_clusters,)
+    means : ndarray (n_clusters, n_features)
+    noise : ndarray (n_features,)
+        Variances within clusters.
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    noise: np.ndarray
+
+    @property
+    def mean(self):
+        """Mean of all rows, ``(n_features,)``."""
+        return self.weights @ self.means
+
+    def posterior(self, centre):
+        """Return the log-odds of the clusters, which are linear in x.
+
+        Up to a constant a row, log p(k|x) is ``(x - centre) @ weight + bias``.
+
+        Returns
+        -------
+        weight : ndarray (n_features, n_clusters)
+        bias : ndarray (n_clusters,)
+        """
+        offsets = self.means - centre
+        weight = (offsets / self.noise).T
+        bias = np.log(self.weights) - 0.5 * (offsets**2 / self.noise).sum(axis=1)
+        return weight, bias
+
+    def score_joint(self, x):
+        """Return log p(x, k), ``(n_samples, n_clusters)``."""
+        weight, bias = self.posterior(self.mean)
+        u = x - self.mean
+        log_det = np.log(2 * np.pi * self.noise).sum()
+        distance = (u**2 / self.noise).sum(axis=1) + log_det
+        return u @ weight + bias - 0.5 * distance[:, None]
+
+    def share(self, x):
+        """Return p(k|x) and log p(x)."""
+        share, highest, total = normalize(self.score_joint(x))
+        return share, (np.log(total) + highest)[:, 0]
+
+    def score_samples(self, x):
+        """Return log p(x), ``(n_samples,)`` nats."""
+        return self.share(x)[1]
+
+
+def fit_clusters(
+    x,
+    weight,
+    n_clusters,
+    seed,
+    start=None,
+    noise=None,
+    is_isotropic=False,
+    floor=0.0,
+):
+    """Fit the mixture by k-means and EM, to a sample of the rows.
+
+    Parameters
+    ----------
+    x : ndarray (n_samples, n_features)
+    weight : ndarray (n_samples,) or None
+    n_clusters : int
+        Those that the rows are too few for lie at the mean, with little weight.
+    seed : int
+    start : Clusters, default=None
+        Go on from there instead.
+    noise : float, default=None
+        A known variance.
+    is_isotropic : bool, default=False
+        Whether all columns have one variance.
+    floor : float, default=0.0
+        Least variance within clusters, as a share of the column's.
+
+    References
+    ----------
+    Arthur & Vassilvitskii (2007), "k-means++", section 2.2.
+    """
+    generator = np.random.default_rng(seed)
+    n_kept = max(min(_MAX_ROWS, _MAX_VALUES // x.shape[1]), 10 * n_clusters)
+    if len(x) > n_kept:
+        kept = np.sort(generator.choice(len(x), n_kept, replace=False))
+        x, weight = x[kept], None if weight is None else weight[kept]
+    x = np.asarray(x, dtype=np.float64)
+    weight = np.ones(len(x)) if weight is None else weight / weight.mean()
+    count, mean = weight.sum(), compute_mean(x, weight)
+    total = compute_mean(x, weight, lambda part: (part - mean) ** 2)
+    total = np.maximum(total, np.finfo(float).tiny)
+
+    def score_joint(model):
+        return model.score_joint(x)
+
+    def maximize(share):
+        share = share * weight[:, None]
+        size = share.sum(axis=0)
+        pull = 1e-3
+        means = (share.T @ x + pull * mean) / (size + pull)[:, None]
+        squares = np.maximum(count * total - size @ (means - mean) ** 2, 0.0)
+        variance = (squares + _TOTAL_ROWS * total) / (count + _TOTAL_ROWS)
+        variance = np.maximum(variance, floor * total)
+        if is_isotropic:
+            variance = np.full_like(variance, variance.mean())
+        if noise is not None:
+            variance = np.full_like(variance, noise)
+        size = size + _PSEUDO_ROWS
+        return Clusters(size / size.sum(), means, variance)
+
+    def climb(share, n_steps):
+        return iterate_em(
+            share, maximize, score_joint, n_steps, weight=weight, tol=_TOL
+        )
+
+    if start is None:
+        found = [
+            climb(_assign(x, weight, n_clusters, generator), _SHORT_STEPS)
+            for _ in range(_N_STARTS)
+        ]
+        _, share, _ = max(found, key=lambda result: result[2])
+    else:
+        share, _ = start.share(x)
+    _, share, _ = climb(share, _STEPS)
+    return maximize(share)
+
+
+def _assign(x, weight, n_clusters, generator):
+    """Return the clusters that k-means finds, as ones and zeros."""
+    n_found = min(n_clusters, max(1, len(x) // 2))
+    means = KMeans(n_found, n_init=1, random_state=int(generator.integers(2**31)))
+    with warnings.catch_warnings(), config_context(array_api_dispatch=False):
+        # fewer different rows than clusters
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        labels = means.fit_predict(x, sample_weight=weight)
+    return np.eye(n_clusters)[labels]
+
+
+def fit_columns(x, n_components, least, linear_share, n_steps=30):
+    """Fit a mixture of normals to every column by EM.
+
+    The last component has mean 0 and variance 1 or more: where x is what a linear model
+    leaves, in units of its noise, it is that model, or one with more noise.
+
+    Parameters
+    ----------
+    x : ndarray (n, n_features)
+    n_components : int
+        At least 2.
+    least : ndarray (n_features,)
+        Logarithms of the least standard deviations of the other components.
+    linear_share : float
+        Share of the rows that the last component has beforehand; others have one row.
+    n_steps : int, default=30
+
+    Returns
+    -------
+    log_weights, loc, log_scale : ndarray (n_components, n_features)
+    """
+    x = np.asarray(x, dtype=np.float64)
+    size = max(1, _COLUMN_VALUES // (n_components * len(x)))
+    parts = [slice(begin, begin + size) for begin in range(0, x.shape[1], size)]
+    found = [
+        _fit_columns(x[:, part], n_components, least[part], linear_share, n_steps)
+        for part in parts
+    ]
+    return tuple(np.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))
+
+
+def _fit_columns(x, k, least, linear_share, n_steps):
+    n, n_features = x.shape
+    pseudo_rows = np.ones((k, 1))
+    pseudo_rows[-1] = linear_share * n
+    least = np.concatenate([np.tile(least, (k - 1, 1)), np.zeros((1, n_features))])
+    spread = np.maximum(x.std(axis=0), 1e-6)
+    order = np.sort(x, axis=0)
+    levels = [int(n * (2 * i + 1) / (2 * (k - 1))) for i in range(k - 1)]
+    loc = np.concatenate([order[levels], np.zeros((1, n_features))])
+    log_scale = np.maximum(np.log(spread / k), least)
+    model = np.full_like(loc, -np.log(k)), loc, log_scale
+    # two tables of all components, rows last but one: (k, n, n_features)
+    joint, squares = np.empty((2, k, *x.shape))
+
+    def score_joint(model):
+        """Return log p(x, k) but for a constant."""
+        log_weights, loc, log_scale = model
+        np.subtract(x, loc[:, None], out=joint)
+        np.multiply(joint, np.exp(-log_scale)[:, None], out=joint)
+        np.multiply(joint, joint, out=joint)
+        np.multiply(joint, -0.5, out=joint)
+        return np.add(joint, (log_weights - log_scale)[:, None], out=joint)
+
+    def maximize(share):
+        size = share.sum(axis=1) + 1e-6
+        loc = np.einsum("knd,nd->kd", share, x) / size
+        loc[-1] = 0.0
+        np.subtract(x, loc[:, None], out=squares)
+        np.multiply(squares, squares, out=squares)
+        # one more row of the column's variance keeps a component alive
+        variance = np.einsum("knd,knd->kd", share, squares) + spread**2
+        log_scale = np.maximum(np.log(variance / (size + 1)) / 2, least)
+        weights = size + pseudo_rows
+        return np.log(weights / weights.sum(axis=0)), loc, log_scale
+
+    share, _, _ = normalize(score_joint(model), axis=0)
+    return iterate_em(share, maximize, score_joint, n_steps, axis=0)[0]
