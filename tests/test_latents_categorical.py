@@ -15,7 +15,7 @@ from skvae import UnusedComponentsWarning, VAETransformer
 from skvae._distributions import OneHotCategoricals, detach
 from skvae._model._evidence import VAEOutput, make_noise
 from skvae._model._module import VAEModule
-from skvae._start import make_mixture_starts, make_random_starts, stack
+from skvae._start import initialize_mixture, initialize_random, stack_tensors
 from skvae._training._splits import Splits, make_splits
 from skvae._utils._seed import seeded
 from skvae.callbacks import Annealing
@@ -62,12 +62,12 @@ def make_module(latent, likelihood=None, n_copies=None, random=False, n_samples=
     rows = np.arange(n_samples)
     splits = Splits([rows] * (n_copies or 1), [], rows)
     if random:
-        starts = make_random_starts(x, None, splits, 6, likelihood)
+        starts = initialize_random(x, None, splits, 6, likelihood)
     else:
-        starts = make_mixture_starts(x, None, splits, 6, likelihood, seed=0)
+        starts = initialize_mixture(x, None, splits, 6, likelihood, seed=0)
     with seeded(0):
         module = VAEModule(
-            MLP((8,)), latent, likelihood, stack(starts), n_copies, not random
+            MLP((8,)), latent, likelihood, stack_tensors(starts), n_copies, not random
         )
     scaled = [torch.as_tensor((x - s.shift) / s.unit) for s in starts]
     return module.double(), (torch.stack(scaled) if n_copies else scaled[0]), starts
@@ -543,11 +543,11 @@ def test_starts_of_splits_know_their_own_rows_alone():
     x, _, _ = make_clusters(200, random_state=0)
     x = (x - x.mean(axis=0)) / x.std(axis=0)
     splits = make_splits(len(x), 0.2, np.random.default_rng(0), can_stack=True)
-    starts = make_mixture_starts(x, None, splits, 5, Gaussian(), seed=0)
+    starts = initialize_mixture(x, None, splits, 5, Gaussian(), seed=0)
     assert len(starts) == splits.n_copies
     other = x.copy()
     other[splits.valid[0]] += 0.1
-    again = make_mixture_starts(other, None, splits, 5, Gaussian(), seed=0)
+    again = initialize_mixture(other, None, splits, 5, Gaussian(), seed=0)
     # the same clusters, in the same order, in spite of moved rows held out
     first, second = starts[0].model.means, again[0].model.means
     np.testing.assert_allclose(first, second, atol=0.2)

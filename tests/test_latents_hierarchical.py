@@ -8,7 +8,7 @@ from skvae import VAETransformer
 from skvae._distributions import detach
 from skvae._model._evidence import VAEOutput, make_noise
 from skvae._model._module import VAEModule
-from skvae._start import make_linear_starts, make_random_starts, stack
+from skvae._start import initialize_linear, initialize_random, stack_tensors
 from skvae._training._splits import Splits
 from skvae._utils._seed import seeded
 from skvae.datasets import make_factors, make_spiral
@@ -66,15 +66,13 @@ def make_module(
     rows = np.arange(n_samples)
     splits = Splits([rows] * (n_copies or 1), [], rows)
     if random:
-        starts = make_random_starts(x, None, splits, q, likelihood)
+        starts = initialize_random(x, None, splits, q, likelihood)
     else:
         n_linear = latent.count_linear(q)
-        starts = make_linear_starts(
-            x, None, splits, q, likelihood, np.ones(6), n_linear
-        )
+        starts = initialize_linear(x, None, splits, q, likelihood, np.ones(6), n_linear)
     with seeded(0):
         module = VAEModule(
-            MLP((8,)), latent, likelihood, stack(starts), n_copies, not random
+            MLP((8,)), latent, likelihood, stack_tensors(starts), n_copies, not random
         )
     scaled = [torch.as_tensor((x - s.shift) / s.unit) for s in starts]
     return module.double(), (torch.stack(scaled) if n_copies else scaled[0]), starts, x
@@ -231,7 +229,7 @@ def test_module_without_corrections_is_the_linear_model(latent, likelihood):
     noise = make_noise(4, 3, np.random.default_rng(0))
     log_weights = module(rows, noise=noise).log_weights(rows)
     n_linear = latent.count_linear(3)
-    flat = make_linear_starts(
+    flat = initialize_linear(
         x,
         None,
         Splits([np.arange(40)], [], np.arange(40)),

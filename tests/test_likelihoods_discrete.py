@@ -20,7 +20,7 @@ from skvae._distributions import (
     MeanNegativeBinomial,
     ZeroInflated,
 )
-from skvae._start import make_linked_start
+from skvae._start import initialize_linked
 from skvae._utils._seed import seeded
 from skvae.likelihoods import (
     LIKELIHOODS,
@@ -373,7 +373,7 @@ def test_pixels_far_from_their_location_keep_their_digits(log_scale):
 
 def average_start(likelihood, x, n_components=2, n_draws=40_000):
     """Return p(x|z) at the start for draws of z, and the z."""
-    start = make_linked_start(x, None, n_components, likelihood, 2).tensors
+    start = initialize_linked(x, None, n_components, likelihood, 2).tensors
     generator = np.random.default_rng(0)
     z = torch.as_tensor(generator.standard_normal((n_draws, n_components)))
     predicted = z @ start["decoder_weight"] + start["decoder_bias"]
@@ -408,7 +408,7 @@ def test_start_meets_the_means_and_frequencies_of_columns(name):
 @over_cases
 def test_random_start_has_the_marginals_alone(name):
     likelihood, x = adapt(CASES[name], D, n_samples=500)
-    start = make_linked_start(x, None, 2, likelihood, n_linear=0).tensors
+    start = initialize_linked(x, None, 2, likelihood, n_linear=0).tensors
     assert (start["decoder_weight"] == 0).all()
     assert start["decoder_weight"].shape == (2, likelihood.n_start * D)
     assert start["decoder_bias"].shape == (1, likelihood.n_start * D)

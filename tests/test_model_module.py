@@ -11,8 +11,7 @@ from skvae._model._cost import count_widest, count_work
 from skvae._model._evidence import make_noise
 from skvae._model._initialization import initialize_members
 from skvae._model._module import VAEModule, squash
-from skvae._model._score import score_refined, score_rows
-from skvae._start import make_linear_starts, make_random_starts, stack
+from skvae._start import initialize_linear, initialize_random, stack_tensors
 from skvae._training._splits import make_splits
 from skvae._utils._seed import seeded
 from skvae.datasets import make_factors
@@ -89,8 +88,8 @@ def make_starts(key, n_components, stacked, init):
     splits = make_splits(len(x), 0.2 if stacked else None, generator, stacked)
     arguments = x, None, splits, n_components, key.likelihood
     if init == "linear":
-        return make_linear_starts(*arguments, np.ones(x.shape[1])), splits
-    return make_random_starts(*arguments), splits
+        return initialize_linear(*arguments, np.ones(x.shape[1])), splits
+    return initialize_random(*arguments), splits
 
 
 def make_module(
@@ -106,7 +105,7 @@ def make_module(
             network,
             latent,
             likelihood,
-            stack(starts),
+            stack_tensors(starts),
             splits.n_copies,
             is_corrected=init == "linear",
         )

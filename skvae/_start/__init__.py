@@ -1,22 +1,22 @@
-"""From standardised rows to where training starts, for every copy of the network.
+"""From standardised rows to where training starts, for the network of every fold.
 
 The linear model that predicts held-out rows best is chosen among factor analysis and
 probabilistic PCA in two units. Where z is one-hot it is a mixture instead. It also sets
 the units in which the module works: columns are centred at its mean and divided by the
-noise it leaves.
+standard deviation of its noise.
 """
 
-from ._base import Start, stack
-from ._linear import make_linear_starts
-from ._linked import make_linked_start
-from ._mixture import make_mixture_starts
-from ._random import make_random_starts
+from ._base import Start, stack_tensors
+from ._linear import initialize_linear
+from ._linked import initialize_linked
+from ._mixture import initialize_mixture
+from ._random import initialize_random
 
 __all__ = [
     "Start",
-    "make_linear_starts",
-    "make_linked_start",
-    "make_mixture_starts",
-    "make_random_starts",
-    "stack",
+    "initialize_linear",
+    "initialize_linked",
+    "initialize_mixture",
+    "initialize_random",
+    "stack_tensors",
 ]

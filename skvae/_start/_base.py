@@ -1,4 +1,4 @@
-"""What all starts are made of."""
+"""The record of where training starts, and what all kinds of it share."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,17 @@ from .._closed_form._mixtures import Clusters
 from .._closed_form._moments import Covariance
 from .._utils._missing import NEUTRAL, find_missing
 
+# least distance, of log scales, from the noise to its floor
 _MIN_LOG_RANGE = 0.02
-# of a column of what likelihoods represent: constant ones must not divide by zero
+# least variance of an input of the encoder: constant ones must not divide by zero
 LEAST_VARIANCE = 1e-3
-# rows represented at a time
+# rows that likelihoods represent at a time
 _CHUNK_ROWS = 1024
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where one copy starts: a linear model and the tensors made of it.
+    """Where the network of one fold starts: a model, and the tensors made of it.
 
     Attributes
     ----------
@@ -28,6 +29,7 @@ class Start:
     tensors : dict of str to Tensor
         Buffers of `VAEModule`.
     model : LinearModel, Clusters or None
+        None where it has no density of the rows in closed form.
     """
 
     shift: np.ndarray
@@ -36,20 +38,28 @@ class Start:
     model: LinearModel | Clusters | None = None
 
 
-def make_covariance(x, weight):
+def compute_covariance(x, weight):
+    """Return the covariance of rows; constant columns have a little noise."""
     return Covariance(x, weight).with_noise_in_constants(NOISE_FLOOR)
 
 
-def take(x, weight, rows):
+def take_rows(x, weight, rows):
+    """Return some rows and their weights; no copy of all of them."""
     if len(rows) == len(x):
         return x, weight
     return x[rows], None if weight is None else weight[rows]
 
 
-def pad(array, n_components):
-    """Return loadings with zeros for components beyond the linear model's."""
-    missing = n_components - array.shape[0]
-    return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1))
+def is_part(train, splits):
+    """Whether the training rows of a fold are not all rows of the table."""
+    return len(splits.train) > 1 and len(train) < len(splits.table)
+
+
+def pad_components(array, n_components, value=0.0):
+    """Return an array, components first, with those beyond the linear model's."""
+    missing = n_components - len(array)
+    padding = [(0, missing)] + [(0, 0)] * (array.ndim - 1)
+    return np.pad(array, padding, constant_values=value)
 
 
 def get_log_range(likelihood, noise):
@@ -59,6 +69,7 @@ def get_log_range(likelihood, noise):
 
 
 def as_tensors(arrays):
+    """Return buffers of the module: float64, but for the range of log scales."""
     tensors = {k: torch.as_tensor(np.ascontiguousarray(v)) for k, v in arrays.items()}
     tensors["log_range"] = tensors["log_range"].float()
     return tensors
@@ -87,8 +98,8 @@ def represent(x, likelihood):
     return represented
 
 
-def stack(starts):
-    """Return the buffers of all copies: stacked, or plain where there is one."""
+def stack_tensors(starts):
+    """Return the buffers of all folds: stacked, or plain where there is one."""
     if len(starts) == 1:
         return starts[0].tensors
     names = starts[0].tensors

@@ -1,4 +1,8 @@
-"""Where training starts at a linear model of what likelihoods represent."""
+"""Where training starts at a linear model of columns as likelihoods represent them.
+
+`Likelihood.represent` turns columns into inputs, such as logarithms; `Likelihood.link`
+turns the linear model of the inputs into one of the likelihood's parameters.
+"""
 
 import numpy as np
 
@@ -10,21 +14,21 @@ from ._base import (
     LEAST_VARIANCE,
     Start,
     as_tensors,
+    compute_covariance,
     get_log_range,
-    make_covariance,
-    pad,
+    pad_components,
     represent,
 )
 
 
-class _Group:
-    """A likelihood, the numbers of its columns, and those of its inputs."""
+class _ColumnGroup:
+    """Columns of one likelihood, and which of the inputs are theirs."""
 
     def __init__(self, member, columns, begin):
         self.member, self.columns = member, columns
         n_inputs = member.count_inputs(len(columns))
         self.inputs = slice(begin, begin + n_inputs)
-        # what is not scaled is read by its link, and never free of noise
+        # columns that are not scaled need a link, and are never free of noise
         floor, _ = member.get_least_variance()
         floor = NOISE_FLOOR if floor is None else floor
         is_scaled = member.is_scaled
@@ -33,10 +37,10 @@ class _Group:
         least = NOISE_FLOOR if is_scaled else LEAST_VARIANCE
         self.least_variance = np.full(n_inputs, least)
 
-    def read(self, mean, scale, loadings, noise):
-        """Return slopes and biases of the values that the start predicts.
+    def link(self, mean, scale, loadings, noise):
+        """Return slopes and biases of the offset, which is what z predicts.
 
-        Of columns that are scaled, in units of the noise around the linear model.
+        Those of scaled columns are in units of the noise around the linear model.
         """
         i = self.inputs
         if not self.member.is_scaled:
@@ -54,24 +58,24 @@ class _Group:
 def _list_groups(likelihood, n_features):
     groups, begin = [], 0
     for member, columns in likelihood.list_groups(n_features):
-        groups.append(_Group(member, columns, begin))
+        groups.append(_ColumnGroup(member, columns, begin))
         begin = groups[-1].inputs.stop
     return groups
 
 
-def _fit(r, weight, n_used, mean, scale):
+def _fit_factor_analysis(r, weight, n_used, mean, scale):
     """Return factor analysis of standardised inputs."""
-    if not has_missing(r):
-        covariance = make_covariance(r, weight).in_units(mean, scale)
+    if is_complete(r):
+        covariance = compute_covariance(r, weight).in_units(mean, scale)
         return fit_factor_analysis(covariance, n_used)
     return fit_incomplete((r - mean) / scale, weight, n_used)
 
 
-def make_linked_start(x, weight, n_components, likelihood, n_linear):
-    """Return the start of likelihoods that are not scaled, or not all of them.
+def initialize_linked(x, weight, n_components, likelihood, n_linear):
+    """Return where one fold starts, for columns that are not, or not all, scaled.
 
-    A linear model of the standardised representation, which `Likelihood.link` reads as
-    one of the likelihood's parameters. With `n_linear` 0 it explains nothing.
+    It is factor analysis of the standardised inputs with `n_linear` components; with 0
+    the columns are independent.
     """
     n_features = x.shape[1]
     groups = _list_groups(likelihood, n_features)
@@ -89,7 +93,7 @@ def make_linked_start(x, weight, n_components, likelihood, n_linear):
     loadings, noise = np.zeros((0, n_inputs)), np.ones(n_inputs)
     encoder_weight, posterior_scale = np.zeros((n_inputs, 0)), np.ones(0)
     if n_used:
-        model = _fit(r, weight, n_used, mean, scale)
+        model = _fit_factor_analysis(r, weight, n_used, mean, scale)
         model = model.with_least_noise(gather("least_noise"))
         centre, loadings, noise = model.mean, model.loadings, model.noise
         encoder_weight, posterior_scale = model.posterior()
@@ -112,17 +116,15 @@ def make_linked_start(x, weight, n_components, likelihood, n_linear):
         input_scale[i] *= own
         input_noise[i] = 1.0
     order = np.argsort(np.concatenate([group.columns for group in groups]))
-    found = [group.read(mean, scale, loadings, noise) for group in groups]
-    decoder_weight = np.concatenate([weight for weight, _ in found], axis=1)
-    bias = np.concatenate([bias for _, bias in found])
+    linked = [group.link(mean, scale, loadings, noise) for group in groups]
+    decoder_weight = np.concatenate([weight for weight, _ in linked], axis=1)
+    bias = np.concatenate([bias for _, bias in linked])
     tensors = {
-        "decoder_weight": pad(decoder_weight, n_components),
+        "decoder_weight": pad_components(decoder_weight, n_components),
         "decoder_bias": bias[None],
         "encoder_centre": encoder_centre[None],
-        "encoder_weight": pad(encoder_weight.T, n_components).T,
-        "posterior_scale": np.append(posterior_scale, np.ones(n_components - n_used))[
-            None
-        ],
+        "encoder_weight": pad_components(encoder_weight.T, n_components).T,
+        "posterior_scale": pad_components(posterior_scale, n_components, 1.0)[None],
         "input_noise": input_noise[None],
         "input_scale": input_scale[None],
         "log_range": np.concatenate(log_range)[order][None],

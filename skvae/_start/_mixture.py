@@ -7,8 +7,16 @@ from .._closed_form._linear import NOISE_FLOOR
 from .._closed_form._mixtures import fit_clusters, iterate_em
 from .._closed_form._moments import compute_moments
 from .._utils._missing import fill_at_random
-from ._base import LEAST_VARIANCE, Start, as_tensors, get_log_range, represent, take
-from ._linear import _SPLIT_NOISE_SHARE
+from ._base import (
+    LEAST_VARIANCE,
+    Start,
+    as_tensors,
+    get_log_range,
+    is_part,
+    represent,
+    take_rows,
+)
+from ._linear import FOLD_NOISE_SHARE
 
 # rows, and steps of EM, for clusters in a likelihood's own parameters
 _MAX_LINKED_ROWS = 2000
@@ -16,13 +24,13 @@ _LINKED_TOL = 1e-2
 _LINKED_STEPS = 30
 
 
-def make_mixture_starts(x, weight, splits, n_clusters, likelihood, seed):
-    """Return the start of every copy for one-hot z: a mixture of one noise.
+def initialize_mixture(x, weight, splits, n_clusters, likelihood, seed):
+    """Return where every fold starts with a one-hot z: at a mixture with one noise.
 
     With one diagonal covariance for all clusters, log-probabilities of clusters are
-    linear in x. The module without corrections is then the mixture itself, and its
-    posterior exact, for likelihoods that are scaled; others read the clusters' moments
-    as their own parameters by `Likelihood.link`.
+    linear in x. For likelihoods that are scaled, the module without corrections is then
+    the mixture itself, and its posterior exact; others turn the clusters' moments into
+    their own parameters by `Likelihood.link`.
 
     Parameters
     ----------
@@ -37,8 +45,8 @@ def make_mixture_starts(x, weight, splits, n_clusters, likelihood, seed):
     """
     x = fill_at_random(x, seed)
     if not likelihood.is_scaled:
-        return _make_linked_mixtures(x, weight, splits, n_clusters, likelihood, seed)
-    table = take(x, weight, splits.table)
+        return _initialize_linked(x, weight, splits, n_clusters, likelihood, seed)
+    table = take_rows(x, weight, splits.table)
     fixed, (floor, _) = likelihood.fixed_noise, likelihood.get_least_variance()
     settings = {
         "noise": None if fixed is None else fixed**2,
@@ -48,12 +56,12 @@ def make_mixture_starts(x, weight, splits, n_clusters, likelihood, seed):
     whole = fit_clusters(*table, n_clusters, seed, **settings)
     _, deviation = compute_moments(*table)
     variance = np.maximum(deviation**2, NOISE_FLOOR)
-    settings["floor"] = max(settings["floor"], _SPLIT_NOISE_SHARE)
+    settings["floor"] = max(settings["floor"], FOLD_NOISE_SHARE)
     starts = []
     for train in splits.train:
         model = whole
-        if splits.n_copies is not None and len(train) < len(splits.table):
-            part = take(x, weight, train)
+        if is_part(train, splits):
+            part = take_rows(x, weight, train)
             model = fit_clusters(*part, n_clusters, seed, start=whole, **settings)
         starts.append(_from_clusters(model, likelihood, variance))
     return starts
@@ -77,23 +85,23 @@ def _from_clusters(model, likelihood, variance):
     return Start(centre, unit, as_tensors(tensors), model)
 
 
-def _make_linked_mixtures(x, weight, splits, n_clusters, likelihood, seed):
-    """Return the starts at a mixture of a likelihood that is not scaled.
+def _initialize_linked(x, weight, splits, n_clusters, likelihood, seed):
+    """Return where folds start with a likelihood that is not scaled.
 
-    `Likelihood.link` reads the moments of every cluster as if they were those of the
-    whole table, and EM goes on with the likelihood itself, from where the mixture of
-    normals for the representation has led.
+    A mixture of normals is fitted to the inputs. From there EM continues with the
+    likelihood itself: `Likelihood.link` takes the moments of every cluster as if they
+    were those of the whole table.
     """
-    x_table, weight_table = take(x, weight, splits.table)
+    x_table, weight_table = take_rows(x, weight, splits.table)
     r = represent(x_table, likelihood).astype(np.float64)
     mean, deviation = compute_moments(r, weight_table)
     variance = deviation**2
-    # rare values would be clusters of their own, were they blown up
+    # standardised rare values would be clusters of their own
     scale = np.sqrt(np.maximum(variance, max(variance.mean(), LEAST_VARIANCE)))
     whole = fit_clusters((r - mean) / scale, weight_table, n_clusters, seed)
     moments, starts = (mean, variance, scale), []
     for train in splits.train:
-        rows, row_weight = take(x, weight, train)
+        rows, row_weight = take_rows(x, weight, train)
         model = _LinkedMixture(rows, row_weight, likelihood, moments, seed)
         tensors, n_features = model.fit(whole), x.shape[1]
         starts.append(Start(np.zeros(n_features), np.ones(n_features), tensors))
@@ -101,7 +109,7 @@ def _make_linked_mixtures(x, weight, splits, n_clusters, likelihood, seed):
 
 
 class _LinkedMixture:
-    """EM for clusters whose parameters `Likelihood.link` reads from their moments.
+    """EM for clusters whose parameters `Likelihood.link` finds from their moments.
 
     Parameters
     ----------
@@ -110,8 +118,7 @@ class _LinkedMixture:
     weight : ndarray (n_samples,) or None
     likelihood : Likelihood
     moments : tuple of ndarray (n_inputs,)
-        Mean and variance of the represented table, and the units that clusters are
-        found in.
+        Mean and variance of the inputs, and the units that clusters are found in.
     seed : int
     """
 
@@ -125,17 +132,17 @@ class _LinkedMixture:
         self.r = represent(self.x, likelihood).astype(np.float64)
 
     def _link(self, share):
-        """Return log-weights, started values and scales of clusters, given p(k|x)."""
+        """Return log-weights, offsets and scales of clusters, given p(k|x)."""
         mean, variance, _ = self.moments
         share = share * self.weight[:, None]
         size = share.sum(axis=0)
-        # one row of the whole table in each
+        # every cluster has the moments of the whole table for one more row
         means = (share.T @ self.r + mean) / (size + 1)[:, None]
         squares = share.T @ self.r**2 + variance + mean**2
         within = squares / (size + 1)[:, None] - means**2
         scales = np.sqrt(np.maximum(within, LEAST_VARIANCE))
         none, noise = np.zeros((0, len(mean))), np.ones(len(mean))
-        # what a likelihood has learned of all rows is not that of a cluster
+        # what a likelihood has learned from all rows is adapted to the cluster
         parts = [
             self.likelihood.adapt_to_part(self.x, weight + 1 / len(self.x))
             for weight in share.T
@@ -158,18 +165,18 @@ class _LinkedMixture:
         for value in torch.as_tensor(values):
             if likelihood.n_start > 1:
                 value = value.unflatten(-1, (-1, n_features))
-            law = likelihood(raw, free, value, ones)
-            log_prob = law.log_prob(x)
-            joint.append(log_prob if law.event_shape else log_prob.sum(dim=-1))
+            distribution = likelihood(raw, free, value, ones)
+            log_prob = distribution.log_prob(x)
+            joint.append(log_prob if distribution.event_shape else log_prob.sum(dim=-1))
         return torch.stack(joint, dim=-1).numpy() + log_weights
 
     def fit(self, start):
-        """Return the buffers of the module that starts there.
+        """Return the buffers of the module, from where EM leads.
 
         Parameters
         ----------
         start : Clusters
-            Of the representation, in the units that clusters are found in.
+            Of the inputs, in the units that clusters are found in.
         """
         mean, variance, scale = self.moments
         u = (self.r - mean) / scale

@@ -4,16 +4,16 @@ import numpy as np
 
 from .._closed_form._linear import NOISE_FLOOR
 from .._closed_form._moments import compute_moments
-from ._base import Start, as_tensors, get_log_range, take
-from ._linked import make_linked_start
+from ._base import Start, as_tensors, get_log_range, take_rows
+from ._linked import initialize_linked
 
 
-def make_random_starts(x, weight, splits, n_components, likelihood):
-    """Return the start of every copy for random initial weights: N(0, I), no slope."""
-    x, weight = take(x, weight, splits.table)
+def initialize_random(x, weight, splits, n_components, likelihood):
+    """Return where every fold starts with random weights: no column depends on z."""
+    x, weight = take_rows(x, weight, splits.table)
     n_features = x.shape[1]
     if not likelihood.is_scaled:
-        start = make_linked_start(x, weight, n_components, likelihood, n_linear=0)
+        start = initialize_linked(x, weight, n_components, likelihood, n_linear=0)
         return [start] * len(splits.train)
     fixed = likelihood.fixed_noise
     unit = np.ones(n_features) if fixed is None else np.full(n_features, fixed)

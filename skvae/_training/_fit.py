@@ -130,12 +130,12 @@ def _make_starts(plan, x, weight, splits, generator):
     x, weight, splits = _sample(x, weight, splits, generator)
     if plan.is_corrected and plan.n_clusters:
         seed = draw_seed(generator)
-        return _start.make_mixture_starts(
+        return _start.initialize_mixture(
             x, weight, splits, plan.n_clusters, plan.likelihood, seed
         )
     if plan.is_corrected:
         n_linear = plan.latent.count_linear(plan.n_components)
-        return _start.make_linear_starts(
+        return _start.initialize_linear(
             x,
             weight,
             splits,
@@ -144,7 +144,7 @@ def _make_starts(plan, x, weight, splits, generator):
             column_scale,
             n_linear,
         )
-    return _start.make_random_starts(
+    return _start.initialize_random(
         x, weight, splits, plan.n_components, plan.likelihood
     )
 
@@ -314,7 +314,7 @@ def train(plan, x, weight, n_valid, generator, epochs=None):
             plan.network,
             plan.latent,
             plan.likelihood,
-            _start.stack(starts),
+            _start.stack_tensors(starts),
             splits.n_copies,
             is_corrected=plan.is_corrected,
             sees_missing=x.has_missing() and not plan.network.needs_images,
