@@ -1,1 +1,1 @@
-"""Linear models, mixtures and moments in closed form."""
+"""Moments, linear models, mixtures and roots: what is fitted without networks."""

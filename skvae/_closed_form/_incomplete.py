@@ -1,8 +1,7 @@
 """Linear-Gaussian models of tables with missing cells: where training starts there.
 
-x = mean + W z + noise is fitted to the observed cells alone, by EM. Of complete tables
-the closed forms of `_linear` know more. All is float64 numpy; nothing here knows of
-networks.
+x = mean + W z + noise is fitted to the observed cells alone, by EM. For complete tables
+`_linear` has closed forms. All is float64 numpy; nothing here knows about networks.
 """
 
 from dataclasses import dataclass
@@ -14,17 +13,17 @@ from ._moments import CHUNK_VALUES, Covariance, compute_moments, compute_share
 
 # multiplications of one step; beyond, a subsample of rows is enough
 _MAX_STEP_WORK = 5e8
-# of which there are so many at least, whatever they cost
+# rows of this subsample at least, whatever they cost
 _MIN_ROWS = 300
-# EM has converged where two steps in turn gain less, in nats per row
+# EM has converged where two successive steps gain less, in nats per row
 _LEAST_GAIN = 1e-6
-# steps that an extrapolation looks back on
+# steps that an extrapolation uses
 _MEMORY = 8
-# share of the noise where EM starts: much, since EM raises a small noise
-# slowly; little where components alone give any covariance, which is quicker
+# share of the noise where EM starts: high, since EM raises a small noise slowly; low,
+# which is faster, where the components alone can give any covariance
 _START_NOISE = 0.5
 _SATURATED_START_NOISE = 0.02
-# no extrapolation believes in more noise, as a logarithm of the column's variance
+# largest noise of an extrapolation, as a logarithm of the column's variance
 _MAX_LOG_NOISE = 5.0
 # variances below so much of the squared mean are rounding errors
 _ROUNDING = 1e-28
@@ -43,9 +42,9 @@ class _Rows:
     values : ndarray (n_rows, n_features)
         Zero in missing cells.
     ones : ndarray (n_rows,)
-        What the mean is multiplied by in each row; their squares sum to the count.
+        Factor of the mean in each row; the squares sum to the count.
     count : ndarray (n_rows,)
-        Weight of the samples that a row stands for; the first row of R has it all.
+        Weight of the samples that a row stands for; in R the first row has all of it.
     patterns : ndarray (n_patterns, n_features), bool
     index : ndarray (n_rows,)
         Pattern of each row, rising.
@@ -80,7 +79,7 @@ def _choose_scale(count, mean, variance, floor, is_isotropic):
     if is_isotropic:
         varies = least if is_constant.all() else variance[count > 0]
         return np.full(len(mean), np.sqrt(varies.mean())), np.full(len(mean), floor)
-    # a column without variance is all noise
+    # a constant column consists of noise alone
     return np.sqrt(least), np.where(is_constant, 1.0, floor)
 
 
@@ -97,7 +96,7 @@ def _gather(x, weight, mean, scale):
     n_columns = patterns.sum(axis=1)
     is_kept = n_samples <= 2 * (n_columns + 1)
     n_rows = np.where(is_kept, n_samples, n_columns + 1)
-    # rows without a value say nothing
+    # rows without a value carry no information
     n_rows[n_columns == 0] = 0
     ends = np.cumsum(n_rows)
     values = np.zeros((ends[-1], n_features))
@@ -245,7 +244,7 @@ class _Problem:
         value, gram, cross, total = _expect(self.rows, self.prior, *parameters)
         n = cross.shape[1] - 1
         count, n_weighted = gram[:, n, n].copy(), total[n, n]
-        # a column without a value: anything is a solution
+        # a column without a value: every weight is a solution
         gram[count == 0, n, n] = 1.0
         if self.prior == 0:
             gram[count == 0, :n, :n] = np.eye(n)
@@ -274,9 +273,9 @@ class _Problem:
 
 
 def _extrapolate(points, images):
-    """Return where points that map to images seem to lead (Anderson 1965).
+    """Extrapolate the points, given their images by EM (Anderson 1965).
 
-    It is the combination of the last images, of weights that sum to one, in which the
+    It is the combination of the last images, with weights that sum to 1, in which the
     changes image - point cancel best.
     """
     images = np.array(images)
@@ -330,19 +329,19 @@ def fit_incomplete(
 
         Σ_i weight_i log N(x_io | mean_o, C_oo) - prior / 2 (log |C| + tr(C⁻¹ D)),
 
-    as if `prior` rows more told of independent columns. Whether a cell is missing may
-    depend on the observed cells, not on what it hides.
+    as if there were `prior` more rows of independent columns. Whether a cell is missing
+    may depend on the observed cells, not on its own value.
 
     Parameters
     ----------
     x : ndarray (n_samples, n_features)
         NaN where missing. Read a chunk of rows at a time: it may be in single precision
-        or on a disk. Of a big one a subsample is used.
+        or on a disk. From a large table a subsample is drawn.
     weight : ndarray (n_samples,) or None
         How many samples each row stands for; where their mean is below 1, as it is of
         shares, they are scaled to 1.
     n_components : int
-        Beyond n_features - 1 there is nothing to gain: so many at most.
+        At most n_features - 1 are used; more would not raise the likelihood.
     is_isotropic : bool, default=False
         One noise variance for all columns, as in probabilistic PCA, where D too has the
         mean variance throughout; otherwise one per column, as in factor analysis.
@@ -352,9 +351,9 @@ def fit_incomplete(
         Least noise variance, as a share of the column's variance; of max(1, mean²) in a
         constant column.
     prior : float, default=2.0
-        Rows that the prior is worth; 0 is maximum likelihood.
+        Number of rows that the prior counts for; 0 is maximum likelihood.
     start : LinearModel, default=None
-        Model to go on from, of as many components.
+        Model to continue from, with as many components.
     n_iter : int, default=100
         Steps at most.
 
@@ -374,7 +373,7 @@ def fit_incomplete(
     n_samples, n_features = x.shape
     n = min(n_components, n_features - 1)
     weight = np.ones(n_samples) if weight is None else np.asarray(weight, float)
-    # shares of rows would be nothing beside the prior
+    # weights that sum to 1 would count for nothing beside the prior
     weight = weight / min(weight.mean(), 1.0)
     n_kept = int(_MAX_STEP_WORK / (n_features * (64 + (n + 1) ** 2)))
     n_kept = max(n_kept, _MIN_ROWS)

@@ -2,7 +2,7 @@
 
 Both are x = mean + W z + noise with z ~ N(0, I): probabilistic PCA has one noise
 variance, factor analysis one per column. All is float64 numpy on standardised columns;
-nothing here knows of networks.
+nothing here knows about networks.
 """
 
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from ._moments import CHUNK_VALUES
 
 # FactorAnalysis of scikit-learn stops at the same noise variance
 NOISE_FLOOR = 1e-12
-# steps of EM before the quicker method takes over
+# steps of EM before the faster method takes over
 _EM_STEPS = 20
 
 

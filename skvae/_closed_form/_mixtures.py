@@ -176,10 +176,10 @@ def fit_clusters(
     x : ndarray (n_samples, n_features)
     weight : ndarray (n_samples,) or None
     n_clusters : int
-        Those that the rows are too few for lie at the mean, with little weight.
+        If the rows are too few, the rest lie at the mean, with little weight.
     seed : int
     start : Clusters, default=None
-        Go on from there instead.
+        Clusters to continue from, instead of k-means.
     noise : float, default=None
         A known variance.
     is_isotropic : bool, default=False

@@ -151,10 +151,10 @@ class StudentT(LocationScale):
                 share = (df + 1) / (df + square / variance)
                 variance = (share * square).mean(dim=0).clamp_min(least)
             scale = variance.sqrt()
-            law = _StudentTDistribution(
+            distribution = _StudentTDistribution(
                 torch.zeros_like(scale), scale, scale.new_full((1,), df)
             )
-            value = law.log_prob(residual).mean(dim=0)
+            value = distribution.log_prob(residual).mean(dim=0)
             is_better = value > best
             best = torch.where(is_better, value, best)
             best_scale = torch.where(is_better, scale, best_scale)
