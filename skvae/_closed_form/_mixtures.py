@@ -12,6 +12,7 @@ from sklearn import config_context
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
+from .._utils._missing import list_chunks
 from ._moments import compute_mean
 
 # rows, and values, that clusters are fitted to
@@ -29,55 +30,32 @@ _COLUMN_VALUES = 2_000_000
 
 
 def iterate_em(
-    share,
-    maximize,
-    score_joint,
-    n_steps,
-    *,
-    axis=-1,
-    weight=None,
-    tol=None,
-    share_tol=None,
+    share, maximize, score_joint, n_steps, axis=-1, weight=None, tol=None, share_tol=0.0
 ):
-    """Alternate M-steps and E-steps of a mixture.
+    """Alternate M-steps and E-steps of a mixture (Dempster, Laird & Rubin 1977).
 
     Parameters
     ----------
     share : ndarray
-        p(k|x) to start from.
-    maximize : callable
-        The M-step: takes p(k|x) and returns a model.
-    score_joint : callable
-        Takes a model and returns log p(x, k), an array that is overwritten.
+        p(k|x) to start from; k runs along `axis`.
+    maximize, score_joint : callable
+        p(k|x) -> model, and model -> log p(x, k), which is overwritten.
     n_steps : int
-        At most.
-    axis : int, default=-1
-        That of k.
     weight : ndarray (n_samples,) or None, default=None
-        Of the rows in the mean of log p(x).
-    tol : float or None, default=None
-        Stop where this mean rises by less.
-    share_tol : float or None, default=None
-        Stop where no p(k|x) changes by more.
+    tol, share_tol : float or None, float
+        Stop where the weighted mean of log p(x) rises by less, or where no p(k|x)
+        changes by more.
 
     Returns
     -------
-    model : what maximize returned last
-    share : ndarray
-        p(k|x) under it.
-    score : float
-        Mean of log p(x) where there is a tol.
-
-    References
-    ----------
-    Dempster, Laird & Rubin (1977), "Maximum likelihood from incomplete data via the EM
-    algorithm", section 4.3.
+    model, share, score
+        The last model, p(k|x) under it, and, where there is a tol, this mean.
     """
     score = -np.inf
     for _ in range(n_steps):
         before, model = share, maximize(share)
         share, highest, total = normalize(score_joint(model), axis)
-        if share_tol is not None and np.abs(share - before).max() < share_tol:
+        if share_tol and np.abs(share - before).max() < share_tol:
             break
         if tol is not None:
             log_prob = (np.log(total) + highest).squeeze(axis)
@@ -88,15 +66,7 @@ def iterate_em(
 
 
 def normalize(joint, axis=-1):
-    """Turn log p(x, k) into p(k|x), in its own memory.
-
-    Returns
-    -------
-    share : ndarray
-        p(k|x).
-    highest, total : ndarray
-        log p(x) is their sum once the logarithm of the second is taken.
-    """
+    """Turn log p(x, k) into p(k|x); log p(x) is highest + log total."""
     highest = joint.max(axis=axis, keepdims=True)
     joint -= highest
     share = np.exp(joint, out=joint)
@@ -269,12 +239,9 @@ def fit_columns(x, n_components, least, linear_share, n_steps=30):
     -------
     log_weights, loc, log_scale : ndarray (n_components, n_features)
     """
-    x = np.asarray(x, dtype=np.float64)
-    size = max(1, _COLUMN_VALUES // (n_components * len(x)))
-    parts = [slice(begin, begin + size) for begin in range(0, x.shape[1], size)]
     found = [
         _fit_columns(x[:, part], n_components, least[part], linear_share, n_steps)
-        for part in parts
+        for part in list_chunks(x.T, _COLUMN_VALUES // n_components)
     ]
     return tuple(np.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))
 

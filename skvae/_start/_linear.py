@@ -81,10 +81,9 @@ def _choose_kind(kinds, x, weight, splits, n_components, floor):
 
 
 def _fit_incomplete(x, weight, splits, n_components, likelihood):
-    """Return the model of every fold of a table with missing cells, and variances."""
+    """Return what `_fit_complete` does, for a table with missing cells."""
     table = take_rows(x, weight, splits.table)
     _, deviation = compute_moments(*table)
-    variance = np.maximum(deviation**2, NOISE_FLOOR)
     fixed, (floor, _) = likelihood.fixed_noise, likelihood.get_least_variance()
     settings = {"is_isotropic": likelihood.is_isotropic}
     if fixed is not None:
@@ -92,44 +91,37 @@ def _fit_incomplete(x, weight, splits, n_components, likelihood):
     if floor is not None:
         settings["floor"] = floor
     whole = fit_incomplete(*table, n_components, **settings)
-    models = []
-    for train in splits.train:
-        model = whole
-        if is_part(train, splits):
-            part = take_rows(x, weight, train)
-            model = fit_incomplete(*part, n_components, **settings, start=whole)
-            model = model.with_least_noise(FOLD_NOISE_SHARE * whole.noise)
-        models.append(model)
-    return models, variance
+
+    def refit(x, weight):
+        model = fit_incomplete(x, weight, n_components, **settings, start=whole)
+        return model.with_least_noise(FOLD_NOISE_SHARE * whole.noise)
+
+    return whole, refit, np.maximum(deviation**2, NOISE_FLOOR)
 
 
 def _fit_complete(x, weight, splits, n_components, likelihood, column_scale):
-    """Return the model of every fold of a complete table, and variances."""
+    """Return the model of all rows, a fit to those of a fold, and variances."""
     kinds = _list_kinds(likelihood, column_scale)
     floor, _ = likelihood.get_least_variance()
     fit, whole, least, variance = _choose_kind(
         kinds, x, weight, splits, n_components, floor
     )
-    models = []
-    for train in splits.train:
-        model = whole
-        if is_part(train, splits):
-            model = fit(compute_covariance(*take_rows(x, weight, train)), n_components)
-            model = model.with_least_noise(least)
-        models.append(model)
-    return models, variance
+
+    def refit(x, weight):
+        model = fit(compute_covariance(x, weight), n_components)
+        return model.with_least_noise(least)
+
+    return whole, refit, variance
 
 
 def _initialize_linked(x, weight, splits, n_components, likelihood, n_linear):
     starts = []
     for train in splits.train:
-        member, rows = likelihood, splits.table
+        rows, member = take_rows(x, weight, splits.table), likelihood
         if is_part(train, splits):
-            rows = train
-            part, part_weight = take_rows(x, weight, train)
-            member = likelihood.adapt_to_part(fill_at_random(part), part_weight)
-        table = take_rows(x, weight, rows)
-        starts.append(initialize_linked(*table, n_components, member, n_linear))
+            rows = take_rows(x, weight, train)
+            member = likelihood.adapt_to_part(fill_at_random(rows[0]), rows[1])
+        starts.append(initialize_linked(*rows, n_components, member, n_linear))
     return starts
 
 
@@ -156,9 +148,13 @@ def initialize_linear(
         return _initialize_linked(x, weight, splits, n_components, likelihood, n_linear)
     arguments = x, weight, splits, min(n_linear, x.shape[1] - 1), likelihood
     if is_complete(x):
-        models, variance = _fit_complete(*arguments, column_scale)
+        whole, refit, variance = _fit_complete(*arguments, column_scale)
     else:
-        models, variance = _fit_incomplete(*arguments)
+        whole, refit, variance = _fit_incomplete(*arguments)
+    models = [
+        refit(*take_rows(x, weight, train)) if is_part(train, splits) else whole
+        for train in splits.train
+    ]
     return [_from_model(m, likelihood, n_components, variance) for m in models]
 
 
