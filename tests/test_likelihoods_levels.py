@@ -9,10 +9,10 @@ import pytest
 import torch
 from discrete_cases import CASES, LEVELS, adapt
 from scipy.special import softmax
+from skvae._model._program import Program
 
 import skvae
 from skvae._distributions import CategoricalColumns
-from skvae._model._program import Program
 from skvae._utils._seed import seeded
 from skvae.likelihoods import Categorical, Ordinal
 from skvae.likelihoods._categorical import _MAX_SLOPE

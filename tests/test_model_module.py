@@ -11,6 +11,7 @@ from skvae._model._cost import count_widest, count_work
 from skvae._model._evidence import make_noise
 from skvae._model._initialization import initialize_members
 from skvae._model._module import VAEModule, squash
+from skvae._model._score import score_refined, score_rows
 from skvae._start import initialize_linear, initialize_random, stack_tensors
 from skvae._training._splits import make_splits
 from skvae._utils._seed import seeded

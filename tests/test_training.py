@@ -20,12 +20,12 @@ from skorch.callbacks import (
     LRScheduler,
     Unfreezer,
 )
+from skvae._model._module_pass import AutogradModulePass, ModulePass
 from torch import nn
 
 from skvae import VAETransformer
 from skvae._model._evidence import VAEOutput
 from skvae._model._module import VAEModule
-from skvae._model._module_pass import AutogradModulePass, ModulePass
 from skvae._training import _batches
 from skvae._training._batches import Rows
 from skvae._training._flat_weights import FlatAdam

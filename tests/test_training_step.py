@@ -8,13 +8,13 @@ import pytest
 import torch
 from covering import cover
 from discrete_cases import CASES, DISCRETE, adapt, draw_rows
+from skvae._model._module_pass import AutogradModulePass, ModulePass, make_module_pass
+from skvae._model._program import Program
 from torch import nn
 
 from skvae._model import _module_pass
 from skvae._model._evidence import VAEOutput
 from skvae._model._module import VAEModule
-from skvae._model._module_pass import AutogradModulePass, ModulePass, make_module_pass
-from skvae._model._program import Program
 from skvae._training._flat_weights import FlatWeights
 from skvae.latents import LATENTS, Gaussian
 from skvae.likelihoods import (

@@ -36,17 +36,17 @@ def compute_mean(x, weight=None, function=None):
     """
     weight = _scale_weights(len(x), weight)
     total = count = 0.0
-    has_missing = False
+    is_partial = False
     for rows in list_chunks(x):
         values = x[rows] if function is None else function(x[rows])
         # a sum is NaN where a value is: fast where none is
         part, size = _sum_columns(weight[rows], values), weight[rows].sum(axis=0)
         if np.isnan(part).any():
-            observed, has_missing = ~np.isnan(values), True
+            observed, is_partial = ~np.isnan(values), True
             part = _sum_columns(weight[rows], np.where(observed, values, 0.0))
             size = _sum_columns(weight[rows], observed)
         total, count = total + part, count + size
-    return total / np.where(count > 0, count, 1.0) if has_missing else total
+    return total / np.where(count > 0, count, 1.0) if is_partial else total
 
 
 def _scale_weights(n, weight):
@@ -70,7 +70,7 @@ def compute_share(x, weight=None):
     weight : ndarray (n,) or None, default=None
         Of the rows.
     """
-    if is_complete(x):
+    if not has_missing(x):
         return np.ones(x.shape[1])
     is_known = compute_mean(x, weight, lambda part: ~np.isnan(part)) > 0
     # of a column without missing cells exactly 1

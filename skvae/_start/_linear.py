@@ -5,7 +5,7 @@ import numpy as np
 from .._closed_form._incomplete import fit_incomplete
 from .._closed_form._linear import NOISE_FLOOR, fit_factor_analysis, fit_ppca
 from .._closed_form._moments import compute_moments
-from .._utils._missing import fill_at_random, is_complete
+from .._utils._missing import fill_at_random, has_missing
 from ._base import (
     Start,
     as_tensors,
@@ -147,7 +147,7 @@ def initialize_linear(
     if not likelihood.is_scaled:
         return _initialize_linked(x, weight, splits, n_components, likelihood, n_linear)
     arguments = x, weight, splits, min(n_linear, x.shape[1] - 1), likelihood
-    if is_complete(x):
+    if not has_missing(x):
         whole, refit, variance = _fit_complete(*arguments, column_scale)
     else:
         whole, refit, variance = _fit_incomplete(*arguments)

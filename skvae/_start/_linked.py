@@ -9,7 +9,7 @@ import numpy as np
 from .._closed_form._incomplete import fit_incomplete
 from .._closed_form._linear import NOISE_FLOOR, fit_factor_analysis
 from .._closed_form._moments import compute_moments
-from .._utils._missing import is_complete
+from .._utils._missing import has_missing
 from ._base import (
     LEAST_VARIANCE,
     Start,
@@ -65,7 +65,7 @@ def _list_groups(likelihood, n_features):
 
 def _fit_factor_analysis(r, weight, n_used, mean, scale):
     """Return factor analysis of standardised inputs."""
-    if is_complete(r):
+    if not has_missing(r):
         covariance = compute_covariance(r, weight).in_units(mean, scale)
         return fit_factor_analysis(covariance, n_used)
     return fit_incomplete((r - mean) / scale, weight, n_used)

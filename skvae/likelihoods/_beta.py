@@ -5,7 +5,8 @@ import torch
 from scipy.special import digamma, polygamma
 
 from .._closed_form._roots import bisect
-from .._distributions import MAX_LOGIT, beta_gradients, beta_log_prob
+from .._columns._support import OPEN_UNIT_INTERVAL
+from .._distributions import MAX_LOGIT
 from .._distributions import Beta as _BetaDistribution
 from ._base import bound
 from ._location_scale import LocationScale

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from .._closed_form._roots import bisect
+from .._columns._support import UNIT_INTERVAL
 from .._distributions import ContinuousBernoulli as _ContinuousBernoulliDistribution
 from .._distributions import continuous_bernoulli_mean
 from ._base import Likelihood

@@ -5,6 +5,7 @@ import torch
 from torch.nn.functional import relu
 
 from .._closed_form._moments import compute_mean
+from .._columns._support import COUNTS
 from ._base import Likelihood
 
 # log rates beyond which counts have no meaning, where nothing has been learned

@@ -8,7 +8,7 @@ from torch.distributions import Normal
 
 from .._closed_form._linear import NOISE_FLOOR, fit_factor_analysis
 from .._closed_form._moments import Covariance
-from .._distributions import HALF_LOG_2PI, LowRankNormal
+from .._distributions import LowRankNormal
 from .._utils._checks import check_choice, check_count
 from ._base import bound, unbound
 from ._location_scale import LocationScale

@@ -5,7 +5,7 @@ import torch
 
 from .._closed_form._linear import NOISE_FLOOR
 from .._closed_form._mixtures import fit_columns
-from .._distributions import HALF_LOG_2PI, NormalMixture
+from .._distributions import NormalMixture
 from .._utils._checks import check_choice, check_count
 from .._utils._missing import fill_at_random
 from ._base import (
