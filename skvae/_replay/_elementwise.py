@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 
 from ._expression import Expression
-from ._tensors import count_places, get_storage, is_tensor
+from ._tensors import count_places, get_place, is_tensor
 
 
 def is_float(out, *operands):
@@ -187,7 +187,7 @@ def _relu(reduction, args, kwargs, out):
 def _where(reduction, args, kwargs, out):
     """Return the gradient of `clamp`: zero outside bounds."""
     mask, grad, other = args
-    bounds = reduction.bounds.get(get_storage(mask))
+    bounds = reduction.bounds.get(get_place(mask))
     if bounds is None or not is_tensor(grad) or not is_float(out, grad, bounds[0]):
         return None
     is_zero = is_tensor(other) and reduction.get(other).number == 0
@@ -236,6 +236,8 @@ def _tanh_backward(reduction, args, kwargs, out):
     if not is_float(out, *args):
         return None
     grad, y = (get_operand(reduction, value, out) for value in args)
+    if y.is_constant:
+        return None
     slope = multiply(reduction, y, y).multiply(-1.0).add(1.0)
     return multiply(reduction, slope, grad)
 
@@ -245,6 +247,8 @@ def _sigmoid_backward(reduction, args, kwargs, out):
     if not is_float(out, *args):
         return None
     grad, y = (get_operand(reduction, value, out) for value in args)
+    if y.is_constant:
+        return None
     slope = multiply(reduction, y, y)
     return multiply(reduction, add(reduction, y, slope, -1.0), grad)
 

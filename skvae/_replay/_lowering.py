@@ -5,7 +5,7 @@ from functools import cache, partial
 import torch
 
 from ._numpy import NUMPY
-from ._tensors import list_tensors
+from ._tensors import is_same_layout, is_tensor, list_tensors, make_like
 
 # operations element by element, with an `out`
 _FUNCTIONS = {
@@ -33,8 +33,24 @@ def lower(node, uses_numpy):
     if uses_numpy and is_known and node.name in NUMPY:
         return NUMPY[node.name](node)
     if node.name in _FUNCTIONS:
-        return [partial(_FUNCTIONS[node.name], *node.reads, out=node.out[0])]
+        return [partial(_FUNCTIONS[node.name], *_align(node), out=node.out[0])]
     return _LOWERED[node.name](node)
+
+
+def _align(node):
+    """Return what a node reads; what it overwrites in the very strides of the result.
+
+    torch refuses other strides, even where they make no difference.
+    """
+    (out,) = node.out
+    return [
+        out
+        if is_tensor(value)
+        and value.data_ptr() == out.data_ptr()
+        and is_same_layout(value, out)
+        else value
+        for value in node.reads
+    ]
 
 
 # operations that are known by name --------------------------------------------------
@@ -53,7 +69,7 @@ def _affine(node):
 
 def _clamp(node):
     low, high = node.settings["low"], node.settings["high"]
-    return [partial(torch.clamp, node.reads[0], low, high, out=node.out[0])]
+    return [partial(torch.clamp, *_align(node), low, high, out=node.out[0])]
 
 
 def _bounded_gradient(node):
@@ -123,23 +139,37 @@ def _find_out_variant(func, n_out):
     return None
 
 
+def _write_into(func, args, kwargs, out):
+    """Return what lets an operation write into given tensors, or None."""
+    found = _find_out_variant(func, len(out))
+    if found is None:
+        return None
+    overload, names, accepted = found
+    kept = {key: value for key, value in kwargs.items() if key in accepted}
+    return partial(overload, *args, **kept, **dict(zip(names, out, strict=True)))
+
+
+def can_write_into(call):
+    """Return whether a call can write into given tensors; it is tried."""
+    if call.operation.is_random:
+        # to try it would be a draw
+        return False
+    out = [make_like(tensor) for tensor in call.outs]
+    found = _write_into(call.func, call.args, call.kwargs, out)
+    try:
+        # not all overloads that torch lists are there for every layout
+        return found is not None and found() is not None
+    except (RuntimeError, NotImplementedError):
+        return False
+
+
 def _lower_call(node):
     """Return what calls an operation of torch's again."""
     (args, kwargs), func, out = node.settings["call"], node.name, node.out
     if node.writes:
         return partial(func, *args, **kwargs)
-    found = _find_out_variant(func, len(out))
-    if found is not None:
-        overload, names, accepted = found
-        kept = {key: value for key, value in kwargs.items() if key in accepted}
-        call = partial(overload, *args, **kept, **dict(zip(names, out, strict=True)))
-        try:
-            # not all overloads that torch lists are there for every layout
-            call()
-        except (RuntimeError, NotImplementedError):
-            pass
-        else:
-            return call
+    if node.settings["writes_into"]:
+        return _write_into(func, args, kwargs, out)
     return partial(_call_and_copy, func, args, kwargs, out)
 
 

@@ -144,6 +144,9 @@ def _join_copies(nodes, owned, moves):
                 and storage not in moves
                 and maker is not None
                 and len(maker.out) == 1
+                # its zeros stay where they are
+                and maker.name != "pad"
+                and source.dtype == target.dtype
                 and is_whole(maker.out[0])
                 and is_same_layout(source, target)
                 and source.numel() == maker.out[0].numel()

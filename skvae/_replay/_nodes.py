@@ -13,7 +13,7 @@ class Node:
     ----------
     name : str or OpOverload
         An operation that is known by name, or torch's own, called with
-        ``settings["call"]``.
+        ``settings["call"]``; it writes into ``out`` if ``settings["writes_into"]``.
     reads : list of Tensor or float
     out : list of Tensor
     settings : dict
@@ -45,6 +45,7 @@ class Node:
         self.out = [function(tensor) for tensor in self.out]
         if "call" in self.settings:
             call = map_tensors(function, self.settings["call"])
-            self.settings, self.reads = {"call": call}, list_tensors(call)
+            self.settings = {**self.settings, "call": call}
+            self.reads = list_tensors(call)
         else:
             self.reads = [function(v) if is_tensor(v) else v for v in self.reads]

@@ -53,11 +53,10 @@ def record(function, inputs, targets, uses_numpy):
     with recorder:
         results = function()
     with torch.no_grad():
+        pairs = zip(results, targets, strict=True)
+        results = [torch.zeros_like(t) if r is None else r for r, t in pairs]
         for result, target in zip(results, targets, strict=True):
-            if result is None:
-                target.zero_()
-            else:
-                target.copy_(result)
+            target.copy_(result)
         if _get_states() != states:
             raise NotRepeatableError("a generator of Python or numpy is drawn from")
         reduction = Reduction(recorder.calls, inputs)
@@ -69,6 +68,5 @@ def record(function, inputs, targets, uses_numpy):
             elif not all(reduction.is_constant(tensor) for tensor in call.tensors):
                 raise NotRepeatableError(f"a value is read by {call.func}")
         for result, target in zip(results, targets, strict=True):
-            if result is not None:
-                reduction.finish(result, target)
+            reduction.finish(result, target)
         return Program(reduction.nodes, reduction.owned, uses_numpy)

@@ -9,6 +9,7 @@ import math
 
 from ._calls import find_memory
 from ._expression import Expression
+from ._lowering import can_write_into
 from ._nodes import Node
 from ._rules import RULES
 from ._tensors import (
@@ -179,7 +180,7 @@ class Reduction:
     def add(self, call):
         """Take in a call."""
         read, returned, operation = set(call.read), set(call.returned), call.operation
-        if operation.name in _COMPARISONS:
+        if operation.name in _COMPARISONS or (call.written and self.bounds):
             self._note_bounds(call)
         if call.written or returned & self.mutable:
             self._add_writing(call, returned)
@@ -193,7 +194,10 @@ class Reduction:
         else:
             found, rule = None, RULES.get(operation.name)
             # masks of bounds are looked through
-            if rule is not None and not (read - self.bounds.keys()) & self.mutable:
+            changing = read & self.mutable
+            if changing:
+                changing -= {place[0] for place in self.bounds}
+            if rule is not None and not changing:
                 found = rule(self, call.args, call.kwargs, call.out)
             if found is not None:
                 self.put(call.out, found)
@@ -202,17 +206,24 @@ class Reduction:
 
     def _note_bounds(self, call):
         """Note masks that tell which values are within bounds, as `clamp` needs."""
-        name = call.operation.name
-        if name in ("ge", "le"):
-            if not is_tensor(call.args[1]):
-                bound = float(call.args[1])
-                bounds = (bound, math.inf) if name == "ge" else (-math.inf, bound)
-                self.bounds[get_storage(call.out)] = call.args[0], *bounds
-        else:
-            a, b = (self.bounds.get(get_storage(t)) for t in call.args[:2])
-            if a is not None and b is not None and get_place(a[0]) == get_place(b[0]):
-                bounds = max(a[1], b[1]), min(a[2], b[2])
-                self.bounds[get_storage(call.out)] = a[0], *bounds
+        name, a, b = call.operation.name, None, None
+        if name.startswith("logical_and"):
+            a, b = (self.bounds.get(get_place(t)) for t in call.args[:2])
+        changed = {get_storage(tensor) for tensor in call.written}
+        # any view of it
+        self.bounds = {
+            place: bounds
+            for place, bounds in self.bounds.items()
+            if place[0] not in changed
+        }
+        if name in ("ge", "le") and not is_tensor(call.args[1]):
+            bound = float(call.args[1])
+            bounds = (bound, math.inf) if name == "ge" else (-math.inf, bound)
+            if get_storage(call.args[0]) not in self.mutable:
+                self.bounds[get_place(call.out)] = call.args[0], *bounds
+        elif a is not None and b is not None and get_place(a[0]) == get_place(b[0]):
+            bounds = max(a[1], b[1]), min(a[2], b[2])
+            self.bounds[get_place(call.out)] = a[0], *bounds
 
     def _add_writing(self, call, returned):
         """Take in a call that writes to its arguments, or to what others write to."""
@@ -228,9 +239,12 @@ class Reduction:
         kept = {get_storage(tensor) for tensor in call.written}
         found = self._fetch((call.args, call.kwargs), kept)
         out = call.written or call.outs
-        node = Node(call.func, list_tensors(found), out, {"call": found})
+        settings = {"call": found}
+        if not call.written:
+            settings["writes_into"] = can_write_into(call)
+        node = Node(call.func, list_tensors(found), out, settings)
         node.writes = bool(call.written)
-        node.is_kept = not storages <= self.created
+        node.is_kept = call.operation.is_random or not storages <= self.created
         self.nodes.append(node)
 
     def _add_filling(self, call):
@@ -238,7 +252,7 @@ class Reduction:
         (target,), rest = call.written, call.args[1:]
         if call.operation.name in ("zero_", "fill_") and not list_tensors(rest):
             self.put(target, self.make_constant(target))
-        elif call.operation.name == "copy_" and rest[0].dtype == target.dtype:
+        elif call.operation.name == "copy_" and self._can_share(rest[0], target):
             expression = self.get(rest[0])
             self.put(target, expression.view(expression.values.expand(target.shape)))
         else:
@@ -246,8 +260,15 @@ class Reduction:
             rest, kwargs = self._fetch((rest, call.kwargs))
             found = (fresh, *rest), kwargs
             reads = list_tensors((rest, kwargs))
-            self.nodes.append(Node(call.func, reads, [fresh], {"call": found}, True))
+            node = Node(call.func, reads, [fresh], {"call": found}, True)
+            node.is_kept = call.operation.is_random
+            self.nodes.append(node)
             self.put(target, Expression(fresh))
+
+    def _can_share(self, source, target):
+        """Return whether a copy can be what it is a copy of, which never changes."""
+        is_fixed = get_storage(source) not in self.mutable
+        return is_fixed and source.dtype == target.dtype
 
     def _add_view(self, call):
         """Take in a view: of the values, with the same scale and shift."""
@@ -269,7 +290,11 @@ class Reduction:
         """Take in a call about which nothing better is known."""
         found = self._fetch((call.args, call.kwargs))
         out = [self._own(make_like(tensor)) for tensor in call.outs]
-        self.nodes.append(Node(call.func, list_tensors(found), out, {"call": found}))
+        settings = {"call": found, "writes_into": can_write_into(call)}
+        node = Node(call.func, list_tensors(found), out, settings)
+        # the generator has to come to the same state
+        node.is_kept = call.operation.is_random
+        self.nodes.append(node)
         for tensor, values in zip(call.outs, out, strict=True):
             self.put(tensor, Expression(values))
 
