@@ -194,7 +194,8 @@ def _where(reduction, args, kwargs, out):
     x, low, high = bounds
     if not is_zero or x.shape != out.shape:
         return None
-    # the bounds themselves are inside; those of torch's operation are outside
+    # the bounds themselves are inside; those of torch's operation are outside, as are
+    # infinite values
     low, high = (
         torch.nextafter(out.new_tensor(bound), out.new_tensor(far)).item()
         for bound, far in ((low, -math.inf), (high, math.inf))

@@ -167,6 +167,9 @@ def _lower_call(node):
     """Return what calls an operation of torch's again."""
     (args, kwargs), func, out = node.settings["call"], node.name, node.out
     if node.writes:
+        new = node.settings.get("new", ())
+        if any(tensor is not None for tensor in new):
+            return partial(_call_and_copy, func, args, kwargs, new)
         return partial(func, *args, **kwargs)
     if node.settings["writes_into"]:
         return _write_into(func, args, kwargs, out)
@@ -175,4 +178,5 @@ def _lower_call(node):
 
 def _call_and_copy(func, args, kwargs, out):
     for target, value in zip(out, list_tensors(func(*args, **kwargs)), strict=True):
-        target.copy_(value)
+        if target is not None:
+            target.copy_(value)

@@ -72,7 +72,9 @@ def _join_parts(nodes, owned):
             kept.append(node)
             continue
         dim, begin = node.settings["dim"], 0
-        for part in node.reads:
+        for i in range(len(node.reads)):
+            # a part may be there twice, and have moved
+            part = node.reads[i]
             target = node.out[0].narrow(dim, begin, part.shape[dim])
             begin += part.shape[dim]
             storage = get_storage(part)

@@ -169,7 +169,7 @@ def _reduce(node):
 
 def _multiply_with_ones(array, result, axis):
     """Return the sum over one axis as a matrix product, None if that does not suit."""
-    if not (array.flags.c_contiguous and result.flags.c_contiguous):
+    if not (array.flags.c_contiguous and result.flags.c_contiguous and array.size):
         return None
     ones = np.ones(array.shape[axis], array.dtype)
     if array.ndim == 1:

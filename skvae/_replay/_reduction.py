@@ -227,23 +227,29 @@ class Reduction:
 
     def _add_writing(self, call, returned):
         """Take in a call that writes to its arguments, or to what others write to."""
-        storages = returned | {get_storage(tensor) for tensor in call.written}
+        kept = {get_storage(tensor) for tensor in call.written}
+        storages = returned | kept
         if not storages & self.mutable:
-            self._add_filling(call)
-            return
+            if len(call.written) == 1 and call.args[0] is call.written[0]:
+                self._add_filling(call)
+                return
+            self.mutable |= kept
         # stays in the memory of the recording
-        for tensor in call.outs:
+        outs = [tensor.detach() for tensor in call.outs]
+        for tensor in outs:
             self.wholes.setdefault(get_storage(tensor), (tensor, Expression(tensor)))
         if call.operation.is_allocation:
             return
-        kept = {get_storage(tensor) for tensor in call.written}
         found = self._fetch((call.args, call.kwargs), kept)
-        out = call.written or call.outs
-        settings = {"call": found}
-        if not call.written:
+        # batch normalisation writes, and returns something else
+        new = [None if get_storage(tensor) in kept else tensor for tensor in outs]
+        settings = {"call": found, "new": new}
+        if not kept:
             settings["writes_into"] = can_write_into(call)
+        out = [tensor.detach() for tensor in call.written]
+        out += [tensor for tensor in new if tensor is not None]
         node = Node(call.func, list_tensors(found), out, settings)
-        node.writes = bool(call.written)
+        node.writes = bool(kept)
         node.is_kept = call.operation.is_random or not storages <= self.created
         self.nodes.append(node)
 
@@ -303,7 +309,7 @@ class Reduction:
 
         def fetch(tensor):
             if get_storage(tensor) in kept:
-                return tensor
+                return tensor.detach()
             return self.make_values(self.get(tensor))
 
         return map_tensors(fetch, tree)

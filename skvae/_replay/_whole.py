@@ -56,8 +56,8 @@ def _sum(reduction, args, kwargs, out):
 
 
 def _mean(reduction, args, kwargs, out):
-    found = _sum(reduction, args, kwargs, out)
-    return found and found.multiply(out.numel() / max(args[0].numel(), 1))
+    found = _sum(reduction, args, kwargs, out) if args[0].numel() else None
+    return found and found.multiply(out.numel() / args[0].numel())
 
 
 def _amax(reduction, args, kwargs, out):
@@ -70,12 +70,14 @@ def _amax(reduction, args, kwargs, out):
     return found if keeps else _squeeze(found, dims)
 
 
-def _exponentiate(reduction, x, dims):
+def _exponentiate(reduction, x, dims, is_bounded=False):
     """Return x - highest along dimensions, its exponential, the sum, the highest."""
     far = torch.finfo(x.values.dtype).max
     highest = Expression(_reduce(reduction, "amax", x.values, dims))
-    # where all is -inf the difference must not be NaN
-    highest = apply(reduction, "clamp", highest, low=-far, high=far)
+    # where all is -inf the difference must not be NaN, nor where one is inf and
+    # the logarithm of the sum is asked for
+    high = far if is_bounded else None
+    highest = apply(reduction, "clamp", highest, low=-far, high=high)
     wide = highest.view(highest.values.expand(x.values.shape))
     centred = add(reduction, x, wide, -1.0)
     share = apply(reduction, "exp", centred)
@@ -87,7 +89,7 @@ def _logsumexp(reduction, args, kwargs, out):
     if kwargs or not is_float(out, x):
         return None
     dims, x = _find_dims(x, dims), make_plain(reduction, reduction.get(x))
-    _, _, total, highest = _exponentiate(reduction, x, dims)
+    _, _, total, highest = _exponentiate(reduction, x, dims, is_bounded=True)
     found = add(reduction, apply(reduction, "log", total), highest)
     return found if keeps else _squeeze(found, dims)
 
@@ -147,7 +149,7 @@ def _log_softmax_backward(reduction, args, kwargs, out):
 
 
 def _matmul(reduction, args, kwargs, out):
-    if not is_float(out, *args):
+    if not is_float(out, *args) or not all(tensor.numel() for tensor in args[:2]):
         return None
     operands = [reduction.make_values(reduction.get(tensor)) for tensor in args]
     return Expression(reduction.emit("matmul", operands, make_like(out)))
@@ -157,7 +159,7 @@ def _add_matmul(reduction, args, kwargs, out):
     if any(value != 1 for value in kwargs.values()) or not is_float(out, *args):
         return None
     product = _matmul(reduction, args[1:], {}, out)
-    return add(reduction, product, get_operand(reduction, args[0], out))
+    return product and add(reduction, product, get_operand(reduction, args[0], out))
 
 
 # parts and layouts ------------------------------------------------------------------
