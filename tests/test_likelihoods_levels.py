@@ -230,19 +230,6 @@ def test_what_stands_for_a_missing_code_is_taken_for_the_first(name):
     if not isinstance(likelihood, Categorical):
         return
     assert (likelihood.represent(neutral) == likelihood.represent(zero)).all()
-    # steps without autograd
-    found = []
-    for rows in (zero, neutral):
-        program = Program(rows, uses_numpy=True)
-        closed = likelihood.make_pass(program)
-        raw = law.logits.flatten(-2).mT.contiguous()
-        weight = torch.linspace(1, 2, 20, dtype=torch.float64)
-        results = closed.represent(rows), closed.forward(rows.mT, raw, None, None, None)
-        results += closed.backward(weight)[:1]
-        program.run()
-        found.append(results)
-    for one, other in zip(*found, strict=True):
-        assert (one == other).all()
 
 
 # in the estimator ---------------------------------------------------------------------

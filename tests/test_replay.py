@@ -847,7 +847,9 @@ JOINED = {
         z[1:] + 1,
         torch.cat([z[:, 1:], z[:, :1]], 1),
     ],
-    "sums": lambda x, y: [torch.cat([x.sum(0, keepdim=True), y.cumsum(0), x @ y.T @ x])],
+    "sums": lambda x, y: [
+        torch.cat([x.sum(0, keepdim=True), y.cumsum(0), x @ y.T @ x])
+    ],
     "a constant": lambda x, y: [torch.cat([torch.ones_like(x), 2 * x, -y])],
     "expanded": lambda x, y: [torch.cat([(x[:1] * 2).expand(3, 4), y.exp()])],
     "split again": lambda x, y: [

@@ -189,7 +189,8 @@ class DiagonalNormalMixture(Distribution):
     def sample(self, sample_shape=()):
         """Draw vectors, ``sample_shape + (..., n_components)``."""
         with torch.no_grad():
-            chosen = Categorical(logits=self.logits).sample(sample_shape)
+            chosen = Categorical(logits=self.logits, validate_args=False)
+            chosen = chosen.sample(sample_shape)
             index = chosen[..., None, None].expand(*chosen.shape, 1, self.loc.shape[-1])
             shape = torch.Size(sample_shape) + self.loc.shape
             loc = self.loc.expand(shape).gather(-2, index).squeeze(-2)

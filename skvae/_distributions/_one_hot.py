@@ -81,9 +81,11 @@ class OneHotCategoricals(Distribution):
     def sample(self, sample_shape=()):
         """Draw ones and zeros, ``sample_shape + (..., event)``."""
         with torch.no_grad():
-            chosen = Categorical(logits=self.log_probs).sample(sample_shape)
-            one_hot = torch.nn.functional.one_hot(chosen, self.log_probs.shape[-1])
-            return one_hot.to(self.log_probs.dtype).flatten(-2)
+            chosen = Categorical(logits=self.log_probs, validate_args=False)
+            chosen = chosen.sample(sample_shape).unsqueeze(-1)
+            # torch's `one_hot` reads values, and could not be recorded
+            places = torch.arange(self.log_probs.shape[-1], device=chosen.device)
+            return (chosen == places).to(self.log_probs.dtype).flatten(-2)
 
     def transform(self, noise):
         """Return the ones and zeros that standard normal noise stands for.
