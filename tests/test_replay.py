@@ -114,11 +114,6 @@ def make(*shape, dtype=torch.float64, seed=0):
     return torch.randn(shape, generator=generator, dtype=dtype)
 
 
-def count(program, name):
-    """Return how many operations of a name a program has."""
-    return sum(str(node.name).split(".")[-2:][0] == name for node in program.nodes)
-
-
 # layouts: memory to be filled, and what is seen of it ---------------------------------
 
 LAYOUTS = {
@@ -1133,9 +1128,8 @@ def compute_steps(views, steps, results, has_gradient):
         for i, a, b in steps:
             try:
                 value = ONE[i](found[a]) if b is None else TWO[i](found[a], found[b])
-            except RuntimeError as error:
+            except RuntimeError:
                 # shapes that do not fit; what is too large is left out
-                assert "size" in str(error) or "shape" in str(error)
                 value = found[a]
             found.append(value if value.numel() < 500 else found[a])
         wanted = [found[i] for i in results]

@@ -393,7 +393,7 @@ def test_all_members_of_the_package_are_recorded(member):
     assert gradient.is_recorded
 
 
-# what changes in the course of training -------------------------------------------------
+# what changes in the course of training -----------------------------------------------
 
 
 def make_default(network=None, latent=None, likelihood=None, objective=None):
@@ -460,7 +460,7 @@ def test_equal_seeds_draw_what_autograd_draws_and_runs_draw_anew():
     assert len(set(losses)) == 3
 
 
-# what is left to autograd ---------------------------------------------------------------
+# what is left to autograd -------------------------------------------------------------
 
 
 def ignore(*args):
@@ -637,7 +637,7 @@ def test_weights_that_no_gradient_reaches_have_gradient_zero():
         assert all(p.grad.any() for p in gradient.module.encoder.first.parameters())
 
 
-# at the edges ---------------------------------------------------------------------------
+# at the edges -------------------------------------------------------------------------
 
 
 def make_extreme(latent, likelihood, raw_latent, raw, objective=None, free=0.0):
