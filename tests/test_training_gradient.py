@@ -767,7 +767,6 @@ def test_gradient_is_right_for_rows_far_away(likelihood, prior, objective):
 
     module = make_module(MLP((6, 4)), LATENT_CASES[prior], LIKELIHOOD_CASES[likelihood])
     gradient = make_gradient(module, OBJECTIVE_CASES[objective])
-    # weights of draws are exponentials of numbers of 1e12, which have four digits
-    # behind the point
-    rtol = 1e-3 if objective == "iwae of 4" else 1e-7
+    # weights of draws are exponentials of numbers of 1e13, which are known to 1e-3
+    rtol = 1e-2 if objective == "iwae of 4" else 1e-7
     assert_finite_and_equal(gradient, change=change, rtol=rtol)
