@@ -9,7 +9,6 @@ import pytest
 import torch
 from discrete_cases import CASES, LEVELS, adapt
 from scipy.special import softmax
-from skvae._model._program import Program
 
 import skvae
 from skvae._distributions import CategoricalColumns

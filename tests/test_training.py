@@ -20,7 +20,6 @@ from skorch.callbacks import (
     LRScheduler,
     Unfreezer,
 )
-from skvae._model._module_pass import AutogradModulePass, ModulePass
 from torch import nn
 
 from skvae import VAETransformer

@@ -5,42 +5,11 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-<<<<<<< HEAD
-from covering import cover
-from discrete_cases import CASES, DISCRETE, adapt, draw_rows
-from skvae._model._module_pass import AutogradModulePass, ModulePass, make_module_pass
-from skvae._model._program import Program
-from torch import nn
-
-from skvae._model import _module_pass
-from skvae._model._evidence import VAEOutput
-from skvae._model._module import VAEModule
-from skvae._training._flat_weights import FlatWeights
-from skvae.latents import LATENTS, Gaussian
-from skvae.likelihoods import (
-    LIKELIHOODS,
-    Bernoulli,
-    Beta,
-    Categorical,
-    ContinuousBernoulli,
-    GaussianMixture,
-    Laplace,
-    LogNormal,
-    NegativeBinomial,
-    PerColumn,
-    Poisson,
-    StudentT,
-)
-from skvae.likelihoods import Gaussian as GaussianNoise
-from skvae.networks import ACTIVATIONS, MLP, NETWORKS, Conv, Linear, Network
-from skvae.objectives import ELBO, IWAE, MMD, OBJECTIVES, TC
-=======
 from skorch.callbacks import Callback, LRScheduler
 
 from skvae import VAETransformer
 from skvae._training import _gradient
 from skvae._training._step import Steps
->>>>>>> d63e49c (Test gradients of recorded steps against autograd)
 
 SMALL = {"hidden_layer_sizes": (8,), "random_state": 0, "early_stopping": False}
 
