@@ -42,9 +42,9 @@ def fit(X, callbacks=(), **params):
 def test_every_shape_of_batch_is_recorded_once(X):
     with mock.patch.object(_gradient, "record", wraps=_gradient.record) as record:
         _, seen = fit(X, batch_size=70, max_epochs=4)
-    # 200 rows in three batches
-    assert {shape for shape, *_ in seen.gradients_[-1]} == {(67, 6), (66, 6)}
-    assert record.call_count == 2
+    # 200 rows in three batches, one row twice
+    assert {shape for shape, *_ in seen.gradients_[-1]} == {(67, 6)}
+    assert record.call_count == 1
     assert all(g.is_recorded for g in seen.gradients_[-1].values())
     # and goes on from epoch to epoch
     assert all(g is seen.gradients_[0][key] for key, g in seen.gradients_[-1].items())
