@@ -271,8 +271,8 @@ def run(gradient, x, share, beta=0.5, seed=2):
     gradient.x.copy_(x)
     if gradient.seen is not None:
         gradient.seen.copy_(gradient.module.see(x))
-    gradient.share.copy_(share)
-    gradient.beta = beta
+    gradient.weigh(share)
+    gradient.begin_epoch(beta)
     torch.manual_seed(seed)
     with np.errstate(all="ignore"):
         gradient.run()
@@ -282,7 +282,7 @@ def run(gradient, x, share, beta=0.5, seed=2):
 def run_autograd(gradient, seed=2):
     """Return what autograd makes of the batch of the last run."""
     torch.manual_seed(seed)
-    found = gradient.compute(gradient.beta)
+    found = gradient.compute()
     pairs = zip(found, gradient.targets, strict=True)
     return [torch.zeros_like(t) if f is None else f.detach() for f, t in pairs]
 
@@ -445,7 +445,7 @@ def test_a_buffer_that_changes_leads_to_another_recording():
                 assert_close(run(gradient, x, share), run_autograd(gradient))
                 if i == 2:
                     with torch.no_grad():
-                        gradient.module.log_range.mul_(1.5)
+                        gradient.module.linear_start.log_range.mul_(1.5)
                         gradient.module._cast = {}
         assert record.call_count == 2
 

@@ -155,7 +155,8 @@ class BatchGradient:
         pairs = zip(found, self.targets, strict=True)
         distance = sum((a - b).square().sum() for a, b in pairs)
         size = sum(target.square().sum() for target in self.targets)
-        self.is_recorded = bool(distance <= _TOLERANCE**2 * size)
+        if not distance <= _TOLERANCE**2 * size:
+            self.is_recorded, self.program = False, None
 
     def _run_autograd(self):
         for target, value in zip(self.targets, self.compute(), strict=True):
