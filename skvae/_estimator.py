@@ -4,7 +4,6 @@ torch and skorch are imported at first use, so that ``import skvae`` stays cheap
 """
 
 import copy
-from contextlib import contextmanager
 from numbers import Integral, Real
 
 import numpy as np
@@ -21,42 +20,23 @@ from sklearn.utils.validation import (
     _check_sample_weight,
     check_array,
     check_is_fitted,
-    validate_data,
 )
+from typing_extensions import override
 
-from ._columns import (
-    ColumnTable,
-    EncodedRows,
-    check_exact_integers,
-    check_finite,
-    check_observed,
-    check_support,
-    check_unique_names,
-    convert_lists,
-    get_index,
-    has_typed_columns,
-    read_table,
-    refuse_times,
-)
-from ._columns._images import (
-    check_image_shape,
-    check_n_columns,
-    check_pixels,
-    flatten_images,
-)
+from ._columns import check_support, get_index, read_input
+from ._parameters._method_arguments import check_count, check_score_options
 from ._parameters._warm_start import check_fixed, copy_fixed
-from ._training._fit_data import FittedRows
+from ._training._fit_data import read
+from ._utils._fitted_state import restored_on_failure
 from ._utils._warnings import (
     EffectiveSampleSizeWarning,
     UnusedComponentsWarning,
     warn_user,
 )
 
-# a component that says less than this of a row, on average, is unused
+# mean KL below which a component is unused
 _ACTIVE_NATS = 0.01
-# draws, at most, on which 'refined' searches
-_MAX_SEARCH_DRAWS = 256
-# draws of z on which a filled cell rests
+# draws of z for filled cells
 _IMPUTE_DRAWS = 200
 # effective draws of z that are enough for any number of rows
 _ENOUGH_EFFECTIVE = 100
@@ -78,25 +58,25 @@ class VAETransformer(
     .. math:: \log p(x) \ge E_{q(z|x)}[\log p(x|z)] - KL(q(z|x) \| p(z)).
 
     Training starts at the closed-form linear model, probabilistic PCA or factor
-    analysis, and what the networks add stays only if held-out rows gain by it.
-    Everything is deterministic once fitted: `transform` is the posterior mean, and
-    scores use one block of noise drawn at `fit`, so that a row's score depends on that
-    row alone.
+    analysis. The networks are kept only if they improve the held-out score. A fitted
+    model is deterministic: `transform` returns the posterior mean, and all scores use
+    one block of noise drawn at `fit`, so that the score of a row depends on that row
+    only.
 
     Read more in the :doc:`user guide </user_guide/vae>`.
 
     Parameters
     ----------
     n_components : int, default=2
-        Size of the latent; may exceed the number of features.
+        Size of the latent; it may exceed the number of features.
     likelihood : str, Likelihood or dict, default='auto'
         p(x|z): 'auto', a name in `skvae.likelihoods.LIKELIHOODS` such as 'poisson', or
         an instance. 'auto' is 'bernoulli' for boolean columns, 'categorical' for
         categories and strings, and 'gaussian_mixture' for numbers ('gaussian' where
-        ``hidden_layer_sizes=()`` makes the model linear); beside columns of other kinds
-        that of integers has atoms, see `likelihoods.GaussianMixture`. A dict names it
-        by column (by number for arrays); the others are 'auto'. See the :doc:`page on
-        tables </user_guide/tables>`.
+        ``hidden_layer_sizes=()`` makes the model linear); next to columns of other
+        kinds that of integers has atoms, see `likelihoods.GaussianMixture`. A dict
+        names it by column (by number for arrays); the others are 'auto'. See the
+        :doc:`page on tables </user_guide/tables>`.
     latent : {'gaussian', 'categorical', 'hierarchical'} or Latent, default='gaussian'
         Family of q(z|x), and prior p(z).
     network : {'auto', 'mlp', 'conv'} or Network, default='auto'
@@ -109,29 +89,29 @@ class VAETransformer(
         Name of the activation: 'silu', 'relu', 'tanh', 'gelu', 'elu', 'leaky_relu',
         'softplus' or 'sigmoid'.
     dropout : float, default=0.0
-        Share of hidden units left out at each step of training.
+        Share of hidden units dropped at each training step.
     init : {'linear', 'random'}, default='linear'
         Start at the closed-form linear model (a mixture of normals where z is a single
         categorical variable), or at torch's random weights.
     standardize : bool, default=True
-        Centre and scale columns inside. Scores stay in the units of X.
+        Whether to centre and scale columns internally. Scores stay in the units of X.
     image_shape : tuple of int or None, default=None
         (channels, height, width) of images. X is then ``(n_samples, channels, height,
         width)``, or rows of as many columns, channels first. See the :doc:`page on
         images </user_guide/images>`.
     objective : {'elbo', 'iwae', 'tc', 'mmd'} or Objective, default='elbo'
-        What training maximises, see :doc:`objectives </user_guide/objectives>`. `score`
-        is the ELBO in any case.
+        Objective of training, see :doc:`objectives </user_guide/objectives>`. `score`
+        is always the ELBO.
     beta : float, default=1.0
         Weight of the KL term in training.
     kl_warmup : float, default=0.0
         Share of `max_epochs` over which the weight of the KL term rises from 0 to
         `beta`; early stopping waits for its end.
     max_epochs : int, default=100
-        Passes over the rows, at most.
+        Largest number of passes over the rows.
     batch_size : int or 'auto', default='auto'
-        Rows per step. 'auto' is 64 to 1024, growing with the table, and lets an epoch
-        of a small table make at least 32 steps.
+        Rows per step. 'auto' is 64 to 1024, growing with the table; an epoch has at
+        least 32 steps, by several passes over a small table.
     lr : float, default=0.003
         Learning rate.
     optimizer : {'adamw', 'adam', 'nadam', 'radam', 'rmsprop', 'sgd'} or class, \
@@ -141,28 +121,28 @@ default='adamw'
         Decay of the weight matrices. 'auto' is ``min(1, 300 / n_samples)`` for AdamW, 0
         for others.
     early_stopping : bool, default=True
-        Judge by held-out rows, stop when they gain no more, and keep the best weights.
-        Below 3,000 rows several splits are trained side by side with one more network
-        on all rows, which is the one that is kept.
+        Stop when the held-out score no longer improves, and keep the best weights.
+        Up to 3,000 rows, several networks are trained side by side on folds of the
+        table, and one more on all rows, which is the one that is kept.
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, at least.
+        Least share of the rows to hold out.
     n_iter_no_change : int, default=10
-        Epochs without a gain before training stops.
+        Epochs without improvement before training stops.
     tol : float, default=1e-4
-        Gain in nats that counts.
+        Least improvement that counts, in nats.
     n_draws : int, default=32
-        Noise vectors in the block that scores share.
+        Number of noise vectors, which all scores share.
     device : str, default='auto'
         'auto' (the first found of cuda, xpu, mps, cpu), 'cpu', 'cuda', 'cuda:1', 'mps',
         'xpu'.
     warm_start : bool, default=False
-        Whether `fit` goes on from the last fit.
+        Whether `fit` trains the fitted model further.
     random_state : int, RandomState or None, default=None
-        Seed of everything random. None takes fresh entropy.
+        Seed of all random numbers. None draws a new seed at every fit.
     verbose : int, default=0
         1 shows a progress bar with the ELBO.
     net_callbacks : list of skorch callbacks or None, default=None
-        Passed on to the net.
+        Callbacks of the net.
     net_params : dict or None, default=None
         Other parameters of `skorch.NeuralNet`, such as
         ``{"optimizer__betas": (0.9, 0.99)}``.
@@ -175,27 +155,27 @@ default='adamw'
         Kind, likelihood, levels, units and share of missing cells of every column; a
         data frame of them is ``columns_.to_frame()``.
     device_ : str
-        The device that was used.
+        Device of the model.
     n_features_in_ : int
         Number of features seen by `fit`.
     feature_names_in_ : ndarray of str (n_features_in_,)
         Names of the features, where all are strings.
     n_iter_ : int
-        Epochs run.
+        Number of epochs run.
     history_ : skorch.history.History
-        One row an epoch: losses, reconstruction and KL in nats per row.
+        One row per epoch: losses, reconstruction and KL in nats per row.
     loss_curve_ : list of float
         Training loss of every epoch, nats per row in the units of X.
     validation_scores_ : list of float
-        Negative loss of the held-out rows, every epoch; empty without any.
+        Negative loss of the held-out rows of every epoch; empty without such rows.
     best_validation_score_ : float or None
-        The best of them, the start included.
+        Best validation score, that of the initial weights included.
     noise_variance_ : ndarray (n_features_in_,)
         Mean variance of x given z, in the squared units of X.
     kl_per_component_ : ndarray (n_components,)
-        What each component says of a row on average, nats.
+        Mean KL of each component, the information it carries about a row, nats.
     n_active_components_ : int
-        Components of more than 0.01 nats.
+        Number of components with a KL above 0.01 nats.
 
     See Also
     --------
@@ -261,7 +241,7 @@ default='adamw'
         "net_params": [dict, None],
     }
 
-    # scores that there are, and those that are averages over draws, with an error
+    # methods of scores, and those that are averages over draws, with an error
     _methods = ("elbo", "evidence", "reconstruction", "kl", "refined")
     _averages = ("elbo", "evidence", "reconstruction", "kl")
 
@@ -328,14 +308,15 @@ default='adamw'
         self.net_callbacks = net_callbacks
         self.net_params = net_params
 
+    @override
     def set_params(self, **params):
         """Set parameters of the estimator, or of its members.
 
         Parameters
         ----------
         **params : dict
-            By name. ``latent__prior`` is the `prior` of `latent`; a latent, likelihood
-            or objective that is a name becomes an instance by it.
+            Parameters by name. ``latent__prior`` is the `prior` of `latent`; it turns
+            a latent, likelihood or objective given by name into an instance.
 
         Returns
         -------
@@ -362,16 +343,16 @@ default='adamw'
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
-            Numbers, booleans and categories, also side by side; strings are categories,
-            even if they are digits. Missing cells are NaN, None or ``pandas.NA``. With
-            `image_shape` also images (n_samples, channels, height, width), here and
-            wherever rows are asked for.
+            Numbers, booleans and categories, also mixed; strings are categories, even
+            if they are digits. Missing values are NaN, None or ``pandas.NA``. With
+            `image_shape` also images (n_samples, channels, height, width), as in all
+            methods that take rows.
         y : ignored
         sample_weight : array-like (n_samples,), default=None
             Weights of the rows. An integer weight stands for that many equal rows;
             training being stochastic, the fits agree in distribution.
         X_val : array-like or data frame (n_valid, n_features), default=None
-            Rows to judge by; none of X is then held out.
+            Held-out rows; no row of X is then held out.
 
         Returns
         -------
@@ -385,16 +366,14 @@ default='adamw'
         TypeError
             If X is sparse, or a column is neither numbers, booleans nor categories.
         """
-        goes_on = self.warm_start and hasattr(self, "net_")
-        with self._restored_on_failure():
-            self._fit(X, sample_weight, X_val, reset=not goes_on)
-        return self
+        is_warm = self.warm_start and hasattr(self, "net_")
+        return self._fit(X, sample_weight, X_val, is_warm=is_warm)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, *, sample_weight=None):
-        """Train on one chunk of rows, in one pass.
+        """Train for one epoch on a chunk of rows.
 
-        The first call learns levels and units of the columns and the linear start;
+        The first call learns levels and units of the columns and the linear model;
         later calls keep them. No rows are held out. See the :doc:`page on streams
         </user_guide/streams>`.
 
@@ -409,223 +388,78 @@ default='adamw'
         VAETransformer
             The estimator itself.
         """
-        with self._restored_on_failure():
-            first = not hasattr(self, "net_")
-            self._fit(X, sample_weight, None, reset=first, epochs=1)
+        is_warm = hasattr(self, "net_")
+        return self._fit(X, sample_weight, is_warm=is_warm, is_chunk=True)
+
+    def _fit(self, X, sample_weight, X_val=None, *, is_warm, is_chunk=False):
+        from ._training._fit import start, train
+
+        with restored_on_failure(self):
+            data = read(self, X, sample_weight, X_val, is_warm, is_chunk)
+            plan = self._plan(data)
+            begin = start(plan, data)
+            net = train(plan, data, begin)
+            self._finish(net, plan, data)
         return self
 
-    @contextmanager
-    def _restored_on_failure(self):
-        """Leave the earlier fitted state untouched if anything is raised."""
-        before = vars(self).copy()
-        try:
-            yield
-        except BaseException as error:
-            # Ctrl-C keeps what training had reached, if it had begun
-            if not (isinstance(error, KeyboardInterrupt) and "_finished" in vars(self)):
-                vars(self).clear()
-                vars(self).update(before)
-            raise
-        finally:
-            vars(self).pop("_finished", None)
-
-    def _fit(self, X, sample_weight, X_val, reset, epochs=None):
-        from ._model._fitted import FittedModel
-        from ._training import _fit
-        from ._utils._seed import make_generator
-
-        image_shape = self.image_shape
-        if image_shape is not None:
-            image_shape = check_image_shape(image_shape)
-        array, kinds = self._validate(X, image_shape, reset=reset, is_fit=True)
-        weight = self._validate_weight(sample_weight, array)
-        fitted = FittedRows(array, weight, epochs is not None, goes_on=not reset)
-        plan = self._make_plan(X, kinds, image_shape)
-        if not reset:
-            # what it has learned of the columns, such as levels, stays
-            plan.likelihood = self.net_.module_.likelihood
-        varies = slice(None) if reset else self.columns_.varies
-        counted, _ = fitted.select(fitted.counted)
-        check_support(plan.likelihood, counted, self._get_names(X), varies)
-        fitted.kept = self._choose_rows(fitted, kinds, plan.likelihood)
-        array, weight = fitted.get_kept()
-        plan.keeps_judges = self._asks_judges(len(array)) and X_val is None
-        generator = make_generator(self.random_state)
-        columns = None if reset else self.columns_
-        if reset:
-            columns = self._learn_columns(X, array, weight, kinds, plan, image_shape)
-        tables = [array]
-        if X_val is not None:
-            validation, _ = self._validate(X_val, image_shape, False, kinds=kinds)
-            names = self._get_names(X_val)
-            check_support(plan.likelihood, validation, names, columns.varies)
-            tables.append(validation)
-            fitted.validation = validation
-        x = EncodedRows(columns, tables)
-        n_valid = len(x) - len(array)
-        if weight is not None:
-            weight = np.concatenate([weight, np.full(n_valid, weight.mean())])
-        n_components = plan.n_components
-        noise = self._make_noise(n_components, generator) if reset else self._noise
-        own_callbacks = self._make_callbacks(array, columns, noise, reset)
-        if reset:
-            plan.callbacks = [*(self.net_callbacks or []), *own_callbacks]
-            net, judges = _fit.train(plan, x, weight, n_valid, generator, epochs)
-            fitted.judges = [
-                (FittedModel(module, columns.rescaled(s.shift, s.unit), noise), rows)
-                for module, s, rows in judges
-            ]
-            columns = columns.rescaled(net.start_.shift, net.start_.unit)
-        else:
-            check_fixed(self, self._net_parameters)
-            net = _fit.resume(
-                copy.deepcopy(self.net_),
-                x,
-                weight,
-                n_valid,
-                epochs,
-                plan.settings,
-                own_callbacks,
-                generator,
-            )
-        self._finish(net, columns, noise, fitted, epochs)
-
-    def _choose_rows(self, fitted, kinds, likelihood):
-        """Return which rows training keeps, ``(n_samples,)`` bool."""
-        return fitted.counted
-
-    def _asks_judges(self, n_samples):
-        """Return whether models that have not seen some of the rows are asked for."""
-        return False
-
-    def _conclude(self, fitted):
-        """Compute what else a fit leaves behind, before it counts as done."""
-
-    def _make_plan(self, X, kinds, image_shape):
-        """Return the members and settings that the parameters stand for, checked."""
-        from ._parameters import _members
+    def _plan(self, data):
+        """Resolve the parameters for the data: return members and settings, checked."""
+        from ._parameters._members import resolve_members
         from ._parameters._net_params import check_net_params
-        from ._training import _fit
         from ._training._net import check_net_callbacks
+        from ._training._plan import SETTINGS, Plan, check_rows, learn_columns
+        from ._training._sklearn_callbacks import make_callbacks
         from ._utils._device import resolve_device
+        from ._utils._seed import make_generator
 
         check_net_params(self.net_params)
         check_net_callbacks(self.net_callbacks)
-        network = _members.resolve_network(
-            self.network,
-            self.hidden_layer_sizes,
-            self.activation,
-            self.dropout,
-            image_shape,
-        )
-        likelihood = _members.resolve_likelihood(
-            self.likelihood,
-            getattr(X, "columns", None),
-            kinds,
-            network.is_linear,
-            self._make_number_likelihood(),
-        )
-        n_components = self._count_components(len(kinds))
-        latent = _members.resolve_latent(self.latent, network.is_linear)
-        latent.check_components(n_components)
-        return _fit.Plan(
-            network=network,
-            likelihood=likelihood,
-            latent=latent,
-            objective=_members.resolve_objective(self.objective),
-            init=self.init,
-            n_components=n_components,
+        plan = Plan(
+            **resolve_members(
+                self, data.table, data.image_shape, self._make_number_likelihood()
+            ),
+            n_components=self._count_components(len(data.table.kinds)),
             device=resolve_device(self.device),
-            settings=self._get_settings(),
+            settings={name: getattr(self, name) for name in SETTINGS}
+            | {"net_params": self.net_params or {}},
+            callbacks=list(self.net_callbacks or []),
         )
+        plan.latent.check_components(plan.n_components)
+        if data.is_warm:
+            check_fixed(self, self._net_parameters)
+            plan.resume(copy.deepcopy(self.net_), self._noise)
+        check_rows(plan, data)
+        data.kept = self._choose_rows(data, plan.likelihood)
+        needs_folds = self._needs_fold_models(len(data.get_kept()[0]))
+        plan.keeps_fold_models = needs_folds and not (data.is_warm or data.n_valid)
+        plan.generator = make_generator(self.random_state)
+        learn_columns(plan, data)
+        plan.draw_noise(self.n_draws)
+        plan.callbacks += make_callbacks(self, plan, data)
+        return plan
+
+    def _choose_rows(self, data, likelihood):
+        """Return which rows to train on, ``(n_samples,)`` bool."""
+        return data.kept
+
+    def _needs_fold_models(self, n_samples):
+        """Return whether models with held-out rows of their own are needed."""
+        return False
 
     def _make_number_likelihood(self):
-        """Return what 'auto' is for every column of numbers; None decides by column."""
+        """Return the likelihood of 'auto' for all numbers; None chooses by column."""
         return None
 
     def _count_components(self, n_features):
         """Return the size of the latent."""
         return self.n_components
 
-    def _learn_columns(self, X, array, weight, kinds, plan, image_shape):
-        """Return the table of the columns; tell likelihood and network of them."""
-        from ._utils._missing import fill_at_random
-
-        n_features = array.shape[1]
-        columns = ColumnTable.from_input(
-            X,
-            array,
-            weight,
-            plan.likelihood.get_scaled(n_features),
-            self.standardize,
-            image_shape,
-            kinds,
-        )
-        columns.likelihoods = plan.likelihood.name_columns(n_features)
-        plan.likelihood = likelihood = plan.likelihood.restrict(columns.varies)
-        if likelihood.learns:
-            kept = array if columns.varies.all() else array[:, columns.varies]
-            likelihood.adapt(fill_at_random(kept), weight)
-        check_pixels(plan.network, likelihood, int(columns.varies.sum()))
-        if image_shape is not None:
-            plan.network.set_image(image_shape, np.flatnonzero(columns.varies))
-        return columns
-
-    def _get_settings(self):
-        names = [
-            "beta",
-            "kl_warmup",
-            "max_epochs",
-            "batch_size",
-            "lr",
-            "optimizer",
-            "weight_decay",
-            "early_stopping",
-            "validation_fraction",
-            "n_iter_no_change",
-            "tol",
-            "warm_start",
-        ]
-        settings = {name: getattr(self, name) for name in names}
-        return settings | {"net_params": self.net_params or {}}
-
-    def _make_noise(self, n_components, generator):
-        """Draw the block that scores share, and the one that 'refined' searches on."""
-        from ._model._evidence import make_noise
-
-        # every step of a search holds the gradient of all its draws
-        sizes = self.n_draws, min(max(self.n_draws, 32), _MAX_SEARCH_DRAWS)
-        return [make_noise(n, n_components, generator).numpy() for n in sizes]
-
-    def _make_callbacks(self, X, columns, noise, reset):
-        from ._training._sklearn_callbacks import EpochTasks
-        from .callbacks import ProgressBar
-
-        def get_snapshot(net):
-            start = net.start_
-            units = columns.rescaled(start.shift, start.unit) if reset else columns
-            return {
-                "net_": net.make_snapshot(),
-                "columns_": units,
-                "device_": str(net.device),
-                "_noise": noise,
-            }
-
-        callbacks = []
-        if getattr(self, "_skl_callbacks", None) or hasattr(
-            self, "_parent_callback_ctx"
-        ):
-            callbacks.append(EpochTasks(self, X, get_snapshot))
-        if self.verbose:
-            callbacks.append(ProgressBar())
-        return callbacks
-
-    def _finish(self, net, columns, noise, fitted, epochs):
-        """Take over what training reached, and compute what is asked of it."""
+    def _finish(self, net, plan, data):
+        """Set the fitted attributes, diagnose the model and warn."""
         best = dict(net.callbacks_)["best_weights"]
-        judged = np.isfinite(best.best_loss_)
-        has_trained = any("train_loss" in row for row in net.history)
-        if net.diverged_ and not judged and not has_trained:
+        is_scored = np.isfinite(best.best_loss_)
+        losses = [row["train_loss"] for row in net.history if "train_loss" in row]
+        if net.diverged_ and not is_scored and not losses:
             raise ValueError(
                 "The loss turned non-finite in the first epoch of training and there "
                 f"are no earlier weights to keep. Lower lr={self.lr!r}, or look for "
@@ -633,21 +467,20 @@ default='adamw'
             )
         self.net_ = net
         self.device_ = str(net.device)
-        self.columns_ = columns
-        self._noise = noise
+        self.columns_ = data.columns.rescaled(*net.units_)
+        self._noise = plan.noise
         self._net_parameters = copy_fixed(self)
         self.n_iter_ = len(net.history)
-        rows = net.history
-        self.loss_curve_ = [row["train_loss"] for row in rows if "train_loss" in row]
+        self.loss_curve_ = losses
         self.validation_scores_ = [
-            -row["valid_loss"] for row in rows if "valid_loss" in row
+            -row["valid_loss"] for row in net.history if "valid_loss" in row
         ]
-        self.best_validation_score_ = -best.best_loss_ if judged else None
-        net.finish(keeps_training=self.warm_start or epochs is not None)
-        self._conclude(fitted)
+        self.best_validation_score_ = -best.best_loss_ if is_scored else None
+        net.finish(keeps_training=self.warm_start or data.is_chunk)
+        self._conclude(data)
         # from here on an interrupt loses nothing
-        self._finished = True
-        self._diagnose(fitted.get_kept()[0])
+        self._is_finished = True
+        self._diagnose(data.get_kept()[0])
         if net.diverged_:
             warn_user(
                 "The loss turned non-finite in training; the best weights so far are "
@@ -657,93 +490,37 @@ default='adamw'
         if net.interrupted_:
             raise KeyboardInterrupt
 
+    def _conclude(self, data):
+        """Compute further fitted attributes, before the fit counts as done."""
+
     def _diagnose(self, X):
         step = max(1, len(X) // _DIAGNOSTIC_ROWS)
         kl, variance = self._get_model().diagnose(X[::step][:_DIAGNOSTIC_ROWS])
         self.kl_per_component_, self.noise_variance_ = kl, variance
         self.n_active_components_ = int((kl > _ACTIVE_NATS).sum())
-        unused = len(self.kl_per_component_) - self.n_active_components_
-        if unused:
+        n_unused = len(kl) - self.n_active_components_
+        if n_unused:
             warn_user(
-                f"{unused} of {len(self.kl_per_component_)} components are unused: "
-                f"they say less than {_ACTIVE_NATS} nats of a row. A smaller "
+                f"{n_unused} of {len(kl)} components are unused: they carry less than "
+                f"{_ACTIVE_NATS} nats of information about a row. A smaller "
                 "n_components describes X as well; if all are unused, the columns may "
                 "be independent.",
                 UnusedComponentsWarning,
             )
 
-    # validation ---------------------------------------------------------------------
-
-    def _validate(self, X, image_shape, reset, is_fit=False, kinds=None):
-        """Return X as an array of numbers (n, n_features), and kinds of its columns.
-
-        Categories are codes, and missing cells NaN. `kinds` are those that X must have;
-        None takes those of the fit, or learns them where it resets.
-        """
-        name = type(self).__name__
-        X = flatten_images(X, image_shape, name, is_fitted=hasattr(self, "columns_"))
-        X = convert_lists(X)
-        check_unique_names(X)
-        if kinds is None and not reset:
-            kinds = self.columns_.kinds
-        rules = {
-            # cast by chunks where it is used
-            "dtype": "numeric",
-            "ensure_all_finite": False,
-            "ensure_min_samples": 2 if is_fit else 1,
-        }
-        table, by_column = X, has_typed_columns(X)
-        if by_column:
-            # names and numbers of columns, in scikit-learn's words
-            validate_data(self, X, reset=reset, skip_check_array=True)
-        else:
-            refuse_times(X, name)
-            table = validate_data(self, X, reset=reset, **rules)
-        names = self._get_names(X)
-        array, kinds = read_table(table, kinds, name, names)
-        if by_column:
-            array = check_array(array, estimator=self, input_name="X", **rules)
-        if reset and image_shape is not None:
-            check_n_columns(image_shape, array.shape[1])
-        check_finite(array, names)
-        check_exact_integers(array, names)
-        if reset:
-            check_observed(array, names)
-        return array, kinds
-
-    def _get_names(self, X):
-        """Return what messages call the columns of X, or None."""
-        names = getattr(X, "columns", None)
-        return getattr(self, "feature_names_in_", None) if names is None else names
-
-    def _validate_weight(self, sample_weight, array):
-        if sample_weight is None:
-            return None
-        weight = _check_sample_weight(
-            sample_weight, array, dtype=np.float64, ensure_non_negative=True
-        )
-        positive = weight[weight > 0]
-        if len(positive) and positive.min() < 1e-30 * positive.max():
-            raise ValueError(
-                f"sample_weight has values from {positive.min():g} to "
-                f"{positive.max():g}, too far apart for single precision."
-            )
-        return None if (weight == weight[0]).all() and weight[0] > 0 else weight
-
     def _get_model(self):
-        """Return what computes with the fitted net."""
+        """Return the fitted model: module, columns and noise."""
         from ._model._fitted import FittedModel
 
         check_is_fitted(self)
         return FittedModel(self.net_.module_, self.columns_, self._noise)
 
-    def _read(self, X):
+    def _open(self, X):
         """Return the model and the rows of X, checked against it."""
         model = self._get_model()
-        array, _ = self._validate(X, self.columns_.image_shape, reset=False)
-        likelihood, names = model.module.likelihood, self._get_names(X)
-        check_support(likelihood, array, names, self.columns_.varies)
-        return model, array
+        table = read_input(self, X, self.columns_.kinds, self.columns_.image_shape)
+        table.check_support(model.module.likelihood, self.columns_.varies)
+        return model, table.array
 
     # the latent ---------------------------------------------------------------------
 
@@ -757,10 +534,10 @@ default='adamw'
         Returns
         -------
         ndarray (n_samples, n_components), float32
-            Or a data frame, see `set_output`. A latent may leave components out, or
-            round them, by its `embedding`.
+            Or a data frame, see `set_output`. The `embedding` of a latent may leave
+            out components or round them.
         """
-        model, array = self._read(X)
+        model, array = self._open(X)
         return model.embed(array)
 
     def posterior(self, X, refine=False):
@@ -770,9 +547,9 @@ default='adamw'
         ----------
         X : array-like or data frame (n_samples, n_features)
         refine : bool, default=False
-            Optimise q for every row until its bound gains no more, from what the
-            encoder says: the E-step run to convergence, as ``method="refined"`` of
-            `score_samples` has it. It takes hundreds of passes through the decoder.
+            Optimise q for every row, from the output of the encoder until the bound no
+            longer improves: the E-step run to convergence, as in ``method="refined"``
+            of `score_samples`. It takes hundreds of passes through the decoder.
 
         Returns
         -------
@@ -783,21 +560,21 @@ default='adamw'
         Cremer, Li & Duvenaud (2018), "Inference suboptimality in variational
         autoencoders", section 4.1, for `refine`.
         """
-        model, array = self._read(X)
+        model, array = self._open(X)
         both = (model.refine_posterior if refine else model.compute_posterior)(array)
         return np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])
 
     def inverse_transform(self, Z):
         """Return E[x given z] for every row of Z.
 
-        Where the fitted X was a data frame, integer columns are rounded and boolean
-        ones are whether True is the likelier. Images come in the layout that was
-        fitted, and integer pixels are rounded and cut to the range of their type.
+        Where the fitted X was a data frame, integer columns are rounded, and boolean
+        ones are True where that is more likely. Images have the layout of the fitted
+        ones, and integer pixels are rounded and clipped to the range of their type.
 
         Parameters
         ----------
         Z : array-like (n_samples, n_components)
-            As `transform` returns it.
+            As returned by `transform`.
 
         Returns
         -------
@@ -818,8 +595,7 @@ default='adamw'
     def reconstruct(self, X):
         """Return ``inverse_transform(transform(X))``.
 
-        Where the latent's `embedding` leaves layers of z out, they are not left out
-        here.
+        Layers of z that the latent's `embedding` leaves out are used here.
 
         Parameters
         ----------
@@ -829,7 +605,7 @@ default='adamw'
         -------
         ndarray or data frame (n_samples, n_features)
         """
-        model, array = self._read(X)
+        model, array = self._open(X)
         return self.columns_.make_output(model.reconstruct(array), get_index(X))
 
     def sample(self, n_samples=1, *, random_state=None, mean=False, given=None):
@@ -841,15 +617,15 @@ default='adamw'
         ----------
         n_samples : int, default=1
         random_state : int, RandomState or None, default=None
-            None takes fresh entropy.
+            None draws a new seed.
         mean : bool, default=False
-            Return E[x|z] for the z that was drawn, without observation noise.
+            Return E[x|z] for every drawn z, without observation noise.
         given : dict, default=None
-            Values that some columns are to have, by name (by number for arrays), such
-            as ``{"sex": "F"}``: the others are drawn from what the model says of them
-            then. z is chosen among many draws by the weight that the values give them,
-            exact as the number of draws grows; an `EffectiveSampleSizeWarning` tells
-            where few of them count.
+            Values of some columns by name (by number for arrays), such as ``{"sex":
+            "F"}``: the other columns are drawn from their conditional distribution. z
+            is chosen among many draws by importance weights, exact as the number of
+            draws grows; an `EffectiveSampleSizeWarning` warns if few of them have
+            weight.
 
         Returns
         -------
@@ -859,7 +635,7 @@ default='adamw'
         Raises
         ------
         ValueError
-            If `given` names no column, or a value that a column cannot have.
+            If `given` has an unknown column, or a value that a column cannot have.
 
         References
         ----------
@@ -869,59 +645,51 @@ default='adamw'
         from ._utils._seed import draw_seed, make_generator, seeded
 
         model = self._get_model()
-        is_count = isinstance(n_samples, Integral) and not isinstance(n_samples, bool)
-        if not is_count or n_samples < 1:
-            raise ValueError(f"n_samples={n_samples!r} must be a positive integer.")
-        n_samples, row = int(n_samples), None
+        n_samples = check_count("n_samples", n_samples)
+        columns, row = self.columns_, None
         if given is not None:
-            row = self.columns_.make_row(given)
-            check_support(
-                model.module.likelihood,
-                row,
-                self.columns_.names,
-                self.columns_.varies,
-            )
+            row = columns.make_row(given)
+            check_support(model.module.likelihood, row, columns.names, columns.varies)
         with seeded(draw_seed(make_generator(random_state)), self.device_):
             if row is None:
-                return self.columns_.make_output(model.draw(n_samples, mean))
+                return columns.make_output(model.draw(n_samples, mean))
             rows, n_effective = model.draw_given(row, n_samples, mean)
         if n_effective < min(n_samples, _ENOUGH_EFFECTIVE):
             warn_user(
-                f"given={given!r} is rare in the model: what was drawn rests on "
-                f"{n_effective:.3g} effective draws of z, and rows are more alike than "
-                "they should be.",
+                f"given={given!r} is rare in the model: it leaves {n_effective:.3g} "
+                "effective draws of z, and the drawn rows are too similar.",
                 EffectiveSampleSizeWarning,
             )
-        return self.columns_.make_output(rows)
+        return columns.make_output(rows)
 
     def impute(self, X, *, n_draws=None, random_state=None):
-        """Fill the missing cells of X.
+        """Fill the missing values of X.
 
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
-            Missing cells are NaN, None or ``pandas.NA``.
+            Missing values are NaN, None or ``pandas.NA``.
         n_draws : int, default=None
-            Draws from q(z|x) for every row; four times as many from the prior, which
-            all rows share, come on top. They are weighed by how well they explain the
-            observed cells. None is 200.
+            Number of draws from q(z|x) for every row, beside four times as many from
+            the prior, which all rows share. Importance weights measure how well they
+            explain the observed values. None is 200.
         random_state : int, RandomState or None, default=None
-            None fills in what is expected: the mean given the observed cells, and the
-            likeliest level of categories. Otherwise one draw of all missing cells of a
-            row together: with several seeds a multiple imputation.
+            None fills in conditional means given the observed values, and the most
+            likely level of categories. A seed fills in one joint draw of all missing
+            values of a row; several seeds make a multiple imputation.
 
         Returns
         -------
         ndarray or data frame (n_samples, n_features)
-            In the columns and types of the X that was fitted; observed cells are as
-            they were.
+            In the columns and types of the X that was fitted; observed values are
+            unchanged.
 
         Notes
         -----
-        Given a few cells of a row, components of z depend on one another. A q(z|x) of
-        diagonal covariance leaves that out, and the ELBO lets the model pay for it.
-        Where many cells are missing, the bound of several weighed draws,
-        ``objective=IWAE(10)``, makes a better model; it takes longer to train.
+        Given a few cells of a row, the components of z depend on one another. A q(z|x)
+        with diagonal covariance ignores that, which makes the ELBO a worse bound. If
+        many values are missing, the importance-weighted bound, ``objective=IWAE(10)``,
+        gives a better model; it takes longer to train.
 
         References
         ----------
@@ -931,50 +699,48 @@ default='adamw'
         from ._utils._seed import draw_seed, make_generator, seeded
 
         n_draws = _IMPUTE_DRAWS if n_draws is None else n_draws
-        is_count = isinstance(n_draws, Integral) and not isinstance(n_draws, bool)
-        if not is_count or n_draws < 1:
-            raise ValueError(f"n_draws={n_draws!r} must be None or a positive integer.")
-        model, array = self._read(X)
+        n_draws = check_count("n_draws", n_draws, "None or a positive integer")
+        model, array = self._open(X)
         is_drawn = random_state is not None
         seed = draw_seed(make_generator(random_state if is_drawn else 0))
         with seeded(seed, self.device_):
-            filled = model.impute(array, int(n_draws), is_drawn)
+            filled = model.impute(array, n_draws, is_drawn)
         return self.columns_.make_output(filled, get_index(X))
 
     # scores -------------------------------------------------------------------------
 
     def score_samples(self, X, method="elbo", *, n_draws=None, return_std=False):
-        """Return the log density of every row, or what it is made of.
+        """Return the log density of every row, or a part of it.
 
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
         method : {'elbo', 'evidence', 'reconstruction', 'kl', 'refined'}, default='elbo'
-            'elbo', the lower bound; 'evidence', the importance-weighted estimate of
-            log p(x) from `n_draws` draws, never below it; 'reconstruction' and 'kl', of
-            which it is the difference; 'refined', the bound after q has been optimised
-            for each row until it gains no more, never below it.
+            'elbo' is the lower bound; 'evidence' the importance-weighted estimate of
+            log p(x) from `n_draws` draws, never below the ELBO; 'reconstruction' and
+            'kl' the two terms whose difference is the ELBO; 'refined' the bound after q
+            was optimised for each row until it no longer improves, never below the
+            ELBO.
         n_draws : int, default=None
-            Average over so many draws. None takes the block of noise that `fit` drew,
-            any other number one that is derived from it: the same for all rows and at
-            every call. Not for 'refined'.
+            Number of draws to average over. None takes the block of noise that `fit`
+            drew, a number a block derived from it: the same for all rows and at every
+            call. Not for 'refined'.
         return_std : bool, default=False
-            Return the Monte-Carlo standard errors of the scores too, which needs at
-            least two draws. For 'evidence' it is that of a logarithm, by the delta
-            method; it means little where it is not well below one nat. Not for
-            'refined'.
+            Also return the Monte-Carlo standard errors of the scores, from at least two
+            draws. For 'evidence' it is the standard error of a logarithm, by the delta
+            method, which is reliable if well below one nat. Not for 'refined'.
 
         Returns
         -------
         scores : ndarray (n_samples,), float64
             Nats, in the units of X; higher is more normal (but for 'kl').
         std : ndarray (n_samples,), float64
-            Their standard errors, if asked for.
+            Standard errors, if `return_std`.
 
         Raises
         ------
         ValueError
-            If the method is not known, or cannot do what is asked for.
+            If the method is not known, or has no such option.
 
         References
         ----------
@@ -982,42 +748,16 @@ default='adamw'
         Duvenaud (2018), "Inference suboptimality in variational autoencoders", section
         4.1, for 'refined'.
         """
-        if method not in self._methods:
-            names = ", ".join(repr(name) for name in self._methods)
-            raise ValueError(f"method={method!r} is not known; use one of {names}.")
-        self._check_draws(method, n_draws, return_std)
-        model, array = self._read(X)
-        found = model.score(array, method, n_draws, return_std)
+        model, array = self._open(X)
+        check_score_options(self, method, n_draws, return_std, len(model.noise))
+        found = self._compute_scores(model, array, method, n_draws, return_std)
         if not return_std:
             return found
         return np.ascontiguousarray(found[:, 0]), np.ascontiguousarray(found[:, 1])
 
-    def _check_draws(self, method, n_draws, return_std):
-        """Refuse numbers of draws, and errors, that a score does not have."""
-        names = ", ".join(repr(name) for name in self._averages)
-        if n_draws is not None:
-            is_count = isinstance(n_draws, Integral) and not isinstance(n_draws, bool)
-            if not is_count or n_draws < 1:
-                raise ValueError(
-                    f"n_draws={n_draws!r} must be None or a positive integer."
-                )
-            if method not in self._averages:
-                raise ValueError(
-                    f"n_draws={n_draws!r} is not for method={method!r}, which searches "
-                    f"on the draws of the fit; use one of {names}."
-                )
-        if return_std:
-            if method not in self._averages:
-                raise ValueError(
-                    f"return_std=True is not for method={method!r}; use one of {names}."
-                )
-            check_is_fitted(self)
-            n_used = len(self._noise[0]) if n_draws is None else n_draws
-            if n_used < 2:
-                raise ValueError(
-                    f"return_std=True needs at least two draws, but n_draws={n_used}; "
-                    "pass a larger n_draws."
-                )
+    def _compute_scores(self, model, array, method, n_draws=None, return_std=False):
+        """Return the scores of rows by a model, ``(n,)``, or ``(n, 2)`` with errors."""
+        return model.score(array, method, n_draws, return_std)
 
     def score_features(self, X):
         """Return the reconstruction log-likelihood of every cell.
@@ -1031,7 +771,7 @@ default='adamw'
         ndarray (n_samples, n_features), float64
             Nats in the units of X; rows sum to ``score_samples(X, 'reconstruction')``.
         """
-        model, array = self._read(X)
+        model, array = self._open(X)
         return model.score_columns(array)
 
     def score(self, X, y=None, sample_weight=None):
@@ -1059,10 +799,11 @@ default='adamw'
 
     @property
     def history_(self):
-        """History of the net, one row an epoch."""
+        """History of the net, one row per epoch."""
         return self.net_.history
 
     @property
+    @override
     def _n_features_out(self):
         module = self.net_.module_
         return module.latent.count_embedded(module.n_components)
@@ -1071,15 +812,16 @@ default='adamw'
         """Return whether `fit` or `partial_fit` has succeeded."""
         return hasattr(self, "net_")
 
+    @override
     def __setstate__(self, state):
-        """Restore a pickled estimator; a missing device is replaced by the CPU."""
+        """Restore a pickled estimator, on the CPU where its device is missing."""
         super().__setstate__(state)
         if "net_" in state:
             self.device_ = str(self.net_.module_.free.device)
             self.net_.device = self.device_
 
+    @override
     def __sklearn_tags__(self):
-        """Return the estimator's tags."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.input_tags.allow_nan = True

@@ -278,7 +278,7 @@ def test_absent_device_is_refused_with_the_way_out(earlier, X, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["objective", "latent", "device", "likelihood"])
-def test_going_on_with_a_fit_refuses_bad_parameters_too(name, earlier, X):
+def test_a_warm_start_refuses_bad_parameters_too(name, earlier, X):
     vae, scores = earlier
     vae.set_params(warm_start=True, **{name: "nonsense"})
     for method in vae.fit, vae.partial_fit:
@@ -287,7 +287,7 @@ def test_going_on_with_a_fit_refuses_bad_parameters_too(name, earlier, X):
         assert_still_usable(vae, X, scores)
 
 
-def test_going_on_with_other_n_components_is_refused(earlier, X):
+def test_a_warm_start_with_other_n_components_is_refused(earlier, X):
     vae, scores = earlier
     vae.set_params(warm_start=True, n_components=3)
     for method in vae.fit, vae.partial_fit:
@@ -377,7 +377,7 @@ def test_columns_with_integer_names_are_called_by_them(quick, X):
         quick().fit(pd.DataFrame(spoilt, columns=[10, 20, 30, 40, 50, 60]))
 
 
-def test_missing_values_of_pandas_and_polars_are_holes(quick, X):
+def test_missing_values_of_pandas_and_polars_are_missing(quick, X):
     holes = X.copy()
     holes[3, 2] = np.nan
     expected = quick().fit(holes).score_samples(holes)
@@ -480,7 +480,7 @@ def test_one_row_and_no_rows_are_refused(earlier, X):
     assert_still_usable(vae, X, scores)
 
 
-def test_message_on_one_row_says_n_samples_1(quick, X):
+def test_message_on_one_row_names_n_samples_1(quick, X):
     with pytest.raises(ValueError, match="1 sample"):
         quick().fit(X[:1])
 
@@ -549,7 +549,7 @@ def test_bad_random_state_of_sample_is_named(random_state, fitted):
         "score_features",
     ],
 )
-def test_unfitted_estimator_says_so(call, X):
+def test_unfitted_estimator_raises_not_fitted(call, X):
     with pytest.raises(NotFittedError, match="not fitted"):
         getattr(VAETransformer(), call)(X)
 
@@ -581,7 +581,7 @@ def test_error_in_a_first_fit_leaves_the_estimator_unfitted(quick, X):
     assert not hasattr(vae, "n_features_in_")
 
 
-def test_error_while_going_on_leaves_the_earlier_fit(quick, X):
+def test_error_in_a_warm_start_leaves_the_earlier_fit(quick, X):
     raiser = Raiser(RuntimeError("boom"), epoch=4)
     vae = quick(warm_start=True, net_callbacks=[raiser]).fit(X)
     scores = vae.score_samples(X)
@@ -658,7 +658,7 @@ def test_absurd_learning_rate_keeps_the_start(lr, quick, X):
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "auto"])
-def test_absurd_learning_rate_with_nothing_to_judge_by_is_told(likelihood, quick, X):
+def test_absurd_learning_rate_without_held_out_rows_is_refused(likelihood, quick, X):
     vae = quick(lr=1e30, early_stopping=False, likelihood=likelihood)
     with pytest.raises(ValueError, match=r"non-finite.*lr=1e\+30"):
         vae.fit(X)

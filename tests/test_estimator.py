@@ -730,7 +730,7 @@ def test_partial_fit_keeps_the_units_of_the_first_chunk(quick, X):
     np.testing.assert_array_equal(vae.columns_.unit, unit)
 
 
-def test_partial_fit_goes_on_after_fit(quick, X):
+def test_partial_fit_trains_a_fitted_model_further(quick, X):
     vae = quick().fit(X)
     score = vae.score(X)
     vae.partial_fit(X)
@@ -740,7 +740,7 @@ def test_partial_fit_goes_on_after_fit(quick, X):
 
 @pytest.mark.parametrize("sizes", [(), (32,)])
 @pytest.mark.parametrize("early_stopping", [True, False])
-def test_warm_start_goes_on(sizes, early_stopping, X):
+def test_warm_start_trains_the_fitted_model_further(sizes, early_stopping, X):
     vae = VAETransformer(
         hidden_layer_sizes=sizes,
         early_stopping=early_stopping,
@@ -801,7 +801,7 @@ def test_fit_starts_anew_without_warm_start(quick, X):
     assert vae.n_iter_ == 2
 
 
-def test_validation_set_judges_and_nothing_is_held_out(quick, X):
+def test_validation_set_takes_the_place_of_held_out_rows(quick, X):
     recorder = Recorder()
     vae = quick(batch_size=120, net_callbacks=[recorder])
     vae.fit(X[:120], X_val=X[120:])
@@ -919,7 +919,7 @@ def test_tasks_are_reported_with_a_usable_estimator(sizes, quick, X):
 
 
 @pytest.mark.parametrize("call", ["fit", "partial_fit"])
-def test_tasks_are_reported_when_going_on(call, quick, X):
+def test_tasks_are_reported_in_a_warm_start(call, quick, X):
     vae = quick(warm_start=True).fit(X)
     recorder = TaskRecorder()
     getattr(vae.set_callbacks(recorder), call)(X)
@@ -1205,7 +1205,7 @@ def test_clone_gives_an_equal_unfitted_estimator(quick, X):
     np.testing.assert_array_equal(twin.fit(X).score_samples(X), vae.score_samples(X))
 
 
-def test_training_goes_on_with_what_means_the_same(quick, X):
+def test_warm_start_accepts_parameters_of_the_same_meaning(quick, X):
     vae = quick(latent="gaussian", hidden_layer_sizes=8, warm_start=True).fit(X)
     vae.set_params(latent=GaussianLatent(), hidden_layer_sizes=(8,)).fit(X)
     vae.set_params(latent__prior="standard")

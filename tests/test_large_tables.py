@@ -77,7 +77,7 @@ def test_missing_cells_and_constant_columns_come_along(X, small_limits):
     assert vae.columns_.observed_share == pytest.approx([0.8] * 7, abs=0.02)
 
 
-def test_training_goes_on_with_rows_that_are_read(X, small_limits):
+def test_warm_start_trains_on_rows_that_are_read(X, small_limits):
     vae = VAETransformer(
         hidden_layer_sizes=(16,), max_epochs=2, warm_start=True, random_state=0
     )

@@ -394,14 +394,14 @@ def test_callbacks_see_one_fit(table):
     assert Counter.begins == 1
 
 
-def test_networks_that_judge_have_the_noise_of_the_one_that_is_kept(table):
+def test_fold_models_have_the_noise_of_the_model_that_is_kept(table):
     X = np.column_stack([table[0], table[0] @ np.ones(8)])
     seen = []
 
     class Watched(VAEOutlierDetector):
-        def _conclude(self, fitted):
-            super()._conclude(fitted)
-            seen.extend(judge.columns.unit for judge, _ in fitted.judges)
+        def _conclude(self, data):
+            super()._conclude(data)
+            seen.extend(model.columns.unit for model, _ in data.fold_models)
 
     detector = Watched(contamination=0.1, trim=None, **QUICK).fit(X)
     assert len(seen) == 5
@@ -427,7 +427,7 @@ def test_tempered_lies_between_elbo_and_reconstruction(detector, table):
     assert (np.abs(tempered - many) < 5 * np.hypot(error, coarse)).all()
 
 
-def test_regret_is_what_refining_gains(detector, table):
+def test_regret_is_the_gap_between_elbo_and_refined(detector, table):
     X = table[1][:20]
     regret = detector.score_samples(X, "regret")
     expected = detector.score_samples(X, "elbo") - detector.score_samples(X, "refined")
@@ -537,7 +537,7 @@ def mixed():
     return make_mixed(400, missing=0.1, random_state=0)
 
 
-def test_mixed_tables_with_holes_have_scores_and_explanations(mixed):
+def test_mixed_tables_with_missing_values_have_scores_and_explanations(mixed):
     detector = VAEOutlierDetector(contamination=0.1, **QUICK).fit(mixed)
     assert np.isfinite(detector.score_samples(mixed)).all()
     explained = detector.explain(mixed)

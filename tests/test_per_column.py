@@ -301,7 +301,7 @@ def test_likelihood_of_numbers_for_a_mixed_table_names_the_way_out():
 
 def test_joint_noise_is_for_all_columns_or_none():
     noise = GaussianNoise(noise="low_rank")
-    with pytest.raises(ValueError, match="depend on one another"):
+    with pytest.raises(ValueError, match="models columns jointly"):
         VAETransformer(likelihood={"height": noise}).fit(make_table())
 
 

@@ -80,7 +80,7 @@ def test_x_val_without_early_stopping_only_watches(quick, X):
     assert len(vae.validation_scores_) == 12
 
 
-@pytest.mark.parametrize("key", ["log_volume", "noise", "members_start"])
+@pytest.mark.parametrize("key", ["log_volume", "noise", "init_members"])
 def test_internals_are_no_net_params(key, quick, X):
     with pytest.raises(ValueError, match=key):
         quick(net_params={key: 0.0}).fit(X)
@@ -94,7 +94,7 @@ def test_settings_of_training_may_change_on_a_warm_start(quick, X):
     assert (best.patience, best.tol) == (3, 0.01)
 
 
-def test_a_loss_weighted_by_rows_judges_start_and_epochs_alike(quick):
+def test_a_loss_weighted_by_rows_scores_initial_weights_and_epochs_alike(quick):
     generator = np.random.default_rng(0)
     X = generator.standard_normal((30_000, 3)) * generator.uniform(1, 3, (30_000, 1))
     X += 2 * generator.standard_normal((30_000, 1))
@@ -107,7 +107,7 @@ def test_a_loss_weighted_by_rows_judges_start_and_epochs_alike(quick):
     )
 
 
-def test_divergence_without_judges_keeps_the_last_finished_epoch(X):
+def test_divergence_without_held_out_rows_keeps_the_last_finished_epoch(X):
     from sklearn.exceptions import ConvergenceWarning
     from skorch.callbacks import Callback
 

@@ -202,7 +202,7 @@ CASES = {
     "gradient not cut": {"net_params": {"max_gradient_norm": None}},
     "loader": {"net_params": {"iterator_train__drop_last": True}, "batch_size": 50},
     "warm start twice": {"warm_start": True, "early_stopping": False, "n_fits": 2},
-    "warm start after judges": {"warm_start": True, "n_fits": 2},
+    "warm start after folds": {"warm_start": True, "n_fits": 2},
 }
 
 
@@ -244,7 +244,7 @@ def test_steps_in_one_go_equal_those_of_skorch_with_a_validation_set(X):
 
 
 @pytest.mark.parametrize("n", [1500, 3100])
-def test_steps_in_one_go_equal_those_of_skorch_with_and_without_copies(n):
+def test_own_steps_equal_those_of_skorch_with_and_without_folds(n):
     table = make_table(n)
     counts = At(1, lambda net: setattr(net, "n_seen_", net.module_.n_copies))
     params = {"batch_size": 256, "likelihood": "gaussian"}
@@ -633,7 +633,7 @@ def test_interrupted_fit_keeps_what_was_reached(
     pickle.loads(pickle.dumps(vae)).score(X)
 
 
-def test_interrupted_fit_goes_on_with_a_warm_start(interrupt, X):
+def test_interrupted_fit_resumes_with_a_warm_start(interrupt, X):
     params = {"batch_size": 64, "early_stopping": False, "warm_start": True}
     interrupt(6)
     vae = VAETransformer(2, **SMALL, **params)
@@ -698,7 +698,7 @@ def test_a_first_epoch_that_is_no_number_is_an_error(plain, X):
 
 
 @pytest.mark.parametrize("plain", [False, True])
-def test_a_first_epoch_that_is_no_number_leaves_the_start_if_rows_judge(plain, X):
+def test_a_non_finite_first_epoch_leaves_the_initial_weights(plain, X):
     vae = fit_until_it_explodes(X, plain, epoch=1)
     start = VAETransformer(2, **{**SMALL, "max_epochs": 0}).fit(X)
     np.testing.assert_array_equal(vae.transform(X), start.transform(X))
@@ -706,7 +706,7 @@ def test_a_first_epoch_that_is_no_number_leaves_the_start_if_rows_judge(plain, X
 
 @pytest.mark.parametrize("early_stopping", [True, False])
 @pytest.mark.parametrize("optimizer", ["adamw", "nadam"])
-def test_training_goes_on_after_a_loss_that_was_no_number(optimizer, early_stopping, X):
+def test_training_resumes_after_a_non_finite_loss(optimizer, early_stopping, X):
     params = {"warm_start": True, "early_stopping": early_stopping}
     vae = fit_until_it_explodes(X, optimizer=optimizer, **params)
     for state in vae.net_.optimizer_.state.values():
@@ -813,7 +813,7 @@ def make_round_trip(net):
 
 
 @pytest.mark.parametrize("way", [copy.deepcopy, make_round_trip])
-def test_net_that_is_copied_in_training_goes_on_and_so_does_the_original(way, X):
+def test_net_copied_in_training_and_the_original_both_train_further(way, X):
     kept = []
     seen = Seen(lambda net: kept.append(way(net)))
     params = {"early_stopping": False, "max_epochs": 3}
@@ -1078,7 +1078,7 @@ def test_only_training_rows_are_binarised_anew(n_samples):
     class Watch(Callback):
         def on_epoch_end(self, net, dataset_train=None, **kwargs):
             rows = dataset_train
-            seen.append([x.clone() for x, _ in rows.list_copies()])
+            seen.append([x.clone() for x, _ in rows.list_folds()])
             self.valid_, self.train_ = rows.valid, rows.train
 
     watch = Watch()

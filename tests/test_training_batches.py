@@ -32,7 +32,7 @@ def test_taken_rows_are_those_of_plain_indexing(is_uniform):
 
 
 @pytest.mark.parametrize("is_uniform", [True, False])
-def test_taken_rows_of_copies_are_those_of_plain_indexing(is_uniform):
+def test_taken_rows_of_folds_are_those_of_plain_indexing(is_uniform):
     rows = make_rows(n_copies=3, is_uniform=is_uniform)
     x = torch.randn(rows.table.x.shape, generator=torch.Generator().manual_seed(0))
     rows = Rows(x, rows.weight, rows.train, rows.valid)
@@ -68,7 +68,7 @@ def test_a_pass_has_every_row_once(batch_size):
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 8, 100])
-def test_a_pass_of_copies_has_rows_of_each_at_most_once(batch_size):
+def test_a_pass_of_folds_has_rows_of_each_at_most_once(batch_size):
     rows = make_rows(n_copies=3)
     batches = list(TrainBatches(rows, batch_size))
     x = torch.cat([x for x, _ in batches], dim=1)[..., 0]
@@ -104,7 +104,7 @@ def test_batches_are_drawn_from_the_seed():
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_held_out_rows_come_in_order_and_copies_without_any_weigh_nothing():
+def test_held_out_rows_come_in_order_and_folds_without_any_have_no_weight():
     rows = make_rows(n_copies=3, is_uniform=False)
     (x, weight), (last, _) = ValidBatches(rows, 3)
     assert x.shape == (3, 3, 3)
@@ -131,7 +131,7 @@ def test_loaders_of_torch_deliver_the_same_rows():
 def make_lazy_rows(n=3000, weight=None):
     """Return rows that are read where they are; each tells its number."""
     values = np.arange(n)[:, None] * [1.0, -1.0]
-    table = LazyTable(values.__getitem__, values.shape, is_complete=True)
+    table = LazyTable(values.__getitem__, values.shape, has_missing=False)
     weight = torch.ones(n) if weight is None else weight
     return Rows(table, weight, [torch.arange(0, n, 2)], [torch.arange(1, n, 2)])
 
@@ -146,7 +146,7 @@ def test_rows_that_are_read_where_they_are_are_those_of_plain_indexing():
     assert torch.equal(rows.table.take(index, 0), x)
     rows.own()
     assert torch.equal(rows.take(index)[0], x)
-    assert torch.equal(rows.list_copies()[0][0][index], x)
+    assert torch.equal(rows.list_folds()[0][0][index], x)
 
 
 def test_rows_that_are_read_where_they_are_are_shuffled_by_neighbourhoods(monkeypatch):

@@ -1,4 +1,4 @@
-"""Outlier detection: the detector and the computations of its own."""
+"""Outlier detection: VAEOutlierDetector, trimming, thresholds and explanations."""
 
 from ._detector import VAEOutlierDetector
 

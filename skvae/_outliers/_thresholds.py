@@ -1,13 +1,13 @@
-"""Thresholds and p-values: where a score stands among those of weighted rows."""
+"""Thresholds and p-values from the scores of weighted rows."""
 
 import numpy as np
 
-# scores that differ by so little, relatively, are the same
+# relative difference below which scores are equal
 _ROUNDING = 1e-9
 
 
 def _group(scores, weight):
-    """Return increasing scores, those that are equal but for rounding as one."""
+    """Return the distinct scores in increasing order, and their weights."""
     order = np.argsort(scores, kind="stable")
     scores = scores[order]
     with np.errstate(invalid="ignore"):
@@ -17,9 +17,9 @@ def _group(scores, weight):
 
 
 def _find_below(scores, rank):
-    """Return a threshold that so many of increasing scores are below.
+    """Return a threshold with `rank` of the increasing scores below it.
 
-    It is half way to the next, so that no rounding takes a score to the other side.
+    It is half way between two scores, so that rounding moves no score across it.
     """
     upper = scores[rank]
     lower = scores[rank - 1] if rank else -np.inf
@@ -28,7 +28,7 @@ def _find_below(scores, rank):
 
 
 def find_share(scores, weight, share):
-    """Return a threshold that a share of the weight lies below, as nearly as can be."""
+    """Return a threshold with a share of the weight below it, as near as possible."""
     scores, weight = _group(scores, weight)
     below = np.cumsum(weight) - weight
     return _find_below(scores, np.argmin(np.abs(below - share * weight.sum())))
@@ -37,9 +37,9 @@ def find_share(scores, weight, share):
 def find_rank(scores, weight, share):
     """Return a threshold below which a new score lies with probability <= share.
 
-    Just below the k-th smallest of n scores, k = floor(share (n + 1)): if the new score
-    is one more of the same kind, it is below that with probability k / (n + 1). Minus
-    infinity where k is 0.
+    It is just below the k-th smallest of n scores, k = floor(share (n + 1)): a new
+    score from the same distribution is below it with probability k / (n + 1). It is
+    minus infinity where k is 0.
     """
     total = share * (weight.sum() + weight.mean())
     scores, weight = _group(scores, weight)
@@ -48,9 +48,9 @@ def find_rank(scores, weight, share):
 
 
 def compute_p_values(scores, reference, weight):
-    """Return the share of the weight of a reference that scores as low, or lower.
+    """Return the share of the reference's weight with scores as low, or lower.
 
-    The new row counts as one more of the reference, of the mean weight.
+    The new row counts as one more reference row, of the mean weight.
     """
     order = np.argsort(reference)
     reached = np.concatenate([[0.0], np.cumsum(weight[order])])

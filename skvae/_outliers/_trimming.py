@@ -1,9 +1,9 @@
-"""Rows that are far from all others, before any model."""
+"""Trimming: rows that are far from all others, found before any model is fitted."""
 
 import numpy as np
 
-# half of Tukey's whiskers: leaving out a few more normal rows costs less than keeping
-# a group of outliers
+# half of Tukey's whiskers: losing a few more normal rows costs less than keeping a
+# group of outliers
 _WHISKER = 0.75
 
 
@@ -13,9 +13,9 @@ def measure_distances(array, weight=None):
     Parameters
     ----------
     array : ndarray (n_samples, n_features)
-        Missing cells are NaN.
+        Missing values are NaN.
     weight : ndarray (n_samples,), default=None
-        Of the rows, in means and deviations.
+        Weights of the rows in means and deviations.
 
     Returns
     -------
@@ -28,11 +28,11 @@ def measure_distances(array, weight=None):
     total[total == 0] = 1.0
     centred = array - weight @ np.where(observed, array, 0.0) / total
     centred[~observed] = 0.0
-    # no sum of squares of large numbers overflows
+    # squares of large numbers would overflow
     largest = np.abs(centred).max(axis=0)
     centred /= np.where(largest > 0, largest, 1.0)
     deviation = np.sqrt(weight @ centred**2 / total)
-    # what is left in a constant column is rounding
+    # a constant column has rounding errors only
     varies = largest > 1e-12 * np.abs(np.where(observed, array, 0.0)).max(axis=0)
     centred[:, ~varies] = 0.0
     squares = (centred / np.where(varies, deviation, 1.0)) ** 2
@@ -42,7 +42,7 @@ def measure_distances(array, weight=None):
 def find_fence(distances, weight=None):
     """Return an upper fence, Q3 + 0.75 (Q3 - Q1); Tukey's is at 1.5.
 
-    Where half of the rows have one distance, as zeros have, it is infinite.
+    It is infinite where half of the rows have the same distance.
     """
     low, high = np.quantile(
         distances, [0.25, 0.75], weights=weight, method="inverted_cdf"
@@ -52,20 +52,36 @@ def find_fence(distances, weight=None):
     return high + _WHISKER * (high - low)
 
 
+def choose_rows(data, likelihood, trim):
+    """Return which rows of a `FitData` to train on, ``(n_samples,)`` bool."""
+    from ..likelihoods._levels import LevelLikelihood
+
+    if trim is None or not data.counted.any():
+        return data.counted
+    is_number = [
+        kind.likelihood == "auto"
+        and not isinstance(likelihood.get_member(j), LevelLikelihood)
+        for j, kind in enumerate(data.table.kinds)
+    ]
+    kept = data.counted.copy()
+    kept[kept] = choose_near(*data.select(kept), np.array(is_number), trim)
+    return kept
+
+
 def choose_near(array, weight, is_number, trim):
     """Return which rows are not far from the others, ``(n_samples,)`` bool.
 
-    No column becomes constant, and no level or missing cell unknown, by what is left.
+    Rows without which a column would be constant, or would lack levels, are kept.
 
     Parameters
     ----------
     array : ndarray (n_samples, n_features)
-        Missing cells are NaN.
+        Missing values are NaN.
     weight : ndarray (n_samples,) or None
     is_number : ndarray of bool (n_features,)
         Columns whose values have distances; others hold codes.
     trim : float or 'auto'
-        The share to leave out, or 'auto' for what is beyond the fence.
+        Share of the rows to leave out, or 'auto' for rows beyond the fence.
     """
     if not is_number.any():
         return np.ones(len(array), dtype=bool)

@@ -1,4 +1,4 @@
-"""Parameters in a form whose equality is that of their meaning."""
+"""Parameters in a form in which equal meanings compare equal."""
 
 from functools import partial
 from numbers import Integral, Real
@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 def describe_meaning(value):
     """Return a parameter as numbers, strings and sequences of them, to compare.
 
-    Torch modules and the like are what their class is: copies of them are equal.
+    Torch modules and the like stand for their class, so that copies are equal.
     """
     if isinstance(value, BaseEstimator):
         parameters = value.get_params(deep=False)
@@ -19,7 +19,7 @@ def describe_meaning(value):
     if isinstance(value, dict):
         return {key: describe_meaning(v) for key, v in value.items()}
     if isinstance(value, np.ndarray):
-        # one of no dimensions too
+        # also without dimensions
         return describe_meaning(value.tolist())
     if isinstance(value, (list, tuple)):
         return [describe_meaning(v) for v in value]

@@ -1,6 +1,6 @@
 """Constructor arguments → members, or a clear refusal.
 
-Names are resolved here and nowhere else, so that all errors about parameters are alike.
+All names are resolved here, so that errors about parameters are worded alike.
 """
 
 from numbers import Integral
@@ -15,11 +15,11 @@ from ..networks import MLP, NETWORKS, Conv, Network
 from ..objectives import OBJECTIVES, Objective
 from ._comparison import describe_meaning
 
-# repeated values of an integer column that have a component of their own, at most
+# largest number of repeated values with a component of their own, in integer columns
 _MAX_ATOMS = 8
 
 
-# parameters whose names have an instance with parameters of its own
+# parameters whose names stand for instances with parameters of their own
 MEMBERS = {
     "likelihood": (LIKELIHOODS, Likelihood),
     "latent": (LATENTS, Latent),
@@ -28,18 +28,19 @@ MEMBERS = {
 
 
 def open_members(estimator, params):
-    """Return instances of the members that are names, but whose parameters are set.
+    """Return instances of members given by name, where `set_params` sets parameters.
 
     Parameters
     ----------
     estimator : VAETransformer
     params : dict
-        Of `set_params`.
+        Arguments of `set_params`.
 
     Returns
     -------
     dict of str to Likelihood, Latent or Objective
-        By parameter: ``latent__prior`` makes an instance of ``latent="gaussian"``.
+        Keyed by parameter: ``latent__prior`` makes an instance of
+        ``latent="gaussian"``.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def _resolve(parameter, value, registry, base):
 
 
 def _describe_stranger(value, base):
-    """Return what is wrong with a value that is no member."""
+    """Return the reason why a value is not a member."""
     if isinstance(value, type) and issubclass(value, base):
         return f"a class, where {value.__name__}() is an instance"
     place = type(value).__module__.split(".")
@@ -92,7 +93,7 @@ def _describe_stranger(value, base):
 def resolve_network(network, hidden_layer_sizes, activation, dropout, image_shape=None):
     """Return the Network that the parameters name.
 
-    'auto' is 'conv' for images, but for no hidden layers, which is the linear model.
+    'auto' is 'conv' for images, unless there are no hidden layers: the linear model.
     """
     if isinstance(network, str) and network in ("auto", "mlp"):
         sizes = hidden_layer_sizes
@@ -127,14 +128,14 @@ def resolve_likelihood(likelihood, columns, kinds, is_linear, for_numbers=None):
     likelihood : str, Likelihood or dict
     columns : sequence of str or None
     kinds : list of Kind
-        Of every column.
+        One per column.
     is_linear : bool
         Whether the network is linear; numbers then have the linear model's likelihood.
     for_numbers : Likelihood or None, default=None
-        What 'auto' is for a column of numbers, if it is one and the same for all.
+        Likelihood of 'auto' for every column of numbers; None chooses by column.
     """
     names = list(range(len(kinds))) if columns is None else list(columns)
-    # a table of numbers alone has one law for all, and the quickest steps
+    # a table of numbers only has one likelihood for all, and the fastest steps
     is_rounded = any(kind.likelihood != "auto" for kind in kinds)
     automatic = [
         for_numbers
@@ -154,7 +155,7 @@ def resolve_likelihood(likelihood, columns, kinds, is_linear, for_numbers=None):
                 f"Column {names[column]!r} holds categories, but likelihood="
                 f"{type(member).__name__} is for numbers; {advice}."
             )
-        # equal members are one: likelihoods of many columns cost little more
+        # equal members are grouped: many columns then cost little more than one
         _, found = groups.setdefault((id(member), has_levels), (member, []))
         found.append(column)
     groups = [
@@ -169,15 +170,15 @@ def resolve_likelihood(likelihood, columns, kinds, is_linear, for_numbers=None):
     for member, found in groups:
         if member.is_joint:
             raise ValueError(
-                f"likelihood={member!r} has columns that depend on one another, and is "
-                f"for tables of nothing else, but column {names[found[0]]!r} is beside "
-                "others."
+                f"likelihood={member!r} models columns jointly and needs all columns "
+                f"of the table, but column {names[found[0]]!r} is beside columns with "
+                "another likelihood."
             )
     return PerColumn([clone(m) for m, _ in groups], [found for _, found in groups])
 
 
 def _choose_automatically(kind, is_linear, is_rounded):
-    """Return what 'auto' is for a kind of column."""
+    """Return the likelihood of 'auto' for a kind of column."""
     if kind.likelihood != "auto":
         return kind.likelihood
     if is_linear:
@@ -188,7 +189,7 @@ def _choose_automatically(kind, is_linear, is_rounded):
 
 
 def _choose_likelihoods(likelihood, names, automatic):
-    """Return the resolved member of every column, the same object for the same one."""
+    """Return the resolved member of every column; equal ones are the same object."""
     if isinstance(likelihood, dict):
         unknown = [name for name in likelihood if name not in names]
         if unknown:
@@ -206,13 +207,13 @@ def _choose_likelihoods(likelihood, names, automatic):
     resolved = {}
     for key, given in zip(keys, asked, strict=True):
         if key not in resolved:
-            # of an unknown kind: refused at once
+            # values that are not known are refused here
             resolved[key] = _resolve("likelihood", given, LIKELIHOODS, Likelihood)
     return [resolved[key] for key in keys]
 
 
 def _split_by_size(member, columns, kinds):
-    """Return groups of columns with about equally many levels, and their members."""
+    """Return groups of columns with similar numbers of levels, and their members."""
     sizes = [kinds[column].n_levels for column in columns]
     if not isinstance(member, LevelLikelihood) or member.n_categories is not None:
         return [(member, columns)]
@@ -225,13 +226,28 @@ def _split_by_size(member, columns, kinds):
 
 
 def resolve_latent(latent, is_linear):
-    """Return the Latent, with a prior of 'auto' decided."""
+    """Return the Latent, with a choice for the prior 'auto'."""
     member = _resolve("latent", latent, LATENTS, Latent)
     if getattr(member, "prior", None) == "auto":
         member.set_params(prior="standard" if is_linear else "mixture")
     return member
 
 
-def resolve_objective(objective):
-    """Return the Objective."""
-    return _resolve("objective", objective, OBJECTIVES, Objective)
+def resolve_members(estimator, table, image_shape, for_numbers=None):
+    """Return network, likelihood, latent and objective of an estimator, by name."""
+    network = resolve_network(
+        estimator.network,
+        estimator.hidden_layer_sizes,
+        estimator.activation,
+        estimator.dropout,
+        image_shape,
+    )
+    is_linear = network.is_linear
+    return {
+        "network": network,
+        "likelihood": resolve_likelihood(
+            estimator.likelihood, table.labels, table.kinds, is_linear, for_numbers
+        ),
+        "latent": resolve_latent(estimator.latent, is_linear),
+        "objective": _resolve("objective", estimator.objective, OBJECTIVES, Objective),
+    }

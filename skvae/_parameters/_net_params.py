@@ -1,6 +1,6 @@
-"""`net_params`: keys that have a parameter of their own are refused."""
+"""`net_params`: refuse keys that have a parameter of their own."""
 
-# what travels under a name of its own, or is the transformer's to decide
+# keys of the net that the transformer sets, and the parameter to use instead
 _OWN_PARAMETERS = {
     "module": "network",
     "criterion": "objective",
@@ -26,7 +26,7 @@ _OWN_PARAMETERS = {
 _INTERNALS = (
     "log_volume",
     "noise",
-    "members_start",
+    "init_members",
     "dataset",
     "history_",
     "initialized_",
@@ -48,8 +48,7 @@ def check_net_params(net_params):
             own = _OWN_PARAMETERS[key.split("__")[0]]
         if key in _INTERNALS:
             raise ValueError(
-                f"net_params has the key {key!r}, which VAETransformer works out by "
-                "itself."
+                f"net_params has the key {key!r}, which VAETransformer sets itself."
             )
         if own is not None:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""What of an estimator is fixed as long as the training of its net goes on."""
+"""Warm starts: parameters that must not change while a net is trained further."""
 
 from numbers import Integral
 
@@ -6,7 +6,7 @@ from sklearn.base import clone
 
 from ._comparison import describe_meaning
 
-# what the net is made of
+# parameters that the net is made of
 _FIXED = (
     "n_components",
     "likelihood",
@@ -28,18 +28,18 @@ _FIXED = (
 
 
 def copy_fixed(estimator):
-    """Return copies of the parameters that the net is made of, a dict by name."""
+    """Return copies of the fixed parameters, a dict by name."""
     return {name: clone(getattr(estimator, name), safe=False) for name in _FIXED}
 
 
 def check_fixed(estimator, fitted):
-    """Refuse parameters that the net that training goes on with does not have.
+    """Refuse parameters that differ from those of the fitted net.
 
     Parameters
     ----------
     estimator : VAETransformer
     fitted : dict
-        What `copy_fixed` returned at the fit.
+        Return value of `copy_fixed` at the fit.
 
     Raises
     ------
@@ -50,12 +50,12 @@ def check_fixed(estimator, fitted):
         if _describe(name, given) != _describe(name, value):
             raise ValueError(
                 f"{name}={given!r} is not the {value!r} of the fitted model, which "
-                "warm_start and partial_fit go on with; use clone() to start anew."
+                "warm_start and partial_fit train further; use clone() to start anew."
             )
 
 
 def _describe(name, value):
-    """Return what a parameter means, however it is written."""
+    """Return the meaning of a parameter, however it is written."""
     from ._members import MEMBERS
 
     registry, _ = MEMBERS.get(name, ({}, None))

@@ -1,4 +1,4 @@
-"""Rows of a table on their way to the net, a batch at a time."""
+"""Rows of a table, delivered to the net a batch at a time."""
 
 import math
 
@@ -9,35 +9,35 @@ from torch.utils.data import Dataset
 from .._utils._device import fits_on
 from .._utils._missing import find_missing
 
-# rows mapped at a time, and memory spent on what comes of them
+# rows mapped at a time, and bytes of the result at most
 _CHUNK_ROWS = 1024
 _MAX_MAPPED_BYTES = 2**30
-# rows that lie side by side, and how many such blocks, are shuffled together where
-# rows are read from where they are
+# rows of a block, and blocks of a window, that are shuffled together where rows are
+# read lazily
 _BLOCK_ROWS = 1024
 _WINDOW_BLOCKS = 64
 
 
 class Table:
-    """Rows that batches are copied from.
+    """Rows in memory that batches are copied from.
 
     Parameters
     ----------
     x : Tensor (n, width) or (n_copies, n, width)
     """
 
-    # whether batches should be of rows that lie near one another
+    # whether the rows of a batch should lie near one another
     prefers_blocks = False
 
     def __init__(self, x):
         self.x = x
         self.n_features, self.device = x.shape[-1], x.device
-        # copies one below the other
+        # one network's rows below the other's
         self.table = x.flatten(0, -2)
         self.array = self.table.numpy() if self.table.is_cpu else None
 
     def gather(self, rows, out):
-        """Copy the given rows, ``(n,)`` or ``(n_copies, n)``, into a tensor."""
+        """Copy rows by number, ``(n,)`` or ``(n_copies, n)``, into a tensor."""
         if self.x.dim() == 3:
             n_copies, n, _ = self.x.shape
             first = torch.arange(0, n_copies * n, n, device=self.x.device)
@@ -45,44 +45,45 @@ class Table:
         if self.array is None:
             torch.index_select(self.table, 0, rows, out=out)
         elif out.is_cpu:
-            # as quick as memory allows: numpy checks nothing
+            # as fast as memory allows: numpy checks nothing
             self.array.take(rows.numpy(), 0, out.numpy(), "clip")
         else:
-            # from pinned memory, while the accelerator is at work
+            # from pinned memory, while the accelerator computes
             chosen = self.table.index_select(0, rows).pin_memory()
             out.copy_(chosen, non_blocking=True)
 
-    def is_complete(self):
-        """Return whether no cell is missing."""
-        return find_missing(self.x) is None
+    @property
+    def has_missing(self):
+        """Whether any cell is missing."""
+        return find_missing(self.x) is not None
 
     def own(self):
-        """Return the rows in memory of their own."""
+        """Return a copy of the rows."""
         return Table(self.x.clone())
 
-    def take(self, rows, copy):
-        """Return the given rows of a copy, ``(n, n_features)``."""
-        return self.list_copies()[copy][rows]
+    def take(self, rows, fold):
+        """Return rows in the units of a fold, ``(n, n_features)``."""
+        return self.list_folds()[fold][rows]
 
-    def list_copies(self):
-        """Return the rows of every copy, each ``(n, n_features)``."""
+    def list_folds(self):
+        """Return the rows in the units of every fold, each ``(n, n_features)``."""
         return [self.x] if self.x.dim() == 2 else list(self.x.unbind())
 
     @torch.no_grad()
     def map(self, function, width, device):
-        """Return a table of what a function makes of the rows, a chunk at a time.
+        """Return a table of a function's values for all rows, a chunk at a time.
 
         Parameters
         ----------
         function : callable
-            Of rows (..., n, n_features) on the device; returns (..., n, width).
+            Takes rows (..., n, n_features) on the device; returns (..., n, width).
         width : int
         device : torch.device
 
         Returns
         -------
         Table or None
-            Where the rows are; None if it would be larger than 1 GiB, or does not fit.
+            On the device of the rows; None if larger than 1 GiB, or if it does not fit.
         """
         *leading, n, _ = self.x.shape
         shape = *leading, n, width
@@ -97,42 +98,37 @@ class Table:
 
 
 class LazyTable:
-    """Rows that are read where they are, and converted, as batches ask for them.
+    """Rows that are read and converted when a batch needs them.
 
     Parameters
     ----------
     read : callable
-        Of row numbers, an array, or a slice; returns an array (n, n_features).
+        Takes row numbers, an array, or a slice; returns an array (n, n_features).
     shape : tuple of int
-    is_complete : bool
-        Whether no cell is missing.
+    has_missing : bool
+        Whether any cell is missing.
     """
 
     prefers_blocks = True
     device = torch.device("cpu")
 
-    def __init__(self, read, shape, is_complete):
-        self.read, self.shape = read, shape
+    def __init__(self, read, shape, has_missing):
+        self.read, self.shape, self.has_missing = read, shape, has_missing
         self.n_features = shape[1]
-        self._is_complete = is_complete
-
-    def is_complete(self):
-        """Return whether no cell is missing."""
-        return self._is_complete
 
     def gather(self, rows, out):
-        """Copy the given rows, ``(n,)``, into a tensor."""
+        """Copy rows by number, ``(n,)``, into a tensor."""
         values = self.read(rows.numpy())
         out.copy_(torch.from_numpy(np.asarray(values, dtype=np.float32)))
 
-    def take(self, rows, copy):
-        """Return the given rows, ``(n, n_features)``; there is one copy."""
+    def take(self, rows, fold):
+        """Return rows, ``(n, n_features)``; there is one fold only."""
         out = torch.empty(len(rows), self.n_features, dtype=torch.float32)
         self.gather(rows, out)
         return out
 
     def own(self):
-        """Return the rows in memory of their own, all of them."""
+        """Return all rows in memory."""
         x = np.empty(self.shape, dtype=np.float32)
         for begin in range(0, len(x), _CHUNK_ROWS):
             part = slice(begin, begin + _CHUNK_ROWS)
@@ -140,12 +136,12 @@ class LazyTable:
         return Table(torch.from_numpy(x))
 
     def map(self, function, width, device):
-        """Return None: nothing is computed for all rows at once."""
+        """Return None: no function is computed for all rows at once."""
         return None
 
 
 class Rows(Dataset):
-    """A table for the net: rows, weights and the splits of every copy.
+    """The data set of the net: rows, weights and the split of every fold.
 
     Parameters
     ----------
@@ -153,7 +149,7 @@ class Rows(Dataset):
         In the units of the module.
     weight : Tensor (n,)
     train, valid : list of Tensor of int
-        Row numbers of every copy.
+        Row numbers of every fold.
     """
 
     def __init__(self, table, weight, train, valid):
@@ -161,7 +157,7 @@ class Rows(Dataset):
         self.weight = weight
         self.train, self.valid = train, valid
         self.is_uniform = bool((weight == weight[0]).all())
-        self.is_complete = self.table.is_complete()
+        self.has_missing = self.table.has_missing
 
     @property
     def n_features(self):
@@ -170,19 +166,19 @@ class Rows(Dataset):
 
     @property
     def device(self):
-        """Where the rows are."""
+        """Device of the rows."""
         return self.table.device
 
     def own(self):
-        """Copy the rows: until then they may lie in the memory of the user's X."""
+        """Copy the rows, which may share memory with the user's X."""
         self.table = self.table.own()
 
-    def list_copies(self):
-        """Return, for every copy, its rows and the numbers of those to train on.
+    def list_folds(self):
+        """Return, for every fold, its rows and the numbers of its training rows.
 
-        Not for rows that are read where they are: `own` them first.
+        A `LazyTable` has no such rows; call `own` first.
         """
-        return list(zip(self.table.list_copies(), self.train, strict=True))
+        return list(zip(self.table.list_folds(), self.train, strict=True))
 
     def __len__(self):
         return min(len(rows) for rows in self.train)
@@ -195,7 +191,7 @@ class Rows(Dataset):
         return list(zip(*self.take(rows), strict=True))
 
     def take(self, rows):
-        """Return the given rows, ``(n,)`` or ``(n_copies, n)``, and their weights."""
+        """Return rows by number, ``(n,)`` or ``(n_copies, n)``, and their weights."""
         x = torch.empty(
             *rows.shape, self.n_features, dtype=torch.float32, device=self.device
         )
@@ -203,7 +199,7 @@ class Rows(Dataset):
         return x, self.weight[rows]
 
     def gather(self, rows, out):
-        """Copy the given rows, ``(n,)`` or ``(n_copies, n)``, into a tensor."""
+        """Copy rows by number, ``(n,)`` or ``(n_copies, n)``, into a tensor."""
         self.table.gather(rows, out)
 
 
@@ -215,7 +211,7 @@ class TrainBatches:
     rows : Rows
     batch_size : int
     min_steps : int, default=1
-        Pass over the rows again until there have been so many batches.
+        Least number of batches; the rows are passed over again until it is reached.
     """
 
     def __init__(self, rows, batch_size, min_steps=1):
@@ -225,8 +221,8 @@ class TrainBatches:
         """Return row numbers in a new order."""
         if not self.rows.table.prefers_blocks:
             return rows[torch.randperm(len(rows), device=rows.device)]
-        # blocks in a new order, and the rows of a window of blocks mixed: what is read
-        # in the course of a few steps then lies in a few places of a file
+        # shuffle the blocks, then the rows of a window of blocks: a few steps then read
+        # from a few places of a file only
         blocks = rows.split(_BLOCK_ROWS)
         blocks = [blocks[i] for i in torch.randperm(len(blocks)).tolist()]
         windows = torch.cat(blocks).split(_BLOCK_ROWS * _WINDOW_BLOCKS)
@@ -250,7 +246,7 @@ class TrainBatches:
             yield batch[0] if len(batch) == 1 else torch.stack(batch)
 
     def choose(self):
-        """Yield the numbers of the rows of one batch after the other."""
+        """Yield the row numbers of every batch."""
         steps = 0
         while steps < self.min_steps:
             for batch in self._one_pass():
@@ -263,7 +259,7 @@ class TrainBatches:
 
 
 class ValidBatches:
-    """The held-out rows of every copy, in order; a copy without any has weight 0."""
+    """The held-out rows of every fold, in order; a fold without any has weight 0."""
 
     def __init__(self, rows, batch_size):
         self.rows, self.batch_size = rows, batch_size
@@ -276,8 +272,8 @@ class ValidBatches:
             if n_copies == 1:
                 yield self.rows.take(parts[0])
                 continue
-            judged = len(parts)
-            parts += [parts[0]] * (n_copies - judged)
+            n_valid = len(parts)
+            parts += [parts[0]] * (n_copies - n_valid)
             x, weight = self.rows.take(torch.stack(parts))
-            weight[judged:] = 0
+            weight[n_valid:] = 0
             yield x, weight

@@ -1,49 +1,75 @@
-"""FittedRows: the rows of a fit, which of them it learns from, and who has not."""
+"""FitData: the rows of one fit, read once and handed from step to step."""
 
 import numpy as np
 
+from .._columns import EncodedRows, read_input, read_weight
+from .._columns._images import check_image_shape
 
-class FittedRows:
-    """Rows of one fit.
+
+def read(estimator, X, sample_weight, X_val, is_warm, is_chunk):
+    """Read what was passed to `fit`: rows, weights and a validation set, checked.
+
+    Returns
+    -------
+    FitData
+    """
+    image_shape = estimator.image_shape
+    if image_shape is not None:
+        image_shape = check_image_shape(image_shape)
+    kinds = estimator.columns_.kinds if is_warm else None
+    table = read_input(estimator, X, kinds, image_shape, min_samples=2)
+    weight = read_weight(sample_weight, table.array)
+    validation = None
+    if X_val is not None:
+        validation = read_input(estimator, X_val, table.kinds, image_shape)
+    columns = estimator.columns_ if is_warm else None
+    return FitData(table, weight, validation, image_shape, columns, is_chunk)
+
+
+class FitData:
+    """Rows, weights and columns of one fit.
 
     Parameters
     ----------
-    array : ndarray (n_samples, n_features)
-        All of them.
+    table : InputTable
+        All rows.
     weight : ndarray (n_samples,) or None
+    validation : InputTable or None
+        Held-out rows that were given apart, `X_val`.
+    image_shape : tuple of int or None
+    columns : ColumnTable or None
+        Columns and units of a warm start; else they are still to be learned.
     is_chunk : bool
-        Whether they are one chunk of a stream.
-    goes_on : bool
-        Whether the model has learned from other rows, or from these, before.
+        Whether the rows are one chunk of a stream: one epoch, no held-out rows.
 
     Attributes
     ----------
-    kept : ndarray of bool (n_samples,) or None
-        What training keeps; None is all.
-    validation : ndarray (n_valid, n_features) or None
-        Rows to judge by that were given apart.
-    judges : list of (FittedModel, ndarray)
-        Models, and the numbers, among the rows kept, of those each has not learned.
+    is_warm : bool
+        Whether the model was trained before, on these rows or others.
+    counted : ndarray of bool (n_samples,)
+        Rows with a weight above 0.
+    kept : ndarray of bool (n_samples,)
+        Rows to train on, among those counted.
+    fold_models : list of (FittedModel, ndarray)
+        Models trained on a part of the kept rows, and the numbers of their held-out
+        rows.
     """
 
-    def __init__(self, array, weight, is_chunk, goes_on):
-        self.array, self.weight = array, weight
-        self.is_chunk, self.goes_on = is_chunk, goes_on
-        self.kept = self.validation = None
-        self.judges = []
-
-    @property
-    def counted(self):
-        """Which rows have a weight above 0, ``(n_samples,)`` bool."""
-        if self.weight is None:
-            return np.ones(len(self.array), dtype=bool)
-        return self.weight > 0
+    def __init__(self, table, weight, validation, image_shape, columns, is_chunk):
+        self.table, self.weight, self.validation = table, weight, validation
+        self.image_shape, self.columns, self.is_chunk = image_shape, columns, is_chunk
+        self.is_warm = columns is not None
+        n_samples = len(table.array)
+        self.counted = np.ones(n_samples, dtype=bool) if weight is None else weight > 0
+        self.kept = self.counted
+        self.fold_models = []
 
     def select(self, mask):
         """Return the rows of a mask, and their weights or None; no copy of all."""
-        if mask is None or mask.all():
-            return self.array, self.weight
-        return self.array[mask], None if self.weight is None else self.weight[mask]
+        array, weight = self.table.array, self.weight
+        if mask.all():
+            return array, weight
+        return array[mask], None if weight is None else weight[mask]
 
     def get_kept(self):
         """Return the rows that training keeps, and their weights or None."""
@@ -54,3 +80,23 @@ class FittedRows:
                 "positive weight, while a minimum of 2 is required."
             )
         return array, weight
+
+    @property
+    def n_valid(self):
+        """Number of held-out rows that were given apart."""
+        return 0 if self.validation is None else len(self.validation.array)
+
+    def encode(self):
+        """Return what the net trains on.
+
+        Returns
+        -------
+        x : EncodedRows (n_kept + n_valid, n_features)
+            The kept rows, and behind them the validation set.
+        weight : ndarray (n_kept + n_valid,) or None
+        """
+        array, weight = self.get_kept()
+        tables = [array] if self.validation is None else [array, self.validation.array]
+        if weight is not None:
+            weight = np.append(weight, np.full(self.n_valid, weight.mean()))
+        return EncodedRows(self.columns, tables), weight

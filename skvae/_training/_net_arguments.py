@@ -1,8 +1,18 @@
-"""Constructor arguments → the optimizer, batches and draws of the net."""
+"""Plan → net: optimizer, batches, draws and callbacks of a fit and of a warm start."""
 
 import math
 
 import torch
+
+from .._model._cost import count_draws, count_widest
+from .._model._evidence import make_noise
+from ..callbacks import Annealing, KLWarmup
+from ._batches import TrainBatches
+from ._net import Loss, VAENet
+
+# held-out rows that are scored at a time, and values of the widest tensor of them
+_MAX_VALID_ROWS = 2048
+_VALID_VALUES = 20_000_000
 
 _OPTIMIZERS = {
     "adamw": torch.optim.AdamW,
@@ -29,7 +39,7 @@ def resolve_optimizer(optimizer, lr, weight_decay, n_samples, device):
         weight_decay = resolve_weight_decay(optimizer, n_samples)
     if weight_decay:
         arguments["optimizer__weight_decay"] = weight_decay
-        # whatever is not called "...weight": biases, free values, the prior
+        # every parameter not called "...weight": biases, free values, the prior
         groups = [("*[!t]", {"weight_decay": 0.0})]
         arguments["optimizer__param_groups"] = groups
     fused = (torch.optim.AdamW, torch.optim.Adam)
@@ -39,15 +49,15 @@ def resolve_optimizer(optimizer, lr, weight_decay, n_samples, device):
 
 
 def resolve_weight_decay(optimizer, n_samples):
-    """Return what 'auto' is: strong for a few hundred rows, fading as they get many."""
+    """Return the decay of 'auto': strong for few hundred rows, weak for many."""
     return min(1.0, 300 / n_samples) if optimizer is torch.optim.AdamW else 0.0
 
 
 def resolve_batch_size(batch_size, n_samples):
     """Return ``(batch_size, min_steps)``.
 
-    'auto' grows with the table, and lets an epoch of a small one pass over the rows as
-    often as it takes to make 32 steps.
+    'auto' grows with the table. It makes at least 32 steps per epoch, by several passes
+    over the rows of a small table.
     """
     if batch_size != "auto":
         return min(batch_size, n_samples), 1
@@ -57,6 +67,101 @@ def resolve_batch_size(batch_size, n_samples):
     return min(size, n_samples), 32
 
 
-def count_valid_draws(n_rows):
-    """Return how many draws judge a row: fewer where many rows average the noise."""
-    return 2 * max(1, min(8, math.ceil(2048 / n_rows)))
+def _count_draws(n_valid):
+    """Return the number of draws per held-out row: few where many rows average them."""
+    return 2 * max(1, min(8, math.ceil(2048 / max(n_valid, 1))))
+
+
+def _get_early_stopping(settings):
+    stops = settings["early_stopping"]
+    return {
+        "patience": settings["n_iter_no_change"] if stops else None,
+        "tol": settings["tol"],
+        "restore": stops,
+    }
+
+
+def _list_callbacks(plan, n_warmup):
+    callbacks, settings = list(plan.callbacks), plan.settings
+    if n_warmup:
+        callbacks.append(("kl_warmup", KLWarmup(settings["beta"], n_warmup)))
+    if plan.latent.is_annealed:
+        callbacks.append(("annealing", Annealing(settings["max_epochs"])))
+    return callbacks
+
+
+def make_net(plan, module, rows, log_volumes, is_chunk):
+    """Return a VAENet: the single place where parameters become a net.
+
+    `log_volumes` are the log-Jacobians of the units, one per network.
+    """
+    settings, net_params = plan.settings, plan.settings["net_params"]
+    n_train, n_valid = len(rows), sum(len(part) for part in rows.valid)
+    plan.objective.prepare(n_train)
+    batch_size, min_steps = resolve_batch_size(settings["batch_size"], n_train)
+    noise = make_noise(_count_draws(n_valid), plan.n_components, plan.generator)
+    # the last epoch, at least, has all of beta
+    n_epochs = settings["max_epochs"]
+    n_warmup = min(math.ceil(settings["kl_warmup"] * n_epochs), max(n_epochs - 1, 0))
+    n_values = count_draws(module, len(noise)) * count_widest(module)
+    n_values *= module.n_copies or 1
+    arguments = {
+        "criterion": Loss,
+        "criterion__objective": plan.objective,
+        "criterion__beta": settings["beta"],
+        "log_volume": float(log_volumes[0]) if len(log_volumes) == 1 else log_volumes,
+        "noise": noise.to(torch.float32),
+        "max_gradient_norm": 10 * math.sqrt(module.n_features),
+        "max_epochs": n_epochs,
+        "batch_size": batch_size,
+        "callbacks": _list_callbacks(plan, n_warmup),
+        **{
+            f"callbacks__best_weights__{name}": value
+            for name, value in _get_early_stopping(settings).items()
+        },
+        "callbacks__best_weights__first_epoch": n_warmup,
+        "callbacks__best_weights__keep_start": not n_warmup,
+        "train_split": None,
+        "verbose": 0,
+        "device": str(plan.device),
+        **resolve_optimizer(
+            settings["optimizer"],
+            settings["lr"],
+            settings["weight_decay"],
+            n_train,
+            plan.device,
+        ),
+        "iterator_valid__batch_size": min(
+            _MAX_VALID_ROWS, max(1, _VALID_VALUES // n_values)
+        ),
+    }
+    if not plan.has_own_loader:
+        arguments["iterator_train"] = TrainBatches
+        arguments["iterator_train__min_steps"] = 1 if is_chunk else min_steps
+    else:
+        arguments["iterator_train"] = torch.utils.data.DataLoader
+        if not any(key.endswith("sampler") for key in net_params):
+            arguments["iterator_train__shuffle"] = True
+    if any(key.startswith("optimizer__fo") for key in net_params):
+        # foreach and fused exclude each other
+        arguments.pop("optimizer__fused", None)
+    return VAENet(module, **{**arguments, **net_params})
+
+
+def update_net(net, plan, rows, n_samples, is_chunk):
+    """Give a trained net the settings and callbacks of a further fit; return it."""
+    settings = plan.settings
+    net.criterion_.objective.prepare(len(rows))
+    net.set_params(max_epochs=settings["max_epochs"], lr=settings["lr"])
+    if net.iterator_train is TrainBatches:
+        batch_size, min_steps = resolve_batch_size(settings["batch_size"], n_samples)
+        net.set_params(batch_size=batch_size)
+        net.iterator_train__min_steps = 1 if is_chunk else min_steps
+    if settings["weight_decay"] == "auto":
+        weight_decay = resolve_weight_decay(net.optimizer, n_samples)
+        # the last group has the weight matrices
+        net.optimizer_.param_groups[-1]["weight_decay"] = weight_decay
+    vars(dict(net.callbacks_)["best_weights"]).update(_get_early_stopping(settings))
+    callbacks = [(type(c).__name__.lower(), c.initialize()) for c in plan.callbacks]
+    net.callbacks_ += callbacks
+    return net

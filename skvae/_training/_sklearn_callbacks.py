@@ -1,18 +1,36 @@
-"""scikit-learn's callbacks, called from a skorch net's epochs."""
+"""Callbacks that an estimator adds to its net: scikit-learn's, and a progress bar."""
 
 from skorch.callbacks import Callback
+from typing_extensions import override
+
+from ..callbacks import ProgressBar
+
+
+def make_callbacks(estimator, plan, data):
+    """Return skorch callbacks for `set_callbacks` and `verbose` of an estimator."""
+
+    def get_snapshot(net):
+        return {
+            "net_": net.make_snapshot(),
+            "columns_": data.columns.rescaled(*net.units_),
+            "device_": str(net.device),
+            "_noise": plan.noise,
+        }
+
+    callbacks = []
+    if getattr(estimator, "_skl_callbacks", None) or hasattr(
+        estimator, "_parent_callback_ctx"
+    ):
+        callbacks.append(EpochTasks(estimator, data.get_kept()[0], get_snapshot))
+    if estimator.verbose:
+        callbacks.append(ProgressBar())
+    return callbacks
 
 
 class EpochTasks(Callback):
     """Report every epoch of a net as a task of the estimator that owns it.
 
-    Parameters
-    ----------
-    estimator : VAETransformer
-    X : ndarray (n_samples, n_features)
-        What it is fitted to.
-    get_snapshot : callable
-        Maps a net to the fitted attributes of an estimator that has it.
+    `get_snapshot` maps a net to the fitted attributes of an estimator with that net.
     """
 
     is_passing = True
@@ -22,22 +40,22 @@ class EpochTasks(Callback):
         self.X = X
         self.get_snapshot = get_snapshot
 
+    @override
     def on_train_begin(self, net, **kwargs):
-        """Open the task of the whole fit."""
         self.context_ = self.estimator._init_callback_context(
             max_subtasks=net.max_epochs
         )
         self.is_open_ = False
         self.context_.call_on_fit_task_begin(estimator=self.estimator, X=self.X)
 
+    @override
     def on_epoch_begin(self, net, **kwargs):
-        """Open the task of one epoch."""
         self.epoch_ = self.context_.subcontext(task_name="epoch")
         self.is_open_ = True
         self.epoch_.call_on_fit_task_begin(estimator=self.estimator, X=self.X)
 
+    @override
     def on_epoch_end(self, net, **kwargs):
-        """Close it; a callback may ask to stop."""
         row = net.history[-1]
         metadata = {k: row[k] for k in ("train_loss", "valid_loss") if k in row}
         self.is_open_ = False
@@ -50,8 +68,9 @@ class EpochTasks(Callback):
         if stops:
             net.stop()
 
+    @override
     def on_train_end(self, net, **kwargs):
-        """Close the task of the whole fit, and of an epoch that broke off."""
+        """Close the task of the whole fit, and of an epoch that was interrupted."""
         if self.is_open_:
             self.on_epoch_end(net)
         self.context_.call_on_fit_task_end(

@@ -1,38 +1,38 @@
-"""Which rows train and which rows judge.
+"""Which rows train and which rows are held out.
 
-Enough rows must judge for the judgement to mean something. A large table has them in
-one held-out part. A small one is split several times; one copy of the network is
-trained on each split, side by side, and one more on all rows, which is kept as of the
-moment that the held-out rows of the others call best: no row is lost to validation.
+A held-out score needs enough rows to be reliable. A large table has them in one
+held-out part. A small one is split into several folds, and networks are trained side by
+side: one per fold, and one more on all rows, which is the one that is kept, as of the
+epoch with the best held-out score of the others. No row is lost to validation.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-# rows that should judge, all splits together
+# held-out rows that are wanted, all folds together
 _ENOUGH_HELD_OUT = 120
-# a split below so many held-out rows takes up to a fifth of the table
+# a fold with fewer held-out rows takes up to a fifth of the table
 _FEW_HELD_OUT = 60
 _MAX_SPLITS = 5
-# held-out rows of a large table that tell a threshold
+# held-out rows of a large table from which a threshold is found
 _MAX_COVERED = 5000
-# up to so many rows a further copy sees all of them
+# largest table of which one more network is trained on all rows
 _MAX_ROWS_FOR_COPIES = 3000
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Row indices of every copy of the network.
+    """Row numbers of every fold.
 
     Attributes
     ----------
     train : list of ndarray
-        One a copy; the last copy is the one that is kept.
+        One per network; the network of the last is the one that is kept.
     valid : list of ndarray
-        One for each of the first ``len(valid)`` copies.
+        Held-out rows of each of the first ``len(valid)`` networks.
     table : ndarray
-        All rows of the table; rows of a validation set given apart are not among them.
+        All rows of the table, without those of a validation set given apart.
     """
 
     train: list
@@ -41,7 +41,7 @@ class Splits:
 
     @property
     def n_copies(self):
-        """Copies of the network, or None for one that is not stacked."""
+        """Number of networks side by side, or None for a single one."""
         return None if len(self.train) == 1 else len(self.train)
 
 
@@ -52,13 +52,13 @@ def make_splits(n_samples, validation_fraction, generator, can_stack, covers=Fal
     ----------
     n_samples : int
     validation_fraction : float or None
-        Share of the rows to hold out, at least; None holds out nothing.
+        Least share of the rows to hold out; None holds out no row.
     generator : numpy Generator
     can_stack : bool
-        Whether copies of the network can be trained side by side.
+        Whether networks can be trained side by side.
     covers : bool, default=False
-        Hold out as many rows as can be: each once where copies are trained side by
-        side, else a fifth of them, 5,000 at most.
+        Hold out every row once where networks are trained side by side, else a fifth
+        of the rows, 5,000 at most.
     """
     rows = np.arange(n_samples)
     if validation_fraction is None:

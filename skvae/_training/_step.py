@@ -112,7 +112,7 @@ class Steps:
         n_features, is_weighted = rows.n_features, not rows.is_uniform
         for chosen in batches.choose():
             shape = (*chosen.shape, n_features)
-            gradient = self._get_gradient(shape, not rows.is_complete, is_weighted)
+            gradient = self._get_gradient(shape, rows.has_missing, is_weighted)
             rows.gather(chosen, gradient.x)
             if gradient.seen is not None:
                 self._see(rows, chosen, gradient)

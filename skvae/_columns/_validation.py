@@ -1,0 +1,114 @@
+"""What the user passes as X and `sample_weight` → checked arrays.
+
+scikit-learn checks shapes, names and numbers of columns; the room reads the cells. What
+a likelihood accepts is checked by `InputTable.check_support`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+
+from ._checks import (
+    check_exact_integers,
+    check_finite,
+    check_observed,
+    check_unique_names,
+    refuse_times,
+)
+from ._containers import convert_lists, get_names, has_typed_columns
+from ._images import check_n_columns, flatten_images
+from ._reading import read_table
+from ._support import check_support
+
+
+@dataclass(frozen=True)
+class InputTable:
+    """A table as it was given, and its cells as numbers.
+
+    Attributes
+    ----------
+    given : array-like or data frame
+        Rows as the user passed them.
+    array : ndarray (n_samples, n_features)
+        Categories are codes, and missing values NaN.
+    kinds : list of Kind
+        One per column.
+    names : sequence or None
+        What messages call the columns.
+    """
+
+    given: object
+    array: np.ndarray
+    kinds: list
+    names: object
+
+    @property
+    def labels(self):
+        """Names of the columns of a data frame, or None."""
+        return get_names(self.given)
+
+    def check_support(self, likelihood, varies):
+        """Refuse values that a likelihood of the columns that vary does not accept."""
+        check_support(likelihood, self.array, self.names, varies)
+
+
+def read_input(estimator, X, kinds=None, image_shape=None, min_samples=1):
+    """Return X as an `InputTable`.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Its `n_features_in_` and `feature_names_in_` are set or compared.
+    X : array-like or data frame
+    kinds : list of Kind, default=None
+        Kinds that the columns must have; None learns them.
+    image_shape : tuple of int, default=None
+    min_samples : int, default=1
+    """
+    given, owner, learns = X, type(estimator).__name__, kinds is None
+    is_fitted = hasattr(estimator, "columns_")
+    X = convert_lists(flatten_images(X, image_shape, owner, is_fitted=is_fitted))
+    check_unique_names(X)
+    # rows are cast by chunks, where they are used
+    rules = {
+        "dtype": "numeric",
+        "ensure_all_finite": False,
+        "ensure_min_samples": min_samples,
+    }
+    by_column = has_typed_columns(X)
+    if by_column:
+        # scikit-learn's messages for names and numbers of columns
+        validate_data(estimator, X, reset=learns, skip_check_array=True)
+    else:
+        refuse_times(X, owner)
+        X = validate_data(estimator, X, reset=learns, **rules)
+    names = get_names(given)
+    if names is None:
+        names = getattr(estimator, "feature_names_in_", None)
+    array, kinds = read_table(X, kinds, owner, names)
+    if by_column:
+        array = check_array(array, estimator=estimator, input_name="X", **rules)
+    if learns and image_shape is not None:
+        check_n_columns(image_shape, array.shape[1])
+    check_finite(array, names)
+    check_exact_integers(array, names)
+    if learns:
+        check_observed(array, names)
+    return InputTable(given, array, kinds, names)
+
+
+def read_weight(sample_weight, array):
+    """Return the weights of rows, float64, or None where all are equal."""
+    if sample_weight is None:
+        return None
+    weight = _check_sample_weight(
+        sample_weight, array, dtype=np.float64, ensure_non_negative=True
+    )
+    positive = weight[weight > 0]
+    if len(positive) and positive.min() < 1e-30 * positive.max():
+        raise ValueError(
+            f"sample_weight has values from {positive.min():g} to "
+            f"{positive.max():g}, too far apart for single precision."
+        )
+    return None if (weight == weight[0]).all() and weight[0] > 0 else weight

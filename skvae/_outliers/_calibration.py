@@ -1,0 +1,63 @@
+"""Calibration: scores of rows by models that were not trained on them.
+
+Scores of training rows are too high, and so is a threshold found from them.
+"""
+
+import numpy as np
+
+from ._thresholds import find_rank, find_share
+
+# with fewer rows, none can be held out for a threshold
+LEAST_ROWS = 10
+
+
+def collect_scores(data, score, scores, weight):
+    """Return scores of held-out rows and their weights, or None for both.
+
+    They are the scores of the validation set; else those of every fold by its own
+    model, and of the trimmed rows. There are none where these are too few.
+
+    Parameters
+    ----------
+    data : FitData
+    score : callable
+        Maps rows, and a model unless it is the one that is kept, to scores.
+    scores, weight : ndarray (n,)
+        Of all rows of positive weight, by the model that is kept.
+    """
+    if data.is_chunk:
+        return None, None
+    if data.validation is not None:
+        array = data.validation.array
+        if len(array) < LEAST_ROWS:
+            return None, None
+        return score(array), np.ones(len(array))
+    if not data.fold_models:
+        return None, None
+    kept = data.kept[data.counted]
+    array, shares = data.get_kept()[0], weight[kept]
+    valid_rows = np.concatenate([rows for _, rows in data.fold_models])
+    found = [score(array[rows], model) for model, rows in data.fold_models]
+    # no model was trained on the trimmed rows; they count as the others do
+    share = shares[valid_rows].sum() / shares.sum()
+    return (
+        np.concatenate([*found, scores[~kept]]),
+        np.concatenate([shares[valid_rows], share * weight[~kept]]),
+    )
+
+
+def find_threshold(scores, weight, held_out, held_out_weight, share):
+    """Return the threshold of a share of outliers, and check it on held-out scores.
+
+    It is the quantile of the scores of the fit. Where the share of held-out scores
+    below it is off by more than two standard errors, it is a rank among them instead.
+    """
+    threshold = find_share(scores, weight, share)
+    if held_out is None:
+        return threshold
+    total = held_out_weight.sum()
+    difference = held_out_weight[held_out < threshold].sum() / total - share
+    n_rows = total**2 / (held_out_weight**2).sum()
+    if abs(difference) > 2 * np.sqrt(share * (1 - share) / n_rows):
+        return find_rank(held_out, held_out_weight, share)
+    return threshold

@@ -1,0 +1,76 @@
+"""NetState: what remains of a net after a fit, in a pickle and in a snapshot."""
+
+import copy
+
+from typing_extensions import override
+
+from .._utils._device import is_available
+
+
+def is_passing(callback):
+    """Return whether a callback lives for one fit only."""
+    return getattr(callback, "is_passing", False)
+
+
+class NetState:
+    """Part of `VAENet`."""
+
+    def keep_fold(self, fold):
+        """Keep one of the networks that were trained side by side."""
+        if self.module_.n_copies is None:
+            return
+        kept = self.module_.select(fold)
+        if isinstance(self.log_volume, list):
+            self.log_volume = self.log_volume[fold]
+        self.set_params(module=kept)
+
+    def finish(self, keeps_training):
+        """Drop callbacks of this fit and, unless training may resume, its state."""
+        self.callbacks = [c for c in self.callbacks or [] if not is_passing(c)]
+        self.callbacks_ = [c for c in self.callbacks_ if not is_passing(c[1])]
+        if not keeps_training:
+            self.optimizer_.state.clear()
+            self.averages_ = self.raw_weights_ = None
+        self._set_training(False)
+
+    def make_snapshot(self):
+        """Return a net that can infer with the weights as they are now."""
+        net = object.__new__(type(self))
+        net.__dict__.update(self.__dict__)
+        module = copy.deepcopy(self.module_.select(-1)).eval()
+        net.__dict__ |= {
+            "module": module,
+            "module_": module,
+            "callbacks": [c for c in self.callbacks or [] if not is_passing(c)],
+            "callbacks_": [],
+            "_trained": None,
+            "_steps": None,
+            "averages_": None,
+            "raw_weights_": None,
+        }
+        return net
+
+    @override
+    def __getstate__(self):
+        if getattr(self, "_steps", None) is not None:
+            # weights without views of one another; training resumes with new steps
+            self._drop_steps()
+        state = dict(super().__getstate__())
+        state["_trained"] = state["_steps"] = None
+        # the module was handed over as an instance: one copy of the weights is enough
+        state["module"] = None
+        for name in ("averages_", "raw_weights_"):
+            if state.get(name) is not None:
+                state[name] = [value.cpu() for value in state[name]]
+        history = state.get("history_")
+        if history is not None:
+            # a record of every batch would be larger than the network
+            state["history_"] = type(history)({**row, "batches": []} for row in history)
+        return state
+
+    @override
+    def __setstate__(self, state):
+        if not is_available(state["device"]):
+            state = {**state, "device": "cpu"}
+        super().__setstate__(state)
+        self.module = self.module_

@@ -1,0 +1,147 @@
+"""Plan: all that one fit needs beside its rows, resolved and checked."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from .._columns import ColumnTable, check_support
+from .._columns._images import check_pixels
+from .._model._evidence import make_noise
+from .._utils._missing import fill_at_random
+from ..likelihoods import PerColumn
+
+# constructor arguments that a plan holds as they are
+SETTINGS = (
+    "init",
+    "standardize",
+    "beta",
+    "kl_warmup",
+    "max_epochs",
+    "batch_size",
+    "lr",
+    "optimizer",
+    "weight_decay",
+    "early_stopping",
+    "validation_fraction",
+    "n_iter_no_change",
+    "tol",
+    "warm_start",
+)
+# draws, at most, on which 'refined' searches
+_MAX_SEARCH_DRAWS = 256
+
+
+@dataclass
+class Plan:
+    """Members and settings of one fit; nothing in it refers to the estimator.
+
+    Attributes
+    ----------
+    network, likelihood, latent, objective : members
+    n_components : int
+    device : torch.device
+    settings : dict
+        Constructor arguments by name: `SETTINGS` and `net_params`.
+    callbacks : list
+        skorch callbacks of the estimator and of the user.
+    generator : numpy Generator
+        Source of every random number of the fit.
+    noise : pair of ndarray (n_draws, n_components)
+        The block that scores share, and the one that 'refined' searches on.
+    keeps_fold_models : bool
+        Whether models with held-out rows of their own are asked for.
+    net : VAENet or None
+        The trained net of a warm start.
+    """
+
+    network: object
+    likelihood: object
+    latent: object
+    objective: object
+    n_components: int
+    device: torch.device
+    settings: dict
+    callbacks: list = field(default_factory=list)
+    generator: np.random.Generator | None = None
+    noise: list | None = None
+    keeps_fold_models: bool = False
+    net: object = None
+
+    @property
+    def is_corrected(self):
+        """Whether training starts at a linear model or a mixture, and corrects it."""
+        # no mixture is known for columns of several kinds
+        is_mixed = isinstance(self.likelihood, PerColumn)
+        has_mixture = self.n_clusters > 0 and not is_mixed
+        is_linear = self.settings["init"] == "linear"
+        return is_linear and (self.latent.is_anchored or has_mixture)
+
+    @property
+    def n_clusters(self):
+        """Clusters of the mixture that training starts at, 0 for a linear model."""
+        if self.latent.is_anchored:
+            return 0
+        return self.latent.count_clusters(self.n_components)
+
+    @property
+    def has_own_loader(self):
+        """Whether batches come from an iterator of the user's own."""
+        return any(k.startswith("iterator_train") for k in self.settings["net_params"])
+
+    def resume(self, net, noise):
+        """Train a net further, with its likelihood, device and callbacks."""
+        self.net, self.noise, self.callbacks = net, noise, []
+        # it keeps what it has learned of the columns, such as levels
+        self.likelihood = net.module_.likelihood
+        self.device = torch.device(net.device)
+
+    def draw_noise(self, n_draws):
+        """Draw the noise of the scores, unless a warm start has it."""
+        if self.noise is None:
+            # every step of a search holds the gradient of all its draws
+            sizes = n_draws, min(max(n_draws, 32), _MAX_SEARCH_DRAWS)
+            self.noise = [
+                make_noise(n, self.n_components, self.generator).numpy() for n in sizes
+            ]
+
+
+def check_rows(plan, data):
+    """Refuse rows of positive weight that the likelihood does not accept."""
+    varies = data.columns.varies if data.is_warm else slice(None)
+    array, _ = data.select(data.counted)
+    check_support(plan.likelihood, array, data.table.names, varies)
+
+
+def learn_columns(plan, data):
+    """Set the columns of the data; adapt likelihood and network to them.
+
+    The validation set is checked here: values of constant columns are not.
+    """
+    if not data.is_warm:
+        data.columns = _make_columns(plan, data)
+    if data.validation is not None:
+        data.validation.check_support(plan.likelihood, data.columns.varies)
+
+
+def _make_columns(plan, data):
+    array, weight = data.get_kept()
+    n_features = array.shape[1]
+    columns = ColumnTable.from_input(
+        data.table.given,
+        array,
+        weight,
+        plan.likelihood.get_scaled(n_features),
+        plan.settings["standardize"],
+        data.image_shape,
+        data.table.kinds,
+    )
+    columns.likelihoods = plan.likelihood.name_columns(n_features)
+    plan.likelihood = likelihood = plan.likelihood.restrict(columns.varies)
+    if likelihood.learns:
+        kept = array if columns.varies.all() else array[:, columns.varies]
+        likelihood.adapt(fill_at_random(kept), weight)
+    check_pixels(plan.network, likelihood, int(columns.varies.sum()))
+    if data.image_shape is not None:
+        plan.network.set_image(data.image_shape, np.flatnonzero(columns.varies))
+    return columns
