@@ -155,6 +155,8 @@ class Steps:
         self.stepper.read_settings()
         for gradient in self.gradients.values():
             gradient.begin_epoch(self.net.criterion_.beta)
+        programs = {gradient.program for gradient in self.gradients.values()}
+        self.graphs = {k: g for k, g in self.graphs.items() if k[1] in programs}
         found, volumes, sizes = [], [], []
         with np.errstate(all="ignore"):
             for gradient, weight in self._read(batches):
@@ -169,12 +171,13 @@ class Steps:
         self.net.history.record("train_batch_count", len(sizes))
 
     def _take_step(self, gradient):
-        """Take a step, recorded and replayed where that can be."""
+        """Take a step, as part of a graph where there can be one."""
         rates, pull = self._schedule()
-        if not (self.records and gradient.is_recorded):
+        program = gradient.program
+        if not self.records or program is None or not gradient.is_checked:
             self.step(gradient, rates, pull)
             return
-        key = gradient.shape, self.net.criterion_.beta, *self.stepper.settings
+        key = gradient.shape, program, *self.stepper.settings
         if key not in self.graphs:
             self.graphs[key] = StepGraph(partial(self.step, gradient), gradient.x)
         self.graphs[key](rates, pull)
