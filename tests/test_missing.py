@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from covering import cover
 from discrete_cases import DISCRETE, draw_rows
 from scipy.special import expit
 from scipy.stats import multivariate_normal
@@ -205,8 +206,11 @@ def test_low_rank_normal_marginalises():
 # members ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("latent", LATENTS)
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+# Cells are missing for the likelihood, for the start and for its encoder: one latent
+# for each likelihood. Pairs of the two are in `test_combinations.py`.
+@pytest.mark.parametrize(
+    ("likelihood", "latent"), cover(LIKELIHOODS, LATENTS, strength=1)
+)
 def test_all_members_take_missing_cells(likelihood, latent):
     complete = make_rows(likelihood)
     X = delete(complete)

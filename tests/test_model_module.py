@@ -1,6 +1,5 @@
 import copy
 import functools
-import itertools
 import pickle
 
 import numpy as np
@@ -61,7 +60,7 @@ NETWORKS = [MLP((8,)), MLP(())]
 # A likelihood and a latent meet in the sum of two log densities only: every one of
 # either is here, and both meet all that else there is. All pairs of the two are in
 # `test_every_parameter_gets_a_gradient`.
-MEMBERS = list(zip(LIKELIHOOD_VARIANTS, itertools.cycle(LATENT_VARIANTS), strict=False))
+MEMBERS = cover(LIKELIHOOD_VARIANTS, LATENT_VARIANTS, strength=1)
 
 
 def over_members(names="", *factors):
