@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from covering import cover
 from scipy.integrate import simpson
 from sklearn.base import clone
 from torch.distributions import Normal, constraints
@@ -132,10 +133,17 @@ def test_samples_meet_mean_and_variance(likelihood):
     assert (difference.abs() < N_STANDARD_ERRORS * error).all()
 
 
-@over_variants
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("value", [-1e3, 1e3, "mixed"])
-@pytest.mark.parametrize("width", [0.02, 13.8])
+@pytest.mark.parametrize(
+    ("likelihood", "dtype", "value", "width"),
+    cover(
+        VARIANTS,
+        [torch.float32, torch.float64],
+        [-1e3, 1e3, "mixed"],
+        [0.02, 13.8],
+        strength=2,
+    ),
+    ids=repr,
+)
 def test_gradients_are_finite_at_extreme_raw_values(likelihood, dtype, value, width):
     raw, free, start, log_range = (t.to(dtype) for t in draw_inputs(likelihood))
     if value == "mixed":
