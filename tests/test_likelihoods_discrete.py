@@ -1,6 +1,5 @@
 """Laws of likelihoods of counts, categories and pixels, and training with them."""
 
-import itertools
 import pickle
 
 import numpy as np
@@ -767,16 +766,10 @@ def test_pixels_are_modelled_better_by_discretized_than_by_normal_noise():
     assert rebuilt.max() <= 16
 
 
-# bool and the types of 8 bits with all, where bounds of 1 and 300 are none they hold;
-# the others only differ in how far up they go
 @pytest.mark.parametrize(
-    ("likelihood", "dtype"),
-    [
-        *itertools.product(INTEGERS, [bool, np.int8, np.uint8]),
-        *cover(INTEGERS, [np.uint16, np.uint32, np.uint64, np.float16], strength=1),
-    ],
-    ids=lambda value: getattr(value, "__name__", repr(value)),
+    "dtype", [bool, np.int8, np.uint8, np.uint16, np.uint32, np.uint64, np.float16]
 )
+@pytest.mark.parametrize("likelihood", INTEGERS, ids=repr)
 def test_all_types_of_integers_are_the_same_numbers(likelihood, dtype):
     """Bounds of -1, 300 and 1,000 are none that 8 bits hold."""
     X = np.random.default_rng(0).integers(2 if dtype is bool else 4, size=(40, 3))

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from covering import cover
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
@@ -26,6 +27,9 @@ from skvae.networks import MLP
 pytestmark = pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
 
 N = 400
+
+
+SMALL = {"hidden_layer_sizes": (16,), "max_epochs": 15, "lr": 0.01, "random_state": 0}
 
 
 def make_table(n_samples=N, seed=0, holes=0.0):
@@ -59,13 +63,13 @@ def make_table(n_samples=N, seed=0, holes=0.0):
 @pytest.fixture(scope="module")
 def fitted():
     frame = make_table()
-    return VAETransformer(2, random_state=0).fit(frame), frame
+    return VAETransformer(2, **SMALL).fit(frame), frame
 
 
 @pytest.fixture(scope="module")
 def with_holes():
     frame = make_table(holes=0.2)
-    return VAETransformer(2, random_state=0).fit(frame), frame
+    return VAETransformer(2, **SMALL).fit(frame), frame
 
 
 # the likelihood -----------------------------------------------------------------------
@@ -222,7 +226,7 @@ def test_columns_together_are_likelier_than_apart(fitted):
 def test_rescaled_number_moves_scores_by_its_logarithm(fitted):
     vae, frame = fitted
     other = frame.assign(height=frame["height"] / 100)
-    again = VAETransformer(2, random_state=0).fit(other)
+    again = VAETransformer(2, **SMALL).fit(other)
     gain = again.score_samples(other) - vae.score_samples(frame)
     np.testing.assert_allclose(gain, np.log(100), atol=1e-3)
 
@@ -237,9 +241,15 @@ def test_order_of_columns_does_not_matter_to_their_start():
     np.testing.assert_allclose(np.abs(a[0]), np.abs(b[0]), atol=1e-3)
 
 
-@pytest.mark.parametrize("latent", [*LATENTS, Gaussian(prior="vamp", n_mixture=4)])
-@pytest.mark.parametrize("init", ["linear", "random"])
-@pytest.mark.parametrize("holes", [0.0, 0.2])
+@pytest.mark.parametrize(
+    ("latent", "init", "holes"),
+    cover(
+        [*LATENTS, Gaussian(prior="vamp", n_mixture=4)],
+        ["linear", "random"],
+        [0.0, 0.2],
+        strength=2,
+    ),
+)
 def test_all_latents_take_several_kinds(latent, init, holes):
     frame = make_table(120, holes=holes)
     vae = VAETransformer(
@@ -268,8 +278,7 @@ def test_dict_names_the_likelihoods_of_some():
     vae = VAETransformer(
         2,
         likelihood={"visits": "poisson", "grade": Ordinal(), "height": "student_t"},
-        max_epochs=3,
-        random_state=0,
+        **SMALL | {"max_epochs": 3},
     ).fit(frame)
     assert vae.columns_.likelihoods == [
         "StudentT",
@@ -314,15 +323,14 @@ def test_unsupported_value_names_column_and_its_likelihood():
 
 def test_constant_column_beside_several_kinds():
     frame = make_table().assign(same=3.5)
-    vae = VAETransformer(2, max_epochs=3, random_state=0).fit(frame)
+    vae = VAETransformer(2, **SMALL | {"max_epochs": 3}).fit(frame)
     assert (vae.sample(9, random_state=0)["same"] == 3.5).all()
     assert vae.score_features(frame).shape == (N, 6)
 
 
 def test_searches_over_tables_of_several_kinds():
-    search = GridSearchCV(
-        VAETransformer(max_epochs=2, random_state=0), {"n_components": [1, 2]}, cv=2
-    )
+    vae = VAETransformer(**SMALL | {"max_epochs": 2})
+    search = GridSearchCV(vae, {"n_components": [1, 2]}, cv=2)
     search.fit(make_table(200))
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
