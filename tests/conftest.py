@@ -33,10 +33,14 @@ def fitted(X):
 
 @pytest.fixture
 def quick():
-    """Make an estimator that trains for two epochs unless told otherwise."""
+    """Make an estimator of a small network that trains for two epochs.
+
+    Both may be told otherwise.
+    """
 
     def make(n_components=2, **params):
-        params = {"max_epochs": 2, "random_state": 0, **params}
+        small = {"hidden_layer_sizes": (16,), "max_epochs": 2, "random_state": 0}
+        params = small | params
         return VAETransformer(n_components, **params)
 
     return make

@@ -398,7 +398,7 @@ def test_training_ends_at_the_lowest_temperature(n_epochs):
 
 
 @pytest.mark.parametrize("separation", [1.0, 2.0])
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_clusters_are_recovered_within_a_twentieth_of_a_nat(seed, separation):
     X, labels, log_density = make_clusters(
         6000, separation=separation, random_state=seed
@@ -428,7 +428,12 @@ def test_clusters_are_recovered_within_a_twentieth_of_a_nat(seed, separation):
 def test_evidence_is_the_log_of_a_sum_over_categories(likelihood):
     X = load_iris().data
     vae = VAETransformer(
-        3, latent="categorical", likelihood=likelihood, max_epochs=3, random_state=0
+        3,
+        latent="categorical",
+        likelihood=likelihood,
+        hidden_layer_sizes=(16,),
+        max_epochs=3,
+        random_state=0,
     ).fit(X)
     evidence = vae.score_samples(X, "evidence")
     elbo, refined = vae.score_samples(X), vae.score_samples(X, "refined")
@@ -450,7 +455,12 @@ def test_rows_are_scored_one_by_one_where_values_are_many():
     # 4 ** 6 values: draws
     X, _, _ = make_clusters(300, random_state=0)
     vae = VAETransformer(
-        24, latent=Categorical(4), max_epochs=3, n_draws=8, random_state=0
+        24,
+        latent=Categorical(4),
+        hidden_layer_sizes=(16,),
+        max_epochs=2,
+        n_draws=8,
+        random_state=0,
     ).fit(X)
     for method in ("elbo", "evidence", "refined", "kl"):
         whole = vae.score_samples(X[:20], method)
@@ -464,7 +474,11 @@ def test_rows_are_scored_one_by_one_where_values_are_many():
 def test_transform_and_back(embedding):
     X, _, _ = make_clusters(300, random_state=0)
     vae = VAETransformer(
-        5, latent=Categorical(embedding=embedding), max_epochs=3, random_state=0
+        5,
+        latent=Categorical(embedding=embedding),
+        hidden_layer_sizes=(16,),
+        max_epochs=2,
+        random_state=0,
     ).fit(X)
     Z = vae.transform(X)
     np.testing.assert_allclose(Z.sum(axis=1), 1, atol=1e-5)
@@ -487,7 +501,8 @@ def test_fit_is_deterministic_and_can_be_pickled_and_goes_on():
     vae = VAETransformer(
         5,
         latent=Categorical(gradient="gumbel"),
-        max_epochs=3,
+        hidden_layer_sizes=(16,),
+        max_epochs=2,
         random_state=0,
         warm_start=True,
     )

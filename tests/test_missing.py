@@ -228,6 +228,7 @@ def test_all_members_take_missing_cells(likelihood, latent):
         vae.score_samples(X[:20], "reconstruction"),
         atol=1e-8,
     )
+    X = X[:20]
     for filled in (vae.impute(X), vae.impute(X, random_state=0)):
         observed = ~np.isnan(X)
         np.testing.assert_array_equal(filled[observed], X[observed])

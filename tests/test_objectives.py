@@ -335,6 +335,7 @@ def test_free_bits_keep_components_in_use():
         "hidden_layer_sizes": (8,),
         "likelihood": "gaussian",
         "early_stopping": False,
+        "batch_size": 25,
         "max_epochs": 15,
         "lr": 0.02,
         "random_state": 0,
@@ -714,9 +715,9 @@ def test_objectives_train_and_leave_the_score_what_it_is(objective, params, X):
     weight = np.linspace(0.5, 2, len(X))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnusedComponentsWarning)
-        vae = VAETransformer(
-            2, objective=objective, max_epochs=2, random_state=0, **params
-        ).fit(X, sample_weight=weight)
+        small = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
+        vae = VAETransformer(2, objective=objective, **(small | params))
+        vae.fit(X, sample_weight=weight)
     for name in ("reconstruction", "kl", *objective.extra_terms):
         assert np.isfinite(vae.history_[-1][f"train_{name}"])
         assert np.isfinite(vae.history_[-1][f"valid_{name}"])
@@ -734,7 +735,8 @@ def test_rows_are_judged_the_same_at_every_call(objective, X):
             judged.append([net.compute_valid_loss(dataset_valid) for _ in range(2)])
             judged[-1].append(net.history[-1]["valid_loss"])
 
-    params = {"max_epochs": 2, "random_state": 0, "net_callbacks": [Judge()]}
+    params = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
+    params["net_callbacks"] = [Judge()]
     vae = VAETransformer(2, objective=objective, **params).fit(X)
     # like the objective's n_samples, rows of the training part
     assert vae.net_.criterion_.objective.n_samples < len(X)
@@ -745,7 +747,7 @@ def test_rows_are_judged_the_same_at_every_call(objective, X):
 
 
 def test_training_goes_on_with_the_rows_that_it_is_given(X):
-    vae = VAETransformer(2, objective="tc", random_state=0)
+    vae = VAETransformer(2, objective="tc", hidden_layer_sizes=(8,), random_state=0)
     vae.partial_fit(X[:100])
     assert vae.net_.criterion_.objective.n_samples == 100
     vae.partial_fit(X[100:150])
