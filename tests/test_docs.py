@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
@@ -123,31 +122,12 @@ def test_example_compiles_and_stays_offline(path):
     assert not re.search(r"\bfetch_\w+|urllib|requests", source)
 
 
-@pytest.fixture(scope="module")
-def stories(request, tmp_path_factory):
-    """What the stories print that are to be tested, as futures.
-
-    Every story is a process with one thread: they run side by side, one a processor,
-    the long ones first.
-    """
-    name = "test_story_has_text_cells_and_runs"
-    items = [i for i in request.session.items if getattr(i, "originalname", "") == name]
-    paths = [item.callspec.params["path"] for item in items]
-    paths.sort(key=lambda path: path.stat().st_size, reverse=True)
-    pool = ThreadPoolExecutor(os.cpu_count())
-    yield {
-        path: pool.submit(run_example, path, tmp_path_factory.mktemp(path.stem))
-        for path in paths
-    }
-    pool.shutdown(cancel_futures=True)
-
-
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.name)
-def test_story_has_text_cells_and_runs(path, stories):
+def test_story_has_text_cells_and_runs(path, tmp_path):
     source = path.read_text(encoding="utf-8")
     assert source.count("\n# %%\n") >= 2
     assert "plt.subplots(" in source
-    assert stories[path].result()
+    assert run_example(path, tmp_path)
 
 
 def test_quickstart_runs_and_saves_its_picture_where_told(tmp_path):

@@ -98,7 +98,7 @@ def test_another_process_gives_the_same_bits(fitted, X, tmp_path):
 
 @pytest.mark.parametrize("sizes", [(), (128, 128), (256, 256)])
 def test_file_is_hardly_larger_than_the_weights(sizes, quick, X):
-    vae = quick(hidden_layer_sizes=sizes, max_epochs=10).fit(X)
+    vae = quick(hidden_layer_sizes=sizes).fit(X)
     state = vae.net_.module_.state_dict().values()
     n_bytes = sum(value.nbytes for value in state)
     assert len(pickle.dumps(vae)) < 1.3 * n_bytes + 60_000
