@@ -15,6 +15,7 @@ from ._checks import (
 from ._containers import convert_lists, get_container, get_index, has_typed_columns
 from ._encoded import EncodedRows
 from ._kinds import Boolean, Category, Integer, Kind, Number, OrderedCategory
+from ._reading import read_table
 from ._support import Support, check_support
 from ._table import ColumnTable
 from ._validation import InputTable, read_input, read_weight
@@ -41,6 +42,7 @@ __all__ = [
     "has_typed_columns",
     "label_column",
     "read_input",
+    "read_table",
     "read_weight",
     "refuse_times",
 ]
