@@ -539,14 +539,15 @@ class Watch(AfterEpoch):
 def compute_net_elbo(net, X, n_draws=16):
     """Return the mean ELBO of rows by a net of skvae in training, nats."""
     module = net.module_.select(-1).eval()
-    x = torch.as_tensor((X - net.start_.shift) / net.start_.unit)
+    units = net.units_ if hasattr(net, "units_") else net.start_
+    x = torch.as_tensor((X - units.shift) / units.unit)
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn((n_draws, len(x), module.n_components), generator=generator)
     posterior = module.encode(x)
     z = module.latent.draw(posterior, noise.to(x))
     log_weights = module.decode(z).log_prob(x).sum(-1) + module.prior().log_prob(z)
     elbo = (log_weights - posterior.log_prob(z)).mean()
-    return float(elbo) - float(np.log(net.start_.unit).sum())
+    return float(elbo) - float(np.log(units.unit).sum())
 
 
 def race_skvae(X, work, seed, after_epoch, **changes):
