@@ -4,11 +4,10 @@ Nothing here knows of encoders, decoders or data sets.
 """
 
 from ._base import HALF_LOG_2PI, detach
-from ._beta import MAX_LOGIT, Beta, beta_gradients, beta_log_prob
+from ._beta import MAX_LOGIT, Beta
 from ._chain import NormalChain
 from ._continuous_bernoulli import (
     ContinuousBernoulli,
-    continuous_bernoulli_log_prob,
     continuous_bernoulli_mean,
 )
 from ._counts import LogPoisson, MeanNegativeBinomial, ZeroInflated, log_poisson
@@ -24,7 +23,7 @@ from ._monotone import (
 )
 from ._normals import CorrelatedNormal, LowRankNormal
 from ._one_hot import OneHotCategoricals
-from ._student_t import StudentT, student_t_normaliser
+from ._student_t import StudentT
 
 __all__ = [
     "HALF_LOG_2PI",
@@ -51,11 +50,7 @@ __all__ = [
     "TransformedColumns",
     "YeoJohnsonMap",
     "ZeroInflated",
-    "beta_gradients",
-    "beta_log_prob",
-    "continuous_bernoulli_log_prob",
     "continuous_bernoulli_mean",
     "detach",
     "log_poisson",
-    "student_t_normaliser",
 ]

@@ -1,112 +1,13 @@
-"""The beta law."""
+"""The beta distribution."""
 
 import torch
 from torch.distributions import Distribution, constraints
 from torch.nn.functional import logsigmoid
 
-from ._base import HALF_LOG_2PI
-from ._continuous_bernoulli import _sum_series
+from ._base import HALF_LOG_2PI, stirling_error
 
-# the mean of a beta law stays this far from the ends, in logits
+# the mean stays this far from the ends, in logits
 MAX_LOGIT = 30.0
-# below, torch's functions; above, Stirling's series is exact to double precision
-_STIRLING_FROM = 10.0
-# log Γ(a) - (a - 1/2) log a + a - log(2π) / 2 in odd powers of 1 / a
-_STIRLING = [1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156]
-
-
-def _stirling(a):
-    """Return R(a) = log Γ(a) - (a - 1/2) log a + a - log(2π) / 2, and a (log a - ψ(a)).
-
-    Both are small for large a, where log Γ is not: (0, 1/2) is the limit.
-    """
-    near, inverse = a.clamp(max=_STIRLING_FROM), 1 / a.clamp_min(_STIRLING_FROM)
-    log_near = near.log()
-    remainder = torch.lgamma(near) - (near - 0.5) * log_near + near - HALF_LOG_2PI
-    slope = near * (log_near - torch.digamma(near))
-    series = inverse * _sum_series(inverse**2, _STIRLING)
-    powers = [(2 * n + 1) * c for n, c in enumerate(_STIRLING)]
-    slope_series = 0.5 + inverse * _sum_series(inverse**2, powers)
-    is_near = a < _STIRLING_FROM
-    return (
-        torch.where(is_near, remainder, series),
-        torch.where(is_near, slope, slope_series),
-    )
-
-
-def _read_beta(x, logit, log_precision):
-    """Return what density and gradients of a beta law are made of."""
-    info = torch.finfo(x.dtype)
-    # what rounds to an end counts as the value next to it
-    x = x.clamp(info.tiny, 1 - info.eps / 2)
-    logit = logit.clamp(-MAX_LOGIT, MAX_LOGIT)
-    mean, rest = torch.sigmoid(logit), torch.sigmoid(-logit)
-    precision = log_precision.exp()
-    log_x, log_rest = x.log(), torch.log1p(-x)
-    # φ KL(μ || x): where x is near the mean, its logarithms' first orders cancel
-    step = x - mean
-    is_near = step.abs() < 0.5 * torch.minimum(mean, rest)
-    step = torch.where(is_near, step, torch.zeros_like(step))
-    log_mean = torch.nn.functional.logsigmoid(logit)
-    log_one_less = torch.nn.functional.logsigmoid(-logit)
-    up = torch.where(is_near, torch.log1p(step / mean), log_x - log_mean)
-    down = torch.where(is_near, torch.log1p(-step / rest), log_rest - log_one_less)
-    divergence = -precision * (mean * up + rest * down)
-    return mean, rest, precision, log_x, log_rest, up, down, divergence
-
-
-def beta_log_prob(x, logit, log_precision):
-    """Return the log density of a beta law by the logit of its mean and log φ.
-
-    log p = -φ KL(μ || x) - log x (1 - x) + log(φ μ (1 - μ) / 2π) / 2 - R(μφ)
-    - R((1 - μ)φ) + R(φ), R being the remainder of Stirling's formula: large terms, of
-    which there are none here for large φ, would cancel.
-    """
-    found = _read_beta(x, logit, log_precision)
-    mean, rest, precision, log_x, log_rest, _, _, divergence = found
-    remainder = (
-        _stirling(precision)[0]
-        - _stirling(precision * mean)[0]
-        - _stirling(precision * rest)[0]
-    )
-    log_width = 0.5 * (log_precision + mean.log() + rest.log())
-    return remainder - divergence - log_x - log_rest + log_width - HALF_LOG_2PI
-
-
-def beta_gradients(x, logit, log_precision):
-    """Return the derivatives of `beta_log_prob` by logit and log_precision.
-
-    With h(a) = a (log a - ψ(a)): φ μ (1 - μ) (logit x - logit μ) + (1 - μ) h(μφ)
-    - μ h((1 - μ)φ), and -φ KL(μ || x) + h(μφ) + h((1 - μ)φ) - h(φ).
-    """
-    found = _read_beta(x, logit, log_precision)
-    mean, rest, precision, _, _, up, down, divergence = found
-    by_mean = _stirling(precision * mean)[1]
-    by_rest = _stirling(precision * rest)[1]
-    by_logit = precision * mean * rest * (up - down) + rest * by_mean - mean * by_rest
-    by_logit = by_logit * (logit.abs() <= MAX_LOGIT)
-    by_log_precision = by_mean + by_rest - _stirling(precision)[1] - divergence
-    return by_logit, by_log_precision
-
-
-class _BetaLogProb(torch.autograd.Function):
-    """`beta_log_prob` for autograd; x is a constant."""
-
-    @staticmethod
-    def forward(ctx, x, logit, log_precision):
-        ctx.save_for_backward(x, logit, log_precision)
-        return beta_log_prob(x, logit, log_precision)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
-        _, logit, log_precision = ctx.saved_tensors
-        by_logit, by_log_precision = beta_gradients(*ctx.saved_tensors)
-        return (
-            None,
-            (grad * by_logit).sum_to_size(logit.shape),
-            (grad * by_log_precision).sum_to_size(log_precision.shape),
-        )
 
 
 class _OpenUnitInterval(constraints.Constraint):
@@ -125,15 +26,14 @@ def _draw_log_gamma(log_shape, shape):
 
 
 class Beta(Distribution):
-    """The beta law by the logit of its mean and the logarithm of its precision.
+    """The beta distribution, by the logit of its mean and its log precision.
 
     Exact where the precision is so large that log-gamma functions cancel.
 
     Parameters
     ----------
     logit, log_precision : Tensor (...)
-        Of the mean μ, which stays within logits of 30, and φ: the law is
-        Beta(μφ, (1 - μ)φ).
+        Of the mean μ, which stays within logits of 30, and φ, for Beta(μφ, (1 - μ)φ).
     """
 
     support = _OpenUnitInterval()
@@ -145,22 +45,25 @@ class Beta(Distribution):
         super().__init__(shape, validate_args=validate_args)
 
     @property
+    def _bounded_logit(self):
+        return self.logit.clamp(-MAX_LOGIT, MAX_LOGIT)
+
+    @property
     def mean(self):
         """Mean, ``(...)``."""
-        logit = self.logit.clamp(-MAX_LOGIT, MAX_LOGIT)
-        return torch.sigmoid(logit).expand(self.batch_shape)
+        return torch.sigmoid(self._bounded_logit).expand(self.batch_shape)
 
     @property
     def variance(self):
         """Variance, ``μ (1 - μ) / (1 + φ)``."""
-        rest = torch.sigmoid(-self.logit.clamp(-MAX_LOGIT, MAX_LOGIT))
+        rest = torch.sigmoid(-self._bounded_logit)
         return self.mean * rest / (1 + self.log_precision.exp())
 
     def sample(self, sample_shape=()):
         """Draw values, ``sample_shape + (...)``."""
         with torch.no_grad():
             shape = torch.Size(sample_shape) + self.batch_shape
-            logit = self.logit.clamp(-MAX_LOGIT, MAX_LOGIT)
+            logit = self._bounded_logit
             odds = _draw_log_gamma(
                 self.log_precision + logsigmoid(logit), shape
             ) - _draw_log_gamma(self.log_precision + logsigmoid(-logit), shape)
@@ -168,5 +71,34 @@ class Beta(Distribution):
             return torch.sigmoid(odds).clamp(info.tiny, 1 - info.eps / 2)
 
     def log_prob(self, value):
-        """Return the log density, ``(...)``."""
-        return _BetaLogProb.apply(value, self.logit, self.log_precision)
+        """Return the log density, ``(...)``; values are constants to autograd.
+
+        log p = -φ KL(μ || x) - log x (1 - x) + log(φ μ (1 - μ) / 2π) / 2 - R(μφ)
+        - R((1 - μ)φ) + R(φ), R being the error of Stirling's formula: the large terms
+        of log-gamma functions, which would cancel, do not occur.
+        """
+        info = torch.finfo(value.dtype)
+        # what rounds to an end counts as the value next to it
+        x = value.detach().clamp(info.tiny, 1 - info.eps / 2)
+        logit, precision = self._bounded_logit, self.log_precision.exp()
+        mean, rest = torch.sigmoid(logit), torch.sigmoid(-logit)
+        log_mean, log_rest = logsigmoid(logit), logsigmoid(-logit)
+        log_x, log_1mx = x.log(), torch.log1p(-x)
+        # where x is near the mean, the first orders of the two logarithms cancel
+        step = x - mean
+        is_near = step.abs() < 0.5 * torch.minimum(mean, rest)
+        step = torch.where(is_near, step, 0.0)
+        up = torch.where(is_near, torch.log1p(step / mean), log_x - log_mean)
+        down = torch.where(is_near, torch.log1p(-step / rest), log_1mx - log_rest)
+        # μ d(up) + (1 - μ) d(down) is 0 by μ; constants, lest its rounding, times φ, is
+        # more than the slope
+        divergence = mean * up.detach() + rest * down.detach()
+        error = (
+            stirling_error(precision)
+            - stirling_error(precision * mean)
+            - stirling_error(precision * rest)
+        )
+        log_width = 0.5 * (self.log_precision + log_mean + log_rest)
+        return (
+            error + precision * divergence - log_x - log_1mx + log_width - HALF_LOG_2PI
+        )

@@ -36,19 +36,6 @@ def _sum_series(square, coefficients):
     return total
 
 
-def continuous_bernoulli_log_prob(x, logits):
-    """Return η x - log((exp(η) - 1) / η), the limit 0 at η = 0 included."""
-    size = logits.abs()
-    # the distance from the end that the density favours: no large terms cancel
-    distance = torch.where(logits > 0, 1 - x, x)
-    far = size.clamp_min(_SERIES_TO)
-    log_far = torch.log(-torch.expm1(-far) / far)
-    near = size.clamp(max=_SERIES_TO)
-    log_near = _sum_series(near**2, _LOG_SINHC) * near**2 - near / 2
-    normaliser = torch.where(size > _SERIES_TO, log_far, log_near)
-    return -size * distance - normaliser
-
-
 def continuous_bernoulli_mean(logits):
     """Return 1 / (1 - exp(-η)) - 1 / η, the limit 1/2 at η = 0 included."""
     size = logits.abs()
@@ -60,23 +47,6 @@ def continuous_bernoulli_mean(logits):
     mean_near = 0.5 - near * _sum_series(near**2, slopes)
     mean = torch.where(size > _SERIES_TO, mean_far, mean_near)
     return torch.where(logits > 0, 1 - mean, mean)
-
-
-class _ContinuousBernoulliLogProb(torch.autograd.Function):
-    """d/dη is x - E[x], d/dx is η."""
-
-    @staticmethod
-    def forward(ctx, x, logits):
-        ctx.save_for_backward(x, logits)
-        return continuous_bernoulli_log_prob(x, logits)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
-        x, logits = ctx.saved_tensors
-        by_logits = grad * (x - continuous_bernoulli_mean(logits))
-        by_x = (grad * logits).sum_to_size(x.shape)
-        return by_x, by_logits.sum_to_size(logits.shape)
 
 
 class ContinuousBernoulli(Distribution):
@@ -127,5 +97,14 @@ class ContinuousBernoulli(Distribution):
             return torch.where(self.logits > 0, 1 - x, x).clamp(0.0, 1.0)
 
     def log_prob(self, value):
-        """Return the log density, ``(...)``."""
-        return _ContinuousBernoulliLogProb.apply(value, self.logits)
+        """Return η x - log((exp(η) - 1) / η), the limit 0 at η = 0 included."""
+        size = self.logits.abs()
+        far = size.clamp_min(_SERIES_TO)
+        # the distance from the end that the density favours: no large terms cancel
+        distance = torch.where(self.logits > 0, 1 - value, value)
+        log_far = -far * distance - torch.log(-torch.expm1(-far) / far)
+        # without |η|, whose slope at 0 is not that of the density
+        near = self.logits.clamp(-_SERIES_TO, _SERIES_TO)
+        square = near.square()
+        log_near = near * (value - 0.5) - square * _sum_series(square, _LOG_SINHC)
+        return torch.where(size > _SERIES_TO, log_far, log_near)

@@ -4,21 +4,10 @@ import torch
 from torch.distributions import Distribution, Poisson, constraints
 from torch.nn.functional import logsigmoid, softplus
 
-from ._base import HALF_LOG_2PI
+from ._base import HALF_LOG_2PI, stirling_error
 
 # Poisson counts are normal, to all digits of a float, from here on
 _NORMAL_FROM = 1e15
-# Stirling's series has all digits from here on
-_STIRLING_FROM = 16.0
-
-
-def _stirling_error(t):
-    """Return log Γ(t) - [(t - 1/2) log t - t + log(2π) / 2]."""
-    small, large = t.clamp(max=_STIRLING_FROM), t.clamp(min=_STIRLING_FROM)
-    exact = torch.lgamma(small) - (small - 0.5) * small.log() + small - HALF_LOG_2PI
-    r = 1 / large**2
-    series = (1 / 12 - r * (1 / 360 - r * (1 / 1260 - r / 1680))) / large
-    return torch.where(t < _STIRLING_FROM, exact, series)
 
 
 def log_poisson(value, log_rate):
@@ -31,7 +20,7 @@ def log_poisson(value, log_rate):
     log_value = positive.log()
     distance = log_rate - log_value
     deviance = positive * (torch.expm1(distance) - distance)
-    rest = 0.5 * log_value + HALF_LOG_2PI + _stirling_error(positive)
+    rest = 0.5 * log_value + HALF_LOG_2PI + stirling_error(positive)
     return torch.where(value < 1, -log_rate.exp(), -deviance - rest)
 
 
@@ -132,9 +121,9 @@ class MeanNegativeBinomial(Distribution):
             torch.where(theta > positive ** (2 / 3), close, apart)
             - 0.5 * (log_value + torch.log1p(positive / theta))
             - HALF_LOG_2PI
-            - _stirling_error(positive)
-            + _stirling_error(positive + theta)
-            - _stirling_error(theta)
+            - stirling_error(positive)
+            + stirling_error(positive + theta)
+            - stirling_error(theta)
         )
         zero = -theta * softplus(self.log_mean - self.log_dispersion)
         return torch.where(value < 1, zero, log_prob)

@@ -9,48 +9,19 @@ from ._base import HALF_LOG_2PI
 _SERIES_FROM = 20.0
 
 
-def _log_gamma_step(a):
-    """Return log Γ(a + 1/2) - log Γ(a) - log(a) / 2 and its slope, large a included.
+def _log_normaliser(df):
+    """Return log f(0) of Student's t at scale 1, large ``df`` included.
 
-    The two logarithms cancel in all but their last digits for large a. The series is
-    that of Tricomi & Erdélyi (1951), "The asymptotic expansion of a ratio of gamma
-    functions", in powers of 1 / a.
+    It is log Γ(a + 1/2) - log Γ(a) - log(a) / 2 - log(2π) / 2 with a = df / 2. The first
+    two cancel for large a, where the series of Tricomi & Erdélyi (1951), "The
+    asymptotic expansion of a ratio of gamma functions", replaces them.
     """
-    near = a.clamp(max=_SERIES_FROM)
-    value = torch.lgamma(near + 0.5) - torch.lgamma(near) - 0.5 * near.log()
-    slope = torch.digamma(near + 0.5) - torch.digamma(near) - 0.5 / near
-    inverse = 1 / a.clamp_min(_SERIES_FROM)
+    a = df / 2
+    near, inverse = a.clamp(max=_SERIES_FROM), 1 / a.clamp_min(_SERIES_FROM)
+    exact = torch.lgamma(near + 0.5) - torch.lgamma(near) - 0.5 * near.log()
     square = inverse**2
     series = -1 / 8 + square * (1 / 192 + square * (-1 / 640 + square * 17 / 14336))
-    series_slope = 1 / 8 + square * (
-        -3 / 192 + square * (5 / 640 - square * 7 * 17 / 14336)
-    )
-    is_near = a < _SERIES_FROM
-    return (
-        torch.where(is_near, value, inverse * series),
-        torch.where(is_near, slope, square * series_slope),
-    )
-
-
-def student_t_normaliser(df):
-    """Return log f(0) of Student's t at scale 1, and its derivative by df."""
-    value, slope = _log_gamma_step(df / 2)
-    return value - HALF_LOG_2PI, slope / 2
-
-
-class _StudentTNormaliser(torch.autograd.Function):
-    """`student_t_normaliser` for autograd."""
-
-    @staticmethod
-    def forward(ctx, df):
-        value, slope = student_t_normaliser(df)
-        ctx.save_for_backward(slope)
-        return value
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
-        return grad * ctx.saved_tensors[0]
+    return torch.where(a < _SERIES_FROM, exact, inverse * series) - HALF_LOG_2PI
 
 
 class StudentT(Distribution):
@@ -97,4 +68,4 @@ class StudentT(Distribution):
         """Return the log density, ``(...)``."""
         e = ((value - self.loc) / self.scale).clamp(-self._FARTHEST, self._FARTHEST)
         tail = 0.5 * (self.df + 1) * torch.log1p(e**2 / self.df)
-        return _StudentTNormaliser.apply(self.df) - self.scale.log() - tail
+        return _log_normaliser(self.df) - self.scale.log() - tail
