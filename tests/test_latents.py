@@ -83,7 +83,7 @@ def make_encoder(latent, n_components=2, n_inputs=N_INPUTS, seed=7):
 
 def make_prior(latent, n_components=2):
     """Return the prior's module, whatever it has to be told."""
-    inputs = {"n_inputs": N_INPUTS} if latent.needs_inputs else {}
+    inputs = {"n_inputs": N_INPUTS} if latent.needs_n_inputs else {}
     return latent.make_prior(n_components, **inputs).double()
 
 
@@ -202,12 +202,12 @@ def test_kl_is_zero_at_the_prior_it_starts_from(latent):
 def test_recentred_posterior_is_the_same_at_zero(latent):
     raw, loc, scale = draw_posterior_inputs(latent)
     posterior = latent.posterior(raw, loc, scale)
-    again = latent.posterior(torch.zeros_like(raw), *latent.recentre(posterior))
+    again = latent.posterior(torch.zeros_like(raw), *latent.get_loc_scale(posterior))
     with seeded(0):
         z = latent.draw(posterior, n_draws=5)
     torch.testing.assert_close(again.log_prob(z), posterior.log_prob(z))
     # raw outputs move it in units of its own scale
-    moved = latent.posterior(raw, *latent.recentre(posterior))
+    moved = latent.posterior(raw, *latent.get_loc_scale(posterior))
     assert not torch.allclose(moved.mean, posterior.mean)
 
 
@@ -342,7 +342,7 @@ def test_started_prior_fits_clusters_better_than_the_standard_normal(
 ):
     latent = Gaussian(prior="mixture", n_mixture=n_mixture)
     prior = latent.make_prior(2)
-    values = latent.start_prior(prior, draw_clusters(n_samples, 0), seed=0)
+    values = latent.initialize_prior(prior, draw_clusters(n_samples, 0), seed=0)
     assert set(values) == {name for name, _ in prior.named_parameters()}
     with torch.no_grad():
         for name, parameter in prior.named_parameters():
@@ -358,7 +358,7 @@ def test_start_of_the_prior_depends_on_the_seed_alone():
     prior = MixturePrior(2, n_mixture=5)
     z = draw_clusters(300, 0)
     before = z.clone()
-    one, other = prior.start(z, 3), prior.start(z, 3)
+    one, other = prior.initialize(z, 3), prior.initialize(z, 3)
     for name in one:
         torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
     torch.testing.assert_close(z, before, rtol=0, atol=0)
@@ -368,7 +368,7 @@ def test_standard_prior_has_nothing_to_start():
     latent = Gaussian(prior="standard")
     prior = latent.make_prior(2)
     assert list(prior.parameters()) == []
-    assert latent.start_prior(prior, draw_clusters(50, 0), seed=0) == {}
+    assert latent.initialize_prior(prior, draw_clusters(50, 0), seed=0) == {}
 
 
 @pytest.mark.parametrize("covariance", ["diagonal", "full"])
@@ -440,15 +440,15 @@ def test_vamp_prior_is_as_precise_in_single_precision(covariance):
 def test_pseudo_inputs_start_at_rows():
     prior = VampPrior(2, 5)
     rows = draw_clusters(50, 0)
-    values = prior.start(rows, 3)["pseudo_inputs"]
+    values = prior.initialize(rows, 3)["pseudo_inputs"]
     assert values.shape == prior.pseudo_inputs.shape
     distance = torch.cdist(values, rows)
     assert distance.amin(dim=1).max() < 1e-6
     assert len(values.unique(dim=0)) == 5
-    torch.testing.assert_close(values, prior.start(rows, 3)["pseudo_inputs"])
-    assert not torch.equal(values, prior.start(rows, 4)["pseudo_inputs"])
+    torch.testing.assert_close(values, prior.initialize(rows, 3)["pseudo_inputs"])
+    assert not torch.equal(values, prior.initialize(rows, 4)["pseudo_inputs"])
     # fewer rows than pseudo-inputs
-    few = prior.start(rows[:2], 3)["pseudo_inputs"]
+    few = prior.initialize(rows[:2], 3)["pseudo_inputs"]
     assert len(few.unique(dim=0)) == 2
 
 

@@ -170,7 +170,7 @@ def test_posterior_is_finite_at_extreme_values(latent, size):
 @over_variants
 def test_recentred_posterior_is_itself(latent):
     posterior = make_posterior(latent)
-    loc, scale = latent.recentre(posterior)
+    loc, scale = latent.get_loc_scale(posterior)
     again = latent.posterior(torch.zeros(4, 1, 6), loc, scale)
     torch.testing.assert_close(again.mean, posterior.mean)
 

@@ -68,7 +68,7 @@ def make_module(
     if random:
         starts = initialize_random(x, None, splits, q, likelihood)
     else:
-        n_linear = latent.count_linear(q)
+        n_linear = latent.count_linear_components(q)
         starts = initialize_linear(x, None, splits, q, likelihood, np.ones(6), n_linear)
     with seeded(0):
         module = VAEModule(
@@ -119,7 +119,7 @@ def test_top_down_conditional_weighs_by_precision(latent):
     i = len(posterior.sizes) - 2
     loc, scale = posterior.conditionals[i](above)
     prior_loc, prior_scale = prior.conditionals[i](above)
-    hat_loc, hat_scale = posterior.conditionals[i].recentre()
+    hat_loc, hat_scale = posterior.conditionals[i].get_loc_scale()
     # the estimate from below: the recentred posterior without its N(0, I)
     precision = hat_scale**-2 - 1
     estimate = hat_loc * hat_scale**-2 / precision
@@ -131,7 +131,7 @@ def test_top_down_conditional_weighs_by_precision(latent):
 
 @over_variants
 def test_zero_raw_with_untrained_networks_is_the_linear_posterior(latent):
-    n = latent.count_linear(3)
+    n = latent.count_linear_components(3)
     prior = latent.make_prior(3).double()
     loc, scale = draw(4, 3), torch.full((4, 3), 0.4).double()
     loc[:, n:], scale[:, n:] = 0.0, 1.0
@@ -183,7 +183,9 @@ def test_recentred_posterior_is_itself(latent):
     raw = 0.5 * draw(4, *latent.raw_shape(3), seed=1)
     loc, scale = draw(4, 3), torch.full((4, 3), 0.6).double()
     posterior = latent.posterior(raw, loc, scale, prior)
-    again = latent.posterior(torch.zeros_like(raw), *latent.recentre(posterior), prior)
+    again = latent.posterior(
+        torch.zeros_like(raw), *latent.get_loc_scale(posterior), prior
+    )
     noise = draw(5, 1, 3, seed=2)
     torch.testing.assert_close(again.transform(noise), posterior.transform(noise))
 
@@ -228,7 +230,7 @@ def test_module_without_corrections_is_the_linear_model(latent, likelihood):
     module, rows, (start,), x = make_module(latent, likelihood)
     noise = make_noise(4, 3, np.random.default_rng(0))
     log_weights = module(rows, noise=noise).log_weights(rows)
-    n_linear = latent.count_linear(3)
+    n_linear = latent.count_linear_components(3)
     flat = initialize_linear(
         x,
         None,

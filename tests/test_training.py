@@ -408,7 +408,7 @@ class OtherPrior(GaussianLatent):
     def make_prior(self, n_components, n_copies=None):
         return ScaledPrior(n_components, n_copies)
 
-    def start_prior(self, prior, z, seed):
+    def initialize_prior(self, prior, z, seed):
         return {}
 
 

@@ -1,6 +1,6 @@
-"""Distributions that torch lacks, or whose gradient it takes the long way round.
+"""Distributions that torch lacks, or has in a form that is slow or imprecise.
 
-Nothing here knows of encoders, decoders or data sets.
+Nothing here depends on encoders, decoders or data sets.
 """
 
 from ._base import HALF_LOG_2PI, detach

@@ -1,4 +1,4 @@
-"""What the distributions share."""
+"""Functions that several distributions use."""
 
 import copy
 import math
@@ -14,7 +14,8 @@ _STIRLING_FROM = 16.0
 def detach(distribution):
     """Return a distribution with the same, constant parameters.
 
-    One that holds anything but tensors and distributions has a method of that name.
+    A distribution of other attributes than tensors and distributions has a method of
+    that name.
     """
     if hasattr(distribution, "detach"):
         return distribution.detach()

@@ -3,10 +3,11 @@
 import torch
 from torch.distributions import Distribution, constraints
 from torch.nn.functional import logsigmoid
+from typing_extensions import override
 
 from ._base import HALF_LOG_2PI, stirling_error
 
-# the mean stays this far from the ends, in logits
+# largest size of the mean's logit
 MAX_LOGIT = 30.0
 
 
@@ -18,7 +19,7 @@ class _OpenUnitInterval(constraints.Constraint):
 
 
 def _draw_log_gamma(log_shape, shape):
-    """Draw logarithms of gamma variables, of which those of small shape underflow."""
+    """Draw logarithms of gamma variables, which do not underflow for small shapes."""
     a = log_shape.exp().expand(shape).contiguous()
     # of shape a + 1, times U^(1 / a) (Marsaglia & Tsang 2000, section 6)
     draw, least = torch._standard_gamma(a + 1).log(), torch.finfo(a.dtype).tiny
@@ -49,18 +50,18 @@ class Beta(Distribution):
         return self.logit.clamp(-MAX_LOGIT, MAX_LOGIT)
 
     @property
+    @override
     def mean(self):
-        """Mean, ``(...)``."""
         return torch.sigmoid(self._bounded_logit).expand(self.batch_shape)
 
     @property
+    @override
     def variance(self):
-        """Variance, ``μ (1 - μ) / (1 + φ)``."""
         rest = torch.sigmoid(-self._bounded_logit)
         return self.mean * rest / (1 + self.log_precision.exp())
 
+    @override
     def sample(self, sample_shape=()):
-        """Draw values, ``sample_shape + (...)``."""
         with torch.no_grad():
             shape = torch.Size(sample_shape) + self.batch_shape
             logit = self._bounded_logit
@@ -70,6 +71,7 @@ class Beta(Distribution):
             info = torch.finfo(odds.dtype)
             return torch.sigmoid(odds).clamp(info.tiny, 1 - info.eps / 2)
 
+    @override
     def log_prob(self, value):
         """Return the log density, ``(...)``; values are constants to autograd.
 
@@ -78,7 +80,7 @@ class Beta(Distribution):
         of log-gamma functions, which would cancel, do not occur.
         """
         info = torch.finfo(value.dtype)
-        # what rounds to an end counts as the value next to it
+        # values that round to 0 or 1 count as the next ones inside
         x = value.detach().clamp(info.tiny, 1 - info.eps / 2)
         logit, precision = self._bounded_logit, self.log_precision.exp()
         mean, rest = torch.sigmoid(logit), torch.sigmoid(-logit)
@@ -90,8 +92,8 @@ class Beta(Distribution):
         step = torch.where(is_near, step, 0.0)
         up = torch.where(is_near, torch.log1p(step / mean), log_x - log_mean)
         down = torch.where(is_near, torch.log1p(-step / rest), log_1mx - log_rest)
-        # μ d(up) + (1 - μ) d(down) is 0 by μ; constants, lest its rounding, times φ, is
-        # more than the slope
+        # μ d(up)/dμ + (1 - μ) d(down)/dμ = 0: both are constants to autograd, whose
+        # rounding errors times φ would exceed the slope
         divergence = mean * up.detach() + rest * down.detach()
         error = (
             stirling_error(precision)

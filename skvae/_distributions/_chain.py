@@ -1,7 +1,8 @@
-"""Normal laws, each given the one before."""
+"""Normal distributions, each given the one before."""
 
 import torch
 from torch.distributions import Distribution, constraints
+from typing_extensions import override
 
 from ._base import HALF_LOG_2PI
 
@@ -34,13 +35,13 @@ class NormalChain(Distribution):
         )
 
     def detach(self):
-        """Return the same law with constant parameters."""
+        """Return the same distribution with constant parameters."""
         return type(self)(
             self.sizes, self.order, self.conditionals, self.batch_shape, True
         )
 
     def _walk(self, choose):
-        """Return all layers, each chosen from (number, loc, scale); and the moments."""
+        """Return ``choose(number, loc, scale)`` of all layers, and the moments."""
         layers, moments = [None] * len(self.sizes), [None] * len(self.sizes)
         before = None
         for i in self.order:
@@ -54,25 +55,27 @@ class NormalChain(Distribution):
         return torch.cat([p.expand(*leading, p.shape[-1]) for p in parts], dim=-1)
 
     @property
+    @override
     def mean(self):
-        """Every layer's mean, given the mean of the layer drawn before it."""
+        """Mean of every layer, given the mean of the layer drawn before it."""
         layers, _ = self._walk(lambda i, loc, scale: loc)
         return self._join(layers)
 
     @property
+    @override
     def stddev(self):
-        """Every layer's standard deviation, given the mean of the one before it."""
+        """Standard deviation of every layer, given the mean of the one before."""
         _, moments = self._walk(lambda i, loc, scale: loc)
         scales = [scale.expand_as(loc) for loc, scale in moments]
         return self._join(scales)
 
     @property
+    @override
     def variance(self):
-        """Squares of `stddev`."""
         return self.stddev.square()
 
+    @override
     def rsample(self, sample_shape=()):
-        """Draw vectors, one layer after the other."""
         leading = torch.Size(sample_shape) + self.batch_shape
 
         def choose(i, loc, scale):
@@ -82,13 +85,13 @@ class NormalChain(Distribution):
 
         return self._join(self._walk(choose)[0])
 
+    @override
     def sample(self, sample_shape=()):
-        """Draw vectors, without a gradient."""
         with torch.no_grad():
             return self.rsample(sample_shape)
 
     def transform(self, noise):
-        """Return the vectors that standard normal noise stands for.
+        """Return the vectors that standard normal noise is mapped to.
 
         Parameters
         ----------
@@ -115,6 +118,6 @@ class NormalChain(Distribution):
         ]
         return self._join(log_probs)
 
+    @override
     def log_prob(self, value):
-        """Return the log density, ``(...)``."""
         return self.log_prob_by_component(value).sum(dim=-1)

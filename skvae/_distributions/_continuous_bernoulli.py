@@ -1,9 +1,10 @@
-"""The continuous Bernoulli law."""
+"""The continuous Bernoulli distribution."""
 
 import math
 
 import torch
 from torch.distributions import Distribution, constraints
+from typing_extensions import override
 
 # B_2n / (2n (2n)!), with the Bernoulli numbers B: log(sinh(h) / h) at h = η / 2 in
 # powers of η²
@@ -25,7 +26,7 @@ _LOG_SINHC = [
         start=1,
     )
 ]
-# logits below which that series is exact to double precision
+# that series is exact to double precision for logits up to here
 _SERIES_TO = 1.0
 
 
@@ -40,7 +41,7 @@ def continuous_bernoulli_mean(logits):
     """Return 1 / (1 - exp(-η)) - 1 / η, the limit 1/2 at η = 0 included."""
     size = logits.abs()
     far = size.clamp_min(_SERIES_TO)
-    # of the law with logits -|η|: exact where the mean is small
+    # for logits -|η|: exact for small means
     mean_far = 1 / far - torch.exp(-far) / -torch.expm1(-far)
     near = size.clamp(max=_SERIES_TO)
     slopes = [2 * n * c for n, c in enumerate(_LOG_SINHC, start=1)]
@@ -50,10 +51,10 @@ def continuous_bernoulli_mean(logits):
 
 
 class ContinuousBernoulli(Distribution):
-    """The continuous Bernoulli law, exact around and far from logits of 0.
+    """The continuous Bernoulli distribution, exact near to and far from logits of 0.
 
-    That of torch replaces its normaliser by a polynomial of low degree around 0, and
-    loses digits beside it and far out.
+    In torch's own a polynomial of low degree replaces the normaliser around 0, and
+    digits are lost beside it and far from 0.
 
     Parameters
     ----------
@@ -68,11 +69,12 @@ class ContinuousBernoulli(Distribution):
         super().__init__(logits.shape, validate_args=validate_args)
 
     @property
+    @override
     def mean(self):
-        """Mean, ``(...)``."""
         return continuous_bernoulli_mean(self.logits)
 
     @property
+    @override
     def variance(self):
         """Variance, ``1 / η² - 1 / (4 sinh²(η / 2))``."""
         size = self.logits.abs()
@@ -86,16 +88,17 @@ class ContinuousBernoulli(Distribution):
         of_near = _sum_series(near**2, curvatures)
         return torch.where(size > _SERIES_TO, of_far, of_near)
 
+    @override
     def sample(self, sample_shape=()):
-        """Draw values, ``sample_shape + (...)``, by the inverse of the distribution."""
         with torch.no_grad():
             shape = torch.Size(sample_shape) + self.batch_shape
             u = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
-            # for logits -|η|; below a millionth the law is uniform
+            # for logits -|η|; below a millionth the distribution is uniform
             size = self.logits.abs().clamp_min(1e-6)
             x = -torch.log1p(u * torch.expm1(-size)) / size
             return torch.where(self.logits > 0, 1 - x, x).clamp(0.0, 1.0)
 
+    @override
     def log_prob(self, value):
         """Return η x - log((exp(η) - 1) / η), the limit 0 at η = 0 included."""
         size = self.logits.abs()

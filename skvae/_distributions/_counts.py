@@ -3,18 +3,19 @@
 import torch
 from torch.distributions import Distribution, Poisson, constraints
 from torch.nn.functional import logsigmoid, softplus
+from typing_extensions import override
 
 from ._base import HALF_LOG_2PI, stirling_error
 
-# Poisson counts are normal, to all digits of a float, from here on
+# from this rate on Poisson counts are normal to all digits of a float
 _NORMAL_FROM = 1e15
 
 
 def log_poisson(value, log_rate):
     """Return log p of counts, ``(...)``.
 
-    With Stirling's formula for log x!, whose large terms cancel against x log λ, what
-    remains is -x (e^d - 1 - d), d = log(λ / x), and terms that hardly grow with x.
+    The large terms of Stirling's formula for log x! cancel against x log λ. The others
+    are -x (e^d - 1 - d), d = log(λ / x), and terms that hardly grow with x.
     """
     positive = value.clamp(min=1)
     log_value = positive.log()
@@ -25,7 +26,7 @@ def log_poisson(value, log_rate):
 
 
 def draw_counts(rate):
-    """Return Poisson counts, as normal ones where those would leave the integers."""
+    """Return Poisson counts, or normal ones for rates beyond the range of integers."""
     small = torch.poisson(rate.clamp(max=_NORMAL_FROM))
     if (rate < _NORMAL_FROM).all():
         return small
@@ -34,7 +35,7 @@ def draw_counts(rate):
 
 
 class LogPoisson(Poisson):
-    """Counts whose log rate is known: finite however small the rate.
+    """Poisson counts by their log rate: finite for the smallest rates.
 
     Parameters
     ----------
@@ -45,12 +46,12 @@ class LogPoisson(Poisson):
         self.log_rate = log_rate
         super().__init__(log_rate.exp(), validate_args=validate_args)
 
+    @override
     def log_prob(self, value):
-        """Return the log-probability of every column, ``(..., n_features)``."""
         return log_poisson(value, self.log_rate)
 
+    @override
     def sample(self, sample_shape=()):
-        """Draw one count of every column, ``sample_shape + (..., n_features)``."""
         with torch.no_grad():
             shape = torch.Size(sample_shape) + self.batch_shape
             return draw_counts(self.rate.expand(shape))
@@ -74,30 +75,31 @@ class MeanNegativeBinomial(Distribution):
         super().__init__(shape, validate_args=validate_args)
 
     @property
+    @override
     def mean(self):
-        """Mean of every column, ``(..., n_features)``."""
         return self.log_mean.exp().expand(self.batch_shape)
 
     @property
+    @override
     def variance(self):
-        """Variance of every column, ``(..., n_features)``."""
         mean = self.log_mean.exp()
         return mean + (2 * self.log_mean - self.log_dispersion).exp()
 
+    @override
     def sample(self, sample_shape=()):
-        """Draw one count of every column, ``sample_shape + (..., n_features)``."""
         with torch.no_grad():
             shape = torch.Size(sample_shape) + self.batch_shape
             theta = self.log_dispersion.exp().expand(shape).contiguous()
             noise = torch._standard_gamma(theta) / theta
             return draw_counts(self.log_mean.exp() * noise)
 
+    @override
     def log_prob(self, value):
         """Return the log-probability of every column, ``(..., n_features)``.
 
-        With Stirling's formula for all gamma functions. Of what remains the two largest
-        terms cancel, in one way where θ is large, near the Poisson law, and in another
-        where it is small.
+        All gamma functions are replaced by Stirling's formula. The two largest terms
+        that are left cancel. They are subtracted in one way for large θ, near the
+        Poisson distribution, and in another for small θ.
         """
         positive = value.clamp(min=1)
         log_value = positive.log()
@@ -117,7 +119,7 @@ class MeanNegativeBinomial(Distribution):
         by_mean = softplus(self.log_dispersion - self.log_mean)
         apart = positive * (by_value - by_mean) + theta * ratio
         log_prob = (
-            # where rounding costs the two about the same
+            # at the border the rounding errors of the two are about the same
             torch.where(theta > positive ** (2 / 3), close, apart)
             - 0.5 * (log_value + torch.log1p(positive / theta))
             - HALF_LOG_2PI
@@ -130,12 +132,12 @@ class MeanNegativeBinomial(Distribution):
 
 
 class ZeroInflated(Distribution):
-    """A law of counts, or with some probability a zero, in every column.
+    """A distribution of counts, or with some probability a zero, in every column.
 
     Parameters
     ----------
     base : Distribution
-        With one value a column, over non-negative numbers.
+        One value for each column, over non-negative numbers.
     logits : Tensor (..., n_features)
         Log-odds of the extra zeros.
     """
@@ -148,29 +150,29 @@ class ZeroInflated(Distribution):
         super().__init__(shape, validate_args=validate_args)
 
     @property
+    @override
     def support(self):
-        """What the law of counts supports."""
         return self.base.support
 
     @property
+    @override
     def mean(self):
-        """Mean of every column, ``(..., n_features)``."""
         return torch.sigmoid(-self.logits) * self.base.mean
 
     @property
+    @override
     def variance(self):
-        """Variance of every column, ``(..., n_features)``."""
         kept, zero = torch.sigmoid(-self.logits), torch.sigmoid(self.logits)
         return kept * (self.base.variance + zero * self.base.mean**2)
 
+    @override
     def sample(self, sample_shape=()):
-        """Draw one count of every column, ``sample_shape + (..., n_features)``."""
         with torch.no_grad():
             x = self.base.sample(sample_shape)
             return torch.where(torch.rand_like(x) < torch.sigmoid(self.logits), 0.0, x)
 
+    @override
     def log_prob(self, value):
-        """Return the log-probability of every column, ``(..., n_features)``."""
         log_prob = self.base.log_prob(value)
         # π + (1 - π) p(0) is (1 - π) (exp(logit) + p(0))
         log_prob = torch.where(

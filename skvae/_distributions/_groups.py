@@ -1,34 +1,35 @@
-"""The laws of several groups of columns, side by side."""
+"""Distributions of several groups of columns, side by side."""
 
 import torch
 from torch.distributions import Distribution, constraints
+from typing_extensions import override
 
 
 class ColumnGroups(Distribution):
-    """Independent columns, some of one law and some of another.
+    """Independent columns, whose distributions differ between groups.
 
     Parameters
     ----------
-    laws : list of Distribution
-        One a group, batch shape (..., columns of the group).
+    distributions : list of Distribution
+        One for each group, batch shape (..., columns of the group).
     columns : list of Tensor of int
-        Which columns the groups have; all together every column once.
+        Columns of each group; each column is in one group.
     order : Tensor of int (n_features,)
-        Where every column stands among those of all groups in turn.
+        Position of each column among those of all groups in turn.
     """
 
     arg_constraints = {}  # noqa: RUF012
 
-    def __init__(self, laws, columns, order, validate_args=False):
-        self.laws, self.columns, self.order = laws, columns, order
-        shapes = [law.batch_shape[:-1] for law in laws]
+    def __init__(self, distributions, columns, order, validate_args=False):
+        self.distributions, self.columns, self.order = distributions, columns, order
+        shapes = [d.batch_shape[:-1] for d in distributions]
         shape = (*torch.broadcast_shapes(*shapes), len(order))
         super().__init__(torch.Size(shape), validate_args=validate_args)
 
     @property
+    @override
     def support(self):
-        """Supports of the groups side by side."""
-        parts = [law.support for law in self.laws]
+        parts = [d.support for d in self.distributions]
         sizes = [len(columns) for columns in self.columns]
         return constraints.cat(parts, dim=-1, lengths=sizes)
 
@@ -39,23 +40,24 @@ class ColumnGroups(Distribution):
         return torch.cat(parts, dim=-1).index_select(-1, self.order)
 
     @property
+    @override
     def mean(self):
-        """Mean of every column, or what its law has in the place of one."""
-        return self._merge([law.mean for law in self.laws])
+        """Mean of every column, or what its distribution has instead of one."""
+        return self._merge([d.mean for d in self.distributions])
 
     @property
+    @override
     def variance(self):
-        """Variance of every column, ``(..., n_features)``."""
-        return self._merge([law.variance for law in self.laws])
+        return self._merge([d.variance for d in self.distributions])
 
+    @override
     def sample(self, sample_shape=()):
-        """Draw one value of every column, ``sample_shape + (..., n_features)``."""
-        return self._merge([law.sample(sample_shape) for law in self.laws])
+        return self._merge([d.sample(sample_shape) for d in self.distributions])
 
+    @override
     def log_prob(self, value):
-        """Return the log density of every column, ``(..., n_features)``."""
         parts = [
-            law.log_prob(value.index_select(-1, columns))
-            for law, columns in zip(self.laws, self.columns, strict=True)
+            d.log_prob(value.index_select(-1, columns))
+            for d, columns in zip(self.distributions, self.columns, strict=True)
         ]
         return self._merge(parts)

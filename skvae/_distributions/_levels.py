@@ -1,8 +1,9 @@
-"""Columns of codes and of discrete steps."""
+"""Columns of codes and of integers."""
 
 import torch
 from torch.distributions import Distribution, constraints
 from torch.nn.functional import logsigmoid
+from typing_extensions import override
 
 
 def _log_between(below, above, width, is_lowest, is_highest):
@@ -32,9 +33,9 @@ class CategoricalColumns(Distribution):
     ----------
     logits : Tensor (..., n_categories, n_features)
     highest : Tensor (n_features,)
-        Highest code of every column: there are none of the categories beyond.
+        Highest code of every column, which has none of the categories beyond.
     has_gaps : bool, default=True
-        Whether there may be such; False saves looking for them.
+        Whether any column has fewer categories than others; False saves a mask.
     """
 
     arg_constraints = {}  # noqa: RUF012
@@ -48,8 +49,8 @@ class CategoricalColumns(Distribution):
         super().__init__(shape, validate_args=validate_args)
 
     @property
+    @override
     def support(self):
-        """Codes from 0 to the highest."""
         return constraints.integer_interval(0, self.highest)
 
     @property
@@ -58,20 +59,23 @@ class CategoricalColumns(Distribution):
         return torch.softmax(self.logits, dim=-2)
 
     @property
+    @override
     def mean(self):
-        """The likeliest code: codes are names, and names have no mean."""
+        """Likeliest code: names of categories have no mean."""
         return self.logits.argmax(dim=-2).to(self.logits)
 
     @property
+    @override
     def variance(self):
         """Variance of the indicators of all categories together, 1 - Σ p²."""
         return 1 - self.probs.square().sum(dim=-2)
 
+    @override
     def sample(self, sample_shape=()):
         """Draw one code of every column, ``sample_shape + (..., n_features)``.
 
-        Where the cumulated probabilities exceed a uniform draw: no draw takes more
-        memory than its code.
+        It is where the cumulated probabilities exceed a uniform draw, which takes no
+        more memory than the code.
         """
         with torch.no_grad():
             cumulated = self.probs.movedim(-2, -1).contiguous().cumsum(dim=-1)
@@ -80,19 +84,20 @@ class CategoricalColumns(Distribution):
             n_draws = torch.Size(sample_shape).numel()
             shape = torch.Size(sample_shape) + self.batch_shape
             level = top * torch.rand(shape, dtype=top.dtype, device=top.device)
-            # one row of draws for every law, (..., n_features, n_draws)
-            by_law = level.reshape(n_draws, *self.batch_shape).movedim(0, -1)
-            index = torch.searchsorted(cumulated, by_law.contiguous(), right=True)
+            # (..., n_features, n_draws)
+            by_column = level.reshape(n_draws, *self.batch_shape).movedim(0, -1)
+            index = torch.searchsorted(cumulated, by_column.contiguous(), right=True)
             code = index.movedim(-1, 0).reshape(shape).to(top)
             return torch.minimum(code, self.highest.to(top))
 
+    @override
     def log_prob(self, value):
         """Return the log-probability of every column, ``(..., n_features)``.
 
-        What is cut to a code counts as it: 0.5, in place of one that is missing, as 0.
+        Values are cut to codes: the 0.5 that replaces a missing value counts as 0.
         """
         index = value.long().clamp(0, self.logits.shape[-2] - 1)
-        # along neighbours in memory it takes a third of the time
+        # with the categories next to each other in memory: a third of the time
         total = self.logits.mT.contiguous().logsumexp(dim=-1)
         return _pick(self.logits, index) - total
 
@@ -108,7 +113,7 @@ class OrdinalColumns(Distribution):
     first : Tensor broadcastable to (..., n_features)
         Lowest threshold.
     gaps : Tensor (..., n_categories - 2, n_features)
-        Distances of the others, each from the one below; positive.
+        Positive distances of each of the others from the one below.
     highest : Tensor (n_features,)
         Highest code of every column.
     """
@@ -118,14 +123,14 @@ class OrdinalColumns(Distribution):
     def __init__(self, loc, first, gaps, highest, validate_args=False):
         self.loc, self.highest = loc, highest
         first = first.unsqueeze(-2)
-        # one more, never asked for: a column of two categories has no gap
+        # one more, never used, since columns of two categories have no gap
         self.gaps = torch.cat([torch.ones_like(first), gaps], dim=-2)
         self.thresholds = torch.cat([first, first + gaps.cumsum(dim=-2)], dim=-2)
         super().__init__(loc.shape, validate_args=validate_args)
 
     @property
+    @override
     def support(self):
-        """Codes from 0 to the highest."""
         return constraints.integer_interval(0, self.highest)
 
     @property
@@ -145,29 +150,30 @@ class OrdinalColumns(Distribution):
         return bounds[..., :-1, :] - bounds[..., 1:, :]
 
     @property
+    @override
     def mean(self):
-        """Expected code, ``(..., n_features)``."""
         return self._exceeding.sum(dim=-2)
 
     @property
+    @override
     def variance(self):
-        """Variance of the code, ``(..., n_features)``."""
         exceeding = self._exceeding
         odd = 2 * torch.arange(exceeding.shape[-2], device=self.loc.device) + 1
         square = (odd.unsqueeze(-1) * exceeding).sum(dim=-2)
         return (square - exceeding.sum(dim=-2) ** 2).clamp_min(0.0)
 
+    @override
     def sample(self, sample_shape=()):
-        """Draw one code of every column, ``sample_shape + (..., n_features)``."""
         with torch.no_grad():
             shape = torch.Size(sample_shape) + self.loc.shape
             level = torch.rand_like(self.loc.expand(shape)).unsqueeze(-2)
             return (level < self._exceeding).sum(dim=-2).to(self.loc)
 
+    @override
     def log_prob(self, value):
         """Return the log-probability of every column, ``(..., n_features)``.
 
-        What is cut to a code counts as it: 0.5, in place of one that is missing, as 0.
+        Values are cut to codes: the 0.5 that replaces a missing value counts as 0.
         """
         n = self.thresholds.shape[-2]
         index = value.long()
@@ -185,7 +191,7 @@ class DiscretizedLogistic(Distribution):
     ----------
     loc, log_scale : Tensor (..., n_features)
     low, high : int
-        What lies beyond counts to the bound itself.
+        Values beyond a bound count as the bound.
     """
 
     arg_constraints = {}  # noqa: RUF012
@@ -196,14 +202,14 @@ class DiscretizedLogistic(Distribution):
         super().__init__(shape, validate_args=validate_args)
 
     @property
+    @override
     def support(self):
-        """Integers between the bounds."""
         return constraints.integer_interval(self.low, self.high)
 
     def _sum_tails(self):
         """Return Σ P(x >= k) and Σ (2 (k - low) - 1) P(x >= k) over all k above low.
 
-        One level at a time: a tensor with all of them may be too large.
+        It goes one level at a time, since a tensor of all may be too large.
         """
         rate = torch.exp(-self.log_scale)
         first, second = (self.loc.new_zeros(self.batch_shape) for _ in range(2))
@@ -214,27 +220,27 @@ class DiscretizedLogistic(Distribution):
         return first, second
 
     @property
+    @override
     def mean(self):
-        """Mean of the integers, ``(..., n_features)``."""
         first, _ = self._sum_tails()
         return self.low + first
 
     @property
+    @override
     def variance(self):
-        """Variance of the integers, ``(..., n_features)``."""
         first, second = self._sum_tails()
         return (second - first**2).clamp_min(0.0)
 
+    @override
     def sample(self, sample_shape=()):
-        """Draw one value of every column, ``sample_shape + (..., n_features)``."""
         with torch.no_grad():
             shape = torch.Size(sample_shape) + self.batch_shape
             level = torch.rand_like(self.loc.expand(shape))
             x = self.loc + self.log_scale.exp() * torch.logit(level, eps=1e-7)
             return x.round().clamp(self.low, self.high)
 
+    @override
     def log_prob(self, value):
-        """Return the log-probability of every column, ``(..., n_features)``."""
         rate = torch.exp(-self.log_scale)
         residual = value - self.loc
         return _log_between(

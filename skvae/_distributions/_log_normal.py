@@ -1,15 +1,16 @@
-"""The log-normal law."""
+"""The log-normal distribution."""
 
 import math
 
 import torch
 from torch.distributions import Distribution, constraints
+from typing_extensions import override
 
 from ._base import HALF_LOG_2PI
 
 
 class LogNormal(Distribution):
-    """exp of a normal, with moments and samples that stay finite and positive.
+    """exp of a normal variable, with finite and positive moments and samples.
 
     Parameters
     ----------
@@ -33,31 +34,32 @@ class LogNormal(Distribution):
     @staticmethod
     def _exp(log):
         info = torch.finfo(log.dtype)
-        # a little inside, for the rounding of the logarithm
+        # a margin for the rounding of the logarithm
         return log.clamp(math.log(info.tiny) + 0.01, math.log(info.max) - 0.01).exp()
 
     @property
+    @override
     def mean(self):
-        """Mean, ``exp(loc + scale² / 2)``."""
         return self._exp(self.loc + self.scale**2 / 2)
 
     @property
+    @override
     def variance(self):
-        """Variance, ``(exp(scale²) - 1) exp(2 loc + scale²)``."""
         square = self.scale**2
         # log(exp(s) - 1), which would overflow: s + log(1 - exp(-s))
         log_excess = square + torch.log(-torch.expm1(-square))
         return self._exp(log_excess + 2 * self.loc + square)
 
+    @override
     def sample(self, sample_shape=()):
-        """Draw values, ``sample_shape + (...)``."""
         with torch.no_grad():
             shape = torch.Size(sample_shape) + self.batch_shape
             normal = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
             return self._exp(self.loc + self.scale * normal)
 
+    @override
     def log_prob(self, value):
-        """Return the log density, ``(...)``; what rounds to zero counts as tiny."""
+        """Return the log density, ``(...)``; values that round to 0 count as tiny."""
         info = torch.finfo(value.dtype)
         log = value.clamp(info.tiny, info.max).log()
         e = (log - self.loc) * torch.exp(-self.log_scale)

@@ -1,4 +1,4 @@
-"""Mixtures of normal laws."""
+"""Mixtures of normal distributions."""
 
 import math
 
@@ -9,6 +9,7 @@ from torch.distributions import (
     Normal,
     constraints,
 )
+from typing_extensions import override
 
 from ._base import HALF_LOG_2PI, without_autocast
 from ._normals import CorrelatedNormal
@@ -109,16 +110,16 @@ class _DiagonalMixtureLogProb(torch.autograd.Function):
 class NormalMixture(Distribution):
     """A mixture of normals for every column, independent across columns.
 
-    ``torch.distributions.MixtureSameFamily`` is the same law; this one evaluates its
-    density and the gradient of it several times as fast.
+    ``torch.distributions.MixtureSameFamily`` is the same distribution; this one
+    evaluates its density and gradient several times as fast.
 
     Parameters
     ----------
     logits, loc, log_scale : Tensor (..., n_mixture, n_features)
         Unnormalised log-weights, means and log standard deviations.
     n_atoms : int, default=0
-        The last so many stand for repeated values: their density is that of a normal,
-        and what is drawn from them is the mean itself.
+        Number of components, the last ones, for repeated values: their density is that
+        of a normal, and draws from them are equal to the mean.
     """
 
     support = constraints.real
@@ -135,21 +136,21 @@ class NormalMixture(Distribution):
         return torch.softmax(self.logits, dim=-2)
 
     @property
+    @override
     def mean(self):
-        """Mean of every column, ``(..., n_features)``."""
         return (self.probs * self.loc).sum(dim=-2)
 
     @property
+    @override
     def variance(self):
-        """Variance of every column, ``(..., n_features)``."""
         spread = (self.loc - self.mean.unsqueeze(-2)) ** 2
         return (self.probs * (torch.exp(2 * self.log_scale) + spread)).sum(dim=-2)
 
+    @override
     def sample(self, sample_shape=()):
-        """Draw one value of every column, ``sample_shape + (..., n_features)``."""
         with torch.no_grad():
             shape = torch.Size(sample_shape) + self.loc.shape
-            # as many weights as lie, summed up, below a uniform number
+            # the number of cumulated weights below a uniform draw
             bounds = self.probs.cumsum(dim=-2)[..., :-1, :]
             level = torch.rand_like(self.loc.expand(shape)[..., :1, :])
             index = (bounds < level).sum(dim=-2, keepdim=True)
@@ -159,8 +160,8 @@ class NormalMixture(Distribution):
             is_atom = index.squeeze(-2) >= self.loc.shape[-2] - self.n_atoms
             return torch.where(is_atom, loc, drawn)
 
+    @override
     def log_prob(self, value):
-        """Return the log density of every column, ``(..., n_features)``."""
         return _MixtureLogProb.apply(value, self.logits, self.loc, self.log_scale)
 
 
@@ -180,14 +181,14 @@ class DiagonalNormalMixture(Distribution):
         self.logits, self.loc, self.log_scale = logits, loc, log_scale
         super().__init__(logits.shape[:-1], loc.shape[-1:], validate_args=validate_args)
 
+    @override
     def log_prob(self, value):
-        """Return the log density, ``(...)``."""
         return _DiagonalMixtureLogProb.apply(
             value, self.logits, self.loc, self.log_scale
         )
 
+    @override
     def sample(self, sample_shape=()):
-        """Draw vectors, ``sample_shape + (..., n_components)``."""
         with torch.no_grad():
             chosen = Categorical(logits=self.logits, validate_args=False)
             chosen = chosen.sample(sample_shape)
@@ -199,7 +200,7 @@ class DiagonalNormalMixture(Distribution):
 
 
 class EqualMixture(Distribution):
-    """(1/K) Σ_k p_k(z), of K normal laws that all rows share.
+    """(1/K) Σ_k p_k(z), of K normal distributions that all rows share.
 
     Densities of all rows under all components are matrix products: with K of several
     hundreds, differences of every row from every mean would not fit into memory.
@@ -219,6 +220,7 @@ class EqualMixture(Distribution):
         shape = torch.Size([*leading, 1] if leading else [])
         super().__init__(shape, components.event_shape, validate_args=validate_args)
 
+    @override
     def log_prob(self, value):
         """Return the log density, ``(..., n)`` of values (..., n, n_components)."""
         if isinstance(self.components, CorrelatedNormal):
@@ -231,8 +233,8 @@ class EqualMixture(Distribution):
     def _compare_independent(self, value):
         """Return all components' log densities, constants apart, ``(..., n, K)``.
 
-        -½ Σ_d (z_d - m_d)² / s_d² = z² · (-½ / s²) + z · (m / s²) + a constant. What
-        cancels there can be a million times as large as what is left.
+        -½ Σ_d (z_d - m_d)² / s_d² = z² · (-½ / s²) + z · (m / s²) + a constant. The
+        terms that cancel can be a million times as large as the difference.
         """
         normal = self.components.base_dist
         dtype = torch.result_type(value, normal.loc)
@@ -273,8 +275,8 @@ class EqualMixture(Distribution):
             columns.append(normal.log_prob(column.unsqueeze(-1)).logsumexp(dim=-1))
         return torch.stack(columns, dim=-1) - math.log(self.n_mixture)
 
+    @override
     def sample(self, sample_shape=()):
-        """Draw vectors, ``sample_shape + (..., n_components)``."""
         components, n_mixture = self.components, self.n_mixture
         with torch.no_grad():
             shape = torch.Size(sample_shape) + self.batch_shape

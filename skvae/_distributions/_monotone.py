@@ -1,28 +1,29 @@
-"""Increasing maps of columns, and the law of what a map brings to a simple law."""
+"""Increasing maps of columns, and distributions that are simple after such a map."""
 
 import copy
 import math
 
 import torch
 from torch.distributions import Distribution, Normal, constraints
+from typing_extensions import override
 
 from ._base import HALF_LOG_2PI
 from ._mixtures import NormalMixture
 
-# standard deviations from the mean at which rows stop: squares stay finite
+# values are clipped at so many standard deviations: squares stay finite
 _FARTHEST = 1e12
-# nodes of the quadrature, as sinh of an even grid: dense where laws have their mass
+# nodes of the quadrature, as sinh of an even grid: dense where most of the mass is
 _STEP = 0.02
 _N_NODES = 200
-# of a node: normal laws have less beyond 8 standard deviations
+# least mass of a node: a normal has less beyond 8 standard deviations
 _LEAST_MASS = 1e-15
 
 
 class Identity:
-    """The map that changes nothing, of columns of which nothing is known."""
+    """The identity, for columns of unknown shape."""
 
     def to(self, like):
-        """Return the map for tensors of a kind."""
+        """Return the map with the dtype and device of a tensor."""
         return self
 
     def forward(self, x):
@@ -35,15 +36,15 @@ class Identity:
 
 
 class MonotoneMap:
-    """Base of maps T(x) = (f((x - centre) / scale) - shift) / unit, one a column.
+    """Base of maps T(x) = (f((x - centre) / scale) - shift) / unit, one per column.
 
-    A subclass brings f as `bend` and its inverse as `unbend`. All attributes that are
-    tensors have the columns first.
+    A subclass defines f as `bend` and its inverse as `unbend`. In attributes that are
+    tensors columns come first.
 
     Parameters
     ----------
     centre, scale : Tensor (n_features,)
-        What columns are standardised with.
+        Location and scale by which columns are standardised.
     """
 
     def __init__(self, centre, scale):
@@ -99,8 +100,8 @@ class YeoJohnsonMap(MonotoneMap):
         f(v) = \operatorname{sign}(v) \frac{(1 + |v|)^\mu - 1}{\mu}, \qquad
         \mu = \lambda \text{ for } v \ge 0, \text{ else } 2 - \lambda
 
-    For μ < 0 that is bounded, and the law of x would lack a part of its mass. So from
-    the ends of an interval on f goes on along straight lines.
+    For μ < 0 this is bounded, and the distribution of x would lack a part of its mass.
+    So f is continued by straight lines beyond the ends of an interval.
 
     Parameters
     ----------
@@ -116,8 +117,8 @@ class YeoJohnsonMap(MonotoneMap):
         self.power, self.low, self.high = power, low, high
         self.y_low, below = self._bend_inside(low)
         self.y_high, above = self._bend_inside(high)
-        # a line as steep as f, or by 1 over the whole interval: a draw a little above
-        # the highest row should not be a thousand times as far
+        # lines as steep as f, at least 1 over the whole interval: a draw a little above
+        # the highest row must not become a thousand times as far
         least = -(high - low).clamp_min(1e-12).log()
         self.log_below = torch.maximum(below, least)
         self.log_above = torch.maximum(above, least)
@@ -132,16 +133,16 @@ class YeoJohnsonMap(MonotoneMap):
         y = v.sign() * log_size * _expm1_ratio(power * log_size)
         return y, (power - 1) * log_size
 
+    @override
     def bend(self, v):
-        """Return f and log f'."""
         y, log_slope = self._bend_inside(torch.clamp(v, self.low, self.high))
         below, above = (v - self.low).clamp_max(0), (v - self.high).clamp_min(0)
         y = y + below * self.log_below.exp() + above * self.log_above.exp()
         log_slope = torch.where(v < self.low, self.log_below, log_slope)
         return y, torch.where(v > self.high, self.log_above, log_slope)
 
+    @override
     def unbend(self, y):
-        """Return the standardised columns whose f is y."""
         inside = torch.clamp(y, self.y_low, self.y_high)
         size, power = inside.abs(), self._get_power(inside)
         # rounding must not reach the bound of f
@@ -159,7 +160,7 @@ class PiecewiseLinearMap(MonotoneMap):
     ----------
     centre, scale : Tensor (n_features,)
     knots, values : Tensor (n_features, n_knots)
-        Standardised x and f at the knots, increasing; what a column lacks is inf.
+        Standardised x and f at the knots, increasing; inf for missing knots.
     slopes : Tensor (n_features, n_knots + 1)
         Below the first knot, between them, and above the last.
     """
@@ -178,15 +179,15 @@ class PiecewiseLinearMap(MonotoneMap):
     def _restore(flat, like):
         return flat.reshape(like.shape[-1], *like.shape[:-1]).movedim(0, -1)
 
+    @override
     def bend(self, v):
-        """Return f and log f'."""
         flat, piece, knot = self._find(self.knots, v)
         slope = self.slopes.gather(1, piece)
         y = self.values.gather(1, knot) + (flat - self.knots.gather(1, knot)) * slope
         return self._restore(y, v), self._restore(slope.log(), v)
 
+    @override
     def unbend(self, y):
-        """Return the standardised columns whose f is y."""
         flat, piece, knot = self._find(self.values, y)
         slope = self.slopes.gather(1, piece)
         v = self.knots.gather(1, knot) + (flat - self.values.gather(1, knot)) / slope
@@ -194,69 +195,72 @@ class PiecewiseLinearMap(MonotoneMap):
 
 
 class TransformedColumns(Distribution):
-    r"""The law of x where T(x) divided by a unit has a simple law, independent columns.
+    r"""Independent columns x for which T(x) / u has a simple distribution.
 
     .. math:: \log p(x) = \log p_b(T(x) / u) - \log u + \log T'(x)
 
     Parameters
     ----------
-    law : Distribution
-        Of T(x) / u: a `NormalMixture`, or one with ``loc`` and ``scale``.
+    base : Distribution
+        That of T(x) / u: a `NormalMixture`, or one with ``loc`` and ``scale``.
     log_unit : Tensor (..., n_features)
+        log u.
     map : MonotoneMap or Identity
         T, of the dtype and device of the others.
 
     Notes
     -----
     Mean and variance are sums over 401 nodes at most, for every component of a mixture.
-    Where the map has a corner far out, the variance is good to some 3 %. They end at 27
-    scales: the variance of Student's t below 4 degrees of freedom comes out too small,
-    and finite where it is infinite.
+    If the map has a corner far from the mean, the variance has an error of some 3 %.
+    The nodes end at 27 scales: the variance of Student's t below 4 degrees of freedom
+    comes out too small, and finite where it is infinite.
     """
 
     support = constraints.real
     arg_constraints = {}  # noqa: RUF012
 
-    def __init__(self, law, log_unit, map, validate_args=False):
-        self.law, self.log_unit, self.map = law, log_unit, map
-        shape = torch.broadcast_shapes(law.batch_shape, log_unit.shape)
+    def __init__(self, base, log_unit, map, validate_args=False):
+        self.base, self.log_unit, self.map = base, log_unit, map
+        shape = torch.broadcast_shapes(base.batch_shape, log_unit.shape)
         super().__init__(shape, validate_args=validate_args)
 
+    @override
     def log_prob(self, value):
-        """Return the log density of every column, ``(..., n_features)``."""
         t, log_slope = self.map.forward(value)
         return (
-            self.law.log_prob(t * torch.exp(-self.log_unit)) - self.log_unit + log_slope
+            self.base.log_prob(t * torch.exp(-self.log_unit))
+            - self.log_unit
+            + log_slope
         )
 
     def _invert(self, u):
         return self.map.inverse(u * self.log_unit.exp())
 
+    @override
     def sample(self, sample_shape=()):
-        """Draw one value of every column, ``sample_shape + (..., n_features)``."""
         with torch.no_grad():
-            u = self.law.sample(sample_shape)
+            u = self.base.sample(sample_shape)
             shape = torch.Size(sample_shape) + self.batch_shape
             return self._invert(u.expand(shape))
 
     def _list_components(self):
         """Return weights, locations and scales, one component at a time."""
-        law = self.law
-        if not isinstance(law, NormalMixture):
-            return [(1.0, law.loc, law.scale)]
-        parts = law.probs, law.loc, law.log_scale.exp()
+        base = self.base
+        if not isinstance(base, NormalMixture):
+            return [(1.0, base.loc, base.scale)]
+        parts = base.probs, base.loc, base.log_scale.exp()
         return list(zip(*(part.unbind(dim=-2) for part in parts), strict=True))
 
     def _weigh(self, e, loc, scale):
         """Return the density of a standardised component at e."""
-        if isinstance(self.law, (Normal, NormalMixture)):
+        if isinstance(self.base, (Normal, NormalMixture)):
             return math.exp(-0.5 * e * e - HALF_LOG_2PI)
-        return (self.law.log_prob(loc + scale * e)).exp() * scale
+        return (self.base.log_prob(loc + scale * e)).exp() * scale
 
     def _integrate(self):
         """Return mean and variance: the nodes one by one, in bounded memory."""
         first = second = 0.0
-        centre = self._invert(self.law.mean)
+        centre = self._invert(self.base.mean)
         for weight, loc, scale in self._list_components():
             sums = [0.0, 0.0, 0.0]
             for i in range(-_N_NODES, _N_NODES + 1):
@@ -272,11 +276,11 @@ class TransformedColumns(Distribution):
         return centre + first, (second - first**2).clamp_min(0)
 
     @property
+    @override
     def mean(self):
-        """Mean of every column, ``(..., n_features)``."""
         return self._integrate()[0].expand(self.batch_shape)
 
     @property
+    @override
     def variance(self):
-        """Variance of every column, ``(..., n_features)``."""
         return self._integrate()[1].expand(self.batch_shape)

@@ -1,4 +1,4 @@
-"""Normal laws of rows whose columns depend on one another."""
+"""Normal distributions of rows whose columns depend on one another."""
 
 import torch
 from torch.distributions import (
@@ -8,18 +8,19 @@ from torch.distributions import (
     constraints,
     register_kl,
 )
+from typing_extensions import override
 
 from ._base import HALF_LOG_2PI, without_autocast
 
 
 class LowRankNormal(Distribution):
-    r"""A normal law of one vector, with a few factors shared by its columns.
+    r"""A normal distribution of one vector, whose columns share a few factors.
 
     .. math:: x = \mu + \sigma \odot (\varepsilon + V^T f)
 
-    with standard normal ε and f. Densities come from the matrix inversion lemma: no
-    matrix is larger than (rank, rank). ``LowRankMultivariateNormal`` of torch is the
-    same law, and fails in single precision where factors are large.
+    with standard normal ε and f. By the matrix inversion lemma no matrix is larger than
+    (rank, rank). ``LowRankMultivariateNormal`` of torch is the same distribution, and
+    fails in single precision for large factors.
 
     Parameters
     ----------
@@ -40,18 +41,18 @@ class LowRankNormal(Distribution):
         super().__init__(shape[:-1], shape[-1:], validate_args=validate_args)
 
     @property
+    @override
     def mean(self):
-        """Mean, ``(..., n_features)``."""
         return self.loc.expand(self.batch_shape + self.event_shape)
 
     @property
+    @override
     def variance(self):
-        """Variance of every column, ``(..., n_features)``."""
         shared = self.factor.square().sum(dim=-2)
         return torch.exp(2 * self.log_scale) * (1 + shared)
 
+    @override
     def sample(self, sample_shape=()):
-        """Draw vectors, ``sample_shape + (..., n_features)``."""
         with torch.no_grad():
             shape = torch.Size(sample_shape) + self.batch_shape + self.event_shape
             own = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
@@ -60,10 +61,10 @@ class LowRankNormal(Distribution):
             return self.loc + torch.exp(self.log_scale) * (own + shared)
 
     def _observe(self, value, missing):
-        """Return residuals, factors and log σ; zeros for what is missing.
+        """Return residuals, factors and log σ, with zeros for missing cells.
 
-        What is left is the law of the observed columns: a marginal of a normal law has
-        part of its mean and part of its covariance.
+        They give the distribution of the observed columns: the marginal of a normal
+        has a part of its mean and of its covariance.
         """
         e = (value - self.loc) * torch.exp(-self.log_scale)
         if missing is None:
@@ -72,8 +73,9 @@ class LowRankNormal(Distribution):
         log_scale = self.log_scale.masked_fill(missing, 0.0)
         return e.masked_fill(missing, 0.0), factor, log_scale
 
+    @override
     def log_prob(self, value, missing=None):
-        """Return the log density, ``(...)``; of the columns that are not missing.
+        """Return the log density of the columns that are not missing, ``(...)``.
 
         With e = (x - μ) / σ and M = I + V Vᵀ (Bishop 2006, eqs. C.7 and C.14):
         |e|² - (V e)ᵀ M⁻¹ (V e) is the distance, log |M| + 2 Σ log σ the determinant's.
@@ -86,7 +88,7 @@ class LowRankNormal(Distribution):
         eps = 4 * rank * torch.finfo(e.dtype).eps
         ridge = 1 + eps * diagonal.sum(dim=-1, keepdim=True)
         matrix = products + torch.diag_embed(ridge.expand_as(diagonal))
-        # without a look at errors, which an accelerator would have to wait for
+        # not `cholesky`, which waits for an accelerator to look for errors
         root = torch.linalg.cholesky_ex(matrix).L
         # e has the leading dimensions of the value too
         projected = (factor @ e.unsqueeze(-1)).squeeze(-1)
@@ -106,8 +108,8 @@ class LowRankNormal(Distribution):
     def log_prob_by_column(self, value, missing=None):
         """Return log p(x_j | x_1, ..., x_{j-1}), ``(..., n_features)``.
 
-        The law of the factors given the columns so far, mean m and covariance P, moves
-        on from column to column (the Kalman filter of a state that stays).
+        The factors given the columns so far have mean m and covariance P, which are
+        updated column by column (the Kalman filter of a constant state).
         """
         e, factor, log_scale = self._observe(value, missing)
         factor = factor.expand(*e.shape[:-1], *factor.shape[-2:])
@@ -131,15 +133,15 @@ class LowRankNormal(Distribution):
 class CorrelatedNormal(Distribution):
     """N(loc, L Lᵀ), L lower triangular with a positive diagonal.
 
-    ``torch.distributions.MultivariateNormal`` is the same law; this one solves one
-    triangular system for all draws of a row, transforms noise that it is given, and
-    knows its KL to independent normals.
+    ``torch.distributions.MultivariateNormal`` is the same distribution; this one solves
+    one triangular system for all draws of a row, maps given noise to draws, and has an
+    exact KL to independent normals.
 
     Parameters
     ----------
     loc : Tensor (..., n_components)
     scale_tril : Tensor (..., n_components, n_components)
-        L; what stands above the diagonal has to be zero.
+        L, with zeros above the diagonal.
     """
 
     support = constraints.real_vector
@@ -151,13 +153,13 @@ class CorrelatedNormal(Distribution):
         super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=validate_args)
 
     @property
+    @override
     def mean(self):
-        """Mean, ``(..., n_components)``."""
         return self.loc
 
     @property
+    @override
     def variance(self):
-        """Variances of the marginals, ``(..., n_components)``."""
         return self.scale_tril.square().sum(dim=-1)
 
     @property
@@ -181,14 +183,13 @@ class CorrelatedNormal(Distribution):
         """Return loc + L noise, differentiable, ``(..., n_components)``."""
         return self.loc + self._map(lambda columns: self.scale_tril @ columns, noise)
 
+    @override
     def rsample(self, sample_shape=()):
-        """Return differentiable draws, ``sample_shape + (..., n_components)``."""
         shape = torch.Size(sample_shape) + self.loc.shape
         return self.transform(torch.randn_like(self.loc.expand(shape)))
 
+    @override
     def log_prob(self, value):
-        """Return the log density, ``(...)``."""
-
         def whiten(columns):
             return torch.linalg.solve_triangular(self.scale_tril, columns, upper=False)
 

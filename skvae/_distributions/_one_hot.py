@@ -2,6 +2,7 @@
 
 import torch
 from torch.distributions import Categorical, Distribution, constraints, register_kl
+from typing_extensions import override
 
 
 class OneHotCategoricals(Distribution):
@@ -12,7 +13,7 @@ class OneHotCategoricals(Distribution):
     logits : Tensor (..., n_variables, n_categories)
         Unnormalised log-probabilities, finite.
     temperature : float or Tensor (), default=1.0
-        Of differentiable draws.
+        Temperature of differentiable draws.
 
     References
     ----------
@@ -23,7 +24,7 @@ class OneHotCategoricals(Distribution):
     support = constraints.real_vector
     arg_constraints = {}  # noqa: RUF012
     has_rsample = True
-    # log_prob is that of ones and zeros, and no density of what `rsample` draws
+    # `log_prob` is that of ones and zeros, not a density of draws by `rsample`
     is_relaxed = True
 
     def __init__(self, logits, temperature=1.0, validate_args=False):
@@ -38,25 +39,25 @@ class OneHotCategoricals(Distribution):
         return self.log_probs.exp()
 
     @property
+    @override
     def mean(self):
-        """Probabilities, side by side, ``(..., n_variables * n_categories)``."""
         return self.probs.flatten(-2)
 
     @property
+    @override
     def variance(self):
-        """Variances p (1 - p) of zeros and ones, ``(..., event)``."""
         return self.mean * (1 - self.mean)
 
+    @override
     def log_prob(self, value):
         """Return Σ z_k log p_k, ``(...)``.
 
-        The log-probability of ones and zeros, and its linear extension to what lies
-        between.
+        It is the log-probability of ones and zeros, and linear between them.
         """
         return (value * self.log_probs.flatten(-2)).sum(dim=-1)
 
     def log_prob_by_component(self, value):
-        """Return the same of every variable, ``(..., n_variables)``."""
+        """Return the log-probability of every variable, ``(..., n_variables)``."""
         value = value.unflatten(-1, self.log_probs.shape[-2:])
         return (value * self.log_probs).sum(dim=-1)
 
@@ -68,18 +69,19 @@ class OneHotCategoricals(Distribution):
         chosen = torch.nn.functional.one_hot(joint.argmax(dim=-1), n_categories)
         return chosen.to(self.log_probs.dtype)
 
+    @override
     def rsample(self, sample_shape=()):
         """Draw differentiable vectors that add up to one (Jang et al. 2017, eq. 2)."""
         shape = torch.Size(sample_shape) + self.log_probs.shape
         tiny = torch.finfo(self.log_probs.dtype).tiny
-        # an exponential variable E: -log E has the Gumbel law
+        # -log E is a Gumbel variable if E is exponential
         exponential = torch.empty(
             shape, dtype=self.log_probs.dtype, device=self.log_probs.device
         ).exponential_()
         return self._relax(-exponential.clamp_min(tiny).log()).flatten(-2)
 
+    @override
     def sample(self, sample_shape=()):
-        """Draw ones and zeros, ``sample_shape + (..., event)``."""
         with torch.no_grad():
             chosen = Categorical(logits=self.log_probs, validate_args=False)
             chosen = chosen.sample(sample_shape).unsqueeze(-1)
@@ -88,10 +90,10 @@ class OneHotCategoricals(Distribution):
             return (chosen == places).to(self.log_probs.dtype).flatten(-2)
 
     def transform(self, noise):
-        """Return the ones and zeros that standard normal noise stands for.
+        """Return the ones and zeros that standard normal noise is mapped to.
 
-        By Gumbel's argmax (Jang et al. 2017, eq. 1). Their gradient is that of the
-        relaxed vector ("straight through", section 2.2).
+        By Gumbel's argmax (Jang et al. 2017, eq. 1), with the gradient of the relaxed
+        vector ("straight through", section 2.2).
 
         Parameters
         ----------

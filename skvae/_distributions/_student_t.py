@@ -1,19 +1,20 @@
-"""Student's t law."""
+"""Student's t distribution."""
 
 import torch
 from torch.distributions import Distribution, constraints
+from typing_extensions import override
 
 from ._base import HALF_LOG_2PI
 
-# below, the functions of torch lose no digits; above, their asymptotic series are exact
+# below, torch's functions lose no digits; above, the asymptotic series is exact
 _SERIES_FROM = 20.0
 
 
 def _log_normaliser(df):
     """Return log f(0) of Student's t at scale 1, large ``df`` included.
 
-    It is log Γ(a + 1/2) - log Γ(a) - log(a) / 2 - log(2π) / 2 with a = df / 2. The first
-    two cancel for large a, where the series of Tricomi & Erdélyi (1951), "The
+    With a = df / 2 it is log Γ(a + 1/2) - log Γ(a) - log(a) / 2 - log(2π) / 2. The
+    first two cancel for large a, where the series of Tricomi & Erdélyi (1951), "The
     asymptotic expansion of a ratio of gamma functions", replaces them.
     """
     a = df / 2
@@ -25,7 +26,7 @@ def _log_normaliser(df):
 
 
 class StudentT(Distribution):
-    """Student's t, with digits that do not get lost for many degrees of freedom.
+    """Student's t, exact for many degrees of freedom too.
 
     Parameters
     ----------
@@ -45,18 +46,20 @@ class StudentT(Distribution):
         super().__init__(shape, validate_args=validate_args)
 
     @property
+    @override
     def mean(self):
         """Location; it is the mean if ``df > 1``."""
         return self.loc.expand(self.batch_shape)
 
     @property
+    @override
     def variance(self):
         """Variance; infinite if ``df <= 2``."""
         ratio = torch.where(self.df > 2, self.df / (self.df - 2), torch.inf)
         return (self.scale**2 * ratio).expand(self.batch_shape)
 
+    @override
     def sample(self, sample_shape=()):
-        """Draw values, ``sample_shape + (...)``."""
         with torch.no_grad():
             shape = torch.Size(sample_shape) + self.batch_shape
             normal = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
@@ -64,8 +67,8 @@ class StudentT(Distribution):
             mean = (2 * mean / self.df).clamp_min(torch.finfo(mean.dtype).tiny)
             return self.loc + self.scale * normal * mean.rsqrt()
 
+    @override
     def log_prob(self, value):
-        """Return the log density, ``(...)``."""
         e = ((value - self.loc) / self.scale).clamp(-self._FARTHEST, self._FARTHEST)
         tail = 0.5 * (self.df + 1) * torch.log1p(e**2 / self.df)
         return _log_normaliser(self.df) - self.scale.log() - tail

@@ -102,7 +102,7 @@ class FittedModel:
 
     def _locate(self, x, module):
         """Return the z that rows are decoded from, rounded to single precision."""
-        z = to_float32(module.latent.locate(module.encode(x)))
+        z = to_float32(module.latent.point_estimate(module.encode(x)))
         return to_tensor(z, module)
 
     def _decode(self, z):
@@ -116,7 +116,7 @@ class FittedModel:
         def decode(rows):
             z = to_tensor(Z[rows], module)
             if Z.shape[1] != module.n_components:
-                z = module.latent.extend(z, module.prior)
+                z = module.latent.invert_embedding(z, module.prior)
                 z = z.to(scoring_dtype(z.device))
             return self._decode(z)
 

@@ -36,7 +36,7 @@ def initialize_members(module, x, generator):
             module.free[index].add_(free.to(module.free))
         seed = int(generator.integers(2**31 - 1))
         inputs = u if module.needs_encoder else z
-        values = module.latent.start_prior(module.prior, inputs, seed)
+        values = module.latent.initialize_prior(module.prior, inputs, seed)
         for name, value in values.items():
             target = getattr(module.prior, name)[index]
             target.copy_(value.reshape(target.shape))
@@ -51,4 +51,4 @@ def _draw(start, latent, rows, noise):
         # missing values: components depend on one another
         noise = (scale @ noise.unsqueeze(-1)).squeeze(-1)
         scale = torch.ones_like(noise)
-    return u, latent.draw_start(loc, scale, noise)
+    return u, latent.draw_initial(loc, scale, noise)

@@ -109,7 +109,7 @@ class VAEModule(nn.Module):
         self.free = nn.Parameter(
             torch.zeros(*folds, *likelihood.free_shape(n_features), dtype=torch.float32)
         )
-        inputs = {"n_inputs": n_inputs} if latent.needs_inputs else {}
+        inputs = {"n_inputs": n_inputs} if latent.needs_n_inputs else {}
         self.prior = latent.make_prior(n_components, n_copies, **inputs)
         self.needs_encoder = getattr(self.prior, "needs_encoder", False)
         self.known_prior = None
@@ -135,7 +135,9 @@ class VAEModule(nn.Module):
 
     def encode(self, x):
         """Return q(z|x) for x (..., n, n_features), missing values being NaN."""
-        u, loc, scale, missing = self.linear_start.infer(x, self.latent.takes_root)
+        u, loc, scale, missing = self.linear_start.infer(
+            x, self.latent.takes_scale_tril
+        )
         return self._encode(u, loc, scale, missing)
 
     @property
@@ -157,7 +159,9 @@ class VAEModule(nn.Module):
             Side by side the encoder's input, and mean and standard deviation of the
             linear start's posterior, in units of `Latent.unit`.
         """
-        u, loc, scale, missing = self.linear_start.infer(x, self.latent.takes_root)
+        u, loc, scale, missing = self.linear_start.infer(
+            x, self.latent.takes_scale_tril
+        )
         u = self._flag(u, missing)
         shape = *u.shape[:-1], self.n_components
         loc = u.new_zeros(shape) if loc is None else loc.to(u)
@@ -204,7 +208,7 @@ class VAEModule(nn.Module):
 
     def make_posterior(self, raw, loc, scale):
         """Return q(z|x) from the arguments of `Latent.posterior`."""
-        shared = {"prior": self.prior} if self.latent.shares_prior else {}
+        shared = {"prior": self.prior} if self.latent.posterior_takes_prior else {}
         return self.latent.posterior(raw, loc, scale, **shared)
 
     def get_prior(self):
@@ -219,7 +223,7 @@ class VAEModule(nn.Module):
 
     def decode(self, z):
         """Return p(x|z) for z (..., n, n_components)."""
-        z = self.latent.show(z)
+        z = self.latent.make_decoder_input(z)
         offset = self.linear_start.compute_offset(z, self.rows_last)
         raw = self.decoder_head(self._apply_body(self.decoder, z.to(self.dtype)))
         raw = raw.unflatten(-1, self.raw_shape).to(z.dtype)

@@ -20,7 +20,7 @@ class RowPosteriors:
 
     def __init__(self, module, x):
         self.module, self.x = module, x
-        self.loc, self.scale = module.latent.recentre(module.encode(x))
+        self.loc, self.scale = module.latent.get_loc_scale(module.encode(x))
 
     def make(self, raw, rows=slice(None)):
         """Return q(z|x) of some rows from raw posterior outputs."""

@@ -111,7 +111,7 @@ def _make_net(plan, data, begin):
     share = columns.observed_share[columns.varies]
     volumes = [(share * np.log(s.unit)).sum() + log_volume for s in starts]
     net = make_net(plan, module, rows, volumes, data.is_chunk).initialize()
-    if plan.likelihood.has_start or plan.latent.has_start:
+    if plan.likelihood.has_start or plan.latent.initializes_prior:
         net.init_members = partial(
             _initialize_members, rows=rows, generator=plan.generator
         )
@@ -170,7 +170,7 @@ def _make_starts(plan, x, weight, splits):
         return _start.initialize_mixture(
             x, weight, splits, plan.n_clusters, likelihood, seed
         )
-    n_linear = plan.latent.count_linear(n_components)
+    n_linear = plan.latent.count_linear_components(n_components)
     return _start.initialize_linear(
         x, weight, splits, n_components, likelihood, column_scale, n_linear
     )

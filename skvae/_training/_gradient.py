@@ -68,7 +68,7 @@ class BatchGradient:
         self.parameters = list(module.parameters())
         like = weights.grad
         self.x, self.seen = like.new_zeros(shape), None
-        if (has_missing or module.n_flags) and not module.latent.takes_root:
+        if (has_missing or module.n_flags) and not module.latent.takes_scale_tril:
             self.seen = like.new_zeros(*shape[:-1], module.n_seen)
         self.share = like.new_zeros(shape[:-1])
         self.names = *TERMS, *objective.extra_terms

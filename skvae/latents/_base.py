@@ -1,29 +1,30 @@
-"""What all latents share."""
+"""The contract of all latents."""
 
 from sklearn.base import BaseEstimator
 from torch.distributions import Normal
 
 
 class Latent(BaseEstimator):
-    """Base of all latents: hyper-parameters, the posterior's family and the prior.
+    """Base of all latents: hyper-parameters, the family of posteriors and the prior.
 
     Attributes
     ----------
     n_raw : int
         Raw encoder outputs per component.
     is_anchored : bool
-        Whether raw outputs are corrections to the linear start's posterior. Without,
+        Whether raw outputs correct the posterior of the linear start. Otherwise
         training starts at random weights.
     is_stackable : bool
-        Whether several copies can be trained side by side, see `networks.Linear`.
-    shares_prior : bool
-        Whether `posterior` is handed the prior's module as well, ``prior=``.
-    needs_inputs : bool
-        Whether `make_prior` is handed the number of the encoder's inputs as well,
+        Whether networks of several folds can be trained side by side, see
+        `networks.Linear`.
+    posterior_takes_prior : bool
+        Whether `posterior` takes the prior's module as well, ``prior=``.
+    needs_n_inputs : bool
+        Whether `make_prior` takes the number of the encoder's inputs as well,
         ``n_inputs=``.
-    takes_root : bool
-        Whether `posterior` is handed a lower triangular root of the covariance as scale
-        where cells of rows are missing.
+    takes_scale_tril : bool
+        Whether `posterior` takes a lower triangular root of the covariance as scale
+        for rows with missing cells.
     unit : float
         Standard deviation of z under the prior that training starts from. The linear
         start and the decoder's network see z in units of it.
@@ -32,20 +33,20 @@ class Latent(BaseEstimator):
     n_raw = 0
     is_anchored = True
     is_stackable = True
-    shares_prior = False
-    needs_inputs = False
-    takes_root = False
+    posterior_takes_prior = False
+    needs_n_inputs = False
+    takes_scale_tril = False
     unit = 1.0
 
     @property
     def is_annealed(self):
-        """Whether something changes in the course of training."""
+        """Whether `anneal` changes anything in the course of training."""
         return type(self).anneal is not Latent.anneal
 
     @property
-    def has_start(self):
-        """Whether the prior can be fitted to draws before training."""
-        return type(self).start_prior is not Latent.start_prior
+    def initializes_prior(self):
+        """Whether `initialize_prior` fits the prior before training."""
+        return type(self).initialize_prior is not Latent.initialize_prior
 
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""
@@ -53,15 +54,15 @@ class Latent(BaseEstimator):
     def check_components(self, n_components):
         """Refuse a number of components that the hyper-parameters do not allow."""
 
-    def count_linear(self, n_components):
-        """Return how many components the linear start may have, the first ones."""
+    def count_linear_components(self, n_components):
+        """Return how many of the first components the linear start may have."""
         return n_components
 
     def count_clusters(self, n_components):
-        """Return how many clusters of rows z stands for, 0 where it does not.
+        """Return the number of clusters of rows that z stands for, or 0.
 
-        Where it does, and is not anchored, training starts at a mixture: z is one-hot,
-        and ``loc`` are log-probabilities.
+        If it is not 0 and the latent is not anchored, training starts at a mixture: z
+        is one-hot, and ``loc`` are log-probabilities.
         """
         return 0
 
@@ -79,21 +80,21 @@ class Latent(BaseEstimator):
         Parameters
         ----------
         raw : Tensor (..., *raw_shape)
-            Zero is the linear start.
+            Zero gives the posterior of the linear start.
         loc, scale : Tensor (..., n_components)
-            Mean and standard deviation of the linear start's posterior, or what
-            `recentre` returned.
+            Mean and standard deviation of that posterior, or what `get_loc_scale`
+            returned.
         """
         raise NotImplementedError
 
-    def recentre(self, posterior):
-        """Return ``(loc, scale)`` with which raw outputs of zero are a posterior."""
+    def get_loc_scale(self, posterior):
+        """Return ``(loc, scale)`` for which raw outputs of zero give a posterior."""
         return posterior.mean, posterior.stddev
 
     def enumerate(self, n_components, in_training=False):
         """Return all values of z, ``(n_values, n_components)``, or None.
 
-        Where there are few of them scores are exact sums, not averages over draws.
+        If there are few of them, scores are exact sums, not averages over draws.
 
         Parameters
         ----------
@@ -128,7 +129,7 @@ class Latent(BaseEstimator):
             return posterior.rsample((n_draws,))
         return posterior.transform(noise)
 
-    def draw_start(self, loc, scale, noise):
+    def draw_initial(self, loc, scale, noise):
         """Return draws from the posterior that training starts at.
 
         Parameters
@@ -141,7 +142,7 @@ class Latent(BaseEstimator):
         """Return a module that, called, returns p(z)."""
         raise NotImplementedError
 
-    def start_prior(self, prior, z, seed):
+    def initialize_prior(self, prior, z, seed):
         """Return values for the prior's weights that fit the linear start, by name.
 
         Parameters
@@ -150,7 +151,7 @@ class Latent(BaseEstimator):
             What `make_prior` returned.
         z : Tensor (n, n_components)
             Draws from the posteriors of the linear start. For a prior that
-            ``needs_encoder`` what the encoder sees of the rows, (n, n_inputs).
+            ``needs_encoder``, rows as the encoder sees them, (n, n_inputs).
         seed : int
         """
         return {}
@@ -159,11 +160,11 @@ class Latent(BaseEstimator):
         """Return the point that `transform` returns, ``(..., n_embedded)``."""
         raise NotImplementedError
 
-    def locate(self, posterior):
+    def point_estimate(self, posterior):
         """Return the point that `reconstruct` decodes, ``(..., n_components)``."""
         return self.embed(posterior)
 
-    def extend(self, embedded, prior):
+    def invert_embedding(self, embedded, prior):
         """Return z for a point as `embed` returns it, ``(..., n_components)``.
 
         Parameters
@@ -174,39 +175,31 @@ class Latent(BaseEstimator):
         """
         return embedded
 
-    def show(self, z):
-        """Return what the decoder sees of z, of the same shape."""
+    def make_decoder_input(self, z):
+        """Return z as the decoder sees it, in units of `unit`, of the same shape."""
         return z if self.unit == 1 else z / self.unit
 
     def log_prior_per_component(self, prior, z):
-        """Return the log density of the prior's marginals at z, component by component.
+        """Return the log density of the prior's marginals, ``(..., n_components)``.
 
-        Asked for by `log_ratio_per_component`, as it stands.
+        Only `log_ratio_per_component` of this class needs it.
 
         Parameters
         ----------
         prior : Distribution
         z : Tensor (..., n_components)
-
-        Returns
-        -------
-        Tensor (..., n_components)
         """
         raise NotImplementedError
 
     def log_ratio_per_component(self, posterior, prior, z):
-        """Return log q(z_k|x) - log p(z_k) of the marginals, component by component.
+        """Return log q(z_k|x) - log p(z_k), ``(n_draws, ..., n_components)``.
 
-        As it stands, of normal ones.
+        The densities are those of the marginals; here the posterior's are normal.
 
         Parameters
         ----------
         posterior, prior : Distribution
         z : Tensor (n_draws, ..., n_components)
-
-        Returns
-        -------
-        Tensor (n_draws, ..., n_components)
         """
         marginal = Normal(posterior.mean, posterior.stddev, validate_args=False)
         return marginal.log_prob(z) - self.log_prior_per_component(prior, z)

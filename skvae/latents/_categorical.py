@@ -2,14 +2,15 @@
 
 import torch
 from torch import nn
+from typing_extensions import override
 
 from .._distributions import OneHotCategoricals
 from .._utils._checks import check_choice, check_count, check_number
 from ._base import Latent
 
-# exp(-50): no category of a row is less likely beside the likeliest
+# exp(-50): lowest probability of a category, relative to the likeliest
 _MAX_LOG_ODDS = 50.0
-# joint values of z up to which training, and scores, go through all of them
+# largest numbers of joint values of z that training and scores sum over
 _MAX_TRAINING_STATES = 128
 _MAX_STATES = 1024
 
@@ -21,16 +22,16 @@ class Categorical(Latent):
               z_g \in \{e_1, \dots, e_K\}, \quad
               p(z) = \prod_{g,k} w_{gk}^{z_{gk}}
 
-    With one variable the model is a mixture of K laws that share a decoder; with
-    several the decoder combines their values. ``n_components`` of the estimator is the
-    width of z, G K.
+    With one variable the model is a mixture of K distributions that share a decoder;
+    with several the decoder combines their values. ``n_components`` of the estimator is
+    the width of z, G K.
 
-    Where z has at most 1,024 joint values scores are exact sums over them, and the
-    "evidence" is log p(x) itself. Otherwise they are averages over draws of ones and
+    If z has at most 1,024 joint values, scores are exact sums over them, and the
+    "evidence" is log p(x) itself. Otherwise scores are averages over draws of ones and
     zeros.
 
-    With ``init="linear"`` one variable starts at a mixture fitted by k-means and EM;
-    several start at random weights.
+    With ``init="linear"`` training starts at a mixture fitted by k-means and EM for one
+    variable, and at random weights for several.
 
     Parameters
     ----------
@@ -40,25 +41,24 @@ class Categorical(Latent):
     prior : {'learned', 'uniform'}, default='learned'
         Whether the weights w of the categories are learned, or all equal.
     gradient : {'auto', 'exact', 'gumbel'}, default='auto'
-        How training finds the expectation over q(z|x) and its gradient: 'exact' sums
-        over all values of z, of which there may be 128; 'gumbel' draws relaxed vectors,
+        How training computes the expectation over q(z|x) and its gradient: 'exact' sums
+        over all values of z, at most 128; 'gumbel' draws relaxed vectors,
 
         .. math:: z_{gk} = \frac{\exp((\log \pi_{gk} + \gamma_{gk}) / \tau)}
                   {\sum_l \exp((\log \pi_{gl} + \gamma_{gl}) / \tau)}, \quad
                   \gamma_{gk} \sim \mathrm{Gumbel}(0, 1).
 
-        'auto' sums where it can.
+        'auto' is 'exact' if z has at most 128 values.
     temperature, min_temperature : float, default=1.0 and 0.5
-        τ falls from the first to the second in the course of ``max_epochs``,
-        exponentially.
+        τ falls exponentially from the first to the second over ``max_epochs``.
     embedding : {'probabilities', 'onehot'}, default='probabilities'
         What `transform` returns: π(x), or its largest entries as ones.
 
     Notes
     -----
-    The KL is exact. Objectives that use log q(z|x) of a relaxed draw, such as 'iwae',
-    have :math:`\sum z_{gk} \log \pi_{gk}`, the linear extension of the log-probability
-    to what lies between ones and zeros: finite, and right as τ falls to 0.
+    The KL is exact. Objectives that need log q(z|x) of a relaxed draw, such as 'iwae',
+    use :math:`\sum z_{gk} \log \pi_{gk}`, which extends the log-probability linearly
+    between ones and zeros. It is finite, and exact in the limit τ → 0.
 
     The KL of a component is :math:`\pi \log(\pi / w) - \pi + w`; it is never negative,
     and the components of a variable sum to the variable's KL.
@@ -73,7 +73,7 @@ class Categorical(Latent):
 
     n_raw = 1
     is_anchored = False
-    shares_prior = True
+    posterior_takes_prior = True
 
     def __init__(
         self,
@@ -91,8 +91,8 @@ class Categorical(Latent):
         self.min_temperature = min_temperature
         self.embedding = embedding
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         if self.n_categories is not None:
             check_count(self, "n_categories", 2)
         check_choice(self, "prior", ("learned", "uniform"))
@@ -106,11 +106,11 @@ class Categorical(Latent):
             )
         check_choice(self, "embedding", ("probabilities", "onehot"))
 
+    @override
     def check_components(self, n_components):
-        """Refuse a number of components that is no multiple of `n_categories`."""
         if n_components % self._count_categories(n_components):
             raise ValueError(
-                f"n_components={n_components} is no multiple of "
+                f"n_components={n_components} is not a multiple of "
                 f"n_categories={self.n_categories}; it is the number of categories of "
                 "all variables together."
             )
@@ -136,17 +136,18 @@ class Categorical(Latent):
         return n_components // n_categories, n_categories
 
     @property
-    def has_start(self):
-        """Whether the prior can be fitted to draws before training."""
+    @override
+    def initializes_prior(self):
         return self.prior == "learned"
 
+    @override
     def count_clusters(self, n_components):
-        """Return how many clusters of rows z stands for: those of a single variable."""
         n_variables, n_categories = self._split(n_components)
         return n_categories if n_variables == 1 and n_categories > 1 else 0
 
+    @override
     def posterior(self, raw, loc, scale, prior=None):
-        """Return q(z|x); loc are log-probabilities, and raw is added to them."""
+        """Return q(z|x): loc are log-probabilities, to which raw is added."""
         logits = loc + raw.to(loc.dtype).squeeze(-2)
         logits = logits.unflatten(-1, self._split(logits.shape[-1]))
         # rows far away: log-probabilities stay finite, and no probability is 0
@@ -154,13 +155,13 @@ class Categorical(Latent):
         temperature = self.temperature if prior is None else prior.temperature
         return OneHotCategoricals(logits.clamp_min(-_MAX_LOG_ODDS), temperature)
 
-    def recentre(self, posterior):
-        """Return ``(loc, scale)`` with which raw outputs of zero are a posterior."""
+    @override
+    def get_loc_scale(self, posterior):
         log_probs = posterior.log_probs.flatten(-2)
         return log_probs, torch.ones_like(log_probs)
 
+    @override
     def enumerate(self, n_components, in_training=False):
-        """Return all values of z, ``(n_values, n_components)``, or None."""
         most = _MAX_TRAINING_STATES if in_training else _MAX_STATES
         if self._count_states(n_components) > most:
             return None
@@ -171,18 +172,18 @@ class Categorical(Latent):
         index = index.view(-1, n_variables)
         return nn.functional.one_hot(index, n_categories).flatten(-2)
 
+    @override
     def anneal(self, prior, progress):
-        """Set the temperature of relaxed draws."""
         ratio = self.min_temperature / self.temperature
         prior.temperature.fill_(self.temperature * ratio**progress)
 
-    def draw_start(self, loc, scale, noise):
-        """Return ones and zeros from the posterior that training starts at."""
+    @override
+    def draw_initial(self, loc, scale, noise):
         raw = loc.new_zeros(*loc.shape[:-1], 1, loc.shape[-1])
         return self.posterior(raw, loc, scale).transform(noise)
 
+    @override
     def make_prior(self, n_components, n_copies=None):
-        """Return a module that, called, returns p(z)."""
         return CategoricalPrior(
             self._split(n_components),
             self.prior == "learned",
@@ -190,21 +191,22 @@ class Categorical(Latent):
             n_copies,
         )
 
-    def start_prior(self, prior, z, seed):
-        """Return the logarithms of how often categories occur, by name."""
+    @override
+    def initialize_prior(self, prior, z, seed):
         if self.prior != "learned":
             return {}
         # one pseudo-row each
         return {"logits": torch.log((z.sum(dim=0) + 1) / (len(z) + 1))}
 
+    @override
     def embed(self, posterior):
-        """Return the probabilities, or ones for the largest of them."""
         if self.embedding == "probabilities":
             return posterior.mean
         probs = posterior.probs
         chosen = nn.functional.one_hot(probs.argmax(dim=-1), probs.shape[-1])
         return chosen.to(probs.dtype).flatten(-2)
 
+    @override
     def log_ratio_per_component(self, posterior, prior, z):
         """Return q log(q/p) - q + p of every category, ``(1, ..., n_components)``.
 
@@ -242,8 +244,8 @@ class CategoricalPrior(nn.Module):
             "temperature", torch.tensor(float(temperature), dtype=torch.float32)
         )
 
+    @override
     def forward(self):
-        """Return p(z)."""
         logits = self.logits.unflatten(-1, self.shape)
         logits = logits - logits.amax(dim=-1, keepdim=True).detach()
         return OneHotCategoricals(logits.clamp_min(-_MAX_LOG_ODDS), self.temperature)

@@ -1,6 +1,7 @@
-"""Gaussian posteriors, and the priors they are measured against."""
+"""Gaussian posteriors and the choice of their priors."""
 
 from torch.distributions import Independent
+from typing_extensions import override
 
 from .._distributions import EqualMixture, NormalMixture
 from .._utils._checks import check_choice, check_count, check_number
@@ -9,7 +10,7 @@ from ._normals import NORMALS
 from ._priors import MixturePrior, StandardPrior
 from ._vamp import VampPrior
 
-# beyond, squares and logarithms leave single precision
+# limits within which squares and logarithms fit into single precision
 _PRIOR_SCALES = 1e-30, 1e30
 
 
@@ -25,21 +26,21 @@ class Gaussian(Latent):
     Parameters
     ----------
     prior : {'auto', 'standard', 'mixture', 'vamp'}, default='auto'
-        'standard' is N(0, I). 'mixture' is a mixture of Gaussians learned with the
-        rest and started by k-means and EM on the linear model's posterior. 'vamp' is
-        the mean of the posteriors of learned pseudo-inputs, which start at random
-        training rows; the networks then start at random, too. 'auto' is 'standard' for
-        a linear model, 'mixture' otherwise.
+        'standard' is N(0, I). 'mixture' is a mixture of Gaussians that is
+        learned together with the networks, from k-means and EM on the linear model's
+        posterior on. 'vamp' is the mean of the posteriors of learned pseudo-inputs,
+        which start at random training rows; the networks then start at random, too.
+        'auto' is 'standard' for a linear model, 'mixture' otherwise.
     n_mixture : int, default=32
-        Components of the mixture beside N(0, I), which always stays one of them; or
-        pseudo-inputs. Each of these costs a pass through the encoder at every step;
-        Tomczak & Welling take 500 for images.
+        Components of the mixture beside N(0, I), which always stays one of them; or the
+        number of pseudo-inputs. Each of these passes through the encoder at every step;
+        Tomczak & Welling use 500 for images.
     covariance : {'diagonal', 'full'}, default='diagonal'
-        That of q(z|x). The linear start's is diagonal, but for rows with missing cells:
-        'full' then starts at the linear model's own posterior, 'diagonal' at the best
-        that it allows.
+        Covariance of q(z|x). That of the linear start is diagonal, except for rows with
+        missing cells: there 'full' starts at the linear model's posterior, 'diagonal'
+        at its best diagonal approximation.
     prior_scale : float, default=1.0
-        Standard deviation of z under the standard prior, N(0, prior_scale² I). It is
+        Standard deviation of z under the standard prior, N(0, prior_scale² I). It sets
         the unit of z, and changes neither training nor scores.
 
     See Also
@@ -74,8 +75,8 @@ class Gaussian(Latent):
         self.covariance = covariance
         self.prior_scale = prior_scale
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         check_choice(self, "prior", ("auto", "standard", "mixture", "vamp"))
         check_count(self, "n_mixture", 1)
         check_choice(self, "covariance", tuple(NORMALS))
@@ -91,56 +92,59 @@ class Gaussian(Latent):
         return NORMALS[self.covariance]
 
     @property
-    def has_start(self):
-        """Whether the prior can be fitted to the rows before training."""
+    @override
+    def initializes_prior(self):
         return self.prior in ("mixture", "vamp")
 
     @property
+    @override
     def is_anchored(self):
-        """Whether training starts at the linear model.
+        """Whether training starts at the linear model: not with ``prior='vamp'``.
 
-        Under a mean of few of its narrow posteriors most rows would be impossible.
+        Under the mean of a few narrow posteriors most rows would be impossible.
         """
         return self.prior != "vamp"
 
     @property
-    def needs_inputs(self):
-        """Whether the prior is made of what the encoder sees."""
+    @override
+    def needs_n_inputs(self):
         return self.prior == "vamp"
 
     @property
-    def takes_root(self):
-        """Whether posteriors start at one with the covariance of the linear model's."""
+    @override
+    def takes_scale_tril(self):
         return self.covariance == "full"
 
     @property
+    @override
     def unit(self):
-        """Standard deviation of z under the prior that training starts from."""
         return self.prior_scale
 
+    @override
     def raw_shape(self, n_components):
-        """Return the shape of the encoder's raw outputs for one row."""
         return self._normals.raw_shape(n_components)
 
+    @override
     def posterior(self, raw, loc, scale):
-        """Return q(z|x)."""
         return self._normals.posterior(raw, loc, scale)
 
-    def recentre(self, posterior):
-        """Return ``(loc, scale)`` with which raw outputs of zero are a posterior.
+    @override
+    def get_loc_scale(self, posterior):
+        """Return ``(loc, scale)`` of a posterior whose raw outputs are zero.
 
-        Of a full covariance, scale is L, ``(..., n_components, n_components)``.
+        For a full covariance scale is L, ``(..., n_components, n_components)``.
         """
-        return self._normals.recentre(posterior)
+        return self._normals.get_loc_scale(posterior)
 
+    @override
     def draw(self, posterior, noise=None, n_draws=1):
-        """Return differentiable draws (Kingma & Welling 2014, section 2.4)."""
-        if noise is None:
-            return posterior.rsample((n_draws,))
-        return self._normals.transform(posterior, noise)
+        if noise is None or not isinstance(posterior, Independent):
+            return super().draw(posterior, noise, n_draws)
+        normal = posterior.base_dist
+        return normal.loc + normal.scale * noise
 
+    @override
     def make_prior(self, n_components, n_copies=None, n_inputs=None):
-        """Return a module that, called, returns p(z)."""
         if self.prior == "mixture":
             return MixturePrior(n_components, self.n_mixture, n_copies)
         if self.prior == "vamp":
@@ -148,16 +152,16 @@ class Gaussian(Latent):
             return VampPrior(n_inputs, self.n_mixture, n_copies, width)
         return StandardPrior(n_components, self.prior_scale)
 
-    def start_prior(self, prior, z, seed):
-        """Return values for the prior's weights that fit draws z, or inputs."""
-        return prior.start(z, seed) if self.has_start else {}
+    @override
+    def initialize_prior(self, prior, z, seed):
+        return prior.initialize(z, seed) if self.initializes_prior else {}
 
+    @override
     def embed(self, posterior):
-        """Return the posterior mean."""
         return posterior.mean
 
+    @override
     def log_prior_per_component(self, prior, z):
-        """Return the log density of the prior's marginals at z, by component."""
         if isinstance(prior, Independent):
             return prior.base_dist.log_prob(z)
         if isinstance(prior, EqualMixture):

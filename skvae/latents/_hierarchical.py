@@ -2,15 +2,16 @@
 
 import torch
 from torch import nn
+from typing_extensions import override
 
 from .._distributions import NormalChain
 from .._utils._checks import check_choice, check_counts
 from ..networks import Linear
 from ._base import Latent
 
-# no law of a layer is exp(8) times as wide or narrow as where it starts
+# scales of layers stay within a factor of exp(8) of where they start
 _MAX_LOG_RATIO = 8.0
-# precision, in prior precisions, that an estimate from below starts with at least
+# lowest precision that the encoder's estimate starts with, in prior precisions
 _LEAST_PRECISION = 1e-2
 # what the networks between layers see is bounded smoothly
 _SQUASH = 8.0
@@ -32,12 +33,12 @@ class Hierarchical(Latent):
               {\hat\sigma_i^{-2} + \sigma_i^{-2}},\
               \frac{1}{\hat\sigma_i^{-2} + \sigma_i^{-2}}\Big),
 
-    what the encoder finds in x, :math:`\hat\mu_i(x), \hat\sigma_i(x)`, and what the
-    layer above expects, each counting by its precision. With ``inference="bottom_up"``
-    it is :math:`q(z_1|x) \prod_i q(z_{i+1} | z_i)`, all normal.
+    the encoder's estimate :math:`\hat\mu_i(x), \hat\sigma_i(x)` and the prior given the
+    layer above, weighted by their precisions. With ``inference="bottom_up"`` it is
+    :math:`q(z_1|x) \prod_i q(z_{i+1} | z_i)`, all normal.
 
     With ``init="linear"`` training starts at the linear model: :math:`z_1` has its
-    posterior and prior, the upper layers are N(0, I) and say nothing.
+    posterior and prior, and the upper layers are N(0, I), without information.
 
     Parameters
     ----------
@@ -46,23 +47,23 @@ class Hierarchical(Latent):
         ``n_components``. None is two layers, the upper about half as wide; a single
         component is a single layer.
     hidden_layer_sizes : tuple of int, default=(32,)
-        Of the networks between layers.
+        Widths of the hidden layers in the networks between layers of z.
     inference : {'top_down', 'bottom_up'}, default='top_down'
-        What the posterior is made of, see above.
+        Order in which the posterior draws the layers, see above.
     decoder : {'bottom', 'all'}, default='bottom'
         Layers that the decoder sees: :math:`p(x|z_1)`, or p(x|z).
     embedding : {'all', 'bottom', 'top'}, default='all'
         Layers that `transform` returns. ``inverse_transform`` fills the others in:
         below 'top' by the means of :math:`p(z_i|z_{i+1})`; above 'bottom' by those of
         :math:`q(z_{i+1}|z_i)` with bottom-up inference, by those of the prior
-        otherwise. ``reconstruct`` uses all layers always.
+        otherwise. ``reconstruct`` always uses all layers.
 
     Notes
     -----
     The KL is sampled. That of a component is E[log q(z_k|·) - log p(z_k|·)], each given
     the layer drawn before, and components sum to the KL of the row. With bottom-up
-    inference those of a layer may lie below 0: q and p are given different layers. The
-    attribute `kl_per_component_` has 0 for them.
+    inference that of a component may be negative, since q and p condition on different
+    layers. The attribute `kl_per_component_` has 0 for it.
 
     References
     ----------
@@ -74,7 +75,7 @@ class Hierarchical(Latent):
     """
 
     n_raw = 2
-    shares_prior = True
+    posterior_takes_prior = True
 
     def __init__(
         self,
@@ -90,8 +91,8 @@ class Hierarchical(Latent):
         self.decoder = decoder
         self.embedding = embedding
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         check_choice(self, "inference", ("top_down", "bottom_up"))
         check_choice(self, "decoder", ("all", "bottom"))
         check_choice(self, "embedding", ("all", "bottom", "top"))
@@ -99,8 +100,8 @@ class Hierarchical(Latent):
             check_counts(self, "sizes", 2)
         check_counts(self, "hidden_layer_sizes", 0)
 
+    @override
     def check_components(self, n_components):
-        """Refuse a number of components that is not the sum of `sizes`."""
         if self.sizes is not None and sum(self.sizes) != n_components:
             raise ValueError(
                 f"Hierarchical(sizes={self.sizes!r}) sums to {sum(self.sizes)}, but "
@@ -116,25 +117,25 @@ class Hierarchical(Latent):
         upper = max(1, round(n_components / 3))
         return n_components - upper, upper
 
-    def count_linear(self, n_components):
-        """Return how many components the linear start may have, the first layer's."""
+    @override
+    def count_linear_components(self, n_components):
         return self.split(n_components)[0]
 
+    @override
     def count_embedded(self, n_components):
-        """Return the width of what `embed` returns."""
         sizes = self.split(n_components)
         return {"all": n_components, "bottom": sizes[0], "top": sizes[-1]}[
             self.embedding
         ]
 
+    @override
     def raw_shape(self, n_components):
-        """Return the shape of the encoder's raw outputs for one row."""
         if self.inference == "bottom_up":
             return (2, self.split(n_components)[0])
         return (2, n_components)
 
+    @override
     def make_prior(self, n_components, n_copies=None):
-        """Return a module that, called, returns p(z), and that q(z|x) shares."""
         return LayeredPrior(
             self.split(n_components),
             tuple(self.hidden_layer_sizes),
@@ -142,8 +143,8 @@ class Hierarchical(Latent):
             n_copies,
         )
 
+    @override
     def posterior(self, raw, loc, scale, prior):
-        """Return q(z|x), which uses the networks of the prior's module."""
         sizes, last = prior.sizes, len(prior.sizes) - 1
         raw_loc, raw_log_scale = raw.to(loc.dtype).unbind(dim=-2)
         ratio = raw_log_scale.clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO)
@@ -170,34 +171,34 @@ class Hierarchical(Latent):
             order = range(last, -1, -1)
         return NormalChain(sizes, order, conditionals, loc.shape[:-1])
 
-    def recentre(self, posterior):
-        """Return ``(loc, scale)`` with which raw outputs of zero are a posterior."""
+    @override
+    def get_loc_scale(self, posterior):
         pairs, n_rows = [], posterior.batch_shape
         for size, conditional in zip(
             posterior.sizes, posterior.conditionals, strict=True
         ):
-            pair = conditional.recentre()
+            pair = conditional.get_loc_scale()
             if pair is None:
-                # nothing of the encoder's
-                like = posterior.conditionals[0].recentre()[0]
+                # the encoder has no outputs for this layer
+                like = posterior.conditionals[0].get_loc_scale()[0]
                 pair = like.new_zeros(*n_rows, size), like.new_ones(*n_rows, size)
             pairs.append(pair)
         locs, scales = zip(*pairs, strict=True)
         return torch.cat(locs, dim=-1), torch.cat(scales, dim=-1)
 
+    @override
     def embed(self, posterior):
-        """Return the means of the layers chosen, each given that of the one before."""
         layers = posterior.mean.split(posterior.sizes, dim=-1)
         if self.embedding == "all":
             return torch.cat(layers, dim=-1)
         return layers[0] if self.embedding == "bottom" else layers[-1]
 
-    def locate(self, posterior):
-        """Return the means of all layers."""
+    @override
+    def point_estimate(self, posterior):
         return posterior.mean
 
-    def extend(self, embedded, prior):
-        """Return all layers for those that `embed` returns."""
+    @override
+    def invert_embedding(self, embedded, prior):
         if self.embedding == "all":
             return embedded
         if self.embedding == "top":
@@ -214,13 +215,15 @@ class Hierarchical(Latent):
             layers.append(upper.expand(*embedded.shape[:-1], -1).to(embedded))
         return torch.cat(layers, dim=-1)
 
-    def show(self, z):
-        """Return what the decoder sees: all layers, or zeros above the first."""
+    @override
+    def make_decoder_input(self, z):
+        """Return all layers, or the first one beside zeros."""
         if self.decoder == "all":
             return z
         n_shown = self.split(z.shape[-1])[0]
         return nn.functional.pad(z[..., :n_shown], (0, z.shape[-1] - n_shown))
 
+    @override
     def log_ratio_per_component(self, posterior, prior, z):
         """Return log q(z_k|·) - log p(z_k|·), each given the layer drawn before."""
         log_q = posterior.log_prob_by_component(z)
@@ -230,7 +233,7 @@ class Hierarchical(Latent):
 class LayeredPrior(nn.Module):
     """N(0, I) for the uppermost layer, and networks for those below.
 
-    They start at N(0, I) as well, whatever lies above.
+    They start at N(0, I) as well, whatever the layer above is.
 
     Parameters
     ----------
@@ -258,8 +261,8 @@ class LayeredPrior(nn.Module):
         loc = torch.zeros(sizes[-1], dtype=torch.float32)
         self.register_buffer("loc", loc, persistent=False)
 
+    @override
     def forward(self):
-        """Return p(z)."""
         top = _Estimate(self.loc, torch.ones_like(self.loc))
         conditionals = [*map(_Network, self.generative), top]
         order = range(len(self.sizes) - 1, -1, -1)
@@ -287,6 +290,7 @@ class LayerNetwork(nn.Module):
         n_seen = n_inputs + (width if hidden_layer_sizes else 0)
         self.head = Linear(n_seen, 2 * n_outputs, n_copies, zero=True)
 
+    @override
     def forward(self, z, is_constant=False):
         """Return mean and standard deviation for z, (..., n, n_inputs).
 
@@ -318,7 +322,7 @@ def _fix(tensors, is_constant):
 
 
 class _Network:
-    """The law of a layer that a network alone gives."""
+    """The distribution of a layer given by a network alone."""
 
     def __init__(self, network):
         self.network = network
@@ -326,12 +330,12 @@ class _Network:
     def __call__(self, before, is_constant=False):
         return self.network(before, is_constant)
 
-    def recentre(self):
+    def get_loc_scale(self):
         return None
 
 
 class _Estimate:
-    """The law of a layer that depends on no other."""
+    """The distribution of a layer that depends on no other."""
 
     def __init__(self, loc, scale, raw_loc=None, ratio=None):
         if raw_loc is not None:
@@ -341,20 +345,20 @@ class _Estimate:
     def __call__(self, before, is_constant=False):
         return _fix(self.pair, is_constant)
 
-    def recentre(self):
+    def get_loc_scale(self):
         return self.pair
 
 
 class _Combination:
-    """What the layer above expects and the encoder found, by their precisions.
+    """The prior given the layer above and the encoder's estimate, combined.
 
-    Loc and scale are those of the posterior where N(0, I) is expected: the encoder's
-    estimate has the precision that is left, 1/scale² - 1.
+    Each counts by its precision. Loc and scale are those of the posterior under the
+    prior N(0, I), so that the encoder's estimate has the precision 1/scale² - 1.
     """
 
     def __init__(self, network, loc, scale, raw_loc, ratio):
         self.network = network
-        # where nothing is left, something must be, or it could not grow
+        # not 0, from which it could not grow
         precision = (scale**-2 - 1).clamp_min(_LEAST_PRECISION)
         pull = loc / scale**2 + raw_loc / scale
         self.estimate = [pull, precision * torch.exp(-2 * ratio)]
@@ -365,7 +369,7 @@ class _Combination:
         variance = 1 / (precision + scale**-2)
         return variance * (pull + loc / scale**2), variance.sqrt()
 
-    def recentre(self):
+    def get_loc_scale(self):
         pull, precision = self.estimate
         scale = (1 + precision) ** -0.5
         return pull * scale**2, scale

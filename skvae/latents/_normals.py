@@ -1,11 +1,12 @@
-"""Families of normal posteriors: raw outputs, law, draws."""
+"""Families of normal posteriors, made from raw outputs."""
 
 import torch
 from torch.distributions import Independent, Normal
+from typing_extensions import override
 
 from .._distributions import CorrelatedNormal
 
-# a posterior more than exp(8) times as wide or narrow as its start is a failed one
+# scales of posteriors stay within a factor of exp(8) of where they start
 MAX_LOG_RATIO = 8.0
 
 
@@ -27,29 +28,24 @@ class DiagonalNormals:
         normal = Normal(loc + scale * raw_loc, scales, validate_args=False)
         return Independent(normal, 1, validate_args=False)
 
-    def recentre(self, posterior):
-        """Return what makes raw outputs of zero a posterior."""
+    def get_loc_scale(self, posterior):
+        """Return ``(loc, scale)`` for which raw outputs of zero give a posterior."""
         return posterior.mean, posterior.stddev
 
-    def transform(self, posterior, noise):
-        """Return the draws that noise becomes."""
-        normal = posterior.base_dist
-        return normal.loc + normal.scale * noise
 
-
-class FullNormals:
+class FullNormals(DiagonalNormals):
     """N(loc + S a, L Lᵀ) with L = S T from raw outputs a and those of T.
 
-    T is lower triangular, exp b on its diagonal. S is that of the start, diagonal, or,
-    where a posterior was recentred, a lower triangular matrix itself.
+    T is lower triangular, exp b on its diagonal. S is diagonal at
+    the linear start, and lower triangular if it comes from `get_loc_scale`.
     """
 
+    @override
     def raw_shape(self, n_components):
-        """Return the shape of the raw outputs for one row."""
         return (n_components * (n_components + 3) // 2,)
 
+    @override
     def posterior(self, raw, loc, scale):
-        """Return q(z|x)."""
         n = loc.shape[-1]
         sizes = n, n, n * (n - 1) // 2
         raw_loc, raw_log_scale, below = raw.to(loc.dtype).split(sizes, dim=-1)
@@ -61,13 +57,9 @@ class FullNormals:
             return CorrelatedNormal(loc, scale @ root)
         return CorrelatedNormal(loc + scale * raw_loc, scale.unsqueeze(-1) * root)
 
-    def recentre(self, posterior):
-        """Return what makes raw outputs of zero a posterior."""
+    @override
+    def get_loc_scale(self, posterior):
         return posterior.loc, posterior.scale_tril
-
-    def transform(self, posterior, noise):
-        """Return the draws that noise becomes."""
-        return posterior.transform(noise)
 
 
 NORMALS = {"diagonal": DiagonalNormals(), "full": FullNormals()}

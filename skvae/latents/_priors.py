@@ -10,12 +10,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import nn
 from torch.distributions import Independent, Normal
+from typing_extensions import override
 
 from .._distributions import DiagonalNormalMixture
 
-# share of the mixture prior that starts as N(0, I)
+# initial weight of N(0, I) in the mixture prior
 _STANDARD_SHARE = 0.05
-# a component of the mixture prior starts from at least so many rows
+# rows for each component that is fitted before training
 _ROWS_PER_COMPONENT = 20
 
 
@@ -24,13 +25,13 @@ class StandardPrior(nn.Module):
 
     def __init__(self, n_components, scale=1.0):
         super().__init__()
-        # a number, so that a double copy of the module has all of its digits
+        # a number, so that a copy of the module in float64 has all of its digits
         self.scale = scale
         loc = torch.zeros(n_components, dtype=torch.float32)
         self.register_buffer("loc", loc, persistent=False)
 
+    @override
     def forward(self):
-        """Return p(z)."""
         scale = torch.full_like(self.loc, self.scale)
         return Independent(Normal(self.loc, scale, validate_args=False), 1)
 
@@ -38,9 +39,9 @@ class StandardPrior(nn.Module):
 class MixturePrior(nn.Module):
     """Σ_k w_k N(m_k, diag s_k²) with learned weights, means and scales.
 
-    The first component stays N(0, I), the prior of the linear start, and has all the
-    weight until `start` is called; only its weight is learned. It limits what a row can
-    lose that lies far from all others.
+    The first component stays N(0, I), the prior of the linear start; only its weight is
+    learned. It bounds the loss of rows far from all others. Until the values of
+    `initialize` are set it has all the weight.
     """
 
     def __init__(self, n_components, n_mixture, n_copies=None):
@@ -56,8 +57,8 @@ class MixturePrior(nn.Module):
             torch.zeros(*copies, n_mixture, n_components, dtype=torch.float32)
         )
 
+    @override
     def forward(self):
-        """Return p(z)."""
         pad = (0, 0, 1, 0)
         return DiagonalNormalMixture(
             self.logits,
@@ -66,7 +67,7 @@ class MixturePrior(nn.Module):
         )
 
     @torch.no_grad()
-    def start(self, z, random_state):
+    def initialize(self, z, random_state):
         """Fit all but the first component to posterior draws by EM.
 
         Parameters
@@ -78,7 +79,7 @@ class MixturePrior(nn.Module):
         Returns
         -------
         dict of str to Tensor
-            Values for `logits`, `loc` and `log_scale` of one copy; none from a single
+            Values for `logits`, `loc` and `log_scale` of one fold; empty for a single
             draw.
         """
         n_mixture, n_components = self.loc.shape[-2:]
@@ -94,7 +95,7 @@ class MixturePrior(nn.Module):
             random_state=random_state,
         )
         with warnings.catch_warnings(), config_context(array_api_dispatch=False):
-            # a start need not have converged
+            # initial values need not have converged
             warnings.simplefilter("ignore", ConvergenceWarning)
             mixture.fit(z.double().cpu().numpy())
         logits = torch.full((n_mixture + 1,), -30.0)

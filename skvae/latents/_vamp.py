@@ -1,8 +1,9 @@
-"""The prior that is made of the encoder's own posteriors."""
+"""The prior that is a mean of the encoder's posteriors."""
 
 import numpy as np
 import torch
 from torch import nn
+from typing_extensions import override
 
 from .._distributions import EqualMixture
 
@@ -10,21 +11,21 @@ from .._distributions import EqualMixture
 class VampPrior(nn.Module):
     """(1/K) Σ_k q(z|u_k): the mean of the posteriors of K pseudo-inputs u_k.
 
-    They are learned, in the units in which the encoder sees rows, and have equal
-    weights (Tomczak & Welling 2018, eq. 10).
+    Pseudo-inputs are learned, in the units in which the encoder sees rows, and have
+    equal weights (Tomczak & Welling 2018, eq. 10).
 
     Parameters
     ----------
     n_inputs : int
-        What the encoder sees of a row.
+        Number of the encoder's inputs.
     n_mixture : int
-        Pseudo-inputs, K.
+        Number of pseudo-inputs, K.
     n_copies : int, default=None
     width : int, default=1
         Values that a row and a pseudo-input have in the widest tensor of the density.
     """
 
-    # called with it, u (..., K, n_inputs) -> q(z|u)
+    # `forward` takes the encoder, u (..., K, n_inputs) -> q(z|u)
     needs_encoder = True
 
     def __init__(self, n_inputs, n_mixture, n_copies=None, width=1):
@@ -35,14 +36,14 @@ class VampPrior(nn.Module):
             torch.randn(*copies, n_mixture, n_inputs, dtype=torch.float32)
         )
 
+    @override
     def forward(self, encode):
-        """Return p(z)."""
         return EqualMixture(encode(self.pseudo_inputs))
 
-    def start(self, inputs, seed):
-        """Return values for the pseudo-inputs of one copy: rows drawn at random.
+    def initialize(self, inputs, seed):
+        """Return values for the pseudo-inputs of one fold: rows drawn at random.
 
-        Rows come twice only where there are too few of them, and then count twice.
+        If there are fewer rows than pseudo-inputs, rows are repeated.
         """
         n_mixture = self.pseudo_inputs.shape[-2]
         order = np.random.default_rng(seed).permutation(len(inputs))

@@ -192,7 +192,7 @@ class PerColumn(Likelihood):
 
     def summarise(self, law):
         """Return what is averaged where p(x|z) of several z is, group by group."""
-        parts = zip(self.members, law.laws, strict=True)
+        parts = zip(self.members, law.distributions, strict=True)
         found = [member.summarise(part) for member, part in parts]
         leading = torch.broadcast_shapes(*(part.shape[:-1] for part in found))
         return torch.cat([part.expand(*leading, -1) for part in found], dim=-1)

@@ -1,7 +1,6 @@
 """Training losses: functions of (VAEOutput, x), to be minimised.
 
-What they are made of stands in `_model/_evidence.py`. `score` is the ELBO whatever was
-trained.
+Their terms are defined in `_model/_evidence.py`. `score` is the ELBO for all of them.
 """
 
 from ._base import Objective

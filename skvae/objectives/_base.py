@@ -1,4 +1,4 @@
-"""What all objectives share."""
+"""The contract of all objectives, and means over rows."""
 
 import torch
 from sklearn.base import BaseEstimator
@@ -20,31 +20,27 @@ def share_rows(x, weight):
     return weight / weight.sum()
 
 
-def share_within_copies(share):
-    """Return the shares of rows in their own copy, ``(..., n)``, and those of copies.
+def share_within_folds(share):
+    """Return the shares of rows in their own fold, and the shares of the folds.
 
-    Rows of a copy without any weight get equal ones, lest 0 / 0 spoils the others.
+    Rows of a fold without any weight get equal shares: 0 / 0 would spoil the others.
 
     Returns
     -------
     within : Tensor (..., n)
-    copies : Tensor (...)
+    folds : Tensor (...)
     """
-    copies = share.sum(dim=-1)
-    within = torch.where(copies.unsqueeze(-1) > 0, share, torch.ones_like(share))
-    return within / within.sum(dim=-1, keepdim=True), copies
+    folds = share.sum(dim=-1)
+    within = torch.where(folds.unsqueeze(-1) > 0, share, torch.ones_like(share))
+    return within / within.sum(dim=-1, keepdim=True), folds
 
 
 class Objective(BaseEstimator):
-    """Base of all objectives.
-
-    Calling one with ``(output, x, weight, beta)`` returns ``(loss, terms)``: a scalar
-    to minimise, and a dict of named means in nats per row.
-    """
+    """Base of all objectives."""
 
     n_draws = 1
-    # whether the loss is a mean over rows: where it is not, held-out rows are judged
-    # with noise of their own each, the same at every call
+    # whether the loss is a mean over rows; if not, each held-out row is scored with
+    # noise of its own, the same at every call
     is_row_wise = True
     # names of terms beside reconstruction and kl, lower being better
     extra_terms = ()
@@ -55,12 +51,32 @@ class Objective(BaseEstimator):
         """Refuse hyper-parameters out of range, by name."""
         check_count(self, "n_draws", 1)
 
+    def __call__(self, output, x, weight=None, beta=1.0):
+        """Return the loss and its terms.
+
+        Parameters
+        ----------
+        output : VAEOutput
+        x : Tensor (..., n, n_features)
+        weight : Tensor (..., n) or None, default=None
+        beta : float, default=1.0
+            Weight of the KL.
+
+        Returns
+        -------
+        loss : Tensor ()
+            To be minimised.
+        terms : dict of str to Tensor ()
+            Named means in nats per row.
+        """
+        raise NotImplementedError
+
     def prepare(self, n_samples):
-        """Learn, before training, how many rows will train.
+        """Store the number of training rows before training.
 
         Parameters
         ----------
         n_samples : int
-            Counted by their weights, whose mean is one.
+            Sum of the weights, whose mean is one.
         """
         self.n_samples = n_samples

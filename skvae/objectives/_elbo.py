@@ -1,6 +1,7 @@
 """The evidence lower bound."""
 
 import torch
+from typing_extensions import override
 
 from .._utils._checks import check_number
 from ._base import Objective, average_rows, share_rows
@@ -11,20 +12,20 @@ class ELBO(Objective):
 
     .. math:: -E_{q(z|x)}[\log p(x|z)] + \beta\, KL(q(z|x) \| p(z))
 
-    With free bits λ the KL of a component costs nothing more below λ,
+    With free bits λ a KL of a component below λ costs as much as λ,
 
     .. math:: -E_{q(z|x)}[\log p(x|z)]
               + \beta \sum_k \max(\lambda, \overline{KL}(q(z_k|x) \| p(z_k))),
 
-    the bar being the mean over the rows of a batch: components that training would
-    switch off early stay in use.
+    where the bar is the mean over the rows of a batch. This keeps components in use
+    that training would switch off early.
 
     Parameters
     ----------
     n_draws : int, default=1
         Draws of z per row and step.
     free_bits : float, default=0.0
-        λ, nats per component. Where the KL is no sum over components, as with a mixture
+        λ, nats per component. If the KL is not a sum over components, as with a mixture
         prior, the KL of the whole latent, again a mean over the batch, is free up to
         ``n_components * free_bits``.
 
@@ -39,13 +40,13 @@ class ELBO(Objective):
         self.n_draws = n_draws
         self.free_bits = free_bits
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         super().check_parameters()
         check_number(self, "free_bits", 0)
 
+    @override
     def __call__(self, output, x, weight=None, beta=1.0):
-        """Return the loss and its terms."""
         reconstruction = average_rows(output.average(output.log_likelihood(x)), weight)
         kl = average_rows(output.average(output.kl()), weight)
         counted = kl
@@ -55,8 +56,8 @@ class ELBO(Objective):
         return loss, {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
 
     def _count_kl(self, output, share):
-        """Return what the KL counts, no less than is free in every copy."""
-        # what a copy's rows weigh together, (...)
+        """Return the KL that the loss counts: in each fold no less than is free."""
+        # shares of the folds, (...)
         total = share.sum(dim=-1)
         kl = output.kl_per_component()
         if kl is None:

@@ -1,6 +1,7 @@
 """The importance-weighted bound."""
 
 import torch
+from typing_extensions import override
 
 from .._model import _evidence
 from .._utils._checks import check_choice
@@ -10,30 +11,30 @@ _GRADIENTS = ("doubly_reparametrised", "standard")
 
 
 class IWAE(Objective):
-    r"""The importance-weighted bound, tighter the more draws.
+    r"""The importance-weighted bound, which more draws make tighter.
 
     .. math:: -E\Big[\log \frac1K \sum_{k=1}^K w_k\Big], \qquad
               w_k = \frac{p(x, z_k)}{q(z_k|x)}
 
-    The more draws, the less the plain gradient tells the encoder: it falls as 1/K, its
-    noise as 1/√K. The score function of q, which makes that noise, can be turned into
-    another gradient of the draws, and then
+    With more draws the plain gradient for the encoder gets lost in its noise: it falls
+    as 1/K, the noise as 1/√K. The noise comes from the score function of q, which can
+    be replaced by another gradient of the draws:
 
     .. math:: \nabla_\phi = E\Big[\sum_k \tilde w_k^2\,
               \frac{\partial \log w_k}{\partial z_k}
               \frac{\partial z_k}{\partial \phi}\Big],
               \qquad \tilde w_k = \frac{w_k}{\sum_l w_l}
 
-    has the same mean and a noise that vanishes with it.
+    has the same mean, and a noise that vanishes with it.
 
     Parameters
     ----------
     n_draws : int, default=5
         Draws of z per row and step, K. One is the ELBO.
     gradient : {'doubly_reparametrised', 'standard'}, default='doubly_reparametrised'
-        Of the encoder's weights: the formula above, or what differentiating the bound
-        gives. Draws that are no differentiable function of the encoder's outputs, or
-        have no density, such as those of Gumbel-softmax, always have the standard one.
+        Gradient for the encoder: the formula above, or the derivative of the bound.
+        Draws that are not a differentiable function of the encoder's outputs, or that
+        have no density, such as those of Gumbel-softmax, always use the standard one.
 
     Notes
     -----
@@ -46,25 +47,26 @@ class IWAE(Objective):
     Burda, Grosse & Salakhutdinov (2016), "Importance weighted autoencoders", eq. 8;
     Tucker et al. (2019), "Doubly reparameterized gradient estimators for Monte Carlo
     objectives", eq. 8; Rainforth et al. (2018), "Tighter variational bounds are not
-    necessarily better", theorem 1, for what becomes of the plain gradient.
+    necessarily better", theorem 1, for the plain gradient.
     """
 
     def __init__(self, n_draws=5, gradient="doubly_reparametrised"):
         self.n_draws = n_draws
         self.gradient = gradient
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         super().check_parameters()
         check_choice(self, "gradient", _GRADIENTS)
 
+    @override
     def __call__(self, output, x, weight=None, beta=1.0):
         """Return the loss and its terms.
 
-        The gradient of ``output.z`` is weighed by a hook: an output is for one call.
+        A hook weights the gradient of ``output.z``: an output is for one call.
         """
         z = output.z
-        # the two gradients have one mean if log q is the density of the draws
+        # the two gradients have the same mean if log q is the density of the draws
         is_weighed = (
             self.gradient == "doubly_reparametrised"
             and z.requires_grad
@@ -75,8 +77,8 @@ class IWAE(Objective):
         log_ratio = output.log_ratio(drops_score=is_weighed)
         log_weights = log_likelihood - beta * log_ratio
         if is_weighed:
-            factor = _weigh(log_weights.detach(), beta, dim=0).unsqueeze(-1)
-            z.register_hook(lambda grad: grad * factor)
+            share = torch.softmax(log_weights.detach(), dim=0).unsqueeze(-1)
+            z.register_hook(lambda grad: grad * (1 - beta * (1 - share)))
         if output.log_share is None:
             bound = _evidence.log_evidence(log_weights)
         else:
@@ -89,8 +91,3 @@ class IWAE(Objective):
             "kl": average_rows(output.average(log_ratio), weight).detach(),
         }
         return -bound, terms
-
-
-def _weigh(log_weights, beta, dim):
-    """Return the factor of a draw's gradient, beside the weight that it has."""
-    return 1 - beta * (1 - torch.softmax(log_weights, dim=dim))

@@ -1,39 +1,40 @@
-"""The aggregate posterior drawn to the prior by a kernel: InfoVAE and WAE-MMD."""
+"""The ELBO with a kernel distance of the aggregate posterior: InfoVAE and WAE-MMD."""
 
 import math
 
 import torch
+from typing_extensions import override
 
 from .._utils._checks import check_choice, check_number
-from ._base import Objective, average_rows, share_rows, share_within_copies
+from ._base import Objective, average_rows, share_rows, share_within_folds
 
 _KERNELS = ("inverse_multiquadratic", "rbf")
 
 
 class MMD(Objective):
-    r"""Less of the KL, and a kernel's distance of q(z) from the prior (InfoVAE).
+    r"""The ELBO with a part of the KL replaced by a kernel distance (InfoVAE).
 
     .. math:: -E[\log p(x|z)] + \beta\, \big((1 - \alpha)\, KL(q(z|x) \| p(z))
               + (\alpha + \lambda - 1)\, MMD(q(z), p(z))\big)
 
-    The KL asks of every row that its posterior be like the prior; the maximum mean
-    discrepancy asks it of all rows together, :math:`q(z) = E_x[q(z|x)]`:
+    The KL draws the posterior of each row to the prior; the maximum mean discrepancy
+    draws that of all rows together, :math:`q(z) = E_x[q(z|x)]`:
 
     .. math:: MMD(q, p) = E[k(z, z')] - 2\, E[k(z, y)] + E[k(y, y')], \qquad
               z, z' \sim q, \quad y, y' \sim p.
 
-    The more of the one is replaced by the other, the more may a latent say of its row.
+    The more of the KL is replaced, the more information about its row z may carry.
 
     Parameters
     ----------
     alpha : float, default=0.5
-        α, from 0 to 1: share of the KL that is taken away. 1 is the Wasserstein
-        auto-encoder, whose posteriors nothing keeps from narrowing to points.
+        α, from 0 to 1: share of the KL that is removed. 1 is the Wasserstein
+        auto-encoder, whose posteriors may narrow to points.
     penalty : float, default=10.0
         λ, at least ``1 - alpha``. With ``alpha=0, penalty=1`` the loss is the ELBO's.
     kernel : {'inverse_multiquadratic', 'rbf'}, default='inverse_multiquadratic'
-        :math:`k(z, y) = 2 h^2 / (2 h^2 + |z - y|^2)`, whose long tails reach rows far
-        out, or :math:`\exp(-|z - y|^2 / 2 h^2)`.
+        :math:`k(z, y) = 2 h^2 / (2 h^2 + |z - y|^2)`, whose long tails reach remote
+        rows, or :math:`\exp(-|z - y|^2 / 2 h^2)`.
     bandwidth : float, default=1.0
         :math:`h / \sqrt q` with q the number of components: two draws from N(0, I) are
         :math:`\sqrt{2q}` apart.
@@ -42,10 +43,10 @@ class MMD(Objective):
 
     Notes
     -----
-    The estimate is the unbiased one, which leaves out a row beside itself, from a batch
-    and as many draws from the prior; it can be negative. No gradient of it reaches the
-    weights of a prior, such as the mixture, nor an encoder whose draws are no
-    differentiable function of its outputs.
+    The estimate is the unbiased one, without the pairs of a row with itself, from a
+    batch and as many draws from the prior; it can be negative. Its gradient does not
+    reach the weights of a prior, such as the mixture, nor an encoder whose draws are
+    not a differentiable function of its outputs.
 
     References
     ----------
@@ -71,23 +72,23 @@ class MMD(Objective):
         self.bandwidth = bandwidth
         self.n_draws = n_draws
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         super().check_parameters()
         check_number(self, "alpha", 0, 1)
         check_number(self, "penalty", 1 - self.alpha)
         check_choice(self, "kernel", _KERNELS)
         check_number(self, "bandwidth", 0, is_open=True)
 
+    @override
     def __call__(self, output, x, weight=None, beta=1.0):
-        """Return the loss and its terms."""
         reconstruction = average_rows(output.average(output.log_likelihood(x)), weight)
         kl = average_rows(output.average(output.kl()), weight)
-        within, copies = share_within_copies(share_rows(x, weight))
+        within, folds = share_within_folds(share_rows(x, weight))
         y = _draw_prior(output)
-        # in the unit of z the width of the kernel means the same whatever it is
+        # in units of z, so that the width of the kernel does not depend on them
         z, y = output.z / output.unit, y / output.unit
-        mmd = (copies * self.compute_mmd(z, y, within).mean(dim=0)).sum()
+        mmd = (folds * self.compute_mmd(z, y, within).mean(dim=0)).sum()
         distance = (1 - self.alpha) * kl + (self.alpha + self.penalty - 1) * mmd
         terms = {
             "reconstruction": reconstruction.detach(),
@@ -102,7 +103,7 @@ class MMD(Objective):
         Parameters
         ----------
         z : Tensor (..., n, n_components)
-            Draws from q, one a row.
+            Draws from q, one for each row.
         y : Tensor (..., n, n_components)
             Draws from p.
         share : Tensor broadcastable to (..., n)
@@ -110,11 +111,11 @@ class MMD(Objective):
         """
         n = y.shape[-2]
         if n < 2:
-            # a row alone says nothing of q(z)
+            # a single row carries no information about q(z)
             return z.sum(dim=(-1, -2)) * 0.0
         pairs = share.unsqueeze(-1) * share.unsqueeze(-2)
         pairs = pairs - torch.diag_embed(pairs.diagonal(dim1=-2, dim2=-1))
-        # all the weight in one row: nothing to compare either
+        # not 0 if one row has all the weight
         total = pairs.sum(dim=(-1, -2)).clamp_min(torch.finfo(z.dtype).tiny)
         within = (pairs * self._compare(z, z)).sum(dim=(-1, -2)) / total
         across = (share * self._compare(z, y).mean(dim=-1)).sum(dim=-1)
@@ -134,15 +135,15 @@ class MMD(Objective):
 
 
 def _draw_prior(output):
-    """Return draws from the prior, as many as there are of the posterior."""
+    """Return as many draws from the prior as there are of the posterior."""
     *shape, n_components = output.z.shape
     batch = output.prior.batch_shape
     batch = (1,) * (len(shape) - len(batch)) + tuple(batch)
-    # a prior of every copy is drawn from for each row, one for all for each copy too
+    # the prior of each fold is drawn from for its rows; a common one for all folds
     free = [n if k == 1 else 1 for n, k in zip(shape, batch, strict=True)]
     with torch.no_grad():
         y = output.prior.sample((math.prod(free),))
-    # of every dimension and its twin in the batch shape one is 1
+    # each dimension of z comes from two, one of which has size 1
     y = y.reshape(*free, *batch, n_components)
     order = [i for pair in enumerate(range(len(free), 2 * len(free))) for i in pair]
     return y.permute(*order, -1).reshape(output.z.shape).to(output.z)

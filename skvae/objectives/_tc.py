@@ -1,17 +1,18 @@
-"""The ELBO with the total correlation of the latent weighed apart."""
+"""The ELBO with a weight of its own for the total correlation of the latent."""
 
 import torch
+from typing_extensions import override
 
 from .._utils._checks import check_choice, check_number
-from ._base import Objective, average_rows, share_rows, share_within_copies
+from ._base import Objective, average_rows, share_rows, share_within_folds
 
 _ESTIMATORS = ("stratified", "weighted")
-# densities of one row under another held at a time
+# densities of draws under posteriors that are held at a time
 _CHUNK_VALUES = 4_000_000
 
 
 class TC(Objective):
-    r"""The ELBO with the total correlation of the latent weighed apart (beta-TCVAE).
+    r"""The ELBO with a weight of its own for the total correlation (beta-TCVAE).
 
     Averaged over the N rows of the table, with the aggregate posterior
     :math:`q(z) = \frac1N \sum_n q(z|x_n)`, the KL to the prior is a sum of three terms,
@@ -21,36 +22,35 @@ class TC(Objective):
               + \beta_{tc}\, KL(q(z) \| {\textstyle\prod_k} q(z_k))
               + \gamma\, E_{q(z)}[\log {\textstyle\prod_k} q(z_k) - \log p(z)]\big)
 
-    mutual information, total correlation, and what the marginals differ from the prior:
-    :math:`\sum_k KL(q(z_k) \| p(z_k))` where the prior is a product. With all weights 1
-    this is the ELBO. A large weight of the total correlation asks for components that
-    are independent of one another.
+    mutual information, total correlation, and the divergence of the marginals from the
+    prior: :math:`\sum_k KL(q(z_k) \| p(z_k))` if the prior is a product. With all
+    weights 1 this is the ELBO. A large weight of the total correlation makes components
+    independent of one another.
 
     Parameters
     ----------
     alpha : float, default=1.0
         Weight of the mutual information of row and latent.
     beta_tc : float, default=6.0
-        Weight of the total correlation. (The transformer's `beta` weighs all three.)
+        Weight of the total correlation. (The transformer's `beta` weights all three.)
     gamma : float, default=1.0
-        Weight of what the marginals differ from the prior.
+        Weight of the divergence of the marginals from the prior.
     n_draws : int, default=1
         Draws of z per row and step.
     estimator : {'stratified', 'weighted'}, default='stratified'
         How a batch of M rows estimates q(z) at a draw of its row n. 'stratified' is
         unbiased: :math:`\frac1N q(z|x_n) + \frac{N-1}{N (M-1)} \sum_{m \neq n}
-        q(z|x_m)`. 'weighted' is :math:`\frac1M \sum_m q(z|x_m)`, where the row itself
-        counts for too much. (The paper has a further factor 1/N, a constant in the
-        loss.)
+        q(z|x_m)`. 'weighted' is :math:`\frac1M \sum_m q(z|x_m)`, in which the row has
+        too much weight. (The paper has a further factor 1/N, a constant in the loss.)
 
     Notes
     -----
-    What is minimised is the ELBO's loss, with the exact KL where there is one, plus
+    The loss is that of the ELBO, with the exact KL if it is known, plus
     :math:`(\alpha - 1)`, :math:`(\beta_{tc} - 1)` and :math:`(\gamma - 1)` times the
-    estimates of the three terms. A batch's logarithm of q(z) is below the table's on
-    average, by Jensen's inequality, the less so the larger the batch. The stratified
-    estimate is that of the paper, averaged over which of the other rows stands for
-    those not in the batch.
+    estimates of the three terms. By Jensen's inequality the logarithm of q(z) from a
+    batch is lower on average than from the table, less so for larger batches. The
+    stratified estimate is that of the paper, averaged over the choice of the row that
+    stands for those not in the batch.
 
     References
     ----------
@@ -71,15 +71,15 @@ class TC(Objective):
         self.n_draws = n_draws
         self.estimator = estimator
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         super().check_parameters()
         for name in ("alpha", "beta_tc", "gamma"):
             check_number(self, name, 0)
         check_choice(self, "estimator", _ESTIMATORS)
 
+    @override
     def __call__(self, output, x, weight=None, beta=1.0):
-        """Return the loss and its terms."""
         share = share_rows(x, weight)
         reconstruction = average_rows(output.average(output.log_likelihood(x)), weight)
         kl = average_rows(output.average(output.kl()), weight)
@@ -111,8 +111,8 @@ class TC(Objective):
 
     def _estimate(self, output, share):
         """Return log q(z) and Σ log q(z_k) of every draw, ``(n_draws, ..., n)``."""
-        within, _ = share_within_copies(share)
-        # rows first, beside all rows whose posteriors they are put to:
+        within, _ = share_within_folds(share)
+        # the rows of the draws first, those of the posteriors last:
         # (n, n_draws, ..., 1, n_components) and (n, 1, ..., n)
         z = output.z.movedim(-2, 0).unsqueeze(-2)
         log_shares = self._weigh_posteriors(within).log().movedim(-2, 0).unsqueeze(1)
@@ -127,11 +127,11 @@ class TC(Objective):
         return torch.cat(found, dim=1).movedim(1, -1).unbind()
 
     def _weigh_posteriors(self, within):
-        """Return what q(z|x_m) weighs in the estimate of q(z_n), ``(..., n, n)``."""
+        """Return the weight of q(z|x_m) in the estimate of q(z_n), ``(..., n, n)``."""
         n = within.shape[-1]
-        # one line a row whose draw it is
+        # one line for each draw z_n
         others = within.unsqueeze(-2).expand(*within.shape, n)
-        # a batch that nothing was prepared for is the table
+        # without `prepare` the batch is the table
         if self.estimator == "weighted" or self.n_samples is None:
             return others
         own = (within * (n / max(self.n_samples, n))).unsqueeze(-1)
