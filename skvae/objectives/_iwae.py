@@ -77,8 +77,8 @@ class IWAE(Objective):
         log_ratio = output.log_ratio(drops_score=is_weighed)
         log_weights = log_likelihood - beta * log_ratio
         if is_weighed:
-            share = torch.softmax(log_weights.detach(), dim=0).unsqueeze(-1)
-            z.register_hook(lambda grad: grad * (1 - beta * (1 - share)))
+            factor = _weigh(log_weights.detach(), beta).unsqueeze(-1)
+            z.register_hook(lambda grad: grad * factor)
         if output.log_share is None:
             bound = _evidence.log_evidence(log_weights)
         else:
@@ -91,3 +91,8 @@ class IWAE(Objective):
             "kl": average_rows(output.average(log_ratio), weight).detach(),
         }
         return -bound, terms
+
+
+def _weigh(log_weights, beta):
+    """Return the factor of each draw's gradient, beside its weight in the bound."""
+    return 1 - beta * (1 - torch.softmax(log_weights, dim=0))
