@@ -1,5 +1,6 @@
 """Laws of likelihoods of counts, categories and pixels, and training with them."""
 
+import functools
 import pickle
 
 import numpy as np
@@ -502,10 +503,16 @@ def fit(likelihood, X, n_components=2, **params):
     return VAETransformer(n_components, likelihood=likelihood, **params).fit(X)
 
 
+@functools.cache
+def fit_case(name):
+    """Return an estimator and its rows; tests must not change it."""
+    X = draw_rows(CASES[name], 80, 5)
+    return fit(clone(CASES[name]), X), X
+
+
 @over_cases
 def test_fitted_estimators_survive_pickling_and_clone_forgets(name):
-    X = draw_rows(CASES[name], 80, 5)
-    vae = fit(clone(CASES[name]), X)
+    vae, X = fit_case(name)
     again = pickle.loads(pickle.dumps(vae))
     np.testing.assert_array_equal(again.score_samples(X), vae.score_samples(X))
     learned = vars(vae.net_.module_.likelihood).keys()
@@ -519,8 +526,7 @@ def test_fitted_estimators_survive_pickling_and_clone_forgets(name):
 
 @over_cases
 def test_columns_sum_to_rows_and_samples_are_supported(name):
-    X = draw_rows(CASES[name], 80, 5)
-    vae = fit(clone(CASES[name]), X)
+    vae, X = fit_case(name)
     features = vae.score_features(X).sum(axis=1)
     expected = vae.score_samples(X, method="reconstruction")
     np.testing.assert_allclose(features, expected)
