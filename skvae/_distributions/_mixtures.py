@@ -183,9 +183,16 @@ class DiagonalNormalMixture(Distribution):
 
     @override
     def log_prob(self, value):
-        return _DiagonalMixtureLogProb.apply(
-            value, self.logits, self.loc, self.log_scale
-        )
+        weights = self.logits, self.loc, self.log_scale
+        is_by_row = self.loc.dim() > 2 and self.loc.shape[-3] > 1
+        if value.dim() > 1 and not is_by_row:
+            return _DiagonalMixtureLogProb.apply(value, *weights)
+        # every mixture has one row
+        if is_by_row:
+            logits, loc, log_scale = weights
+            weights = logits.unsqueeze(-2), loc.unsqueeze(-3), log_scale.unsqueeze(-3)
+        value = value.unsqueeze(-2)
+        return _DiagonalMixtureLogProb.apply(value, *weights).squeeze(-1)
 
     @override
     def sample(self, sample_shape=()):
