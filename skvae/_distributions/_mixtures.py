@@ -16,13 +16,16 @@ from ._normals import CorrelatedNormal
 
 
 class _MixtureLogProb(torch.autograd.Function):
-    """log Σ_k softmax(logits)_k N(x; loc_k, exp(log_scale_k)²), in one node.
+    """log Σ_k softmax(logits)_k N(x; loc_k, exp(log_scale_k)²), with its gradient.
 
-    Autograd would record some twenty nodes. The gradient is known: with the
-    responsibilities r_k and the standardised residuals e_k = (x - loc_k) / scale_k,
+    With the responsibilities r_k and the standardised residuals e_k = (x - loc_k) /
+    scale_k it is
 
         d/dlogits_k = r_k - w_k,  d/dloc_k = r_k e_k / scale_k,
         d/dlog_scale_k = r_k (e_k² - 1).
+
+    Autograd's own gradient makes a recorded step of the default recipe 1.3 times as
+    long (5,000 x 20 rows, hidden (64,), batches of 128, one thread).
     """
 
     @staticmethod
@@ -62,9 +65,12 @@ def _normalise(joint, dim):
 
 
 class _DiagonalMixtureLogProb(torch.autograd.Function):
-    """log Σ_k softmax(logits)_k N(z; loc_k, diag exp(log_scale_k)²), in one node."""
+    """log Σ_k softmax(logits)_k N(z; loc_k, diag exp(log_scale_k)²), with its gradient.
 
-    # Rows come last in memory: what a component has to do is then one long loop.
+    Rows come last in memory, so that the work of a component is one long loop.
+    Autograd's own gradient makes a recorded step of the default recipe 1.14 times as
+    long (as for `_MixtureLogProb`).
+    """
 
     @staticmethod
     def forward(ctx, z, logits, loc, log_scale):
