@@ -1120,7 +1120,7 @@ def make_binary(n_samples=200):
 def test_boolean_tables_are_bernoulli(quick):
     table = make_binary()
     vae = quick().fit(table)
-    assert isinstance(vae.net_.module_.likelihood, Bernoulli)
+    assert isinstance(vae.net_.module_.likelihood.single, Bernoulli)
     assert (vae.score_samples(table, "reconstruction") < 0).all()
     means = vae.reconstruct(table)
     assert ((means > 0) & (means < 1)).all()
@@ -1138,7 +1138,7 @@ def test_boolean_tables_are_bernoulli(quick):
 def test_boolean_frames_come_back_boolean(make, quick):
     frame = make({name: make_binary()[:, i] for i, name in enumerate("vwxyz")})
     vae = quick().fit(frame)
-    assert isinstance(vae.net_.module_.likelihood, Bernoulli)
+    assert isinstance(vae.net_.module_.likelihood.single, Bernoulli)
     for back in (vae.reconstruct(frame), vae.sample(9, random_state=0)):
         assert isinstance(back, make)
         assert list(back.dtypes) == list(frame.dtypes)

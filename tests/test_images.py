@@ -122,7 +122,7 @@ def test_bytes_are_rounded_and_cut_to_their_range(digits, make):
 def test_booleans_come_back_as_probabilities(digits, make):
     X = digits > 7
     vae = make(likelihood="auto").fit(X)
-    assert type(vae.net_.module_.likelihood).__name__ == "Bernoulli"
+    assert type(vae.net_.module_.likelihood.single).__name__ == "Bernoulli"
     found = vae.reconstruct(X[:5])
     assert found.shape == (5, *SHAPE)
     assert found.dtype == float

@@ -57,12 +57,12 @@ def make_module(latent, likelihood=None, n_copies=None, random=False, n_samples=
     likelihood = Gaussian() if likelihood is None else likelihood
     x, _, _ = make_clusters(n_samples, n_features=4, random_state=0)
     x = (x - x.mean(axis=0)) / x.std(axis=0)
-    if not likelihood.is_scaled:
+    if not likelihood.link.is_scaled:
         x = (x > 0).astype(float)
     rows = np.arange(n_samples)
     splits = Splits([rows] * (n_copies or 1), [], rows)
     if random:
-        starts = initialize_random(x, None, splits, 6, likelihood)
+        starts = initialize_random(x, None, splits, 6, likelihood.link)
     else:
         starts = initialize_mixture(x, None, splits, 6, likelihood, seed=0)
     with seeded(0):

@@ -61,15 +61,16 @@ def make_module(
     likelihood = GaussianNoise() if likelihood is None else likelihood
     X, _ = make_factors(n_samples, 6, n_components=2, random_state=0)
     x = (X - X.mean(axis=0)) / X.std(axis=0)
-    if not likelihood.is_scaled:
+    if not likelihood.link.is_scaled:
         x = (x > 0).astype(float)
     rows = np.arange(n_samples)
     splits = Splits([rows] * (n_copies or 1), [], rows)
     if random:
-        starts = initialize_random(x, None, splits, q, likelihood)
+        starts = initialize_random(x, None, splits, q, likelihood.link)
     else:
         n_linear = latent.count_linear_components(q)
-        starts = initialize_linear(x, None, splits, q, likelihood, np.ones(6), n_linear)
+        arguments = x, None, splits, q, likelihood.link, np.ones(6), n_linear
+        starts = initialize_linear(*arguments)
     with seeded(0):
         module = VAEModule(
             MLP((8,)), latent, likelihood, stack_tensors(starts), n_copies, not random
@@ -236,7 +237,7 @@ def test_module_without_corrections_is_the_linear_model(latent, likelihood):
         None,
         Splits([np.arange(40)], [], np.arange(40)),
         n_linear,
-        likelihood,
+        likelihood.link,
         np.ones(6),
     )[0]
     with seeded(0):
@@ -248,7 +249,7 @@ def test_module_without_corrections_is_the_linear_model(latent, likelihood):
     # the middle layer's posterior has a hundredth of precision of its own
     atol = 0.1 if is_padded else 1e-9
     torch.testing.assert_close(log_weights, expected, rtol=0, atol=atol)
-    if likelihood.is_scaled:
+    if likelihood.link.is_scaled:
         truth = start.model.score_samples(x) + np.log(start.unit).sum()
         mean = log_weights.mean(dim=0).detach().numpy()
         np.testing.assert_allclose(mean, truth, atol=1e-4 if is_padded else 1e-9)

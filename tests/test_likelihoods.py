@@ -29,7 +29,7 @@ VARIANTS = [
     GaussianMixture(n_mixture=2),
     GaussianMixture(n_mixture=5),
 ]
-SCALED = [likelihood for likelihood in VARIANTS if likelihood.is_scaled]
+SCALED = [likelihood for likelihood in VARIANTS if likelihood.link.is_scaled]
 MIXTURES = [GaussianMixture(n_mixture) for n_mixture in (2, 3, 5)]
 
 over_variants = pytest.mark.parametrize("likelihood", VARIANTS, ids=repr)
@@ -218,8 +218,8 @@ def test_component_scales_rise_with_their_raw_values(likelihood):
 
 def test_known_noise_is_the_unit_of_the_module():
     raw, free, start, log_range = draw_inputs(Gaussian(noise=0.5))
-    assert Gaussian(noise=0.5).fixed_noise == 0.5
-    assert Gaussian(noise="feature").fixed_noise is None
+    assert Gaussian(noise=0.5).link.fixed_noise == 0.5
+    assert Gaussian(noise="feature").link.fixed_noise is None
     scale = Gaussian(noise=0.5)(raw, free, start, log_range).scale
     torch.testing.assert_close(scale.expand(3, 4), torch.ones(3, 4).double())
 
@@ -249,13 +249,22 @@ def draw_residuals(n_samples=600, seed=0):
     return list(columns), torch.as_tensor(np.column_stack(list(columns.values())))
 
 
+def initialize(likelihood, residual, log_range):
+    """Return initial values for residuals of the linear model."""
+    if likelihood.initialize is not None:
+        return likelihood.initialize(residual, torch.zeros_like(residual), log_range)
+    n_features = residual.shape[1]
+    raw = residual.new_zeros(likelihood.n_raw, n_features)
+    return raw, residual.new_zeros(likelihood.free_shape(n_features))
+
+
 def compute_start_gain(likelihood, residual, log_range):
-    """Return what `start` gains over N(0, 1), nats a row, for every column."""
-    raw = likelihood.start(residual, log_range).expand(len(residual), -1, -1)
-    assert raw.shape[-2:] == (likelihood.n_raw, residual.shape[1])
-    free = residual.new_zeros(1, *likelihood.free_shape(residual.shape[1]))
-    start = torch.zeros_like(residual)
-    log_prob = likelihood(raw, free, start, log_range[None]).log_prob(residual)
+    """Return how much better than N(0, 1) initial values are, nats a row and column."""
+    raw, free = initialize(likelihood, residual, log_range)
+    assert raw.shape == (likelihood.n_raw, residual.shape[1])
+    assert free.shape == likelihood.free_shape(residual.shape[1])
+    raw, offset = raw.expand(len(residual), -1, -1), torch.zeros_like(residual)
+    log_prob = likelihood(raw, free, offset, log_range[None]).log_prob(residual)
     return (log_prob - Normal(0.0, 1.0).log_prob(residual)).mean(dim=0)
 
 
@@ -287,7 +296,7 @@ def test_start_finds_modes_tails_and_repeated_values(likelihood):
 def test_no_raw_value_is_dead_where_training_starts(likelihood):
     _, residual = draw_residuals()
     log_range = torch.full((residual.shape[1],), 3.0, dtype=torch.float64)
-    raw = likelihood.start(residual, log_range).requires_grad_()
+    raw = initialize(likelihood, residual, log_range)[0].requires_grad_()
     distribution = likelihood(
         raw.expand(len(residual), -1, -1),
         None,
@@ -303,7 +312,7 @@ def test_no_raw_value_is_dead_where_training_starts(likelihood):
 def test_start_is_finite_for_constant_residuals_and_few_rows(likelihood):
     for residual in (torch.zeros(10, 2), torch.ones(1, 2), torch.ones(2, 2)):
         residual = residual.double()
-        raw = likelihood.start(residual, torch.full((2,), 3.0).double())
+        raw, _ = initialize(likelihood, residual, torch.full((2,), 3.0).double())
         assert torch.isfinite(raw).all()
 
 
@@ -312,7 +321,7 @@ def test_start_is_finite_for_one_outlier(likelihood):
     residual = torch.zeros(200, 1, dtype=torch.float64)
     residual[0] = 1e6
     log_range = torch.full((1,), 3.0, dtype=torch.float64)
-    raw = likelihood.start(residual, log_range)
+    raw, _ = initialize(likelihood, residual, log_range)
     assert torch.isfinite(raw).all()
     assert (compute_start_gain(likelihood, residual, log_range) > 0).all()
 
@@ -321,7 +330,7 @@ def test_start_is_finite_for_one_outlier(likelihood):
 def test_start_leaves_its_input_alone(likelihood):
     _, residual = draw_residuals(50)
     before = residual.clone()
-    likelihood.start(residual, torch.full((5,), 3.0, dtype=torch.float64))
+    initialize(likelihood, residual, torch.full((5,), 3.0, dtype=torch.float64))
     torch.testing.assert_close(residual, before, rtol=0, atol=0)
 
 

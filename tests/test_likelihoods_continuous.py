@@ -209,10 +209,10 @@ def draw_inputs(case, seed=0, n_samples=N, n_features=D):
     if isinstance(likelihood, StudentT):
         # moments of the squares, for their standard error
         free = free.abs()
-    if likelihood.n_start == 1:
+    if likelihood.link.n_offsets == 1:
         start = draw(n_samples, n_features)
     else:
-        start = draw(n_samples, likelihood.n_start, n_features)
+        start = draw(n_samples, likelihood.link.n_offsets, n_features)
         start[..., 1, :] = case.offset + 0.3 * start[..., 1, :]
     return raw, free, start, draw(1, n_features).abs() + 0.02
 
@@ -430,7 +430,7 @@ def test_zero_is_the_linear_start(case):
     likelihood = case.likelihood
     raw, free, start, log_range = draw_inputs(case)
     zero = likelihood(torch.zeros_like(raw), torch.zeros_like(free), start, log_range)
-    if likelihood.is_scaled:
+    if likelihood.link.is_scaled:
         # in mean and variance; the shape of the noise is its own
         expected = start, torch.ones_like(start)
     elif isinstance(likelihood, LogNormal):
@@ -459,10 +459,10 @@ def test_start_is_the_scale_of_maximum_likelihood(kind, noise):
         residual = generator.laplace(size=(4000, 2)) * sizes
     residual = torch.as_tensor(residual)
     log_range = torch.full((2,), 3.0, dtype=torch.float64)
-    raw = likelihood.start(residual, log_range).expand(len(residual), -1, -1)
-    free = likelihood.start_free(residual, log_range)[None]
-    assert free.shape[1:] == likelihood.free_shape(2)
     zeros = torch.zeros_like(residual)
+    raw, free = likelihood.initialize(residual, zeros, log_range)
+    raw, free = raw.expand(len(residual), -1, -1), free[None]
+    assert free.shape[1:] == likelihood.free_shape(2)
     law = likelihood(raw, free, zeros, log_range[None])
     found = law.scale[0].expand(2).numpy()
     np.testing.assert_allclose(found, sizes, rtol=0.1)
@@ -478,8 +478,8 @@ def test_start_is_finite_for_constant_residuals_and_outliers(kind, noise):
     for residual in (torch.zeros(10, 2), torch.ones(1, 2), torch.zeros(9, 2)):
         residual = residual.double()
         residual[0, 1] = 1e9
-        raw = likelihood.start(residual, log_range)
-        free = likelihood.start_free(residual, log_range)
+        zeros = torch.zeros_like(residual)
+        raw, free = likelihood.initialize(residual, zeros, log_range)
         assert torch.isfinite(raw).all()
         assert torch.isfinite(free).all()
 
@@ -489,7 +489,7 @@ def test_start_of_continuous_bernoulli_has_the_moments_of_the_linear_model():
     mean, scale = np.array([0.5, 0.2, 0.7]), np.array([0.3, 0.2, 0.25])
     loadings = np.array([[0.6, 0.5, -0.3], [0.2, -0.3, 0.4]])
     noise = 1 - (loadings**2).sum(axis=0)
-    weight, bias = likelihood.link(mean, scale, loadings, noise)
+    weight, bias = likelihood.link.convert(mean, scale, loadings, noise)
     z = np.random.default_rng(0).standard_normal((400_000, 2))
     logits = torch.as_tensor(z @ weight + bias)
     m = likelihood(logits[:, None], None, torch.zeros(3).double(), None).mean.numpy()
@@ -501,7 +501,7 @@ def test_start_of_continuous_bernoulli_has_the_moments_of_the_linear_model():
 def test_start_of_continuous_bernoulli_is_finite_for_impossible_moments():
     # no law on [0, 1] has so much covariance, or such a mean
     mean, scale = np.array([0.0, 1.0, 0.5]), np.array([0.03, 0.03, 0.5])
-    found = ContinuousBernoulli().link(mean, scale, np.full((1, 3), 0.99), mean)
+    found = ContinuousBernoulli().link.convert(mean, scale, np.full((1, 3), 0.99), mean)
     assert all(np.isfinite(part).all() for part in found)
 
 
@@ -509,7 +509,7 @@ def test_start_of_beta_has_the_moments_of_the_logits():
     mean, scale = np.array([0.0, -3.0, 2.0]), np.array([0.2, 1.5, 4.0])
     loadings = np.array([[0.5, 0.7, -0.3]])
     noise = 1 - (loadings**2).sum(axis=0)
-    weight, bias = Beta().link(mean, scale, loadings, noise)
+    weight, bias = Beta().link.convert(mean, scale, loadings, noise)
     for z in (0.0, 1e-4):
         logit, log_precision = (bias + z * weight[0]).reshape(2, 3)
         mu, phi = 1 / (1 + np.exp(-logit)), np.exp(log_precision)
@@ -648,7 +648,8 @@ def test_low_rank_noise_starts_at_the_correlations_left(rank):
     log_range = torch.full((4,), 3.0, dtype=torch.float64)
     for residual, least in ((shared + own, 0.3), (own / own.std(axis=0), -0.02)):
         residual = torch.as_tensor(residual)
-        raw = likelihood.start(residual, log_range)
+        zeros = torch.zeros_like(residual)
+        raw, _ = likelihood.initialize(residual, zeros, log_range)
         raw = raw.expand(500, -1, -1).clone().requires_grad_()
         law = likelihood(raw, None, torch.zeros_like(residual), log_range[None])
         log_prob = law.log_prob(residual)
@@ -663,7 +664,8 @@ def test_low_rank_noise_starts_at_the_correlations_left(rank):
 def test_low_rank_start_is_finite_for_odd_residuals(residual):
     residual = torch.as_tensor(np.asarray(residual))
     log_range = torch.full((residual.shape[1],), 3.0, dtype=torch.float64)
-    raw = Gaussian(noise="low_rank").start(residual, log_range)
+    zeros = torch.zeros_like(residual)
+    raw, _ = Gaussian(noise="low_rank").initialize(residual, zeros, log_range)
     assert torch.isfinite(raw).all()
 
 

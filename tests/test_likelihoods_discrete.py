@@ -54,10 +54,10 @@ def draw_inputs(likelihood, seed=0):
     def draw(*shape):
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-    start = draw(N, likelihood.n_start, D)
+    start = draw(N, likelihood.link.n_offsets, D)
     if isinstance(likelihood, DiscretizedLogisticNoise):
         start[:, 0] = 10 + 5 * start[:, 0]
-    if likelihood.n_start == 1:
+    if likelihood.link.n_offsets == 1:
         start = start.squeeze(-2)
     raw = draw(N, likelihood.n_raw, D)
     free = draw(1, *likelihood.free_shape(D))
@@ -101,7 +101,7 @@ def test_all_discrete_likelihoods_are_registered():
 def test_log_prob_has_one_value_a_column(name):
     likelihood, distribution = make(name)
     x = torch.zeros(N, D, dtype=torch.float64)
-    assert not likelihood.is_scaled
+    assert not likelihood.link.is_scaled
     for value in (
         distribution.log_prob(x),
         distribution.mean,
@@ -382,12 +382,12 @@ def test_pixels_far_from_their_location_keep_their_digits(log_scale):
 
 def average_start(likelihood, x, n_components=2, n_draws=40_000):
     """Return p(x|z) at the start for draws of z, and the z."""
-    start = initialize_linked(x, None, n_components, likelihood, 2).tensors
+    start = initialize_linked(x, None, n_components, likelihood.link, 2).tensors
     generator = np.random.default_rng(0)
     z = torch.as_tensor(generator.standard_normal((n_draws, n_components)))
     predicted = z @ start["decoder_weight"] + start["decoder_bias"]
     d = x.shape[1]
-    if likelihood.n_start > 1:
+    if likelihood.link.n_offsets > 1:
         predicted = predicted.unflatten(-1, (-1, d))
     raw = torch.zeros(n_draws, likelihood.n_raw, d, dtype=torch.float64)
     free = torch.zeros(1, *likelihood.free_shape(d), dtype=torch.float64)
@@ -417,10 +417,10 @@ def test_start_meets_the_means_and_frequencies_of_columns(name):
 @over_cases
 def test_random_start_has_the_marginals_alone(name):
     likelihood, x = adapt(CASES[name], D, n_samples=500)
-    start = initialize_linked(x, None, 2, likelihood, n_linear=0).tensors
+    start = initialize_linked(x, None, 2, likelihood.link, n_linear=0).tensors
     assert (start["decoder_weight"] == 0).all()
-    assert start["decoder_weight"].shape == (2, likelihood.n_start * D)
-    assert start["decoder_bias"].shape == (1, likelihood.n_start * D)
+    assert start["decoder_weight"].shape == (2, likelihood.link.n_offsets * D)
+    assert start["decoder_bias"].shape == (1, likelihood.link.n_offsets * D)
 
 
 def test_extra_zeros_are_found_and_their_absence_too():
@@ -430,8 +430,8 @@ def test_extra_zeros_are_found_and_their_absence_too():
     counts[extra, 0] = 0
     likelihood = ZeroInflatedCounts("poisson")
     likelihood.adapt(counts)
-    np.testing.assert_allclose(likelihood._extra, [0.3, 0.01], atol=0.03)
-    np.testing.assert_allclose(likelihood._law._mean, [5.0, 5.0], rtol=0.05)
+    np.testing.assert_allclose(likelihood.link.extra, [0.3, 0.01], atol=0.03)
+    np.testing.assert_allclose(likelihood.link.counts.mean, [5.0, 5.0], rtol=0.05)
 
 
 def test_dispersion_starts_at_that_of_the_counts():
@@ -441,7 +441,7 @@ def test_dispersion_starts_at_that_of_the_counts():
     likelihood = NegativeBinomial()
     likelihood.adapt(x)
     none = np.zeros((0, 3))
-    _, bias = likelihood.link(None, np.ones(3), none, np.ones(3))
+    _, bias = likelihood.link.convert(None, np.ones(3), none, np.ones(3))
     np.testing.assert_allclose(np.exp(bias), [5, 5, 5, 2, 2, 2], rtol=0.06)
 
 
@@ -450,8 +450,8 @@ def test_contrasts_are_uncorrelated_with_unit_variance():
     x = generator.integers(0, [3, 4, 2, 5], (500, D)).astype(float)
     likelihood = Categorical()
     likelihood.adapt(x)
-    u = likelihood.represent(torch.as_tensor(x)).numpy()
-    assert u.shape[1] == likelihood.count_inputs(D) == (x.max(axis=0)).sum()
+    u = likelihood.link.represent(torch.as_tensor(x)).numpy()
+    assert u.shape[1] == likelihood.link.count_inputs(D) == (x.max(axis=0)).sum()
     np.testing.assert_allclose(u.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(u.std(axis=0), 1, rtol=1e-12)
     # those of one column
@@ -467,8 +467,8 @@ def test_rows_of_rare_categories_are_not_far_from_the_others():
     likelihood = Categorical(n_categories=12)
     likelihood.adapt(x)
     codes = torch.arange(12.0).double()[:, None].expand(-1, 3)
-    assert likelihood.count_inputs(3) == 9
-    assert likelihood.represent(codes).abs().max() < 8
+    assert likelihood.link.count_inputs(3) == 9
+    assert likelihood.link.represent(codes).abs().max() < 8
 
 
 @over_cases
@@ -515,8 +515,8 @@ def test_fitted_estimators_survive_pickling_and_clone_forgets(name):
     vae, X = fit_case(name)
     again = pickle.loads(pickle.dumps(vae))
     np.testing.assert_array_equal(again.score_samples(X), vae.score_samples(X))
-    learned = vars(vae.net_.module_.likelihood).keys()
-    copy = clone(vae.net_.module_.likelihood)
+    learned = vars(vae.net_.module_.likelihood.single).keys()
+    copy = clone(vae.net_.module_.likelihood.single)
     assert vars(copy).keys() == copy.get_params(deep=False).keys() <= learned
     assert copy.get_params().keys() == CASES[name].get_params().keys()
     # the user's instance has learned nothing
@@ -531,7 +531,7 @@ def test_columns_sum_to_rows_and_samples_are_supported(name):
     expected = vae.score_samples(X, method="reconstruction")
     np.testing.assert_allclose(features, expected)
     rows = vae.sample(200, random_state=0)
-    likelihood = vae.net_.module_.likelihood
+    likelihood = vae.net_.module_.likelihood.single
     assert not likelihood.support.find_outside(rows).any()
     # probabilities are at most 1
     assert (vae.score_samples(X) < 0).all()
@@ -647,9 +647,9 @@ def test_parameters_of_the_wrapped_likelihood_can_be_searched():
 def test_later_chunks_keep_what_the_first_has_learned():
     X = draw_rows(Poisson(), 200, 4)
     vae = VAETransformer(2, likelihood="poisson", random_state=0).partial_fit(X[:100])
-    before = vae.net_.module_.likelihood._mean
+    before = vae.net_.module_.likelihood.link.mean
     vae.partial_fit(3 * X[100:])
-    np.testing.assert_array_equal(vae.net_.module_.likelihood._mean, before)
+    np.testing.assert_array_equal(vae.net_.module_.likelihood.link.mean, before)
 
 
 def test_weights_count_as_repeated_rows_in_what_is_learned():

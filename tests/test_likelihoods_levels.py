@@ -32,19 +32,19 @@ def draw_codes(sizes, n_samples=1500, seed=0):
 # contrasts ----------------------------------------------------------------------------
 
 
-def link_by_levels(likelihood, loadings, scale):
-    """Return what `Categorical.link` does, one category at a time."""
-    shares = likelihood._shares
+def link_by_levels(link, loadings, scale):
+    """Return what the link of `Categorical` does, one category at a time."""
+    shares = link.shares
     n_levels, d = shares.shape
     weight = np.zeros((len(loadings), n_levels, d))
     bias = np.full((n_levels, d), -50.0)
     half = np.random.default_rng(0).standard_normal((128, len(loadings)))
     z = np.concatenate([half, -half])
-    for j, size in enumerate(likelihood._sizes):
+    for j, size in enumerate(link.sizes):
         codes = torch.zeros(size, d, dtype=torch.float64)
         codes[:, j] = torch.arange(size)
-        contrasts = likelihood.represent(codes).numpy()
-        other = likelihood.represent(torch.zeros(1, d).double()).numpy()
+        contrasts = link.represent(codes).numpy()
+        other = link.represent(torch.zeros(1, d).double()).numpy()
         own = (contrasts != other).any(axis=0)
         slope = (loadings * scale)[:, own] @ contrasts[:, own].T
         length = np.sqrt((slope**2).sum(axis=0))
@@ -65,13 +65,13 @@ def test_link_by_groups_equals_that_by_categories(is_linear):
     )
     likelihood.adapt(x)
     # as of the rows of one split
-    part = likelihood.adapt_to_part(x[:700], np.ones(700))
-    n_inputs = likelihood.count_inputs(4)
+    part = likelihood.link.refit(x[:700], np.ones(700))
+    n_inputs = likelihood.link.count_inputs(4)
     generator = np.random.default_rng(1)
     loadings = is_linear * generator.standard_normal((2, n_inputs))
     scale = np.linspace(0.5, 1.5, n_inputs)
-    for one in (likelihood, part):
-        found = one.link(np.zeros(n_inputs), scale, loadings, np.ones(n_inputs))
+    for one in (likelihood.link, part):
+        found = one.convert(np.zeros(n_inputs), scale, loadings, np.ones(n_inputs))
         for a, b in zip(found, link_by_levels(one, loadings, scale), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
 
@@ -79,10 +79,10 @@ def test_link_by_groups_equals_that_by_categories(is_linear):
 def test_contrasts_of_many_categories_take_little_memory():
     likelihood, x = Categorical(n_categories=MANY), draw_codes([MANY, 3])
     likelihood.adapt(x)
-    assert likelihood._contrasts.size <= 2 * 51 * 50
-    assert likelihood.represent(torch.as_tensor(x)).shape == (
+    assert likelihood.link.contrasts.size <= 2 * 51 * 50
+    assert likelihood.link.represent(torch.as_tensor(x)).shape == (
         len(x),
-        likelihood.count_inputs(2),
+        likelihood.link.count_inputs(2),
     )
 
 
@@ -93,20 +93,17 @@ def test_rows_are_not_far_apart_where_all_categories_are_rare(size):
     likelihood = Categorical(n_categories=size)
     likelihood.adapt(x)
     codes = torch.arange(float(size)).double()[:, None]
-    assert likelihood.represent(codes).abs().max() < 8
+    assert likelihood.link.represent(codes).abs().max() < 8
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_rows_and_codes_are_represented_alike_in_any_shape(dtype):
     likelihood, x = adapt(Categorical(), 5)
     x = torch.as_tensor(x, dtype=dtype)
-    u = likelihood.represent(x)
+    u = likelihood.link.represent(x)
     assert u.dtype == dtype
-    found = likelihood.represent(x.view(4, 50, 5))
+    found = likelihood.link.represent(x.view(4, 50, 5))
     torch.testing.assert_close(found, u.view(4, 50, -1), rtol=0, atol=0)
-    out = torch.empty_like(u)
-    likelihood.make_lookup(x)(x, out=out)
-    torch.testing.assert_close(out, u, rtol=0, atol=0)
 
 
 def test_numbers_of_categories_are_counted_before_adapting():
@@ -222,13 +219,13 @@ def test_what_stands_for_a_missing_code_is_taken_for_the_first(name):
         return torch.randn(*shape, 4, generator=generator, dtype=torch.float64)
 
     free = draw(1, likelihood.free_shape(4)[0])
-    start = draw(20, likelihood.n_start)
+    start = draw(20, likelihood.link.n_offsets)
     law = likelihood(draw(20, likelihood.n_raw), free, start, draw(1))
     assert (law.log_prob(neutral) == law.log_prob(zero)).all()
     assert (law.log_prob(neutral)[0] == law.log_prob(x)[0]).all()
     if not isinstance(likelihood, Categorical):
         return
-    assert (likelihood.represent(neutral) == likelihood.represent(zero)).all()
+    assert (likelihood.link.represent(neutral) == likelihood.link.represent(zero)).all()
 
 
 # in the estimator ---------------------------------------------------------------------

@@ -79,7 +79,7 @@ def over_pairs(names, *factors):
 
 def make_table(likelihood, n_samples=60, n_features=6, seed=0):
     X, _ = make_factors(n_samples, n_features, n_components=2, random_state=seed)
-    if not likelihood.is_scaled:
+    if not likelihood.link.is_scaled:
         make = TABLES.get(type(likelihood).__name__, lambda X: X > 0)
         return make(X).astype(float)
     return (X - X.mean(axis=0)) / X.std(axis=0)
@@ -104,7 +104,7 @@ def make_starts(key, n_components, stacked, init):
     x = make_table(key.likelihood)
     generator = np.random.default_rng(0)
     splits = make_splits(len(x), 0.2 if stacked else None, generator, stacked)
-    arguments = x, None, splits, n_components, key.likelihood
+    arguments = x, None, splits, n_components, key.likelihood.link
     if init == "linear":
         return initialize_linear(*arguments, np.ones(x.shape[1])), splits
     return initialize_random(*arguments), splits

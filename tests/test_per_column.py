@@ -98,7 +98,7 @@ def make_inputs(likelihood, n=50):
     shapes = (
         (n, *likelihood.raw_shape(5)),
         likelihood.free_shape(5),
-        (n, *likelihood.start_shape(5)),
+        (n, *likelihood.link.offset_shape(5)),
     )
     inputs = [torch.randn(s, generator=generator).double() for s in shapes]
     return [*inputs, torch.ones(5).double()]
@@ -106,16 +106,21 @@ def make_inputs(likelihood, n=50):
 
 def test_log_prob_is_that_of_every_member_in_its_columns():
     likelihood, x = make_members()
-    raw, free, start, log_range = make_inputs(likelihood)
-    law = likelihood(raw, free, start, log_range)
+    raw, free, offset, log_range = make_inputs(likelihood)
+    law = likelihood(raw, free, offset, log_range)
     log_prob = law.log_prob(x)
     assert log_prob.shape == (50, 5)
-    begin = {"raw": 0, "free": 0, "start": 0}
-    for member, columns in likelihood.list_groups(5):
+    begin = {"raw": 0, "free": 0, "offset": 0}
+    for member, columns in likelihood.list_groups():
         n = len(columns)
+        shapes = {
+            "raw": (member.n_raw, n),
+            "free": member.free_shape(n),
+            "offset": member.link.offset_shape(n),
+        }
         parts = []
-        for name, tensor in (("raw", raw), ("free", free), ("start", start)):
-            shape = getattr(member, f"{name}_shape")(n)
+        for name, tensor in (("raw", raw), ("free", free), ("offset", offset)):
+            shape = shapes[name]
             size = int(np.prod(shape))
             part = tensor[..., begin[name] : begin[name] + size]
             parts.append(part.unflatten(-1, shape))
@@ -127,8 +132,31 @@ def test_log_prob_is_that_of_every_member_in_its_columns():
     assert begin == {
         "raw": raw.shape[-1],
         "free": free.shape[-1],
-        "start": start.shape[-1],
+        "offset": offset.shape[-1],
     }
+
+
+def test_one_group_of_all_columns_is_its_member():
+    member = StudentT()
+    likelihood = PerColumn.cover(member, 4)
+    assert likelihood.single is member
+    assert not likelihood.is_mixed
+    raw, offset = torch.randn(7, 1, 4), torch.randn(7, 4)
+    free, log_range = torch.zeros(member.free_shape(4)), torch.ones(4)
+    law = likelihood(raw, free, offset, log_range)
+    assert type(law) is type(member(raw, free, offset, log_range))
+    assert likelihood.raw_shape(4) == (1, 4)
+    assert likelihood.free_shape(4) == member.free_shape(4)
+    assert likelihood.link.is_scaled
+
+
+def test_columns_of_one_group_may_be_out_of_order():
+    likelihood = PerColumn([Bernoulli()], [[2, 0, 1]])
+    assert likelihood.single is None
+    raw, offset = torch.tensor([[1.0, 2.0, 3.0]]), torch.zeros(1, 3)
+    law = likelihood(raw, torch.zeros(0), offset, torch.ones(3))
+    expected = torch.sigmoid(torch.tensor([[2.0, 3.0, 1.0]]))
+    torch.testing.assert_close(law.mean, expected)
 
 
 def test_draws_are_in_the_support():
@@ -144,22 +172,22 @@ def test_draws_are_in_the_support():
 
 def test_inputs_tell_their_columns():
     likelihood, x = make_members()
-    columns = likelihood.get_input_columns(5)
-    u = likelihood.represent(x)
-    assert u.shape == (50, likelihood.count_inputs(5)) == (50, len(columns))
+    columns = likelihood.link.get_input_columns(5)
+    u = likelihood.link.represent(x)
+    assert u.shape == (50, likelihood.link.count_inputs(5)) == (50, len(columns))
     for column in range(5):
         changed = x.clone()
         changed[:, column] = x[:, column].flip(0)
-        moved = (likelihood.represent(changed) != u).any(dim=0)
+        moved = (likelihood.link.represent(changed) != u).any(dim=0)
         assert set(columns[moved.numpy()]) == {column}
 
 
 def test_restricted_likelihood_has_the_columns_that_are_left():
     likelihood, _ = make_members()
     kept = likelihood.restrict(np.array([True, False, True, True, True]))
-    found = {type(m).__name__: list(c) for m, c in kept.list_groups(4)}
+    found = {type(m).__name__: list(c) for m, c in kept.list_groups()}
     assert found == {"StudentT": [0, 3], "Poisson": [1], "Bernoulli": [2]}
-    assert isinstance(kept.get_member(1), Poisson)
+    assert isinstance(kept.list_members()[1], Poisson)
 
 
 # fitted -------------------------------------------------------------------------------
@@ -398,4 +426,5 @@ def test_given_refuses_fractions_of_integers(fitted):
 def test_numbers_alone_have_one_likelihood():
     frame = make_table()[["height", "visits"]]
     vae = VAETransformer(2, max_epochs=1, random_state=0).fit(frame)
-    assert isinstance(vae.net_.module_.likelihood, GaussianMixture)
+    (member,) = vae.net_.module_.likelihood.members
+    assert isinstance(member, GaussianMixture)

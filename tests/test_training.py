@@ -349,16 +349,16 @@ class Laplace(Likelihood):
     def free_shape(self, n_features):
         return (1, n_features)
 
-    def __call__(self, raw, free, start, log_range):
+    def __call__(self, raw, free, offset, log_range):
         log_scale = torch.maximum(free[..., 0, :], -log_range)
         return torch.distributions.Laplace(
-            start + raw[..., 0, :], 0.5**0.5 * log_scale.exp(), validate_args=False
+            offset + raw[..., 0, :], 0.5**0.5 * log_scale.exp(), validate_args=False
         )
 
 
 class WiderNoise(Gaussian):
-    def __call__(self, raw, free, start, log_range):
-        normal = super().__call__(raw, free, start, log_range)
+    def __call__(self, raw, free, offset, log_range):
+        normal = super().__call__(raw, free, offset, log_range)
         scale = 2 * normal.scale
         return torch.distributions.Normal(normal.loc, scale, validate_args=False)
 

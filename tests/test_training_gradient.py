@@ -171,14 +171,14 @@ def make_module(
 ):
     """Return a module in float64 with all weights, and its start, random."""
     generator = torch.Generator().manual_seed(0)
-    groups = likelihood.list_groups(D)
+    groups = PerColumn.cover(likelihood, D).list_groups()
     for member, columns in groups:
         if isinstance(member, DISCRETE):
             adapt(member, len(columns))
     # rates and odds are exponential: large numbers would lose digits
     size = 0.3
-    n_inputs = likelihood.count_inputs(D)
-    n_predicted = math.prod(likelihood.start_shape(D))
+    n_inputs = likelihood.link.count_inputs(D)
+    n_predicted = math.prod(likelihood.link.offset_shape(D))
 
     def draw(*shape):
         folds = () if n_folds is None else (n_folds,)
@@ -194,7 +194,7 @@ def make_module(
         "log_range": draw(1, D).exp(),
         "input_noise": draw(1, n_inputs).exp(),
     }
-    if any(member.n_start > 1 for member, _ in groups):
+    if any(member.link.n_offsets > 1 for member, _ in groups):
         # z of some thousands would make scales of it that no number holds
         start["decoder_weight"] *= 1e-3
     if not is_corrected:
@@ -227,7 +227,8 @@ def make_batch(n_folds=None, likelihood=None, seed=1, has_missing=False):
     folds = () if n_folds is None else (n_folds,)
     x = torch.randn(*folds, N, D, generator=generator, dtype=torch.float64)
     weight = torch.rand(*folds, N, generator=generator, dtype=torch.float64)
-    for member, columns in [] if likelihood is None else likelihood.list_groups(D):
+    groups = [] if likelihood is None else PerColumn.cover(likelihood, D).list_groups()
+    for member, columns in groups:
         part = x[..., columns]
         if isinstance(member, DISCRETE):
             rows = draw_rows(member, part[..., 0].numel(), len(columns), seed=seed)
@@ -563,8 +564,8 @@ def test_modules_whose_values_decide_are_left_to_autograd(layer):
 
 
 class WiderNoise(GaussianNoise):
-    def __call__(self, raw, free, start, log_range):
-        normal = super().__call__(raw, free, start, log_range)
+    def __call__(self, raw, free, offset, log_range):
+        normal = super().__call__(raw, free, offset, log_range)
         scale = 2 * normal.scale
         return torch.distributions.Normal(normal.loc, scale, validate_args=False)
 
@@ -572,8 +573,8 @@ class WiderNoise(GaussianNoise):
 class Validated(GaussianNoise):
     """A distribution that torch validates by reading its values."""
 
-    def __call__(self, raw, free, start, log_range):
-        normal = super().__call__(raw, free, start, log_range)
+    def __call__(self, raw, free, offset, log_range):
+        normal = super().__call__(raw, free, offset, log_range)
         return torch.distributions.Normal(normal.loc, normal.scale, validate_args=True)
 
 
@@ -757,7 +758,7 @@ def test_gradient_is_right_for_extreme_rates_and_logits(likelihood, raw):
     [
         name
         for name, case in LIKELIHOOD_CASES.items()
-        if case.is_scaled and not isinstance(case, Transformed)
+        if case.link.is_scaled and not isinstance(case, Transformed)
     ],
 )
 def test_gradient_is_right_for_rows_far_away(likelihood, prior, objective):

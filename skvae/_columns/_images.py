@@ -89,15 +89,15 @@ def check_n_columns(image_shape, n_columns):
 
 def check_pixels(network, likelihood, n_pixels):
     """Refuse a network for images if the likelihood does not fit to it."""
-    if network.has_outputs and len(likelihood.list_groups(1)) > 1:
+    if network.has_outputs and likelihood.is_mixed:
         raise ValueError(
             f"network={type(network).__name__} has one likelihood for all pixels, "
             "but columns have different ones; use network='mlp'."
         )
-    n_inputs = likelihood.count_inputs(n_pixels)
+    n_inputs = likelihood.link.count_inputs(n_pixels)
     if network.needs_images and n_inputs != n_pixels:
         raise ValueError(
             f"network={type(network).__name__} takes one value per pixel, but "
-            f"likelihood={type(likelihood).__name__} makes {n_inputs} values of "
-            f"{n_pixels} pixels; use network='mlp'."
+            f"likelihood={type(likelihood.members[0]).__name__} makes {n_inputs} "
+            f"values of {n_pixels} pixels; use network='mlp'."
         )

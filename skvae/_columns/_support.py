@@ -98,7 +98,7 @@ def check_support(likelihood, array, names, columns):
 
     Parameters
     ----------
-    likelihood : Likelihood
+    likelihood : PerColumn
         Of the chosen columns.
     array : ndarray (n, n_features)
         Missing values are NaN.
@@ -115,7 +115,7 @@ def check_support(likelihood, array, names, columns):
     chosen = np.arange(array.shape[1])[columns]
     groups = [
         (member, chosen[numbers])
-        for member, numbers in likelihood.list_groups(len(chosen))
+        for member, numbers in likelihood.list_groups()
         if member.support is not REALS
     ]
     for member, numbers in groups:

@@ -108,21 +108,23 @@ def expect_cells(module, x, noise, pool):
     -------
     Tensor (n, n_features)
     """
-    mean, log_total = 0.0, x.new_full((len(x),), -torch.inf)
+    means, log_total = None, x.new_full((len(x),), -torch.inf)
     for output, log_weights in _run_weighed(module, x, noise, pool):
-        summary = module.likelihood.summarise(output.likelihood)
+        summaries = module.likelihood.summarise(output.likelihood)
         share = torch.softmax(log_weights, dim=0)
-        if summary.shape[1] == 1:
-            # the same for all rows
-            found = share.mT @ summary.squeeze(1)
-        else:
-            found = torch.einsum("kn,knm->nm", share, summary)
+        means = means or [0.0] * len(summaries)
         # a running mean: blocks count as much as the weights of their draws
         log_found = torch.logsumexp(log_weights, dim=0)
         log_total = torch.logaddexp(log_total, log_found)
         pull = torch.exp(log_found - log_total).unsqueeze(-1)
-        mean = mean + pull * (found - mean)
-    return module.likelihood.conclude(mean)
+        for i, summary in enumerate(summaries):
+            if summary.shape[1] == 1:
+                # the same for all rows
+                found = share.mT @ summary.squeeze(1)
+            else:
+                found = torch.einsum("kn,knm->nm", share, summary)
+            means[i] = means[i] + pull * (found - means[i])
+    return module.likelihood.conclude(means)
 
 
 def draw_cells(module, x, noise, pool):

@@ -21,16 +21,16 @@ def initialize_members(module, x, generator):
         index = ... if module.n_copies is None else fold
         # in float64, which not every device has
         tensors = module.linear_start.get_tensors(index)
-        start = LinearStart(tensors, module.likelihood).cpu().double()
+        start = LinearStart(tensors, module.linear_start.link).cpu().double()
         rows = rows.cpu().double()
         noise = torch.as_tensor(
             generator.standard_normal((len(rows), module.n_components))
         )
         u, z = _draw(start, module.latent, rows, noise)
-        if module.likelihood.has_start:
+        if module.likelihood.initialize is not None:
             offset = z @ start.decoder_weight + start.decoder_bias
             offset = offset.unflatten(-1, start.offset_shape)
-            raw, free = module.likelihood.fit_start(rows, offset, start.log_range[0])
+            raw, free = module.likelihood.initialize(rows, offset, start.log_range[0])
             bias = module.decoder_head.bias[index]
             bias.add_(raw.flatten().to(bias))
             module.free[index].add_(free.to(module.free))

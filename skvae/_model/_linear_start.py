@@ -35,18 +35,18 @@ class LinearStart(nn.Module):
     ----------
     tensors : dict of str to Tensor
         See `_start`. With a leading dimension, one linear model for each fold.
-    likelihood : Likelihood
+    link : Link
         It represents x as the input of the encoder.
     """
 
-    def __init__(self, tensors, likelihood):
+    def __init__(self, tensors, link):
         super().__init__()
         for name, value in tensors.items():
             self.register_buffer(name, value)
-        self.likelihood = likelihood
+        self.link = link
         self.n_inputs, self.n_components = self.encoder_weight.shape[-2:]
         self.n_features = self.log_range.shape[-1]
-        self.offset_shape = likelihood.start_shape(self.n_features)
+        self.offset_shape = link.offset_shape(self.n_features)
         self._cast = {}
 
     def get_tensors(self, index=...):
@@ -112,11 +112,11 @@ class LinearStart(nn.Module):
         tensors, missing = self.cast(x.dtype), find_missing(x)
         if missing is not None:
             x = torch.where(missing, NEUTRAL, x)
-        u, scale = self.likelihood.represent(x), tensors.posterior_scale
+        u, scale = self.link.represent(x), tensors.posterior_scale
         if tensors.encoder_centre is not None:
             u = u - tensors.encoder_centre
         if missing is not None:
-            columns = self.likelihood.get_input_columns(self.n_features)
+            columns = self.link.get_input_columns(self.n_features)
             hidden = missing if columns is None else missing[..., columns]
             u = u.masked_fill(hidden, 0.0)
         weight, noise = tensors.encoder_weight, tensors.input_noise

@@ -7,6 +7,7 @@ from torch import nn
 from typing_extensions import override
 
 from .._utils._missing import find_missing
+from ..likelihoods import PerColumn
 from ..networks import Linear
 from ._cost import measure_bodies
 from ._evidence import VAEOutput
@@ -66,11 +67,12 @@ class VAEModule(nn.Module):
         sees_missing=False,
     ):
         super().__init__()
-        self.network, self.latent, self.likelihood = network, latent, likelihood
-        self.linear_start = LinearStart(linear_start, likelihood)
+        self.linear_start = LinearStart(linear_start, likelihood.link)
         self.n_inputs = n_inputs = self.linear_start.n_inputs
         self.n_components = n_components = self.linear_start.n_components
         self.n_features = n_features = self.linear_start.n_features
+        likelihood = PerColumn.cover(likelihood, n_features)
+        self.network, self.latent, self.likelihood = network, latent, likelihood
         self.n_flags = sees_missing * n_features
         self.n_copies, self.is_corrected = n_copies, is_corrected
         # a textbook network has no affine path beside its hidden layers

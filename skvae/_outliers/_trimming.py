@@ -59,9 +59,10 @@ def choose_rows(data, likelihood, trim):
     if trim is None or not data.counted.any():
         return data.counted
     is_number = [
-        kind.likelihood == "auto"
-        and not isinstance(likelihood.get_member(j), LevelLikelihood)
-        for j, kind in enumerate(data.table.kinds)
+        kind.likelihood == "auto" and not isinstance(member, LevelLikelihood)
+        for kind, member in zip(
+            data.table.kinds, likelihood.list_members(), strict=True
+        )
     ]
     kept = data.counted.copy()
     kept[kept] = choose_near(*data.select(kept), np.array(is_number), trim)

@@ -121,7 +121,7 @@ def resolve_network(network, hidden_layer_sizes, activation, dropout, image_shap
 
 
 def resolve_likelihood(likelihood, columns, kinds, is_linear, for_numbers=None):
-    """Return the Likelihood of all columns, a `PerColumn` where they differ.
+    """Return the likelihood of all columns, a `PerColumn`.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def resolve_likelihood(likelihood, columns, kinds, is_linear, for_numbers=None):
         )
     ]
     if len(groups) == 1:
-        return groups[0][0]
+        return PerColumn.cover(groups[0][0], len(kinds))
     for member, found in groups:
         if member.is_joint:
             raise ValueError(

@@ -14,7 +14,7 @@ from .._utils._missing import NEUTRAL, find_missing
 _MIN_LOG_RANGE = 0.02
 # least variance of an input of the encoder: constant ones must not divide by zero
 LEAST_VARIANCE = 1e-3
-# rows that likelihoods represent at a time
+# rows that links represent at a time
 _CHUNK_ROWS = 1024
 
 
@@ -62,10 +62,9 @@ def pad_components(array, n_components, value=0.0):
     return np.pad(array, padding, constant_values=value)
 
 
-def get_log_range(likelihood, noise):
+def get_log_range(link, noise):
     """Return how far log scales may fall, for noise as a share of the variance."""
-    _, floor = likelihood.get_least_variance()
-    return np.maximum(0.5 * np.log(noise / floor), _MIN_LOG_RANGE)
+    return np.maximum(0.5 * np.log(noise / link.noise_floor), _MIN_LOG_RANGE)
 
 
 def as_tensors(arrays):
@@ -75,22 +74,22 @@ def as_tensors(arrays):
     return tensors
 
 
-def represent(x, likelihood):
+def represent(x, link):
     """Return rows as the encoder sees them, ``(n_samples, n_inputs)``.
 
     What comes from missing cells is NaN.
     """
-    if not likelihood.is_represented:
+    if not link.is_represented:
         return x
     n_features = x.shape[1]
-    represented = np.empty((len(x), likelihood.count_inputs(n_features)), np.float32)
-    columns = likelihood.get_input_columns(n_features)
+    represented = np.empty((len(x), link.count_inputs(n_features)), np.float32)
+    columns = link.get_input_columns(n_features)
     for begin in range(0, len(x), _CHUNK_ROWS):
         rows = torch.as_tensor(np.array(x[begin : begin + _CHUNK_ROWS], np.float64))
         missing = find_missing(rows)
         if missing is not None:
             rows = torch.where(missing, NEUTRAL, rows)
-        inputs = likelihood.represent(rows)
+        inputs = link.represent(rows)
         if missing is not None:
             hidden = missing if columns is None else missing[:, columns]
             inputs = inputs.masked_fill(hidden, torch.nan)

@@ -23,13 +23,13 @@ FOLD_NOISE_SHARE = 1e-2
 _MAX_COLUMNS_TO_CROSS_VALIDATE = 500
 
 
-def _list_kinds(likelihood, column_scale):
+def _list_kinds(link, column_scale):
     """Return the fits (covariance, n_components) -> LinearModel to choose from."""
-    fixed = likelihood.fixed_noise
+    fixed = link.fixed_noise
     if fixed is not None:
         return {"fixed": lambda c, q: fit_ppca(c, q, noise=fixed**2)}
     kinds = {"ppca": fit_ppca}
-    if likelihood.is_isotropic:
+    if link.is_isotropic:
         return kinds
     kinds["factor_analysis"] = fit_factor_analysis
     relative = column_scale / column_scale.max()
@@ -80,16 +80,15 @@ def _choose_kind(kinds, x, weight, splits, n_components, floor):
     return kinds[best], whole[best], least[best], covariance.variance
 
 
-def _fit_incomplete(x, weight, splits, n_components, likelihood):
+def _fit_incomplete(x, weight, splits, n_components, link):
     """Return what `_fit_complete` does, for a table with missing cells."""
     table = take_rows(x, weight, splits.table)
     _, deviation = compute_moments(*table)
-    fixed, (floor, _) = likelihood.fixed_noise, likelihood.get_least_variance()
-    settings = {"is_isotropic": likelihood.is_isotropic}
-    if fixed is not None:
-        settings["noise"] = fixed**2
-    if floor is not None:
-        settings["floor"] = floor
+    settings = {"is_isotropic": link.is_isotropic}
+    if link.fixed_noise is not None:
+        settings["noise"] = link.fixed_noise**2
+    if link.least_noise is not None:
+        settings["floor"] = link.least_noise
     whole = fit_incomplete(*table, n_components, **settings)
 
     def refit(x, weight):
@@ -99,12 +98,11 @@ def _fit_incomplete(x, weight, splits, n_components, likelihood):
     return whole, refit, np.maximum(deviation**2, NOISE_FLOOR)
 
 
-def _fit_complete(x, weight, splits, n_components, likelihood, column_scale):
+def _fit_complete(x, weight, splits, n_components, link, column_scale):
     """Return the model of all rows, a fit to those of a fold, and variances."""
-    kinds = _list_kinds(likelihood, column_scale)
-    floor, _ = likelihood.get_least_variance()
+    kinds = _list_kinds(link, column_scale)
     fit, whole, least, variance = _choose_kind(
-        kinds, x, weight, splits, n_components, floor
+        kinds, x, weight, splits, n_components, link.least_noise
     )
 
     def refit(x, weight):
@@ -114,39 +112,39 @@ def _fit_complete(x, weight, splits, n_components, likelihood, column_scale):
     return whole, refit, variance
 
 
-def _initialize_linked(x, weight, splits, n_components, likelihood, n_linear):
+def _initialize_linked(x, weight, splits, n_components, link, n_linear):
     starts = []
     for train in splits.train:
-        rows, member = take_rows(x, weight, splits.table), likelihood
+        rows, fitted = take_rows(x, weight, splits.table), link
         if is_part(train, splits):
             rows = take_rows(x, weight, train)
-            member = likelihood.adapt_to_part(fill_at_random(rows[0]), rows[1])
-        starts.append(initialize_linked(*rows, n_components, member, n_linear))
+            fitted = link.refit(fill_at_random(rows[0]), rows[1])
+        starts.append(initialize_linked(*rows, n_components, fitted, n_linear))
     return starts
 
 
 def initialize_linear(
-    x, weight, splits, n_components, likelihood, column_scale, n_linear=None
+    x, weight, splits, n_components, link, column_scale, n_linear=None
 ):
     """Return where every fold starts: at a linear model.
 
     Parameters
     ----------
     x : ndarray (n_samples, n_features), float64
-        Standardised rows, or those of X for a likelihood that is not scaled.
+        Standardised rows, or those of X for a link that is not scaled.
     weight : ndarray (n_samples,) or None
     splits : Splits
     n_components : int
-    likelihood : Likelihood
+    link : Link
     column_scale : ndarray (n_features,)
         What the columns were divided by.
     n_linear : int, default=None
         Components that it may use, the first ones; None is all.
     """
     n_linear = n_components if n_linear is None else n_linear
-    if not likelihood.is_scaled:
-        return _initialize_linked(x, weight, splits, n_components, likelihood, n_linear)
-    arguments = x, weight, splits, min(n_linear, x.shape[1] - 1), likelihood
+    if not link.is_scaled:
+        return _initialize_linked(x, weight, splits, n_components, link, n_linear)
+    arguments = x, weight, splits, min(n_linear, x.shape[1] - 1), link
     if not has_missing(x):
         whole, refit, variance = _fit_complete(*arguments, column_scale)
     else:
@@ -155,10 +153,10 @@ def initialize_linear(
         refit(*take_rows(x, weight, train)) if is_part(train, splits) else whole
         for train in splits.train
     ]
-    return [_from_model(m, likelihood, n_components, variance) for m in models]
+    return [_from_model(m, link, n_components, variance) for m in models]
 
 
-def _from_model(model, likelihood, n_components, variance):
+def _from_model(model, link, n_components, variance):
     unit = np.sqrt(model.noise)
     weight, scale = model.posterior()
     n_features = len(unit)
@@ -170,6 +168,6 @@ def _from_model(model, likelihood, n_components, variance):
         "posterior_scale": pad_components(scale, n_components, 1.0)[None],
         "input_noise": np.ones((1, n_features)),
         "input_scale": unit[None],
-        "log_range": get_log_range(likelihood, model.noise / variance)[None],
+        "log_range": get_log_range(link, model.noise / variance)[None],
     }
     return Start(model.mean, unit, as_tensors(tensors), model)

@@ -1,7 +1,7 @@
-"""Where training starts at a linear model of columns as likelihoods represent them.
+"""Where training starts at a linear model of columns as links represent them.
 
-`Likelihood.represent` turns columns into inputs, such as logarithms; `Likelihood.link`
-turns the linear model of the inputs into one of the likelihood's parameters.
+`Link.represent` turns columns into inputs, such as logarithms; `Link.convert` turns the
+linear model of the inputs into one of the likelihood's parameters.
 """
 
 import numpy as np
@@ -22,43 +22,35 @@ from ._base import (
 
 
 class _ColumnGroup:
-    """Columns of one likelihood, and which of the inputs are theirs."""
+    """Columns of one link, and which of the inputs are theirs."""
 
-    def __init__(self, member, columns, begin):
-        self.member, self.columns = member, columns
-        n_inputs = member.count_inputs(len(columns))
+    def __init__(self, link, columns, begin):
+        self.link, self.columns = link, columns
+        n_inputs = link.count_inputs(len(columns))
         self.inputs = slice(begin, begin + n_inputs)
-        # columns that are not scaled need a link, and are never free of noise
-        floor, _ = member.get_least_variance()
-        floor = NOISE_FLOOR if floor is None else floor
-        is_scaled = member.is_scaled
-        self.least_noise = np.full(n_inputs, floor if is_scaled else member.least_noise)
-        self.least_scale = np.full(n_inputs, 0.0 if is_scaled else member.least_scale)
-        least = NOISE_FLOOR if is_scaled else LEAST_VARIANCE
+        least = NOISE_FLOOR if link.least_noise is None else link.least_noise
+        self.least_noise = np.full(n_inputs, least)
+        self.least_scale = np.full(n_inputs, link.least_scale)
+        least = NOISE_FLOOR if link.is_scaled else LEAST_VARIANCE
         self.least_variance = np.full(n_inputs, least)
 
-    def link(self, mean, scale, loadings, noise):
-        """Return slopes and biases of the offset, which is what z predicts.
-
-        Those of scaled columns are in units of the noise around the linear model.
-        """
+    def convert(self, mean, scale, loadings, noise):
+        """Return slopes and biases of the offset, which is what z predicts."""
         i = self.inputs
-        if not self.member.is_scaled:
-            return self.member.link(mean[i], scale[i], loadings[:, i], noise[i])
-        return loadings[:, i] / np.sqrt(noise[i]), np.zeros(len(self.columns))
+        return self.link.convert(mean[i], scale[i], loadings[:, i], noise[i])
 
     def get_log_range(self, share):
         """Return how far log scales may fall, for noise as a share of the variance."""
         share = share[self.inputs]
         if len(share) != len(self.columns):
             return np.ones(len(self.columns))
-        return get_log_range(self.member, np.minimum(share, 1.0))
+        return get_log_range(self.link, np.minimum(share, 1.0))
 
 
-def _list_groups(likelihood, n_features):
+def _list_groups(link, n_features):
     groups, begin = [], 0
-    for member, columns in likelihood.list_groups(n_features):
-        groups.append(_ColumnGroup(member, columns, begin))
+    for part, columns in link.list_groups(n_features):
+        groups.append(_ColumnGroup(part, columns, begin))
         begin = groups[-1].inputs.stop
     return groups
 
@@ -71,19 +63,19 @@ def _fit_factor_analysis(r, weight, n_used, mean, scale):
     return fit_incomplete((r - mean) / scale, weight, n_used)
 
 
-def initialize_linked(x, weight, n_components, likelihood, n_linear):
+def initialize_linked(x, weight, n_components, link, n_linear):
     """Return where one fold starts, for columns that are not, or not all, scaled.
 
     It is factor analysis of the standardised inputs with `n_linear` components; with 0
     the columns are independent.
     """
     n_features = x.shape[1]
-    groups = _list_groups(likelihood, n_features)
+    groups = _list_groups(link, n_features)
 
     def gather(name):
         return np.concatenate([getattr(group, name) for group in groups])
 
-    r = represent(x, likelihood)
+    r = represent(x, link)
     mean, deviation = compute_moments(r, weight)
     variance = deviation**2
     scale = np.sqrt(np.maximum(variance, gather("least_variance")))
@@ -105,7 +97,7 @@ def initialize_linked(x, weight, n_components, likelihood, n_linear):
     shift, unit, log_range = np.zeros(n_features), np.ones(n_features), []
     for group in groups:
         log_range.append(group.get_log_range(share))
-        if not group.member.is_scaled:
+        if not group.link.is_scaled:
             continue
         # the module sees these columns in units of their noise
         i, columns = group.inputs, group.columns
@@ -116,9 +108,9 @@ def initialize_linked(x, weight, n_components, likelihood, n_linear):
         input_scale[i] *= own
         input_noise[i] = 1.0
     order = np.argsort(np.concatenate([group.columns for group in groups]))
-    linked = [group.link(mean, scale, loadings, noise) for group in groups]
-    decoder_weight = np.concatenate([weight for weight, _ in linked], axis=1)
-    bias = np.concatenate([bias for _, bias in linked])
+    found = [group.convert(mean, scale, loadings, noise) for group in groups]
+    decoder_weight = np.concatenate([weight for weight, _ in found], axis=1)
+    bias = np.concatenate([bias for _, bias in found])
     tensors = {
         "decoder_weight": pad_components(decoder_weight, n_components),
         "decoder_bias": bias[None],

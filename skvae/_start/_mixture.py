@@ -28,14 +28,14 @@ def initialize_mixture(x, weight, splits, n_clusters, likelihood, seed):
     """Return where every fold starts with a one-hot z: at a mixture with one noise.
 
     With one diagonal covariance for all clusters, log-probabilities of clusters are
-    linear in x. For likelihoods that are scaled, the module without corrections is then
+    linear in x. For links that are scaled, the module without corrections is then
     the mixture itself, and its posterior exact; others turn the clusters' moments into
-    their own parameters by `Likelihood.link`.
+    their own parameters by `Link.convert`.
 
     Parameters
     ----------
     x : ndarray (n_samples, n_features), float64
-        Standardised rows, or those of X for a likelihood that is not scaled.
+        Standardised rows, or those of X for a link that is not scaled.
     weight : ndarray (n_samples,) or None
     splits : Splits
     n_clusters : int
@@ -44,13 +44,14 @@ def initialize_mixture(x, weight, splits, n_clusters, likelihood, seed):
     seed : int
     """
     x = fill_at_random(x, seed)
-    if not likelihood.is_scaled:
+    link = likelihood.link
+    if not link.is_scaled:
         return _initialize_linked(x, weight, splits, n_clusters, likelihood, seed)
     table = take_rows(x, weight, splits.table)
-    fixed, (floor, _) = likelihood.fixed_noise, likelihood.get_least_variance()
+    fixed, floor = link.fixed_noise, link.least_noise
     settings = {
         "noise": None if fixed is None else fixed**2,
-        "is_isotropic": likelihood.is_isotropic,
+        "is_isotropic": link.is_isotropic,
         "floor": NOISE_FLOOR if floor is None else floor,
     }
     whole = fit_clusters(*table, n_clusters, seed, **settings)
@@ -63,11 +64,11 @@ def initialize_mixture(x, weight, splits, n_clusters, likelihood, seed):
         if is_part(train, splits):
             part = take_rows(x, weight, train)
             model = fit_clusters(*part, n_clusters, seed, start=whole, **settings)
-        starts.append(_from_clusters(model, likelihood, variance))
+        starts.append(_from_clusters(model, link, variance))
     return starts
 
 
-def _from_clusters(model, likelihood, variance):
+def _from_clusters(model, link, variance):
     unit, centre = np.sqrt(model.noise), model.mean
     weight, bias = model.posterior(centre)
     n_clusters, n_features = model.means.shape
@@ -80,20 +81,20 @@ def _from_clusters(model, likelihood, variance):
         "posterior_scale": np.ones((1, n_clusters)),
         "input_noise": np.zeros((1, n_features)),
         "input_scale": unit[None],
-        "log_range": get_log_range(likelihood, model.noise / variance)[None],
+        "log_range": get_log_range(link, model.noise / variance)[None],
     }
     return Start(centre, unit, as_tensors(tensors), model)
 
 
 def _initialize_linked(x, weight, splits, n_clusters, likelihood, seed):
-    """Return where folds start with a likelihood that is not scaled.
+    """Return where folds start with a link that is not scaled.
 
     A mixture of normals is fitted to the inputs. From there EM continues with the
-    likelihood itself: `Likelihood.link` takes the moments of every cluster as if they
+    likelihood itself: `Link.convert` takes the moments of every cluster as if they
     were those of the whole table.
     """
     x_table, weight_table = take_rows(x, weight, splits.table)
-    r = represent(x_table, likelihood).astype(np.float64)
+    r = represent(x_table, likelihood.link).astype(np.float64)
     mean, deviation = compute_moments(r, weight_table)
     variance = deviation**2
     # standardised rare values would be clusters of their own
@@ -109,7 +110,7 @@ def _initialize_linked(x, weight, splits, n_clusters, likelihood, seed):
 
 
 class _LinkedMixture:
-    """EM for clusters whose parameters `Likelihood.link` finds from their moments.
+    """EM for clusters whose parameters `Link.convert` finds from their moments.
 
     Parameters
     ----------
@@ -129,7 +130,7 @@ class _LinkedMixture:
         self.x = np.asarray(x[kept], dtype=np.float64)
         weight = np.ones(len(x)) if weight is None else weight / weight.mean()
         self.weight = weight[kept]
-        self.r = represent(self.x, likelihood).astype(np.float64)
+        self.r = represent(self.x, likelihood.link).astype(np.float64)
 
     def _link(self, share):
         """Return log-weights, offsets and scales of clusters, given p(k|x)."""
@@ -142,14 +143,14 @@ class _LinkedMixture:
         within = squares / (size + 1)[:, None] - means**2
         scales = np.sqrt(np.maximum(within, LEAST_VARIANCE))
         none, noise = np.zeros((0, len(mean))), np.ones(len(mean))
-        # what a likelihood has learned from all rows is adapted to the cluster
-        parts = [
-            self.likelihood.adapt_to_part(self.x, weight + 1 / len(self.x))
+        # what a link has learned from all rows is fitted to the cluster
+        links = [
+            self.likelihood.link.refit(self.x, weight + 1 / len(self.x))
             for weight in share.T
         ]
         values = [
-            part.link(m, s, none, noise)[1]
-            for part, m, s in zip(parts, means, scales, strict=True)
+            link.convert(m, s, none, noise)[1]
+            for link, m, s in zip(links, means, scales, strict=True)
         ]
         return np.log((size + 1) / (size + 1).sum()), np.array(values), scales
 
@@ -163,8 +164,7 @@ class _LinkedMixture:
         ones = torch.ones(n_features, dtype=torch.float64)
         x, joint = torch.as_tensor(self.x), []
         for value in torch.as_tensor(values):
-            if likelihood.n_start > 1:
-                value = value.unflatten(-1, (-1, n_features))
+            value = value.unflatten(-1, likelihood.link.offset_shape(n_features))
             distribution = likelihood(raw, free, value, ones)
             log_prob = distribution.log_prob(x)
             joint.append(log_prob if distribution.event_shape else log_prob.sum(dim=-1))
@@ -194,7 +194,7 @@ class _LinkedMixture:
         centre, log_range = weights @ values, np.ones(self.x.shape[1])
         if len(mean) == len(log_range):
             noise = weights @ scales**2 / np.maximum(variance, NOISE_FLOOR)
-            log_range = get_log_range(self.likelihood, np.minimum(noise, 1.0))
+            log_range = get_log_range(self.likelihood.link, np.minimum(noise, 1.0))
         tensors = {
             "decoder_weight": values - centre,
             "decoder_bias": centre[None],

@@ -111,7 +111,7 @@ def _make_net(plan, data, begin):
     share = columns.observed_share[columns.varies]
     volumes = [(share * np.log(s.unit)).sum() + log_volume for s in starts]
     net = make_net(plan, module, rows, volumes, data.is_chunk).initialize()
-    if plan.likelihood.has_start or plan.latent.initializes_prior:
+    if plan.likelihood.initialize is not None or plan.latent.initializes_prior:
         net.init_members = partial(
             _initialize_members, rows=rows, generator=plan.generator
         )
@@ -161,18 +161,18 @@ def _sample(x, weight, splits, generator):
 
 def _make_starts(plan, x, weight, splits):
     column_scale = x.columns.scale
-    likelihood, n_components = plan.likelihood, plan.n_components
+    link, n_components = plan.likelihood.link, plan.n_components
     x, weight, splits = _sample(x, weight, splits, plan.generator)
     if not plan.is_corrected:
-        return _start.initialize_random(x, weight, splits, n_components, likelihood)
+        return _start.initialize_random(x, weight, splits, n_components, link)
     if plan.n_clusters:
         seed = draw_seed(plan.generator)
         return _start.initialize_mixture(
-            x, weight, splits, plan.n_clusters, likelihood, seed
+            x, weight, splits, plan.n_clusters, plan.likelihood, seed
         )
     n_linear = plan.latent.count_linear_components(n_components)
     return _start.initialize_linear(
-        x, weight, splits, n_components, likelihood, column_scale, n_linear
+        x, weight, splits, n_components, link, column_scale, n_linear
     )
 
 

@@ -191,7 +191,7 @@ def _has_hooks(module):
 
 def _is_ours(module, objective):
     """Return whether all members are of this package or of torch."""
-    members = module.likelihood, module.latent, module.network, objective
+    members = *module.likelihood.members, module.latent, module.network, objective
     classes = [type(m) for m in (*members, *module.modules())]
     own = __name__.split(".")[0]
     return all(c.__module__.split(".")[0] in (own, "torch") for c in classes)

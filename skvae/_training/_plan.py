@@ -9,7 +9,6 @@ from .._columns import ColumnTable, check_support
 from .._columns._images import check_pixels
 from .._model._evidence import make_noise
 from .._utils._missing import fill_at_random
-from ..likelihoods import PerColumn
 
 # constructor arguments that a plan holds as they are
 SETTINGS = (
@@ -72,8 +71,7 @@ class Plan:
     def is_corrected(self):
         """Whether training starts at a linear model or a mixture, and corrects it."""
         # no mixture is known for columns of several kinds
-        is_mixed = isinstance(self.likelihood, PerColumn)
-        has_mixture = self.n_clusters > 0 and not is_mixed
+        has_mixture = self.n_clusters > 0 and not self.likelihood.is_mixed
         is_linear = self.settings["init"] == "linear"
         return is_linear and (self.latent.is_anchored or has_mixture)
 
@@ -126,17 +124,17 @@ def learn_columns(plan, data):
 
 def _make_columns(plan, data):
     array, weight = data.get_kept()
-    n_features = array.shape[1]
+    members = plan.likelihood.list_members()
     columns = ColumnTable.from_input(
         data.table.given,
         array,
         weight,
-        plan.likelihood.get_scaled(n_features),
+        np.array([member.link.is_scaled for member in members]),
         plan.settings["standardize"],
         data.image_shape,
         data.table.kinds,
     )
-    columns.likelihoods = plan.likelihood.name_columns(n_features)
+    columns.likelihoods = [type(member).__name__ for member in members]
     plan.likelihood = likelihood = plan.likelihood.restrict(columns.varies)
     if likelihood.learns:
         kept = array if columns.varies.all() else array[:, columns.varies]

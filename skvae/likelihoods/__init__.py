@@ -1,7 +1,7 @@
 """Likelihoods: the raw outputs of a decoder become p(x|z).
 
 A likelihood never sees an encoder or a latent. It works in the units of the model, in
-which the noise that the linear start leaves unexplained is 1 in every column.
+which the noise around the linear model is 1 in every column.
 """
 
 from .._columns import Support
@@ -15,6 +15,7 @@ from ._discretized_logistic import DiscretizedLogistic
 from ._gaussian import Gaussian
 from ._gaussian_mixture import GaussianMixture
 from ._laplace import Laplace
+from ._link import Link, ScaledLink
 from ._log_normal import LogNormal
 from ._negative_binomial import NegativeBinomial
 from ._ordinal import Ordinal
@@ -36,11 +37,13 @@ __all__ = [
     "GaussianMixture",
     "Laplace",
     "Likelihood",
+    "Link",
     "LogNormal",
     "NegativeBinomial",
     "Ordinal",
     "PerColumn",
     "Poisson",
+    "ScaledLink",
     "StudentT",
     "Support",
     "Transformed",

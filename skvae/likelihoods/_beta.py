@@ -3,12 +3,14 @@
 import numpy as np
 import torch
 from scipy.special import digamma, polygamma
+from typing_extensions import override
 
 from .._closed_form._roots import bisect
 from .._columns._support import OPEN_UNIT_INTERVAL
 from .._distributions import MAX_LOGIT
 from .._distributions import Beta as _BetaDistribution
 from ._base import bound
+from ._link import Link
 from ._location_scale import LocationScale
 
 # values nearer to an end than this look alike to the encoder
@@ -16,6 +18,33 @@ _EDGE = 1e-6
 # log precisions that a linear start may have
 _MIN_LOG_PRECISION, _MAX_LOG_PRECISION = -5.0, 25.0
 _N_HALVINGS, _N_NEWTON = 14, 5
+
+
+class BetaLink(Link):
+    """Factor analysis of logits, as the mean and the precision of `Beta`.
+
+    E[logit x] = ψ(μφ) - ψ((1 - μ)φ), Var[logit x] = ψ'(μφ) + ψ'((1 - μ)φ), solved at z
+    = 0. With z only μ moves, so that E[logit x] moves as in the linear model.
+    """
+
+    n_offsets = 2
+    least_noise = 1e-6
+
+    def __init__(self, noise_floor):
+        self.noise_floor = noise_floor
+
+    @override
+    def represent(self, x):
+        x = x.clamp(_EDGE, 1 - _EDGE)
+        return x.log() - torch.log1p(-x)
+
+    @override
+    def convert(self, mean, scale, loadings, noise):
+        logit, log_precision = _match_moments(mean, scale**2 * noise)
+        mu, phi = 1 / (1 + np.exp(-logit)), np.exp(log_precision)
+        slope = 1 / (mu * (1 - mu) * phi * _compute_variance(mu * phi, (1 - mu) * phi))
+        weight = np.concatenate([loadings * scale * slope, 0 * loadings], axis=1)
+        return weight, np.concatenate([logit, log_precision])
 
 
 class Beta(LocationScale):
@@ -53,54 +82,19 @@ class Beta(LocationScale):
     proportions", eq. 4.
     """
 
-    n_start = 2
-    is_scaled = False
-    least_noise = 1e-6
     support = OPEN_UNIT_INTERVAL
 
     _noise_names = ("feature", "network")
 
-    def represent(self, x):
-        """Return logits.
+    @property
+    def link(self):
+        """Factor analysis of logit x, with the same mean and variance."""
+        return BetaLink(self._noise_floor)
 
-        Parameters
-        ----------
-        x : Tensor (..., n, n_features)
-
-        Returns
-        -------
-        Tensor (..., n, n_features)
-        """
-        x = x.clamp(_EDGE, 1 - _EDGE)
-        return x.log() - torch.log1p(-x)
-
-    def link(self, mean, scale, loadings, noise):
-        """Return mean and precision with the moments of factor analysis of the logits.
-
-        E[logit x] = ψ(μφ) - ψ((1 - μ)φ), Var[logit x] = ψ'(μφ) + ψ'((1 - μ)φ), solved
-        at z = 0. With z only μ moves, so that E[logit x] moves as in the linear model.
-
-        Parameters
-        ----------
-        mean, scale : ndarray (n_features,)
-        loadings : ndarray (n_components, n_features)
-        noise : ndarray (n_features,)
-
-        Returns
-        -------
-        weight : ndarray (n_components, 2 * n_features)
-        bias : ndarray (2 * n_features,)
-        """
-        logit, log_precision = _match_moments(mean, scale**2 * noise)
-        mu, phi = 1 / (1 + np.exp(-logit)), np.exp(log_precision)
-        slope = 1 / (mu * (1 - mu) * phi * _compute_variance(mu * phi, (1 - mu) * phi))
-        weight = np.concatenate([loadings * scale * slope, 0 * loadings], axis=1)
-        return weight, np.concatenate([logit, log_precision])
-
-    def __call__(self, raw, free, start, log_range):
+    def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
-        logit, log_precision = start.unbind(dim=-2)
-        raw_scale = raw[..., 1, :] if self.has_network_noise else free[..., 0, :]
+        logit, log_precision = offset.unbind(dim=-2)
+        raw_scale = self.get_raw_scale(raw, free)
         unit = 2 * torch.rsqrt(1 + log_precision.exp())
         return _BetaDistribution(
             logit + unit * raw[..., 0, :],

@@ -2,9 +2,10 @@
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from .._distributions import CategoricalColumns
-from ._levels import LevelLikelihood
+from ._levels import LevelLikelihood, LevelLink
 
 # a category is at most exp(6) times as likely by one standard deviation of z
 _MAX_SLOPE = 6.0
@@ -15,8 +16,97 @@ _LEAST_LOG_SHARE = -50.0
 # row would be a dozen standard deviations from the others
 _RARE = 0.02
 _RARE_ROWS = 10
-# draws of z over which the start's frequencies are averaged
+# draws of z over which the frequencies of the linear model are averaged
 _N_DRAWS = 256
+
+
+class ContrastLink(LevelLink):
+    """The linear model of contrasts as one of the logits.
+
+    With contrasts f_a, uncorrelated and of variance 1, any distribution of a column is
+    p_k(z) = p_k (1 + Σ_a f_a(k) E[f_a|z]). The linear model has E[f_a|z] linear in z;
+    to first order so is log p_k(z). The biases are such that the mean of p_k(z) over z
+    is p_k.
+    """
+
+    def __init__(self, n_levels, sizes=None, shares=None, n_rows=None):
+        super().__init__(n_levels, sizes, shares)
+        if shares is not None:
+            self._make_contrasts(max(_RARE, min(_RARE_ROWS / n_rows, 5 * _RARE)))
+
+    def _make_contrasts(self, rare):
+        """Find the contrasts of every column; categories below a share are pooled."""
+        n_levels, n_features = self.shares.shape
+        groups = [
+            _pool(self.shares[:size, j], rare) for j, size in enumerate(self.sizes)
+        ]
+        # of no column more than 50: memory does not grow with the square of n_levels
+        n_groups = max(group.max() for group in groups) + 1
+        width = max(n_groups - 1, 1)
+        # beyond its own a column has groups that are empty, and contrasts that are zero
+        self.groups = np.full((n_features, n_levels), n_groups)
+        self.contrasts = np.zeros((n_features, n_groups + 1, width))
+        is_used = np.zeros((n_features, width), dtype=bool)
+        is_used[:, 0] = True
+        for j, (size, group) in enumerate(zip(self.sizes, groups, strict=True)):
+            self.groups[j, :size] = group
+            root = np.sqrt(np.bincount(group, weights=self.shares[:size, j]))
+            basis = np.column_stack([root, np.eye(len(root))[:, 1:]])
+            basis, _ = np.linalg.qr(basis)
+            # orthonormal over the categories, and to the constant
+            found = basis[:, 1:] / root[:, None]
+            self.contrasts[j, : len(root), : found.shape[1]] = found
+            is_used[j, 1 : found.shape[1]] = True
+        self.used = np.flatnonzero(is_used)
+
+    @override
+    def count_inputs(self, n_features):
+        return len(self.used)
+
+    @override
+    def get_input_columns(self, n_features):
+        return self.used // self.contrasts.shape[-1]
+
+    @override
+    def represent(self, x):
+        # a code that is missing has 0.5 in its place, which counts as 0
+        n_features, n_levels = self.groups.shape
+        columns = np.arange(n_features)
+        # one table has the contrasts of all groups; where each code is in it
+        rows = self.groups + self.contrasts.shape[1] * columns[:, None]
+        rows, first, used = (
+            torch.as_tensor(part, device=x.device)
+            for part in (rows.ravel(), n_levels * columns, self.used)
+        )
+        table = torch.as_tensor(self.contrasts, dtype=x.dtype, device=x.device)
+        n_values = n_features * table.shape[2]
+        found = table.flatten(0, 1).index_select(
+            0, rows.take(x.long() + first).flatten()
+        )
+        found = found.view(*x.shape[:-1], n_values)
+        return found if len(used) == n_values else found.index_select(-1, used)
+
+    @override
+    def convert(self, mean, scale, loadings, noise):
+        n_levels, n_features = self.shares.shape
+        width = self.contrasts.shape[-1]
+        padded = np.zeros((len(loadings), n_features * width))
+        padded[:, self.used] = loadings * scale
+        padded = padded.reshape(len(loadings), n_features, width)
+        slope = np.einsum("qja,jga->qgj", padded, self.contrasts)
+        length = np.sqrt((slope**2).sum(axis=0))
+        slope *= np.minimum(1, _MAX_SLOPE / np.maximum(length, 1e-12))
+        # Categories of a group have one slope, and shares of it that do not depend on
+        # z: where the mean of the group's probability is right, so are all of theirs.
+        group = self.groups.T
+        shares = np.zeros(slope.shape[1:])
+        np.add.at(shares, (group, np.arange(n_features)), self.shares)
+        shift = _match_shares(slope, shares)
+        with np.errstate(divide="ignore"):
+            log_share = np.maximum(np.log(self.shares), _LEAST_LOG_SHARE)
+        bias = log_share + np.take_along_axis(shift, group, axis=0)
+        slope = np.take_along_axis(slope, group[None], axis=1)
+        return slope.reshape(len(loadings), n_levels * n_features), bias.ravel()
 
 
 class Categorical(LevelLikelihood):
@@ -28,7 +118,7 @@ class Categorical(LevelLikelihood):
     code has no mean: where others return E[x|z], this returns the likeliest code, and
     as variance that of the indicators of the categories together, 1 - Σ p².
 
-    Encoder and linear start see every column as K - 1 uncorrelated contrasts of its
+    Encoder and linear model see every column as K - 1 uncorrelated contrasts of its
     categories, with variance 1 over the training rows. (Indicators would be correlated
     among themselves, and a linear model would spend its components on that.) There,
     not in p(x|z), categories of less than 2 % of the rows are one.
@@ -51,99 +141,25 @@ class Categorical(LevelLikelihood):
     as an expansion in contrasts.
     """
 
+    _link_type = ContrastLink
+
     @property
     def n_raw(self):
-        """Raw decoder outputs per column: a logit for each category."""
+        """Raw outputs of the decoder per column: a logit for each category."""
         return self.n_levels
 
-    @property
-    def n_start(self):
-        """Values per column that the linear start predicts from z."""
-        return self.n_levels
-
-    def __call__(self, raw, free, start, log_range):
+    def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
         highest = self.get_highest(raw)
-        return CategoricalColumns(start + raw, highest, has_gaps=self.has_gaps)
-
-    def adapt(self, x, weight=None):
-        """Learn the categories of every column, and contrasts of them."""
-        super().adapt(x, weight)
-        n_levels, n_features = self._shares.shape
-        rare = max(_RARE, min(_RARE_ROWS / len(x), 5 * _RARE))
-        groups = [
-            _pool(self._shares[:size, j], rare) for j, size in enumerate(self._sizes)
-        ]
-        # of no column more than 50: memory does not grow with the square of n_levels
-        n_groups = max(group.max() for group in groups) + 1
-        width = max(n_groups - 1, 1)
-        # beyond its own a column has groups that are empty, and contrasts that are zero
-        self._groups = np.full((n_features, n_levels), n_groups)
-        self._contrasts = np.zeros((n_features, n_groups + 1, width))
-        is_used = np.zeros((n_features, width), dtype=bool)
-        is_used[:, 0] = True
-        for j, (size, group) in enumerate(zip(self._sizes, groups, strict=True)):
-            self._groups[j, :size] = group
-            root = np.sqrt(np.bincount(group, weights=self._shares[:size, j]))
-            basis = np.column_stack([root, np.eye(len(root))[:, 1:]])
-            basis, _ = np.linalg.qr(basis)
-            # orthonormal over the categories, and to the constant
-            found = basis[:, 1:] / root[:, None]
-            self._contrasts[j, : len(root), : found.shape[1]] = found
-            is_used[j, 1 : found.shape[1]] = True
-        self._used = np.flatnonzero(is_used)
-
-    def count_inputs(self, n_features):
-        """Return the number of contrasts of all columns."""
-        return len(self._used)
-
-    def get_input_columns(self, n_features):
-        """Return which column each contrast comes from."""
-        return self._used // self._contrasts.shape[-1]
-
-    def make_lookup(self, like):
-        """Return what makes contrasts of codes, see `_Lookup`."""
-        return _Lookup(self._groups, self._contrasts, self._used, like)
-
-    def represent(self, x):
-        """Return the contrasts of every column, ``(..., n, n_inputs)``."""
-        return self.make_lookup(x)(x)
-
-    def link(self, mean, scale, loadings, noise):
-        """Return the linear model of the contrasts as one of the logits.
-
-        With contrasts f_a, uncorrelated and of variance 1, any law of a column is
-        p_k(z) = p_k (1 + Σ_a f_a(k) E[f_a|z]). The linear model says that E[f_a|z] is
-        linear; to first order so is log p_k(z). The biases are such that the mean of
-        p_k(z) over z is p_k.
-        """
-        n_levels, n_features = self._shares.shape
-        width = self._contrasts.shape[-1]
-        padded = np.zeros((len(loadings), n_features * width))
-        padded[:, self._used] = loadings * scale
-        padded = padded.reshape(len(loadings), n_features, width)
-        slope = np.einsum("qja,jga->qgj", padded, self._contrasts)
-        length = np.sqrt((slope**2).sum(axis=0))
-        slope *= np.minimum(1, _MAX_SLOPE / np.maximum(length, 1e-12))
-        # Categories of a group have one slope, and shares of it that do not depend on
-        # z: where the mean of the group's probability is right, so are all of theirs.
-        group = self._groups.T
-        shares = np.zeros(slope.shape[1:])
-        np.add.at(shares, (group, np.arange(n_features)), self._shares)
-        shift = _match_shares(slope, shares)
-        with np.errstate(divide="ignore"):
-            log_share = np.maximum(np.log(self._shares), _LEAST_LOG_SHARE)
-        bias = log_share + np.take_along_axis(shift, group, axis=0)
-        slope = np.take_along_axis(slope, group[None], axis=1)
-        return slope.reshape(len(loadings), n_levels * n_features), bias.ravel()
+        return CategoricalColumns(offset + raw, highest, has_gaps=self.has_gaps)
 
 
 def _pool(shares, rare):
     """Return the group of every category: rare ones have one in common.
 
-    Where all rare ones together are rare, that of the most frequent category. Where all
-    there are are rare, as many of the most frequent as are not are the one group, and
-    the rest the other.
+    If all rare ones together are rare, it is that of the most frequent category. If all
+    categories are rare, there are two groups: just enough of the most frequent ones not
+    to be rare, and the rest.
     """
     is_rare = shares < rare
     if is_rare.all():
@@ -156,47 +172,6 @@ def _pool(shares, rare):
     is_enough = shares[is_rare].sum() >= rare
     group[is_rare] = group.max() + 1 if is_enough else group[shares.argmax()]
     return group
-
-
-class _Lookup:
-    """Contrasts of codes: a table of those of all groups, and where each code is in it.
-
-    Parameters
-    ----------
-    groups : ndarray (n_features, n_levels)
-        Group of every code.
-    contrasts : ndarray (n_features, n_groups, width)
-        Padded: columns of few groups have few contrasts.
-    used : ndarray of int
-        Which of the n_features * width contrasts there are.
-    like : Tensor
-        Has the data type and device of the codes.
-    """
-
-    def __init__(self, groups, contrasts, used, like):
-        n_features, n_levels = groups.shape
-        device = like.device
-        columns = np.arange(n_features)
-        rows = groups + contrasts.shape[1] * columns[:, None]
-        self.rows = torch.as_tensor(rows.ravel(), device=device)
-        self.first = torch.as_tensor(n_levels * columns, device=device)
-        self.table = torch.as_tensor(contrasts, dtype=like.dtype, device=device)
-        self.table = self.table.flatten(0, 1)
-        self.used = torch.as_tensor(used, device=device)
-        self.n_values = n_features * contrasts.shape[2]
-
-    def __call__(self, x, out=None):
-        """Return the contrasts of codes (..., n, n_features), ``(..., n, n_inputs)``.
-
-        A code that is missing has 0.5 in its place, which counts as 0.
-        """
-        rows = self.rows.take(x.long() + self.first)
-        found = self.table.index_select(0, rows.flatten())
-        found = found.view(*x.shape[:-1], self.n_values)
-        if out is not None:
-            return torch.index_select(found, -1, self.used, out=out)
-        is_all = len(self.used) == self.n_values
-        return found if is_all else found.index_select(-1, self.used)
 
 
 def _match_shares(slope, shares):

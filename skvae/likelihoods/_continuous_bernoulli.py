@@ -2,16 +2,34 @@
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from .._closed_form._roots import bisect
 from .._columns._support import UNIT_INTERVAL
 from .._distributions import ContinuousBernoulli as _ContinuousBernoulliDistribution
 from .._distributions import continuous_bernoulli_mean
 from ._base import Likelihood
+from ._link import Link
 
-# of the linear start: logits of z = 0, and how far one standard deviation of z moves
+# of the linear model: logits of z = 0, and how far one standard deviation of z moves
 _MAX_BIAS, _MAX_SLOPE = 300.0, 30.0
 _N_NODES, _N_HALVINGS = 20, 26
+
+
+class ContinuousBernoulliLink(Link):
+    """Affine logits with the moments of factor analysis.
+
+    With z ~ N(0, I), a column's mean and its covariances with z are those of the linear
+    model, as far as a distribution on [0, 1] can have them. By Stein's lemma Cov(x, z)
+    = s E[m'(η)], m being the mean of x given its logit η = b + s·z.
+    """
+
+    @override
+    def convert(self, mean, scale, loadings, noise):
+        loadings = loadings * scale
+        length = np.sqrt((loadings**2).sum(axis=0))
+        bias, slope = _match_moments(mean, length)
+        return loadings * (slope / np.maximum(length, 1e-12)), bias
 
 
 class ContinuousBernoulli(Likelihood):
@@ -34,35 +52,12 @@ class ContinuousBernoulli(Likelihood):
     error in variational autoencoders", eqs. 4-8.
     """
 
-    is_scaled = False
+    link = ContinuousBernoulliLink()
     support = UNIT_INTERVAL
 
-    def __call__(self, raw, free, start, log_range):
+    def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
-        return _ContinuousBernoulliDistribution(start + raw[..., 0, :])
-
-    def link(self, mean, scale, loadings, noise):
-        """Return the affine logits with the moments of factor analysis.
-
-        With z ~ N(0, I), a column's mean and its covariances with z are those of the
-        linear model, as far as a distribution on [0, 1] can have them. By Stein's lemma
-        Cov(x, z) = s E[m'(η)], m being the mean of x given its logit η = b + s·z.
-
-        Parameters
-        ----------
-        mean, scale : ndarray (n_features,)
-        loadings : ndarray (n_components, n_features)
-        noise : ndarray (n_features,)
-
-        Returns
-        -------
-        weight : ndarray (n_components, n_features)
-        bias : ndarray (n_features,)
-        """
-        loadings = loadings * scale
-        length = np.sqrt((loadings**2).sum(axis=0))
-        bias, slope = _match_moments(mean, length)
-        return loadings * (slope / np.maximum(length, 1e-12)), bias
+        return _ContinuousBernoulliDistribution(offset + raw[..., 0, :])
 
 
 def _match_moments(mean, covariance):

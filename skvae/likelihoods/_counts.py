@@ -1,68 +1,58 @@
-"""What likelihoods of counts share: what the linear start sees, and what it becomes."""
+"""What likelihoods of counts share: their link, and how large rates may become."""
 
 import numpy as np
 import torch
 from torch.nn.functional import relu
+from typing_extensions import override
 
 from .._closed_form._moments import compute_mean
 from .._columns._support import COUNTS
 from ._base import Likelihood
+from ._link import Link
 
 # log rates beyond which counts have no meaning, where nothing has been learned
 _DEFAULT_CEILING = 20.0
 
 
-def bend(log_rate, ceiling):
-    """Return log rates that rise logarithmically, the rates linearly, from a ceiling.
+class CountLink(Link):
+    """The linear model of log(1 + x) as a model of the log rate.
 
-    exp turns an extrapolation that is off by 10 into a rate that is off by a factor of
-    22,000. The gradient is nowhere zero.
-    """
-    lower = torch.minimum(log_rate, ceiling)
-    return lower + torch.log1p(relu(log_rate - ceiling))
+    The mean of the rate over z is that of the column.
 
-
-class CountLikelihood(Likelihood):
-    """Base of the likelihoods of counts.
-
-    Encoder and linear start see log(1 + x). By `adapt` every column has
-
-    - ``_mean``, the mean, and ``_ratio``, E[x (x - 1)] / mean², which for Poisson
-      counts with a random rate is E[rate²] / E[rate]²;
-    - ``_slope``, by how much the mean of log(1 + x) rises with the log rate;
-    - ``_ceiling``, logarithm of twice the largest count and 2.
-
-    See Also
-    --------
-    ZeroInflated : Wraps a likelihood of this kind.
+    Parameters
+    ----------
+    mean, ratio : ndarray (n_features,)
+        The mean, and E[x (x - 1)] / mean², which for Poisson counts with a random rate
+        is E[rate²] / E[rate]².
+    slope : ndarray (n_features,)
+        By how much the mean of log(1 + x) rises with the log rate.
+    ceiling : ndarray (n_features,) or float
+        Logarithm of twice the largest count and 2.
     """
 
-    is_scaled = False
-    support = COUNTS
+    def __init__(self, mean=None, ratio=None, slope=None, ceiling=_DEFAULT_CEILING):
+        self.mean, self.ratio, self.slope = mean, ratio, slope
+        self.ceiling = ceiling
 
-    def conclude(self, summary):
-        """Return the mean of every column, rounded to a count.
-
-        Parameters
-        ----------
-        summary : Tensor (..., n_features)
-        """
-        return summary.round()
-
+    @override
     def represent(self, x):
-        """Return log(1 + x)."""
         return torch.log1p(x)
 
-    def adapt(self, x, weight=None):
-        """Learn moments of the columns.
+    @override
+    def convert(self, mean, scale, loadings, noise):
+        # By Stein's lemma cov(f(x), z) is E[df/dz], here the slope of the log rate
+        # times how the mean of log(1 + x) rises with it. The variance of the log rate
+        # is at most what overdispersion allows, E[rate²] / E[rate]² being
+        # exp(Var log rate).
+        slope = scale * loadings / self.slope
+        variance = (slope**2).sum(axis=0)
+        limit = np.log(self.ratio)
+        slope = slope * np.sqrt(np.minimum(1, limit / np.maximum(variance, 1e-12)))
+        return slope, np.log(self.mean) - 0.5 * (slope**2).sum(axis=0)
 
-        Parameters
-        ----------
-        x : ndarray (n, n_features)
-        weight : ndarray (n,) or None
-            Or (n, n_features), where cells count for more or less.
-        """
-
+    @override
+    def refit(self, x, weight):
+        # weights may be (n, n_features), where cells count for more or less
         def compute_pairs(x):
             x = x.astype(np.float64)
             return x * (x - 1)
@@ -77,26 +67,46 @@ class CountLikelihood(Likelihood):
         square = compute_mean(x, weight, compute_pairs)
         slope = compute_mean(x, weight, compute_rise)
         # of what never occurred: as often as once in twice as many rows
-        self._mean = np.where(mean > 0, mean, 0.5 / (len(x) + 1))
-        self._ratio = np.maximum(square / self._mean**2, 1.0)
-        self._slope = np.maximum(slope, 1e-3)
-        self._ceiling = np.log(2 * x.max(axis=0).astype(np.float64) + 2)
+        mean = np.where(mean > 0, mean, 0.5 / (len(x) + 1))
+        ratio, slope = np.maximum(square / mean**2, 1.0), np.maximum(slope, 1e-3)
+        ceiling = np.log(2 * x.max(axis=0).astype(np.float64) + 2)
+        return type(self)(mean, ratio, slope, ceiling)
 
-    def link_log_rate(self, scale, loadings):
-        """Return slopes and biases of the log rate, as `link` does.
 
-        By Stein's lemma cov(f(x), z) is E[df/dz], here the slope of the log rate times
-        how the mean of log(1 + x) rises with it. The variance of the log rate is no
-        more than overdispersion leaves room for, E[rate²] / E[rate]² being
-        exp(Var log rate).
+class CountLikelihood(Likelihood):
+    """Base of the likelihoods of counts.
+
+    Encoder and linear model see log(1 + x).
+
+    See Also
+    --------
+    ZeroInflated : Wraps a likelihood of this kind.
+    """
+
+    support = COUNTS
+    _unfitted_link = CountLink()
+
+    @property
+    def link(self):
+        """How the linear model reaches the parameters of the likelihood."""
+        return getattr(self, "_link", self._unfitted_link)
+
+    @override
+    def adapt(self, x, weight=None):
+        self._link = self.link.refit(x, weight)
+
+    @override
+    def conclude(self, summary):
+        return summary.round()
+
+    def bend(self, log_rate):
+        """Return log rates that rise logarithmically, the rates linearly, at the end.
+
+        exp turns an extrapolation that is off by 10 into a rate that is off by a factor
+        of 22,000. The gradient is nowhere zero.
         """
-        slope = scale * loadings / self._slope
-        variance = (slope**2).sum(axis=0)
-        limit = np.log(self._ratio)
-        slope = slope * np.sqrt(np.minimum(1, limit / np.maximum(variance, 1e-12)))
-        return slope, np.log(self._mean) - 0.5 * (slope**2).sum(axis=0)
-
-    def get_ceiling(self, like):
-        """Return the log rates, ``(n_features,)`` or (), from which rates bend."""
-        ceiling = getattr(self, "_ceiling", _DEFAULT_CEILING)
-        return torch.as_tensor(ceiling, dtype=like.dtype, device=like.device)
+        ceiling = torch.as_tensor(
+            self.link.ceiling, dtype=log_rate.dtype, device=log_rate.device
+        )
+        lower = torch.minimum(log_rate, ceiling)
+        return lower + torch.log1p(relu(log_rate - ceiling))

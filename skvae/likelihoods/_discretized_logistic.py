@@ -4,10 +4,12 @@ import math
 from numbers import Integral
 
 import numpy as np
+from typing_extensions import override
 
 from .._columns import Support
 from .._distributions import DiscretizedLogistic as _DiscretizedLogisticDistribution
 from ._base import Likelihood
+from ._link import Link
 
 # log scales, in units of X: narrower is certain of one integer, wider of none
 _LOG_SCALE = -2.7, 10.0
@@ -18,6 +20,21 @@ _LOGISTIC_PER_NORMAL = math.sqrt(3) / math.pi
 _ROUNDING = math.sqrt(1 / 12)
 
 
+class LogisticLink(Link):
+    """The linear model itself, with logistic noise of the same variance."""
+
+    # location and log scale
+    n_offsets = 2
+
+    @override
+    def convert(self, mean, scale, loadings, noise):
+        deviation = np.maximum(scale * np.sqrt(noise), _ROUNDING)
+        log_scale = np.log(_LOGISTIC_PER_NORMAL * deviation)
+        slope = scale * loadings
+        weight = np.concatenate([slope, np.zeros_like(slope)], axis=1)
+        return weight, np.concatenate([mean, log_scale])
+
+
 class DiscretizedLogistic(Likelihood):
     r"""Integers from `low` to `high`, such as the pixels of 8-bit images.
 
@@ -26,7 +43,7 @@ class DiscretizedLogistic(Likelihood):
 
     A logistic variable is rounded to an integer; at `low` and `high` the intervals are
     open, so that all that lies beyond counts to them. These are probabilities: unlike
-    the density of a normal law they are never above 1, however narrow s is.
+    the density of a normal distribution they are never above 1, however narrow s is.
 
     Parameters
     ----------
@@ -42,10 +59,8 @@ class DiscretizedLogistic(Likelihood):
     flow": the same likelihood.
     """
 
-    is_scaled = False
     n_raw = 2
-    # location and log scale
-    n_start = 2
+    link = LogisticLink()
 
     def __init__(self, low=0, high=255):
         self.low = low
@@ -62,14 +77,14 @@ class DiscretizedLogistic(Likelihood):
             alternatives=("continuous_bernoulli",),
         )
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         for name in ("low", "high"):
             value = getattr(self, name)
             if not isinstance(value, Integral) or isinstance(value, bool):
                 raise TypeError(
-                    f"DiscretizedLogistic({name}={value!r}) is no integer; the bounds "
-                    "are integers."
+                    f"DiscretizedLogistic({name}={value!r}) is not an integer; the "
+                    "bounds are integers."
                 )
         if self.low >= self.high:
             raise ValueError(
@@ -83,28 +98,15 @@ class DiscretizedLogistic(Likelihood):
                 "over all integers between."
             )
 
+    @override
     def conclude(self, summary):
-        """Return the mean of every column, rounded to a value it can have.
-
-        Parameters
-        ----------
-        summary : Tensor (..., n_features)
-        """
         return summary.round()
 
-    def __call__(self, raw, free, start, log_range):
+    def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
-        # corrections of the location are in units of the noise of the start
-        loc = start[..., 0, :] + raw[..., 0, :] * start[..., 1, :].exp()
-        log_scale = (start[..., 1, :] + raw[..., 1, :]).clamp(*_LOG_SCALE)
+        # corrections of the location are in units of the noise of the linear model
+        loc = offset[..., 0, :] + raw[..., 0, :] * offset[..., 1, :].exp()
+        log_scale = (offset[..., 1, :] + raw[..., 1, :]).clamp(*_LOG_SCALE)
         return _DiscretizedLogisticDistribution(
             loc, log_scale, int(self.low), int(self.high)
         )
-
-    def link(self, mean, scale, loadings, noise):
-        """Return the linear model itself, with logistic noise of the same variance."""
-        deviation = np.maximum(scale * np.sqrt(noise), _ROUNDING)
-        log_scale = np.log(_LOGISTIC_PER_NORMAL * deviation)
-        slope = scale * loadings
-        weight = np.concatenate([slope, np.zeros_like(slope)], axis=1)
-        return weight, np.concatenate([mean, log_scale])

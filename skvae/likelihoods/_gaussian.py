@@ -5,12 +5,14 @@ from numbers import Real
 import numpy as np
 import torch
 from torch.distributions import Normal
+from typing_extensions import override
 
 from .._closed_form._linear import NOISE_FLOOR, fit_factor_analysis
 from .._closed_form._moments import Covariance
 from .._distributions import LowRankNormal
 from .._utils._checks import check_choice, check_count
-from ._base import bound, unbound
+from ._base import bound, compute_residual, unbound
+from ._link import ScaledLink
 from ._location_scale import LocationScale
 
 # of a factor in units of the other noise: 99.9 % of a column's variance may be shared
@@ -43,16 +45,16 @@ class Gaussian(LocationScale):
     variance_floor : 'auto' or float, default='auto'
         Smallest noise variance as a share of the column's variance. 'auto' is that of
         scikit-learn's FactorAnalysis, 1e-12, where the noise does not depend on z, and
-        1e-3 (or what the linear start found, if less) where it does.
+        1e-3 (or what the linear model found, if less) where it does.
     rank : int, default=2
         Columns of U(z), for 'low_rank'.
 
     Notes
     -----
-    The raw outputs for U are in units of σ(z), and bent at 30 of them. At zero, where
-    the model is the linear start, they have no gradient: the density is even in U. So
-    they start at a factor analysis of what the linear start leaves over, and where that
-    finds nothing, at small fixed values.
+    The raw outputs for U are in units of σ(z), and bent at 30 of them. At zero, which
+    is the linear model, they have no gradient: the density is even in U. Their initial
+    values are a factor analysis of the residuals of the linear model, and small fixed
+    values where that finds nothing.
 
     References
     ----------
@@ -68,15 +70,15 @@ class Gaussian(LocationScale):
         super().__init__(noise, variance_floor)
         self.rank = rank
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         check_choice(self, "noise", self._noise_names, positive=True)
         check_choice(self, "variance_floor", ("auto",), positive=True)
         check_count(self, "rank", 1)
 
     @property
     def n_raw(self):
-        """Raw decoder outputs per column."""
+        """Raw outputs of the decoder per column."""
         return super().n_raw + (self.rank if self.noise == "low_rank" else 0)
 
     @property
@@ -85,54 +87,39 @@ class Gaussian(LocationScale):
         return self.noise == "low_rank"
 
     @property
-    def fixed_noise(self):
-        """The known standard deviation, or None."""
-        return float(self.noise) if isinstance(self.noise, Real) else None
+    def link(self):
+        """The linear model, with the known noise if there is one."""
+        if isinstance(self.noise, Real):
+            return ScaledLink(None, NOISE_FLOOR, fixed_noise=float(self.noise))
+        return super().link
 
-    def get_least_variance(self):
-        """Return the least variances of the linear start and of the decoder."""
-        if self.fixed_noise is not None:
-            return None, NOISE_FLOOR
-        return super().get_least_variance()
-
-    def __call__(self, raw, free, start, log_range):
+    def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
-        loc = start + raw[..., 0, :]
+        loc = offset + raw[..., 0, :]
         if self.noise == "low_rank":
             log_scale = bound(raw[..., 1, :], log_range)
             factor = _MAX_FACTOR * torch.tanh(raw[..., 2:, :] / _MAX_FACTOR)
             return LowRankNormal(loc, log_scale, factor)
-        if self.fixed_noise is None:
-            scale = self.get_scale(raw, free, log_range)
-        else:
+        if isinstance(self.noise, Real):
             scale = torch.ones_like(log_range)
+        else:
+            scale = self.get_scale(raw, free, log_range)
         return Normal(loc, scale, validate_args=False)
 
     @property
-    def has_start(self):
-        """Whether there is something better to start from than zeros."""
-        return self.noise == "low_rank"
+    def initialize(self):
+        """A method that fits factors, or None where there are none."""
+        return self._initialize_factors if self.noise == "low_rank" else None
 
-    def start(self, residual, log_range):
-        """Fit factors to the correlations that the linear start leaves over.
-
-        Parameters
-        ----------
-        residual : Tensor (n, n_features)
-        log_range : Tensor (n_features,)
-
-        Returns
-        -------
-        Tensor (n_raw, n_features)
-            Zeros but for ``noise='low_rank'``.
-        """
+    def _initialize_factors(self, x, offset, log_range):
+        """Fit factors to the correlations that the linear model leaves."""
+        residual = compute_residual(x, offset)
         raw = residual.new_zeros(self.n_raw, residual.shape[-1])
-        if self.noise == "low_rank":
-            noise, factor = _fit_factors(residual.numpy(), self.rank)
-            raw[1] = unbound(0.5 * torch.as_tensor(noise).log(), log_range)
-            factor = torch.as_tensor(factor) / _MAX_FACTOR
-            raw[2:] = _MAX_FACTOR * torch.atanh(factor)
-        return raw
+        noise, factor = _fit_factors(residual.numpy(), self.rank)
+        raw[1] = unbound(0.5 * torch.as_tensor(noise).log(), log_range)
+        factor = torch.as_tensor(factor) / _MAX_FACTOR
+        raw[2:] = _MAX_FACTOR * torch.atanh(factor)
+        return raw, raw[:0]
 
 
 def _fit_factors(residual, rank):
@@ -141,7 +128,7 @@ def _fit_factors(residual, rank):
     noise, factor = np.ones(n_features), np.zeros((rank, n_features))
     n_used = min(rank, n_features - 1)
     if n_used and len(residual) > 2:
-        # the linear start has seen to means and variances
+        # the linear model has seen to means and variances
         scale = np.maximum(residual.std(axis=0), 1e-6)
         unit = Covariance(residual / scale).with_noise_in_constants(NOISE_FLOOR)
         model = fit_factor_analysis(unit, n_used)

@@ -1,20 +1,18 @@
 """A mixture of normals for every column."""
 
+import copy
+
 import numpy as np
 import torch
+from typing_extensions import override
 
 from .._closed_form._linear import NOISE_FLOOR
 from .._closed_form._mixtures import fit_columns
 from .._distributions import NormalMixture
 from .._utils._checks import check_choice, check_count
 from .._utils._missing import fill_at_random
-from ._base import (
-    MAX_LOG_SCALE,
-    NARROW_FLOOR,
-    Likelihood,
-    bound,
-    unbound,
-)
+from ._base import MAX_LOG_SCALE, Likelihood, bound, compute_residual, unbound
+from ._link import NARROW_FLOOR, ScaledLink
 
 # share of the rows that have the same value, from which on it is an atom
 _REPEATED_SHARE = 0.05
@@ -24,15 +22,35 @@ _NO_ATOM = -30.0
 _LINEAR_SHARE = 0.05
 
 
+class MixtureLink(ScaledLink):
+    """The linear model, and the width of the narrowest component.
+
+    Parameters
+    ----------
+    mixture : GaussianMixture
+    """
+
+    def __init__(self, mixture):
+        least = None if mixture.variance_floor == "auto" else mixture.variance_floor
+        super().__init__(least, getattr(mixture, "_floor", least or NARROW_FLOOR))
+        self.mixture = mixture
+
+    @override
+    def refit(self, x, weight):
+        part = copy.copy(self.mixture)
+        part.adapt(x, weight)
+        return part.link
+
+
 class GaussianMixture(Likelihood):
     r"""A small mixture of normals for every column, given z.
 
     .. math:: p(x|z) = \prod_j \sum_k w_{jk}(z) N(x_j; \mu_{jk}(z), \sigma_{jk}^2(z))
 
-    Heavy tails, several modes and repeated values have room here. The mean of the last
-    component stays at the linear start, and its scale no narrower than the noise there;
-    the decoder gives its weight and how much wider it is. Where the networks
-    extrapolate badly it limits what a row can lose.
+    It fits heavy tails, several modes and repeated values. The mean of the last
+    component stays at that of the linear model, and its scale is at least the noise
+    there; the decoder gives its weight and how much wider it is. Where the networks
+    extrapolate badly, it limits the loss of a row.
 
     Parameters
     ----------
@@ -40,7 +58,7 @@ class GaussianMixture(Likelihood):
         Components of every column, at least 2.
     variance_floor : 'auto' or float, default='auto'
         Smallest variance of a component as a share of the column's variance. 'auto' is
-        1e-3, or what the linear start found, if less.
+        1e-3, or what the linear model found, if less.
     n_atoms : int, default=0
         Repeated values of a column, at most, that have a component of their own: those
         of every twentieth row at least, for integers and other numbers on a grid. The
@@ -58,16 +76,16 @@ class GaussianMixture(Likelihood):
         self.variance_floor = variance_floor
         self.n_atoms = n_atoms
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         check_count(self, "n_mixture", 2)
         check_choice(self, "variance_floor", ("auto",), positive=True)
         check_count(self, "n_atoms", 0)
 
-    def get_least_variance(self):
-        """Return the least variances of the linear start and of the decoder."""
-        floor = None if self.variance_floor == "auto" else self.variance_floor
-        return floor, getattr(self, "_floor", floor or NARROW_FLOOR)
+    @property
+    def link(self):
+        """The linear model, with a noise floor that has room for the atoms."""
+        return MixtureLink(self)
 
     @property
     def n_used_atoms(self):
@@ -79,14 +97,9 @@ class GaussianMixture(Likelihood):
         """Whether `adapt` reads the rows."""
         return self.n_atoms > 0
 
+    @override
     def adapt(self, x, weight=None):
-        """Learn how many values are repeated, and the steps between values.
-
-        Parameters
-        ----------
-        x : ndarray (n, n_features)
-        weight : ndarray (n,) or None
-        """
+        # how many values are repeated, and the steps between values
         if not self.learns:
             return
         floor = NARROW_FLOOR if self.variance_floor == "auto" else self.variance_floor
@@ -109,24 +122,25 @@ class GaussianMixture(Likelihood):
             return -log_range
         return torch.as_tensor(widening).to(log_range) - log_range
 
+    @override
     def free_shape(self, n_features):
-        """Return the shape of the atoms, which do not depend on z."""
+        # the atoms
         return (self.n_used_atoms, n_features)
 
     @property
     def n_raw(self):
-        """Raw decoder outputs per column: weights and scales, and all means but one."""
+        """Raw outputs per column: weights and scales, and all means but one."""
         return 3 * self.n_mixture - 1 + self.n_used_atoms
 
-    def __call__(self, raw, free, start, log_range):
+    def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
         k, n_atoms = self.n_mixture, self.n_used_atoms
         sizes = [k + n_atoms, k - 1, 1, k - 1]
         logits, narrow, wide, shift = raw.split(sizes, dim=-2)
-        start = start.unsqueeze(-2)
-        loc = torch.cat([start + shift, start], dim=-2)
+        offset = offset.unsqueeze(-2)
+        loc = torch.cat([offset + shift, offset], dim=-2)
         narrow = bound(narrow, log_range.unsqueeze(-2))
-        # relu has no gradient at 0, where a start often leaves it
+        # relu has no gradient at 0, often the initial value
         wide = wide.clamp(0.0, MAX_LOG_SCALE)
         log_scale = torch.cat([narrow, wide], dim=-2)
         if n_atoms:
@@ -137,21 +151,15 @@ class GaussianMixture(Likelihood):
             log_scale = torch.cat([log_scale, width.expand(shape)], dim=-2)
         return NormalMixture(logits, loc, log_scale, n_atoms=n_atoms)
 
-    def fit_start(self, x, predicted, log_range):
-        """Return what raw outputs start at, and the atoms.
-
-        Parameters
-        ----------
-        x : Tensor (n, n_features)
-        predicted : Tensor (n, n_features)
-        log_range : Tensor (n_features,)
-        """
+    @override
+    def initialize(self, x, offset, log_range):
         n_atoms, k = self.n_used_atoms, self.n_mixture
         if not n_atoms:
-            return super().fit_start(x, predicted, log_range)
+            raw = self._fit(compute_residual(x, offset), log_range)
+            return raw, raw[:0]
         atoms = x.new_zeros(n_atoms, x.shape[1])
         shares = torch.zeros_like(atoms)
-        residual = (x - predicted).clone()
+        residual = x - offset
         for j, column in enumerate(x.T):
             is_observed = ~torch.isnan(column)
             # fewer rows than those which were counted: a weaker test
@@ -164,24 +172,14 @@ class GaussianMixture(Likelihood):
             if (is_observed & ~is_atom).sum() >= k:
                 residual[is_atom, j] = torch.nan
         residual = torch.as_tensor(fill_at_random(residual.numpy()))
-        raw = self.start(residual, log_range)
+        raw = self._fit(residual, log_range)
         logits, rest = raw.split([k, 2 * k - 1])
         left = (1 - shares.sum(dim=0)).clamp_min(1 / (len(x) + 1))
         weights = shares.log().clamp_min(_NO_ATOM)
         return torch.cat([logits + left.log(), weights, rest]), atoms
 
-    def start(self, residual, log_range):
-        """Fit the mixture of every column to the residuals by EM.
-
-        Parameters
-        ----------
-        residual : Tensor (n, n_features)
-        log_range : Tensor (n_features,)
-
-        Returns
-        -------
-        Tensor (n_raw, n_features)
-        """
+    def _fit(self, residual, log_range):
+        """Return raw outputs, the mixture of every column fitted by EM."""
         found = fit_columns(
             residual.numpy(), self.n_mixture, -log_range.numpy(), _LINEAR_SHARE
         )

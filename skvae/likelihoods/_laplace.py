@@ -3,11 +3,11 @@
 import math
 
 from torch.distributions import Laplace as _LaplaceDistribution
+from typing_extensions import override
 
 from ._location_scale import LocationScale
 
 _ROOT_2 = math.sqrt(2)
-_HALF_LOG_2 = 0.5 * math.log(2)
 # of a scale that is fitted to constant residuals
 _LEAST_SCALE = 1e-12
 
@@ -42,11 +42,17 @@ class Laplace(LocationScale):
     eq. 2.1.1.
     """
 
-    def __call__(self, raw, free, start, log_range):
+    def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
         scale = self.get_scale(raw, free, log_range) / _ROOT_2
-        return _LaplaceDistribution(start + raw[..., 0, :], scale, validate_args=False)
+        return _LaplaceDistribution(offset + raw[..., 0, :], scale, validate_args=False)
 
-    def fit_scale(self, residual):
-        """Return the standard deviations of maximum likelihood, ``(n_features,)``."""
-        return _ROOT_2 * residual.abs().mean(dim=0).clamp_min(_LEAST_SCALE)
+    @override
+    def initialize(self, x, offset, log_range):
+        return self.initialize_noise(x, offset, log_range, _fit_scale)
+
+
+def _fit_scale(residual):
+    """Return the standard deviations of maximum likelihood, and no further values."""
+    scale = _ROOT_2 * residual.abs().mean(dim=0).clamp_min(_LEAST_SCALE)
+    return scale, residual[:0]

@@ -1,4 +1,4 @@
-"""What likelihoods of coded categories share: how many there are, and how frequent."""
+"""What likelihoods of coded categories share: their numbers and frequencies."""
 
 import copy
 from collections.abc import Iterable
@@ -6,30 +6,56 @@ from numbers import Integral
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from .._columns import Support
 from ._base import Likelihood
+from ._link import Link
 
-# categories of a column for which nobody has asked
+# categories of a column where n_categories does not set them
 _MAX_UNASKED = 1000
 # outputs that cost a step about as much time as one group of columns more
 _WORTH_A_GROUP = 16
 
 
+class LevelLink(Link):
+    """Base of the links of coded categories.
+
+    Parameters
+    ----------
+    n_levels : int
+        Categories of the column that has most, at least 2.
+    sizes : ndarray of int (n_features,) or None
+        Numbers of categories.
+    shares : ndarray (n_levels, n_features) or None
+        Their frequencies, none of which is zero.
+    n_rows : int or None
+        Number of training rows.
+    """
+
+    def __init__(self, n_levels, sizes=None, shares=None, n_rows=None):
+        self.n_offsets, self.sizes, self.shares = n_levels, sizes, shares
+
+    @override
+    def refit(self, x, weight):
+        part = copy.copy(self)
+        part.shares = compute_shares(x, weight, self.sizes)
+        return part
+
+
 class LevelLikelihood(Likelihood):
     """Base of the likelihoods of integer codes 0, 1, ...
 
-    By `adapt` every column has ``_sizes``, its number of categories, and ``_shares``,
-    their frequencies ``(most categories, n_features)``, none of which is zero.
+    By `adapt` every column has ``_sizes``, its number of categories.
     """
 
-    is_scaled = False
+    _link_type = LevelLink
 
     def __init__(self, n_categories=None):
         self.n_categories = n_categories
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         given = self.n_categories
         name = f"{type(self).__name__}(n_categories={given!r})"
         accepted = "None, an integer of at least 1 or one for each column is accepted."
@@ -47,7 +73,7 @@ class LevelLikelihood(Likelihood):
                 raise ValueError(f"{name} is out of range; {accepted}")
 
     def _get_given(self, n_features):
-        """Return the numbers of categories that are known of, or None."""
+        """Return the numbers of categories if they are known, or None."""
         if hasattr(self, "_sizes"):
             return self._sizes
         if self.n_categories is None:
@@ -66,7 +92,7 @@ class LevelLikelihood(Likelihood):
         Parameters
         ----------
         x : ndarray (n, n_features)
-            Read where neither `adapt` nor n_categories says it.
+            Read where neither `adapt` nor n_categories sets it.
         """
         given = self._get_given(x.shape[1])
         return x.max(axis=0).astype(np.int64) + 1 if given is None else np.array(given)
@@ -102,55 +128,31 @@ class LevelLikelihood(Likelihood):
             is_integer=True,
         )
 
-    def count_summaries(self, n_features):
-        """Return the number of probabilities of a row."""
-        return self.n_levels * n_features
+    @override
+    def summarise(self, distribution):
+        # the probability of every category, (..., n_levels * n_features)
+        return distribution.probs.flatten(-2)
 
-    def summarise(self, law):
-        """Return the probability of every category, ``(..., n_levels * n_features)``.
-
-        Parameters
-        ----------
-        law : Distribution
-        """
-        return law.probs.flatten(-2)
-
+    @override
     def conclude(self, summary):
-        """Return the likeliest code of every column.
-
-        Parameters
-        ----------
-        summary : Tensor (..., n_levels * n_features)
-        """
+        # the likeliest code
         probs = summary.unflatten(-1, (self.n_levels, -1))
         return probs.argmax(dim=-2).to(summary)
 
-    def adapt_to_part(self, x, weight):
-        """Return a copy with the frequencies of some rows, of the same categories.
+    @property
+    def link(self):
+        """How the linear model reaches the parameters of the likelihood."""
+        return getattr(self, "_link", None) or self._link_type(self.n_levels)
 
-        Parameters
-        ----------
-        x : ndarray (n, n_features)
-        weight : ndarray (n,)
-        """
-        part = copy.copy(self)
-        part._shares = _compute_shares(x, weight, self._sizes)
-        return part
-
+    @override
     def adapt(self, x, weight=None):
-        """Learn the categories of every column, and how frequent they are.
-
-        Parameters
-        ----------
-        x : ndarray (n, n_features)
-        weight : ndarray (n,) or None
-        """
         vars(self).pop("_sizes", None)
         self._sizes = self.count_levels(x)
-        self._shares = _compute_shares(x, weight, self._sizes)
+        shares = compute_shares(x, weight, self._sizes)
+        self._link = self._link_type(self.n_levels, self._sizes, shares, len(x))
 
 
-def _compute_shares(x, weight, sizes):
+def compute_shares(x, weight, sizes):
     """Return how frequent codes are, ``(most categories, n_features)``."""
     counts = np.zeros((max(2, sizes.max()), x.shape[1]))
     for j, size in enumerate(sizes):

@@ -1,17 +1,15 @@
 """What the likelihoods share that have a location and a scale in every column.
 
-They differ in the density of what is left when the location is subtracted and the scale
-divided out. Here is where location and scale come from, and the way of their gradient.
+They differ in the density of the residuals in units of the scale. Where the scale comes
+from is here.
 """
+
+from typing_extensions import override
 
 from .._closed_form._linear import NOISE_FLOOR
 from .._utils._checks import check_choice
-from ._base import (
-    NARROW_FLOOR,
-    Likelihood,
-    bound,
-    unbound,
-)
+from ._base import Likelihood, bound, compute_residual, unbound
+from ._link import NARROW_FLOOR, ScaledLink
 
 
 class LocationScale(Likelihood):
@@ -25,7 +23,7 @@ class LocationScale(Likelihood):
     variance_floor : 'auto' or float, default='auto'
         Smallest noise variance as a share of the column's variance. 'auto' is that of
         scikit-learn's FactorAnalysis, 1e-12, where the noise does not depend on z, and
-        1e-3 (or what the linear start found, if less) where it does.
+        1e-3 (or what the linear model found, if less) where it does.
     """
 
     _noise_names = ("feature", "shared", "network")
@@ -36,8 +34,8 @@ class LocationScale(Likelihood):
         self.noise = noise
         self.variance_floor = variance_floor
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         check_choice(self, "noise", self._noise_names)
         check_choice(self, "variance_floor", ("auto",), positive=True)
 
@@ -48,87 +46,63 @@ class LocationScale(Likelihood):
 
     @property
     def n_raw(self):
-        """Raw decoder outputs per column."""
+        """Raw outputs of the decoder per column."""
         return 2 if self.has_network_noise else 1
 
     @property
-    def is_isotropic(self):
-        """Whether all columns have one noise variance."""
-        return self.noise == "shared"
+    def _auto_floor(self):
+        return NARROW_FLOOR if self.has_network_noise else NOISE_FLOOR
 
-    def get_least_variance(self):
-        """Return the least variances of the linear start and of the decoder."""
-        if self.variance_floor == "auto":
-            return None, NARROW_FLOOR if self.has_network_noise else NOISE_FLOOR
-        return self.variance_floor, self.variance_floor
+    @property
+    def _noise_floor(self):
+        is_auto = self.variance_floor == "auto"
+        return self._auto_floor if is_auto else self.variance_floor
 
+    @property
+    def link(self):
+        """The linear model, with noise no smaller than variance_floor."""
+        least = None if self.variance_floor == "auto" else self.variance_floor
+        is_isotropic = self.noise == "shared"
+        return ScaledLink(least, self._noise_floor, is_isotropic=is_isotropic)
+
+    @override
     def free_shape(self, n_features):
-        """Return the shape of the learned values that do not depend on z."""
         return {"feature": (1, n_features), "shared": (1, 1)}.get(
             self.noise, (0, n_features)
         )
 
+    def get_raw_scale(self, raw, free):
+        """Return the raw outputs or learned values that scales are made of."""
+        return raw[..., 1, :] if self.has_network_noise else free[..., 0, :]
+
     def get_scale(self, raw, free, log_range):
-        """Return the scale in units of the linear start's noise."""
+        """Return the scale in units of the linear model's noise."""
         if self.noise == "shared":
             log_range = narrow(log_range)
-        raw_scale = raw[..., 1, :] if self.has_network_noise else free[..., 0, :]
-        return bound(raw_scale, log_range).exp()
+        return bound(self.get_raw_scale(raw, free), log_range).exp()
 
-    def fit_scale(self, residual):
-        """Return scales fitted to what the linear start leaves over, by column.
-
-        Parameters
-        ----------
-        residual : Tensor (n, n_features)
-
-        Returns
-        -------
-        Tensor (n_features,) or None
-            None leaves the noise of the linear start.
-        """
-        return None
-
-    @property
-    def has_start(self):
-        """Whether there is something better to start from than zeros."""
-        return type(self).fit_scale is not LocationScale.fit_scale
-
-    def start(self, residual, log_range):
-        """Fit raw outputs to what the linear start leaves over.
+    def initialize_noise(self, x, offset, log_range, fit):
+        """Return initial values with the noise that fits the residuals.
 
         Parameters
         ----------
-        residual : Tensor (n, n_features)
-        log_range : Tensor (n_features,)
-
-        Returns
-        -------
-        Tensor (n_raw, n_features)
+        x, offset, log_range
+            See `Likelihood`.
+        fit : callable
+            It returns the scale of every column of residuals (n, n_columns), and
+            further learned values (n_further, n_columns).
         """
-        raw = super().start(residual, log_range)
-        if self.has_start and self.has_network_noise:
-            raw[1] = unbound(self.fit_scale(residual).log(), log_range)
-        return raw
-
-    def start_free(self, residual, log_range):
-        """Fit the learned values that do not depend on z likewise.
-
-        Parameters
-        ----------
-        residual : Tensor (n, n_features)
-        log_range : Tensor (n_features,)
-
-        Returns
-        -------
-        Tensor of the shape that `free_shape` says
-        """
-        free = super().start_free(residual, log_range)
-        if self.has_start and not self.has_network_noise:
-            if self.noise == "shared":
-                residual, log_range = residual.reshape(-1, 1), log_range.amin()
-            free[0] = unbound(self.fit_scale(residual).log(), log_range)
-        return free
+        residual = compute_residual(x, offset)
+        n_features = residual.shape[-1]
+        raw = residual.new_zeros(self.n_raw, n_features)
+        free = residual.new_zeros(self.free_shape(n_features))
+        if self.noise == "shared":
+            residual, log_range = residual.reshape(-1, 1), log_range.amin()
+        scale, further = fit(residual)
+        target = raw[1] if self.has_network_noise else free[0]
+        target.copy_(unbound(scale.log(), log_range))
+        free[len(free) - len(further) :] = further
+        return raw, free
 
 
 def narrow(log_range):

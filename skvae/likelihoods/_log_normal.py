@@ -1,12 +1,11 @@
 """Positive columns with noise in proportion."""
 
-import numpy as np
 import torch
 
-from .._closed_form._linear import NOISE_FLOOR
 from .._columns._support import POSITIVE_REALS
 from .._distributions import LogNormal as _LogNormalDistribution
 from ._base import bound
+from ._link import MappedLink
 from ._location_scale import LocationScale
 
 
@@ -36,54 +35,34 @@ class LogNormal(LocationScale):
     volume 1, chapter 14.
     """
 
-    n_start = 2
-    is_scaled = False
-    least_noise = NOISE_FLOOR
     support = POSITIVE_REALS
 
     _noise_names = ("feature", "network")
 
-    def represent(self, x):
-        """Return logarithms.
+    @property
+    def link(self):
+        """Factor analysis of log x."""
+        return MappedLink(_Logarithm(), self._noise_floor)
 
-        Parameters
-        ----------
-        x : Tensor (..., n, n_features)
-
-        Returns
-        -------
-        Tensor (..., n, n_features)
-        """
-        return _log(x)
-
-    def link(self, mean, scale, loadings, noise):
-        """Return factor analysis of the logarithms: locations, and log noise.
-
-        Parameters
-        ----------
-        mean, scale : ndarray (n_features,)
-        loadings : ndarray (n_components, n_features)
-        noise : ndarray (n_features,)
-
-        Returns
-        -------
-        weight : ndarray (n_components, 2 * n_features)
-        bias : ndarray (2 * n_features,)
-        """
-        weight = np.concatenate([loadings * scale, np.zeros_like(loadings)], axis=1)
-        return weight, np.concatenate([mean, np.log(scale * np.sqrt(noise))])
-
-    def __call__(self, raw, free, start, log_range):
+    def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
-        loc, log_unit = start.unbind(dim=-2)
-        raw_scale = raw[..., 1, :] if self.has_network_noise else free[..., 0, :]
+        loc, log_unit = offset.unbind(dim=-2)
         return _LogNormalDistribution(
             loc + log_unit.exp() * raw[..., 0, :],
-            log_unit + bound(raw_scale, log_range),
+            log_unit + bound(self.get_raw_scale(raw, free), log_range),
         )
 
 
-def _log(x):
-    # what single precision rounds to zero has a logarithm all the same
-    info = torch.finfo(x.dtype)
-    return x.clamp(info.tiny, info.max).log()
+class _Logarithm:
+    """The natural logarithm as a map."""
+
+    def to(self, like):
+        """Return the map for tensors of a kind."""
+        return self
+
+    def forward(self, x):
+        """Return logarithms, and the logarithm of the slope there."""
+        # what single precision rounds to zero has a logarithm all the same
+        info = torch.finfo(x.dtype)
+        log = x.clamp(info.tiny, info.max).log()
+        return log, -log

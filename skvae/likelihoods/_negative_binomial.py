@@ -1,13 +1,32 @@
 """Counts that vary more than Poisson counts."""
 
 import numpy as np
+from typing_extensions import override
 
 from .._distributions import MeanNegativeBinomial
 from .._utils._checks import check_choice
-from ._counts import CountLikelihood, bend
+from ._counts import CountLikelihood, CountLink
 
 # log dispersion: beyond, counts are Poisson's in any table, or zero but for a few
 _LOG_DISPERSION = -10.0, 16.0
+
+
+class DispersedLink(CountLink):
+    """The linear model of log(1 + x) as a model of the log mean, and log dispersion.
+
+    What the variance of μ over z leaves of the overdispersion goes to θ:
+    E[x (x - 1)] = E[μ²] (1 + 1 / θ).
+    """
+
+    n_offsets = 2
+
+    @override
+    def convert(self, mean, scale, loadings, noise):
+        slope, bias = super().convert(mean, scale, loadings, noise)
+        left = self.ratio / np.exp((slope**2).sum(axis=0)) - 1
+        log_dispersion = -np.log(np.clip(left, 1e-2, 1e2))
+        weight = np.concatenate([slope, np.zeros_like(slope)], axis=1)
+        return weight, np.concatenate([bias, log_dispersion])
 
 
 class NegativeBinomial(CountLikelihood):
@@ -17,9 +36,9 @@ class NegativeBinomial(CountLikelihood):
         \left(\frac{\theta_j}{\theta_j + \mu_j(z)}\right)^{\theta_j}
         \left(\frac{\mu_j(z)}{\theta_j + \mu_j(z)}\right)^{x_j}
 
-    It is a Poisson law whose rate is μ times gamma noise of mean 1 and variance 1 / θ:
-    what z does not explain of a count need not be Poisson's. As the dispersion θ grows
-    it becomes that. The decoder gives log μ, bent as in `Poisson`.
+    It is a Poisson distribution whose rate is μ times gamma noise of mean 1 and
+    variance 1 / θ. As the dispersion θ grows, the noise vanishes. The decoder gives
+    log μ, bent as in `Poisson`.
 
     Parameters
     ----------
@@ -38,40 +57,27 @@ class NegativeBinomial(CountLikelihood):
     Lawless (1987), "Negative binomial and mixed Poisson regression".
     """
 
-    # log mean and log dispersion
-    n_start = 2
+    _unfitted_link = DispersedLink()
 
     def __init__(self, dispersion="feature"):
         self.dispersion = dispersion
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         check_choice(self, "dispersion", ("feature", "network"))
 
     @property
     def n_raw(self):
-        """Raw decoder outputs per column."""
+        """Raw outputs of the decoder per column."""
         return 2 if self.dispersion == "network" else 1
 
+    @override
     def free_shape(self, n_features):
-        """Return the shape of the learned values that do not depend on z."""
         return (0 if self.dispersion == "network" else 1, n_features)
 
-    def __call__(self, raw, free, start, log_range):
+    def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
         change = raw[..., 1, :] if self.dispersion == "network" else free[..., 0, :]
-        log_mean = bend(start[..., 0, :] + raw[..., 0, :], self.get_ceiling(raw))
-        log_dispersion = (start[..., 1, :] + change).clamp(*_LOG_DISPERSION)
+        log_mean = self.bend(offset[..., 0, :] + raw[..., 0, :])
+        log_dispersion = (offset[..., 1, :] + change).clamp(*_LOG_DISPERSION)
         return MeanNegativeBinomial(log_mean, log_dispersion)
-
-    def link(self, mean, scale, loadings, noise):
-        """Return the linear model of log(1 + x) as a model of the log mean.
-
-        The mean of μ over z is that of the column. What its variance over z leaves of
-        the overdispersion goes to θ: E[x (x - 1)] = E[μ²] (1 + 1 / θ).
-        """
-        slope, bias = self.link_log_rate(scale, loadings)
-        left = self._ratio / np.exp((slope**2).sum(axis=0)) - 1
-        log_dispersion = -np.log(np.clip(left, 1e-2, 1e2))
-        weight = np.concatenate([slope, np.zeros_like(slope)], axis=1)
-        return weight, np.concatenate([bias, log_dispersion])

@@ -3,13 +3,36 @@
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from torch.nn.functional import softplus
+from typing_extensions import override
 
 from .._distributions import OrdinalColumns
-from ._levels import LevelLikelihood
+from ._levels import LevelLikelihood, LevelLink
+from ._link import compute_logistic_slope
 
 # thresholds never meet: a category between two that did would be impossible
 _LEAST_GAP = 1e-4
-_MAX_EXPLAINED = 0.9
+
+
+class OrdinalLink(LevelLink):
+    """Factor analysis of the codes, read as a cumulative logistic model.
+
+    Offsets are the location, the lowest threshold, and the raw gaps between thresholds.
+    These are such that the mean of P(x <= k | z) over z is the column's frequency.
+    """
+
+    @override
+    def convert(self, mean, scale, loadings, noise):
+        slope = compute_logistic_slope(loadings)
+        spread = np.sqrt((slope**2).sum(axis=0))
+        below = np.clip(self.shares.cumsum(axis=0)[:-1], 1e-9, 1 - 1e-9)
+        thresholds = _solve_thresholds(below, spread)
+        gaps = np.maximum(np.diff(thresholds, axis=0), 2 * _LEAST_GAP) - _LEAST_GAP
+        # the inverse of softplus
+        raw_gaps = gaps + np.log(-np.expm1(-gaps))
+        bias = np.concatenate([np.zeros((1, len(mean))), thresholds[:1], raw_gaps])
+        weight = np.zeros((len(loadings), self.n_offsets, len(mean)))
+        weight[:, 0] = slope
+        return weight.reshape(len(loadings), bias.size), bias.ravel()
 
 
 class Ordinal(LevelLikelihood):
@@ -38,40 +61,18 @@ class Ordinal(LevelLikelihood):
     proportional-odds model.
     """
 
-    @property
-    def n_start(self):
-        """Values per column of the start: location, lowest threshold, gaps (raw)."""
-        return self.n_levels
+    _link_type = OrdinalLink
 
+    @override
     def free_shape(self, n_features):
-        """Return the shape of the learned values that do not depend on z."""
         return (self.n_levels - 1, n_features)
 
-    def __call__(self, raw, free, start, log_range):
+    def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
-        loc = start[..., 0, :] + raw[..., 0, :]
-        first = start[..., 1, :] + free[..., 0, :]
-        gaps = softplus(start[..., 2:, :] + free[..., 1:, :]) + _LEAST_GAP
+        loc = offset[..., 0, :] + raw[..., 0, :]
+        first = offset[..., 1, :] + free[..., 0, :]
+        gaps = softplus(offset[..., 2:, :] + free[..., 1:, :]) + _LEAST_GAP
         return OrdinalColumns(loc, first, gaps, self.get_highest(raw))
-
-    def link(self, mean, scale, loadings, noise):
-        """Return factor analysis of the codes, read as a cumulative logistic model.
-
-        Slopes are those of the logistic model, see `Bernoulli`. The thresholds are such
-        that the mean of P(x <= k | z) over z is the column's frequency.
-        """
-        explained = np.minimum((loadings**2).sum(axis=0), _MAX_EXPLAINED)
-        slope = 1.7 * loadings / np.sqrt(1 - explained)
-        spread = np.sqrt((slope**2).sum(axis=0))
-        below = np.clip(self._shares.cumsum(axis=0)[:-1], 1e-9, 1 - 1e-9)
-        thresholds = _solve_thresholds(below, spread)
-        gaps = np.maximum(np.diff(thresholds, axis=0), 2 * _LEAST_GAP) - _LEAST_GAP
-        # the inverse of softplus
-        raw_gaps = gaps + np.log(-np.expm1(-gaps))
-        bias = np.concatenate([np.zeros((1, len(mean))), thresholds[:1], raw_gaps])
-        weight = np.zeros((len(loadings), self.n_levels, len(mean)))
-        weight[:, 0] = slope
-        return weight.reshape(len(loadings), bias.size), bias.ravel()
 
 
 def _solve_thresholds(below, spread):

@@ -1,13 +1,14 @@
 """Different likelihoods for different columns."""
 
-import copy
 import math
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from .._distributions import ColumnGroups
 from ._base import Likelihood
+from ._link import GroupedLink
 
 
 class PerColumn(Likelihood):
@@ -16,8 +17,8 @@ class PerColumn(Likelihood):
     .. math:: p(x|z) = \prod_g p_g(x_g | z)
 
     Given z columns are independent, so densities of numbers and probabilities of
-    categories multiply. Raw outputs, values of the start and what the encoder sees of
-    the groups lie side by side in the order of the groups.
+    categories multiply. Raw outputs, offsets and the encoder's inputs of the groups lie
+    side by side in the order of the groups.
 
     Parameters
     ----------
@@ -33,30 +34,62 @@ class PerColumn(Likelihood):
     using VAEs", eq. 4 and section 3.
     """
 
-    is_scaled = False
-    # those of the groups differ, see `list_groups`
-    n_raw = n_start = support = None
+    support = None
 
     def __init__(self, members, columns):
         self.members = members
         self.columns = columns
 
+    @classmethod
+    def cover(cls, likelihood, n_features):
+        """Return the PerColumn with one likelihood for all columns, or itself."""
+        if isinstance(likelihood, PerColumn):
+            return likelihood
+        return cls([likelihood], [list(range(n_features))])
+
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         for member in self.members:
             member.check_parameters()
 
-    def list_groups(self, n_features=None):
+    # groups of columns ----------------------------------------------------------------
+
+    @property
+    def single(self):
+        """The likelihood of all columns in their order, or None if there are several.
+
+        All methods then are its own, and cost nothing.
+        """
+        if len(self.members) > 1:
+            return None
+        columns, is_ordered = getattr(self, "_order", (None, False))
+        if columns is not self.columns:
+            is_ordered = list(self.columns[0]) == sorted(self.columns[0])
+            self._order = self.columns, is_ordered
+        return self.members[0] if is_ordered else None
+
+    @property
+    def is_mixed(self):
+        """Whether there are several groups of columns."""
+        return len(self.members) > 1
+
+    @property
+    def n_features(self):
+        """Number of columns."""
+        return sum(map(len, self.columns))
+
+    def list_groups(self):
         """Return every member, with the numbers of its columns."""
         columns = [np.asarray(c, dtype=np.int64) for c in self.columns]
         return list(zip(self.members, columns, strict=True))
 
-    def get_member(self, column):
-        """Return the likelihood of one column."""
+    def list_members(self):
+        """Return the member of every column."""
+        found = [None] * self.n_features
         for member, columns in self.list_groups():
-            if column in columns:
-                return member
-        raise IndexError(column)
+            for column in columns:
+                found[column] = member
+        return found
 
     def restrict(self, is_kept):
         """Return the likelihood of some of the columns alone.
@@ -67,142 +100,132 @@ class PerColumn(Likelihood):
         """
         numbers = np.cumsum(is_kept) - 1
         kept = [(m, numbers[c[is_kept[c]]]) for m, c in self.list_groups()]
-        kept = [(m, c) for m, c in kept if len(c)]
+        # one at least, also for a table of constant columns
+        kept = [(m, c) for m, c in kept if len(c)] or kept[:1]
         return type(self)([m for m, _ in kept], [c for _, c in kept])
 
-    def _map(self, function):
-        """Return what a function of member and columns gives, one a group."""
-        return [function(member, columns) for member, columns in self.list_groups()]
+    # shapes ---------------------------------------------------------------------------
 
     @property
-    def has_start(self):
-        """Whether there is something better to start from than zeros."""
-        return any(member.has_start for member in self.members)
+    def n_raw(self):
+        """Raw outputs of the decoder per column; None where groups differ."""
+        return None if self.is_mixed else self.members[0].n_raw
+
+    @property
+    def link(self):
+        """The links of all groups."""
+        if self.single is not None:
+            return self.single.link
+        return GroupedLink([(m.link, c) for m, c in self.list_groups()])
+
+    def _list_raw_shapes(self):
+        return [(m.n_raw, len(c)) for m, c in self.list_groups()]
+
+    def _list_free_shapes(self):
+        return [m.free_shape(len(c)) for m, c in self.list_groups()]
+
+    def _list_offset_shapes(self):
+        return [m.link.offset_shape(len(c)) for m, c in self.list_groups()]
 
     def raw_shape(self, n_features):
-        """Return the number of raw outputs for one row, in a tuple."""
-        return (sum(map(math.prod, self.list_shapes("raw_shape"))),)
+        """Return the shape of the raw outputs for one row."""
+        return _join(self._list_raw_shapes(), self.single)
 
-    def start_shape(self, n_features):
-        """Return the number of values the start predicts for one row, in a tuple."""
-        return (sum(map(math.prod, self.list_shapes("start_shape"))),)
-
+    @override
     def free_shape(self, n_features):
-        """Return the number of learned values without z, in a tuple."""
-        return (sum(map(math.prod, self.list_shapes("free_shape"))),)
-
-    def list_shapes(self, name):
-        """Return what a method like `raw_shape` says of every group."""
-        return self._map(lambda m, c: getattr(m, name)(len(c)))
-
-    def _split(self, tensor, name):
-        """Return the parts of the groups of (..., n), in their shapes."""
-        shapes = self.list_shapes(name)
-        parts = tensor.split([math.prod(shape) for shape in shapes], dim=-1)
-        return [p.unflatten(-1, s) for p, s in zip(parts, shapes, strict=True)]
+        return _join(self._list_free_shapes(), self.single)
 
     def _select(self, x):
         """Return the columns of every group."""
         index = [torch.as_tensor(c, device=x.device) for _, c in self.list_groups()]
         return [x.index_select(-1, columns) for columns in index]
 
-    def __call__(self, raw, free, start, log_range):
+    # density --------------------------------------------------------------------------
+
+    def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
+        if self.single is not None:
+            return self.single(raw, free, offset, log_range)
         parts = zip(
             self.members,
-            self._split(raw, "raw_shape"),
-            self._split(free, "free_shape"),
-            self._split(start, "start_shape"),
+            _split(raw, self._list_raw_shapes()),
+            _split(free, self._list_free_shapes()),
+            _split(offset, self._list_offset_shapes()),
             self._select(log_range),
             strict=True,
         )
-        laws = [member(*inputs) for member, *inputs in parts]
+        found = [member(*inputs) for member, *inputs in parts]
         columns = [torch.as_tensor(c, device=raw.device) for _, c in self.list_groups()]
-        return ColumnGroups(laws, columns, torch.cat(columns).argsort())
+        return ColumnGroups(found, columns, torch.cat(columns).argsort())
 
+    @property
+    def learns(self):
+        """Whether a member reads the rows."""
+        return any(member.learns for member in self.members)
+
+    @override
     def adapt(self, x, weight=None):
-        """Let every member learn from its columns.
-
-        Parameters
-        ----------
-        x : ndarray (n, n_features)
-        weight : ndarray (n,) or None
-        """
+        if self.single is not None:
+            self.single.adapt(x, weight)
+            return
         for member, columns in self.list_groups():
-            member.adapt(x[:, columns], weight)
+            if member.learns:
+                member.adapt(x[:, columns], weight)
 
-    def adapt_to_part(self, x, weight):
-        """Return a copy whose members have learned from some of the rows.
+    @property
+    def initialize(self):
+        """A method that initializes the members, or None where zeros are good."""
+        is_zero = all(member.initialize is None for member in self.members)
+        return None if is_zero else self._initialize_members
 
-        Parameters
-        ----------
-        x : ndarray (n, n_features)
-        weight : ndarray (n,)
-        """
-        part = copy.copy(self)
-        part.members = self._map(lambda m, c: m.adapt_to_part(x[:, c], weight))
-        return part
-
-    def count_inputs(self, n_features):
-        """Return the number of values that `represent` makes of a row."""
-        return sum(self._map(lambda m, c: m.count_inputs(len(c))))
-
-    def get_input_columns(self, n_features):
-        """Return which column each value that `represent` makes comes from."""
-
-        def list_columns(member, columns):
-            own = member.get_input_columns(len(columns))
-            return columns if own is None else columns[own]
-
-        return np.concatenate(self._map(list_columns))
-
-    def represent(self, x):
-        """Return what the members make of their columns, group by group."""
-        parts = zip(self.members, self._select(x), strict=True)
-        return torch.cat([member.represent(part) for member, part in parts], dim=-1)
-
-    def fit_start(self, x, predicted, log_range):
-        """Return what raw outputs and free values of the members start at.
-
-        Parameters
-        ----------
-        x : Tensor (n, n_features)
-        predicted : Tensor (n, *start_shape)
-        log_range : Tensor (n_features,)
-        """
+    def _initialize_members(self, x, offset, log_range):
+        """Return initial values, in the shapes of `raw_shape` and `free_shape`."""
+        if self.single is not None:
+            return self.single.initialize(x, offset, log_range)
         parts = zip(
             self.members,
             self._select(x),
-            self._split(predicted, "start_shape"),
+            _split(offset, self._list_offset_shapes()),
             self._select(log_range),
+            self._list_raw_shapes(),
+            self._list_free_shapes(),
             strict=True,
         )
-        found = []
-        for member, *inputs in parts:
-            if member.has_start:
-                found.append(member.fit_start(*inputs))
-                continue
-            n_columns = inputs[0].shape[-1]
-            shapes = member.raw_shape(n_columns), member.free_shape(n_columns)
-            found.append([x.new_zeros(shape) for shape in shapes])
-        raw, free = zip(*found, strict=True)
-        return torch.cat([r.flatten() for r in raw]), torch.cat(
-            [f.flatten() for f in free]
+        found = [
+            (x.new_zeros(raw_shape), x.new_zeros(free_shape))
+            if member.initialize is None
+            else member.initialize(*inputs)
+            for member, *inputs, raw_shape, free_shape in parts
+        ]
+        return tuple(
+            torch.cat([part.flatten() for part in parts])
+            for parts in zip(*found, strict=True)
         )
 
-    def summarise(self, law):
-        """Return what is averaged where p(x|z) of several z is, group by group."""
-        parts = zip(self.members, law.distributions, strict=True)
-        found = [member.summarise(part) for member, part in parts]
-        leading = torch.broadcast_shapes(*(part.shape[:-1] for part in found))
-        return torch.cat([part.expand(*leading, -1) for part in found], dim=-1)
+    @override
+    def summarise(self, distribution):
+        # one a group
+        if self.single is not None:
+            return [self.single.summarise(distribution)]
+        parts = zip(self.members, distribution.distributions, strict=True)
+        return [member.summarise(part) for member, part in parts]
 
+    @override
     def conclude(self, summary):
-        """Return the value of every column that an average of summaries stands for."""
-        values, begin = [], 0
-        for member, columns in self.list_groups():
-            size = member.count_summaries(len(columns))
-            values.append(member.conclude(summary[..., begin : begin + size]))
-            begin += size
+        parts = zip(self.members, summary, strict=True)
+        values = [member.conclude(part) for member, part in parts]
+        if self.single is not None:
+            return values[0]
         order = torch.as_tensor(np.argsort(np.concatenate(self.columns)))
-        return torch.cat(values, dim=-1).index_select(-1, order.to(summary.device))
+        return torch.cat(values, dim=-1).index_select(-1, order.to(values[0].device))
+
+
+def _join(shapes, single):
+    """Return the shape of all groups: that of one, or the size of all in a tuple."""
+    return shapes[0] if single is not None else (sum(map(math.prod, shapes)),)
+
+
+def _split(tensor, shapes):
+    """Return the parts of the groups of (..., n), in their shapes."""
+    parts = tensor.split([math.prod(shape) for shape in shapes], dim=-1)
+    return [p.unflatten(-1, s) for p, s in zip(parts, shapes, strict=True)]

@@ -1,7 +1,7 @@
 """Poisson counts."""
 
-from .._distributions import LogPoisson, log_poisson
-from ._counts import CountLikelihood, bend
+from .._distributions import LogPoisson
+from ._counts import CountLikelihood
 
 
 class Poisson(CountLikelihood):
@@ -24,18 +24,6 @@ class Poisson(CountLikelihood):
     analysis to the exponential family": the linear model.
     """
 
-    def __call__(self, raw, free, start, log_range):
+    def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
-        return LogPoisson(bend(start + raw[..., 0, :], self.get_ceiling(raw)))
-
-    def link(self, mean, scale, loadings, noise):
-        """Return the linear model of log(1 + x) as a model of the log rate.
-
-        The mean of the rate over z is that of the column.
-        """
-        return self.link_log_rate(scale, loadings)
-
-
-def _write_log_prob(x, log_rate):
-    """Put log p in the place of the log rate."""
-    log_rate.copy_(log_poisson(x, log_rate))
+        return LogPoisson(self.bend(offset + raw[..., 0, :]))

@@ -3,28 +3,27 @@
 import math
 
 import torch
+from typing_extensions import override
 
 from .._distributions import StudentT as _StudentTDistribution
 from .._utils._checks import check_choice, check_number
-from ._base import NARROW_FLOOR
+from ._link import NARROW_FLOOR
 from ._location_scale import LocationScale
 
 # The variance is infinite at 2 and below. What that costs where tails are heavier still
 # is 0.08 nats a column for Cauchy noise, 0.01 for 1.5 degrees of freedom.
 LEAST_DF = 2.05
-START_DF = 10.0
-# log of how far degrees of freedom may rise above LEAST_DF, in START_DF - LEAST_DF:
-# about 1,200, where nothing tells the law from the normal one
+INITIAL_DF = 10.0
+# log of how far degrees of freedom may rise above LEAST_DF, in INITIAL_DF - LEAST_DF:
+# about 1,200, where the distribution is as good as normal
 _MAX_RISE = 5.0
-# degrees of freedom that a start tries, and steps of EM for each
+# initial degrees of freedom that are tried, and steps of EM for each
 _TRIED_DF = (2.1, 2.5, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0, 300.0)
 _EM_STEPS = 20
 # given ones: beyond, they leave single precision
 _DF_RANGE = 1e-10, 1e30
 # columns that are fitted at a time
 _COLUMN_BLOCK = 256
-# standard deviations beyond which nothing is farther; their square is finite
-_FARTHEST = 1e18
 _LEAST_SCALE = 1e-12
 
 
@@ -43,14 +42,14 @@ class StudentT(LocationScale):
     df : 'learned' or float, default='learned'
         Degrees of freedom ν. 'learned' is one value per column (one for all with
         ``noise='shared'``), above 2, so that the variance is finite. A number may be
-        smaller: at 1 and below the law has no mean, and `mean` is its location; at 2
+        smaller: at 1 and below there is no mean, and `mean` is its location; at 2
         and below its variance is infinite.
     noise : {'feature', 'shared', 'network'}, default='feature'
         One learned scale per column; one for all; or one per column and row, given by
         the decoder.
     variance_floor : 'auto' or float, default='auto'
         Smallest squared scale as a share of the column's variance. 'auto' is 1e-3 (or
-        what the linear start found, if less): with heavy tails a scale can shrink onto
+        what the linear model found, if less): with heavy tails a scale can shrink onto
         repeated values.
 
     Notes
@@ -68,12 +67,14 @@ class StudentT(LocationScale):
     estimation".
     """
 
+    _auto_floor = NARROW_FLOOR
+
     def __init__(self, df="learned", noise="feature", variance_floor="auto"):
         super().__init__(noise, variance_floor)
         self.df = df
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         check_choice(self, "df", ("learned",), positive=True)
         if not self.learns_df:
             check_number(self, "df", *_DF_RANGE)
@@ -87,58 +88,34 @@ class StudentT(LocationScale):
     @property
     def unit(self):
         """Scale with raw outputs of zero, in units of the linear start's noise."""
-        df = START_DF if self.learns_df else self.df
+        df = INITIAL_DF if self.learns_df else self.df
         return math.sqrt(1 - 2 / max(df, 4))
 
-    def get_least_variance(self):
-        """Return the least variances of the linear start and of the decoder."""
-        if self.variance_floor == "auto":
-            return None, NARROW_FLOOR
-        return super().get_least_variance()
-
+    @override
     def free_shape(self, n_features):
-        """Return the shape of the learned values that do not depend on z."""
         n_free, _ = super().free_shape(n_features)
         width = 1 if self.noise == "shared" else n_features
         return n_free + self.learns_df, width
 
-    def __call__(self, raw, free, start, log_range):
+    def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
         scale = self.unit * self.get_scale(raw, free, log_range)
         df = scale.new_full((1,), 0.0 if self.learns_df else self.df)
         if self.learns_df:
             df = compute_df(free[..., -1, :])
-        return _StudentTDistribution(start + raw[..., 0, :], scale, df)
+        return _StudentTDistribution(offset + raw[..., 0, :], scale, df)
 
-    def fit_scale(self, residual):
-        """Return the scales of maximum likelihood, ``(n_features,)``."""
-        return self._fit(residual)[0]
-
-    def start_free(self, residual, log_range):
-        """Fit the learned values that do not depend on z likewise.
-
-        Parameters
-        ----------
-        residual : Tensor (n, n_features)
-        log_range : Tensor (n_features,)
-
-        Returns
-        -------
-        Tensor of the shape that `free_shape` says
-        """
-        free = super().start_free(residual, log_range)
-        if self.learns_df:
-            if self.noise == "shared":
-                residual = residual.reshape(-1, 1)
-            rise = (self._fit(residual)[1] - LEAST_DF) / (START_DF - LEAST_DF)
-            free[-1] = rise.log()
-        return free
+    @override
+    def initialize(self, x, offset, log_range):
+        return self.initialize_noise(x, offset, log_range, self._fit)
 
     def _fit(self, residual):
-        """Return scales in units of `unit`, and degrees of freedom, by column."""
+        """Return scales in units of `unit`, and raw degrees of freedom if learned."""
         blocks = [self._fit_block(r) for r in residual.split(_COLUMN_BLOCK, dim=1)]
         scale, df = (torch.cat(found) for found in zip(*blocks, strict=True))
-        return (scale / self.unit).clamp_min(_LEAST_SCALE), df
+        rise = (df - LEAST_DF) / (INITIAL_DF - LEAST_DF)
+        scale = (scale / self.unit).clamp_min(_LEAST_SCALE)
+        return scale, rise.log()[None] if self.learns_df else residual[:0]
 
     def _fit_block(self, residual):
         square = residual.square()
@@ -163,5 +140,5 @@ class StudentT(LocationScale):
 
 
 def compute_df(raw):
-    """Return learned degrees of freedom: LEAST_DF to about 1,200, START_DF at zero."""
-    return LEAST_DF + (START_DF - LEAST_DF) * raw.clamp(max=_MAX_RISE).exp()
+    """Return learned degrees of freedom: LEAST_DF to 1,200, INITIAL_DF at zero."""
+    return LEAST_DF + (INITIAL_DF - LEAST_DF) * raw.clamp(max=_MAX_RISE).exp()

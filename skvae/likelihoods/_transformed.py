@@ -1,4 +1,4 @@
-"""Numbers that have a simple law after an increasing map of their column.
+"""Numbers that have a simple distribution after an increasing map of their column.
 
 How the map is found is here; maps themselves are in `skvae._distributions`.
 """
@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from scipy.special import ndtri
 from sklearn.preprocessing import PowerTransformer
+from typing_extensions import override
 
-from .._closed_form._linear import NOISE_FLOOR
 from .._closed_form._moments import compute_mean
 from .._distributions import (
     Identity,
@@ -17,9 +17,10 @@ from .._distributions import (
     YeoJohnsonMap,
 )
 from .._utils._missing import NEUTRAL, find_missing
-from ._base import Likelihood
+from ._base import Wrapper
 from ._gaussian import Gaussian
 from ._gaussian_mixture import GaussianMixture
+from ._link import MappedLink
 from ._location_scale import LocationScale
 
 _BASES = {"gaussian": Gaussian, "gaussian_mixture": GaussianMixture}
@@ -35,7 +36,7 @@ _ROWS_APART = 20
 _LEAST_GAP = 0.01
 
 
-class Transformed(Likelihood):
+class Transformed(Wrapper):
     r"""A likelihood of columns after an increasing map, with its Jacobian.
 
     .. math:: p(x|z) = \prod_j p_b(T_j(x_j) | z)\, T_j'(x_j)
@@ -71,18 +72,14 @@ class Transformed(Likelihood):
     normal scores.
     """
 
-    n_start = 2
-    is_scaled = False
-    least_noise = NOISE_FLOOR
-
-    named = {"base": _BASES}  # noqa: RUF012
+    _named = {"base": _BASES}  # noqa: RUF012
 
     def __init__(self, method="yeo_johnson", base="gaussian_mixture"):
         self.method = method
         self.base = base
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         if not isinstance(self.method, str) or self.method not in _METHODS:
             names = " or ".join(repr(name) for name in _METHODS)
             raise ValueError(f"Transformed(method={self.method!r}) must be {names}.")
@@ -102,7 +99,7 @@ class Transformed(Likelihood):
             )
         base.check_parameters()
         is_mixture = isinstance(base, GaussianMixture)
-        if not base.is_scaled or not (
+        if not base.link.is_scaled or not (
             not base.n_atoms if is_mixture else base.noise in ("feature", "network")
         ):
             raise ValueError(
@@ -111,36 +108,28 @@ class Transformed(Likelihood):
             )
 
     @property
-    def _law(self):
+    def _base(self):
         """The likelihood of T(x)."""
         return _BASES[self.base]() if isinstance(self.base, str) else self.base
 
     @property
     def n_raw(self):
-        """Raw decoder outputs per column."""
-        return self._law.n_raw
+        """Raw outputs of the decoder per column."""
+        return self._base.n_raw
 
     @property
-    def has_start(self):
-        """Whether there is something better to start from than zeros."""
-        return self._law.has_start
+    def link(self):
+        """Factor analysis of T(x). T is that of the whole table in every fold."""
+        return MappedLink(
+            getattr(self, "_map", Identity()), self._base.link.noise_floor
+        )
 
-    def get_least_variance(self):
-        """Return the least variances of the linear start and of the decoder."""
-        return self._law.get_least_variance()
-
+    @override
     def free_shape(self, n_features):
-        """Return the shape of the learned values that do not depend on z."""
-        return self._law.free_shape(n_features)
+        return self._base.free_shape(n_features)
 
+    @override
     def adapt(self, x, weight=None):
-        """Learn T from the training rows.
-
-        Parameters
-        ----------
-        x : ndarray (n, n_features)
-        weight : ndarray (n,) or None
-        """
         share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum()
         centre = compute_mean(x, share)
         scale = np.sqrt(compute_mean(x, share, lambda part: (part - centre) ** 2))
@@ -161,66 +150,31 @@ class Transformed(Likelihood):
         found.unit = torch.as_tensor(np.where(spread > 1e-6, spread, 1.0))
         self._map = found
 
-    def adapt_to_part(self, x, weight):
-        """Return this: T is that of the whole table."""
-        return self
+    @property
+    def initialize(self):
+        """A method that initializes the base, or None where zeros are good."""
+        return None if self._base.initialize is None else self._initialize_base
 
-    def _get_map(self, like):
-        return getattr(self, "_map", Identity()).to(like)
-
-    def represent(self, x):
-        """Return T(x).
-
-        Parameters
-        ----------
-        x : Tensor (..., n, n_features)
-
-        Returns
-        -------
-        Tensor (..., n, n_features)
-        """
-        return self._get_map(x).forward(x)[0]
-
-    def link(self, mean, scale, loadings, noise):
-        """Return factor analysis of T(x): locations, and log noise.
-
-        Parameters
-        ----------
-        mean, scale : ndarray (n_features,)
-        loadings : ndarray (n_components, n_features)
-        noise : ndarray (n_features,)
-
-        Returns
-        -------
-        weight : ndarray (n_components, 2 * n_features)
-        bias : ndarray (2 * n_features,)
-        """
-        weight = np.concatenate([loadings * scale, np.zeros_like(loadings)], axis=1)
-        return weight, np.concatenate([mean, np.log(scale * np.sqrt(noise))])
-
-    def fit_start(self, x, predicted, log_range):
-        """Return what the base starts at, given T(x) in units of the noise.
-
-        Parameters
-        ----------
-        x : Tensor (n, n_features)
-        predicted : Tensor (n, 2, n_features)
-        log_range : Tensor (n_features,)
-        """
-        loc, log_unit = predicted.unbind(dim=-2)
+    def _initialize_base(self, x, offset, log_range):
+        """Return initial values of the base, given T(x) in units of the noise."""
+        loc, log_unit = offset.unbind(dim=-2)
         rate, missing = torch.exp(-log_unit), find_missing(x)
         if missing is not None:
             x = torch.where(missing, NEUTRAL, x)
-        t = self.represent(x) * rate
+        t = self.link.represent(x) * rate
         if missing is not None:
             t = t.masked_fill(missing, torch.nan)
-        return self._law.fit_start(t, loc * rate, log_range)
+        return self._base.initialize(t, loc * rate, log_range)
 
-    def __call__(self, raw, free, start, log_range):
+    def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
-        loc, log_unit = start.unbind(dim=-2)
-        law = self._law(raw, free, loc * torch.exp(-log_unit), log_range)
-        return TransformedColumns(law, log_unit, self._get_map(start))
+        loc, log_unit = offset.unbind(dim=-2)
+        base = self._base(raw, free, loc * torch.exp(-log_unit), log_range)
+        return self._invert(base, log_unit)
+
+    def _invert(self, base, log_unit):
+        """Return the distribution of x, given that of T(x) in units of the noise."""
+        return TransformedColumns(base, log_unit, self.link.map.to(log_unit))
 
 
 def _find_powers(v):

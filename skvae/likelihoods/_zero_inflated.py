@@ -1,11 +1,14 @@
-"""Counts with more zeros than their law has."""
+"""Counts with more zeros than their distribution has."""
 
 import numpy as np
 from sklearn.base import clone
+from typing_extensions import override
 
 from .._closed_form._moments import compute_mean
 from .._distributions import ZeroInflated as _ZeroInflatedDistribution
+from ._base import Wrapper
 from ._counts import CountLikelihood
+from ._link import Link
 from ._negative_binomial import NegativeBinomial
 from ._poisson import Poisson
 
@@ -13,19 +16,69 @@ _COUNTS = {"poisson": Poisson, "negative_binomial": NegativeBinomial}
 _SHARES = 0.01, 0.95
 
 
-class ZeroInflated(CountLikelihood):
+class ZeroInflatedLink(Link):
+    """The offset of the counts alone, and log-odds of the extra zeros.
+
+    Parameters
+    ----------
+    counts : CountLink
+    extra : ndarray (n_features,) or None
+        Shares of the extra zeros.
+    """
+
+    def __init__(self, counts, extra=None):
+        self.counts, self.extra = counts, extra
+        self.n_offsets = counts.n_offsets + 1
+        self.ceiling = counts.ceiling
+
+    @override
+    def represent(self, x):
+        return self.counts.represent(x)
+
+    @override
+    def convert(self, mean, scale, loadings, noise):
+        # extra zeros shrink covariances by 1 - π, which is undone
+        kept = 1 - self.extra
+        weight, bias = self.counts.convert(mean / kept, scale / kept, loadings, noise)
+        logits = np.log(self.extra / kept)
+        none = np.zeros((len(weight), len(logits)))
+        return np.concatenate([weight, none], axis=1), np.concatenate([bias, logits])
+
+    @override
+    def refit(self, x, weight):
+        # A negative binomial distribution of the same two moments tells how many zeros
+        # there would be without extra ones: the rest are extra. E[x (x - 1)] / E[x]
+        # does not change, however many zeros are added.
+        counts = self.counts.refit(x, weight)
+        share = np.ones(len(x)) if weight is None else weight
+        zeros = compute_mean(x, share, lambda part: part == 0)
+        extra, mean, ratio = np.zeros_like(zeros), counts.mean, counts.ratio
+        for _ in range(30):
+            kept = 1 - extra
+            theta = 1 / np.maximum(ratio * kept - 1, 1e-6)
+            expected = np.exp(-theta * np.log1p(mean / kept / theta))
+            extra = np.clip((zeros - expected) / np.maximum(1 - expected, 1e-9), 0, 1)
+            extra = np.minimum(extra, _SHARES[1])
+        # a column of zeros alone has rare counts, not extra zeros
+        extra = np.where(zeros == 1, 0.0, extra)
+        cells = np.where(x == 0, 1 - extra / np.maximum(zeros, 1e-9), 1.0)
+        counts = counts.refit(x, cells * share[:, None])
+        return ZeroInflatedLink(counts, np.clip(extra, *_SHARES))
+
+
+class ZeroInflated(Wrapper, CountLikelihood):
     r"""A likelihood of counts, and zeros that have another reason.
 
     .. math:: p(x|z) = \prod_j \left[ \pi_j(z)\, 1(x_j = 0)
         + (1 - \pi_j(z))\, p_c(x_j|z) \right]
 
-    The decoder gives the log-odds of π beside what the law of counts p_c asks for.
+    The decoder gives the log-odds of π beside the raw outputs of the counts p_c.
 
     Parameters
     ----------
     count : {'poisson', 'negative_binomial'} or CountLikelihood, default='poisson'
-        The law of counts. The parameters of an instance can be searched, such as
-        ``count__dispersion``.
+        The likelihood of the counts p_c. The parameters of an instance can be searched,
+        such as ``count__dispersion``.
 
     References
     ----------
@@ -36,13 +89,13 @@ class ZeroInflated(CountLikelihood):
     single-cell transcriptomics", Methods: the zero-inflated negative binomial.
     """
 
-    named = {"count": _COUNTS}  # noqa: RUF012
+    _named = {"count": _COUNTS}  # noqa: RUF012
 
     def __init__(self, count="poisson"):
         self.count = count
 
+    @override
     def check_parameters(self):
-        """Refuse hyper-parameters out of range, by name."""
         is_name = isinstance(self.count, str) and self.count in _COUNTS
         is_count = isinstance(self.count, CountLikelihood)
         if not is_name and (not is_count or isinstance(self.count, ZeroInflated)):
@@ -52,79 +105,47 @@ class ZeroInflated(CountLikelihood):
                 f"ZeroInflated(count={self.count!r}) is not known; use {names} or a "
                 "CountLikelihood other than ZeroInflated."
             )
-        self._law.check_parameters()
+        self._counts.check_parameters()
 
     @property
-    def _law(self):
-        """The law of counts, as adapted to the training rows once there are any."""
+    def _counts(self):
+        """The likelihood of counts, adapted to the training rows if there are any."""
         if hasattr(self, "_adapted"):
             return self._adapted
         return _COUNTS[self.count]() if isinstance(self.count, str) else self.count
 
     @property
-    def n_raw(self):
-        """Raw decoder outputs per column."""
-        return self._law.n_raw + 1
+    def link(self):
+        """How the linear model reaches the parameters of the likelihood."""
+        return getattr(self, "_link", None) or ZeroInflatedLink(self._counts.link)
+
+    @override
+    def adapt(self, x, weight=None):
+        vars(self).pop("_adapted", None)
+        adapted = clone(self._counts)
+        self._link = ZeroInflatedLink(adapted.link).refit(x, weight)
+        adapted._link = self._link.counts
+        self._adapted = adapted
 
     @property
-    def n_start(self):
-        """Values per column that the linear start predicts from z."""
-        return self._law.n_start + 1
+    def n_raw(self):
+        """Raw outputs of the decoder per column."""
+        return self._counts.n_raw + 1
 
+    @override
     def free_shape(self, n_features):
-        """Return the shape of the learned values that do not depend on z."""
-        return self._law.free_shape(n_features)
+        return self._counts.free_shape(n_features)
 
     @property
     def support(self):
         """The counts that are accepted, a `Support`."""
-        return self._law.support
+        return self._counts.support
 
-    def represent(self, x):
-        """Return rows as the law of counts has them."""
-        return self._law.represent(x)
-
-    def __call__(self, raw, free, start, log_range):
+    def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
-        logits = start[..., -1, :] + raw[..., -1, :]
-        start = start[..., :-1, :]
-        if self._law.n_start == 1:
-            start = start.squeeze(-2)
-        law = self._law(raw[..., :-1, :], free, start, log_range)
-        return _ZeroInflatedDistribution(law, logits)
-
-    def adapt(self, x, weight=None):
-        """Learn the share of extra zeros, and the moments of the other counts.
-
-        A negative binomial law of the same two moments says how many zeros there would
-        be without: what exceeds them is extra. E[x (x - 1)] / E[x] is that of the law
-        itself, however many zeros are added.
-        """
-        vars(self).pop("_adapted", None)
-        law = clone(self._law)
-        law.adapt(x, weight)
-        share = np.ones(len(x)) if weight is None else weight
-        zeros = compute_mean(x, share, lambda part: part == 0)
-        extra, mean, ratio = np.zeros_like(zeros), law._mean, law._ratio
-        for _ in range(30):
-            kept = 1 - extra
-            theta = 1 / np.maximum(ratio * kept - 1, 1e-6)
-            expected = np.exp(-theta * np.log1p(mean / kept / theta))
-            extra = np.clip((zeros - expected) / np.maximum(1 - expected, 1e-9), 0, 1)
-            extra = np.minimum(extra, _SHARES[1])
-        # a column of zeros alone has rare counts, not extra zeros
-        extra = np.where(zeros == 1, 0.0, extra)
-        cells = np.where(x == 0, 1 - extra / np.maximum(zeros, 1e-9), 1.0)
-        law.adapt(x, cells * share[:, None])
-        self._adapted, self._extra = law, np.clip(extra, *_SHARES)
-
-    def link(self, mean, scale, loadings, noise):
-        """Return the law's own start, and the log-odds of the extra zeros.
-
-        Extra zeros shrink covariances by 1 - π, which is undone.
-        """
-        kept = 1 - self._extra
-        weight, bias = self._law.link(mean / kept, scale / kept, loadings, noise)
-        logits = np.log(self._extra / kept)
-        none = np.zeros((len(weight), len(logits)))
-        return np.concatenate([weight, none], axis=1), np.concatenate([bias, logits])
+        logits = offset[..., -1, :] + raw[..., -1, :]
+        offset = offset[..., :-1, :]
+        if self.link.n_offsets == 2:
+            offset = offset.squeeze(-2)
+        counts = self._counts(raw[..., :-1, :], free, offset, log_range)
+        return _ZeroInflatedDistribution(counts, logits)
