@@ -14,6 +14,7 @@ from skvae.likelihoods import (
     Gaussian,
     GaussianMixture,
     Laplace,
+    Likelihood,
     StudentT,
 )
 
@@ -373,3 +374,8 @@ def test_parameters_survive_clone(likelihood):
     assert copy.n_raw == likelihood.n_raw
     copy.set_params(**type(likelihood)().get_params())
     assert copy.get_params() == type(likelihood)().get_params()
+
+
+def test_contract_is_small():
+    names = [name for name in vars(Likelihood) if not name.startswith("_")]
+    assert len(names) <= 12

@@ -19,7 +19,7 @@ from sklearn.base import clone
 
 from skvae import VAETransformer
 from skvae._columns._support import REALS
-from skvae._distributions import LowRankNormal
+from skvae._distributions import LowRankNormal, TransformedColumns
 from skvae._utils._seed import seeded
 from skvae.datasets import make_factors
 from skvae.likelihoods import (
@@ -523,6 +523,24 @@ def test_start_of_beta_has_the_moments_of_the_logits():
 def make_log_normal_table(n_samples=300):
     X, _ = make_factors(n_samples, 5, n_components=2, random_state=0)
     return np.exp(0.3 * X + np.linspace(-8, 8, 5))
+
+
+@pytest.mark.parametrize("noise", ["feature", "network"])
+def test_log_normal_is_transformed_by_the_logarithm(noise):
+    likelihood = LogNormal(noise=noise)
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(*shape, 3, generator=generator, dtype=torch.float64)
+
+    raw, free, offset = draw(7, likelihood.n_raw), draw(1), draw(7, 2)
+    log_range = draw().exp()
+    law = likelihood(raw, free, offset, log_range)
+    loc, log_unit = offset.unbind(dim=-2)
+    base = Gaussian(noise=noise)(raw, free, loc * torch.exp(-log_unit), log_range)
+    expected = TransformedColumns(base, log_unit, likelihood.link.map)
+    x = draw(7).exp()
+    torch.testing.assert_close(law.log_prob(x), expected.log_prob(x))
 
 
 def test_log_normal_is_factor_analysis_of_logarithms():
