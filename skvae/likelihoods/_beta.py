@@ -13,9 +13,9 @@ from ._base import bound
 from ._link import Link
 from ._location_scale import LocationScale
 
-# values nearer to an end than this look alike to the encoder
+# values nearer to an end than this are the same to the encoder
 _EDGE = 1e-6
-# log precisions that a linear start may have
+# bounds of the log precision of the linear model
 _MIN_LOG_PRECISION, _MAX_LOG_PRECISION = -5.0, 25.0
 _N_HALVINGS, _N_NEWTON = 14, 5
 
@@ -68,12 +68,12 @@ class Beta(LocationScale):
     variance_floor : 'auto' or float, default='auto'
         Smallest variance of logit x given z as a share of the column's, about. 'auto'
         is 1e-12 where the precision does not depend on z, and 1e-3 (or what the linear
-        start found, if less) where it does.
+        model found, if less) where it does.
 
     Notes
     -----
     Raw outputs for the mean are in units of 2 / √(1 + φ), about the spread of logit x
-    given z at the linear start; those for the precision add -2 log scale to log φ.
+    given z in the linear model; those for the precision add -2 log scale to log φ.
     Training starts at factor analysis of logit x.
 
     References

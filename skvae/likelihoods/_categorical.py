@@ -10,9 +10,9 @@ from ._levels import LevelLikelihood, LevelLink
 # a category is at most exp(6) times as likely by one standard deviation of z
 _MAX_SLOPE = 6.0
 _MASKED = -1e30
-# of categories that a column lacks
+# log share of categories that a column does not have
 _LEAST_LOG_SHARE = -50.0
-# categories rarer than this share, or these rows, have no contrasts of their own: one
+# categories of a smaller share, or of fewer rows, have no contrasts of their own: one
 # row would be a dozen standard deviations from the others
 _RARE = 0.02
 _RARE_ROWS = 10
@@ -40,10 +40,10 @@ class ContrastLink(LevelLink):
         groups = [
             _pool(self.shares[:size, j], rare) for j, size in enumerate(self.sizes)
         ]
-        # of no column more than 50: memory does not grow with the square of n_levels
+        # at most 50 per column: memory does not grow with the square of n_levels
         n_groups = max(group.max() for group in groups) + 1
         width = max(n_groups - 1, 1)
-        # beyond its own a column has groups that are empty, and contrasts that are zero
+        # columns of few categories have empty groups, and contrasts that are zero
         self.groups = np.full((n_features, n_levels), n_groups)
         self.contrasts = np.zeros((n_features, n_groups + 1, width))
         is_used = np.zeros((n_features, width), dtype=bool)

@@ -10,7 +10,7 @@ from .._columns._support import COUNTS
 from ._base import Likelihood
 from ._link import Link
 
-# log rates beyond which counts have no meaning, where nothing has been learned
+# log rate from which rates bend if no rows have been seen
 _DEFAULT_CEILING = 20.0
 
 
@@ -66,7 +66,7 @@ class CountLink(Link):
         mean = compute_mean(x, weight)
         square = compute_mean(x, weight, compute_pairs)
         slope = compute_mean(x, weight, compute_rise)
-        # of what never occurred: as often as once in twice as many rows
+        # counts that never occurred: once in twice as many rows
         mean = np.where(mean > 0, mean, 0.5 / (len(x) + 1))
         ratio, slope = np.maximum(square / mean**2, 1.0), np.maximum(slope, 1e-3)
         ceiling = np.log(2 * x.max(axis=0).astype(np.float64) + 2)

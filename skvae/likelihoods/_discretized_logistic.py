@@ -11,9 +11,9 @@ from .._distributions import DiscretizedLogistic as _DiscretizedLogisticDistribu
 from ._base import Likelihood
 from ._link import Link
 
-# log scales, in units of X: narrower is certain of one integer, wider of none
+# bounds of log scales, in units of X: one integer has all probability, or all have one
 _LOG_SCALE = -2.7, 10.0
-# as for 16-bit pixels: the mean and the variance are sums over all integers
+# 16-bit pixels: mean and variance are sums over all integers
 _WIDEST = 2**16
 _LOGISTIC_PER_NORMAL = math.sqrt(3) / math.pi
 # rounding to integers is noise of this standard deviation
@@ -42,8 +42,8 @@ class DiscretizedLogistic(Likelihood):
         \right) - \sigma\left(\frac{x_j - 1/2 - \mu_j(z)}{s_j(z)}\right) \right]
 
     A logistic variable is rounded to an integer; at `low` and `high` the intervals are
-    open, so that all that lies beyond counts to them. These are probabilities: unlike
-    the density of a normal distribution they are never above 1, however narrow s is.
+    open, and have all the mass beyond. These are probabilities: unlike the density of a
+    normal distribution they are never above 1, however small s is.
 
     Parameters
     ----------

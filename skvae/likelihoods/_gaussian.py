@@ -15,12 +15,12 @@ from ._base import bound, compute_residual, unbound
 from ._link import ScaledLink
 from ._location_scale import LocationScale
 
-# of a factor in units of the other noise: 99.9 % of a column's variance may be shared
+# largest factor in units of the other noise: 99.9 % of a column's variance is shared
 _MAX_FACTOR = 30.0
-# share of its variance that a column's other noise starts with at least
+# smallest initial share of a column's other noise in its variance
 _LEAST_OWN_SHARE = 0.05
-# squared length that a factor starts with at least: at zero it has no gradient, and
-# this one costs less than 0.001 nats
+# smallest initial squared length of a factor: at zero it has no gradient, and this one
+# costs less than 0.001 nats
 _LEAST_LENGTH = 0.05
 
 
@@ -128,7 +128,7 @@ def _fit_factors(residual, rank):
     noise, factor = np.ones(n_features), np.zeros((rank, n_features))
     n_used = min(rank, n_features - 1)
     if n_used and len(residual) > 2:
-        # the linear model has seen to means and variances
+        # means and variances are those of the linear model
         scale = np.maximum(residual.std(axis=0), 1e-6)
         unit = Covariance(residual / scale).with_noise_in_constants(NOISE_FLOOR)
         model = fit_factor_analysis(unit, n_used)

@@ -14,11 +14,11 @@ from .._utils._missing import fill_at_random
 from ._base import MAX_LOG_SCALE, Likelihood, bound, compute_residual, unbound
 from ._link import NARROW_FLOOR, ScaledLink
 
-# share of the rows that have the same value, from which on it is an atom
+# smallest share of rows with the same value that makes it an atom
 _REPEATED_SHARE = 0.05
-# log-weight of an atom that a column lacks
+# log-weight of an atom that a column does not have
 _NO_ATOM = -30.0
-# share of a column's mixture that starts as the linear model itself
+# initial share of the linear model itself in a column's mixture
 _LINEAR_SHARE = 0.05
 
 
@@ -61,10 +61,10 @@ class GaussianMixture(Likelihood):
         1e-3, or what the linear model found, if less.
     n_atoms : int, default=0
         Repeated values of a column, at most, that have a component of their own: those
-        of every twentieth row at least, for integers and other numbers on a grid. The
-        decoder gives its weight. What is drawn from it is the value itself; its density
-        there is the weight divided by the smallest step between values, as if spread
-        evenly over it, so that scores compare with those of a probability on the grid.
+        of at least every twentieth row, for integers and other numbers on a grid. The
+        decoder gives its weight. A draw from it is the value itself; its density there
+        is the weight divided by the smallest step between values, as if spread evenly
+        over it, so that scores compare with those of a probability on the grid.
 
     References
     ----------
@@ -145,7 +145,7 @@ class GaussianMixture(Likelihood):
         log_scale = torch.cat([narrow, wide], dim=-2)
         if n_atoms:
             shape = *loc.shape[:-2], n_atoms, loc.shape[-1]
-            # found, and not learned
+            # not learned
             loc = torch.cat([loc, free.detach().expand(shape)], dim=-2)
             width = self.get_atom_log_scale(log_range).unsqueeze(-2)
             log_scale = torch.cat([log_scale, width.expand(shape)], dim=-2)
@@ -162,7 +162,7 @@ class GaussianMixture(Likelihood):
         residual = x - offset
         for j, column in enumerate(x.T):
             is_observed = ~torch.isnan(column)
-            # fewer rows than those which were counted: a weaker test
+            # a weaker test than in `adapt`, for there are fewer rows
             least = _REPEATED_SHARE / 2
             found = _find_atoms(column[is_observed].numpy(), n_atoms, least)
             values, counts = (torch.as_tensor(part) for part in found)

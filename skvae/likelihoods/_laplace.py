@@ -18,8 +18,8 @@ class Laplace(LocationScale):
     .. math::
         p(x|z) = \prod_j \frac{1}{2 b_j} \exp\left(-\frac{|x_j - \mu_j(z)|}{b_j}\right)
 
-    A row far out costs as much as it is far, not the square of it, and the decoder
-    learns medians. What is learned is the standard deviation, √2 b.
+    The loss of a row far out rises with its distance, not with the square of it, and
+    the decoder learns medians. The learned scale is the standard deviation, √2 b.
 
     Parameters
     ----------
@@ -28,13 +28,13 @@ class Laplace(LocationScale):
         row, given by the decoder.
     variance_floor : 'auto' or float, default='auto'
         Smallest noise variance as a share of the column's variance. 'auto' is 1e-12
-        where the noise does not depend on z, and 1e-3 (or what the linear start found,
+        where the noise does not depend on z, and 1e-3 (or what the linear model found,
         if less) where it does.
 
     Notes
     -----
-    With raw outputs of zero the noise has the mean and variance of the linear start.
-    Training starts at the scale of maximum likelihood, the mean of |x - μ|.
+    With raw outputs of zero the noise has the mean and variance of the linear model.
+    The initial scale is that of maximum likelihood, the mean of |x - μ|.
 
     References
     ----------

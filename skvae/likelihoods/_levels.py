@@ -14,7 +14,7 @@ from ._link import Link
 
 # categories of a column where n_categories does not set them
 _MAX_UNASKED = 1000
-# outputs that cost a step about as much time as one group of columns more
+# outputs that take a step about as much time as one more group of columns
 _WORTH_A_GROUP = 16
 
 
@@ -63,7 +63,7 @@ class LevelLikelihood(Likelihood):
             return
         if isinstance(given, (str, dict)):
             raise TypeError(f"{name} is of the wrong kind; {accepted}")
-        # an array without dimensions calls itself iterable
+        # an array without dimensions is an Iterable, too
         is_list = isinstance(given, Iterable) and getattr(given, "ndim", 1) > 0
         sizes = list(given) if is_list else [given]
         for size in sizes:
@@ -160,7 +160,7 @@ def compute_shares(x, weight, sizes):
         counts[:size, j] = np.bincount(codes, weights=weight, minlength=size)
     exists = np.arange(len(counts))[:, None] < sizes
     shares = counts / counts.sum(axis=0)
-    # what never occurred: as often as once in twice as many rows
+    # categories that never occurred: once in twice as many rows
     shares = np.where(exists, np.maximum(shares, 0.5 / len(x)), 0.0)
     return shares / shares.sum(axis=0)
 
@@ -170,11 +170,10 @@ def group_by_size(sizes):
 
     One likelihood pads all its columns to the largest number of categories among them.
     Within a group that is at most twice the smallest: largest columns first, each group
-    takes what is at least half as large as its largest. So there are at most
-    log2(largest) groups (a column counts as two categories at least). A group that
-    joins the one before it for less than 16 outputs more does: so much is no faster
-    apart. All in all, padding makes fewer than
-    ``2 sizes.sum() + 16 log2(sizes.max())`` outputs.
+    takes the columns at least half as large as its largest. So there are at most
+    log2(largest) groups (a column counts as two categories at least). A group joins the
+    one before it if that makes less than 16 more outputs, which take no more time. In
+    total there are fewer than ``2 sizes.sum() + 16 log2(sizes.max())`` outputs.
 
     Parameters
     ----------

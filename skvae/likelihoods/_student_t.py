@@ -35,7 +35,7 @@ class StudentT(LocationScale):
         {\Gamma(\nu_j / 2) \sqrt{\pi \nu_j}\, s_j}
         \left(1 + \frac{(x_j - \mu_j(z))^2}{\nu_j s_j^2}\right)^{-(\nu_j + 1) / 2}
 
-    The pull of a row far out on the decoder fades with its distance.
+    A row far out has little influence on the decoder.
 
     Parameters
     ----------
@@ -54,10 +54,10 @@ class StudentT(LocationScale):
 
     Notes
     -----
-    With raw outputs of zero, ν is 10 if learned, and the scale is the linear start's
-    noise times :math:`\sqrt{1 - 2/\max(\nu, 4)}`: mean and variance are the linear
-    start's if ν is at least 4. Training starts at the scales of maximum likelihood, by
-    EM, and the best ν of a few.
+    With raw outputs of zero, ν is 10 if learned, and the scale is the linear model's
+    noise times :math:`\sqrt{1 - 2/\max(\nu, 4)}`: mean and variance are those of the
+    linear model if ν is at least 4. Initial values are the scales of maximum
+    likelihood, by EM, and the best ν of a few.
 
     References
     ----------
@@ -87,7 +87,7 @@ class StudentT(LocationScale):
 
     @property
     def unit(self):
-        """Scale with raw outputs of zero, in units of the linear start's noise."""
+        """Scale with raw outputs of zero, in units of the linear model's noise."""
         df = INITIAL_DF if self.learns_df else self.df
         return math.sqrt(1 - 2 / max(df, 4))
 

@@ -50,7 +50,8 @@ class Transformed(Wrapper):
     method : {'yeo_johnson', 'quantile'}, default='yeo_johnson'
         The power transform of a standardised column, with scikit-learn's
         maximum-likelihood λ (between -3 and 5); or normal scores, interpolated between
-        up to 99 quantiles. Both go on along straight lines outside the training rows.
+        up to 99 quantiles. Both are continued by straight lines outside the training
+        rows.
     base : {'gaussian_mixture', 'gaussian'} or Likelihood, default='gaussian_mixture'
         The likelihood of T(x): a `GaussianMixture` without atoms, or `Gaussian`,
         `Laplace` or `StudentT` with noise by column or from the network. The parameters
@@ -58,10 +59,9 @@ class Transformed(Wrapper):
 
     Notes
     -----
-    Quantiles and moments have sample weights. λ is fitted to 10,000 rows at most; where
-    rows have weights, to rows that occur in proportion to them. T, and with it the
-    score, is blind to what is rounded away in single precision, in which training runs:
-    columns whose mean is a million times their spread should be centred before.
+    Quantiles and moments have sample weights. λ is fitted to 10,000 rows at most, drawn
+    in proportion to the weights if there are any. Training runs in single precision:
+    centre columns whose mean is a million times their spread before.
 
     References
     ----------
@@ -133,7 +133,7 @@ class Transformed(Wrapper):
         share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum()
         centre = compute_mean(x, share)
         scale = np.sqrt(compute_mean(x, share, lambda part: (part - centre) ** 2))
-        # a constant column: its size is the only unit that there is
+        # a constant column has no other unit than its size
         least = 1e-7 * np.maximum(np.abs(centre), 1e-30)
         scale = np.maximum(scale, least)
         fit = _fit_powers if self.method == "yeo_johnson" else _fit_quantiles
@@ -146,7 +146,7 @@ class Transformed(Wrapper):
         mean, square = np.split(compute_mean(x, share, transform), 2)
         spread = np.sqrt(np.maximum(square - mean**2, 0))
         found.shift = torch.as_tensor(mean)
-        # a constant column has no spread: T then is what standardising leaves
+        # a constant column has no spread: there T only standardises
         found.unit = torch.as_tensor(np.where(spread > 1e-6, spread, 1.0))
         self._map = found
 
@@ -189,7 +189,7 @@ def _find_powers(v):
 
 
 def _fit_powers(x, share, centre, scale):
-    # as often as their weights say, or one in so many
+    # rows in proportion to their weights, or every so many
     n_used = min(len(x), _MAX_ROWS)
     levels = (np.arange(n_used) + 0.5) / n_used
     rows = np.searchsorted(np.cumsum(share), levels).clip(0, len(x) - 1)
@@ -200,7 +200,7 @@ def _fit_powers(x, share, centre, scale):
 
 
 def _fit_quantiles(x, share, centre, scale):
-    # as many rows as have the same variance of a mean
+    # number of equal rows whose mean has the same variance
     n_effective = 1 / np.square(share).sum()
     n_pieces = int(np.clip(n_effective // _ROWS_APART, 2, _MAX_KNOTS))
     found = [
@@ -220,8 +220,8 @@ def _fit_quantiles(x, share, centre, scale):
 def _fit_column(v, share, n_pieces):
     """Return knots, normal scores there, and slopes below, between and above them.
 
-    Knots lie midway between different values, where it is clear how much lies below:
-    a value that is repeated is inside of a piece, and has its slope.
+    Knots lie midway between different values, where the share of rows below is clear: a
+    repeated value lies inside a piece, and has its slope.
     """
     values, index = np.unique(v, return_inverse=True)
     size = np.bincount(index, share)
@@ -238,14 +238,14 @@ def _fit_column(v, share, n_pieces):
             last = middle[i]
     kept = kept or [int(np.argmin(np.abs(middle)))]
     knots, scores = middle[kept], ndtri(below[kept].clip(1e-12, 1 - 1e-12))
-    # the outermost values lie in the middle of what they weigh
+    # the outermost values lie in the middle of their weight
     ends = ndtri(np.array([size[0] / 2, 1 - size[-1] / 2]).clip(1e-12, 1 - 1e-12))
     outer = np.array([values[0], values[-1]])
     rise = np.diff(np.concatenate([ends[:1], scores, ends[1:]]))
     run = np.diff(np.concatenate([outer[:1], knots, outer[1:]]))
     slopes = np.maximum(rise, 1e-6) / np.maximum(run, _LEAST_GAP)
-    # beyond the rows at least by 1 over the whole of them, as the powers
+    # outside the rows a slope of at least 1 over their range, as for the powers
     slopes[[0, -1]] = np.maximum(slopes[[0, -1]], 1 / (outer[1] - outer[0]))
-    # scores again, as the slopes say
+    # scores that agree with the slopes
     scores = scores[0] + np.concatenate([[0], np.cumsum(slopes[1:-1] * run[1:-1])])
     return knots, scores, slopes
