@@ -87,8 +87,8 @@ class CountLikelihood(Likelihood):
     _unfitted_link = CountLink()
 
     @property
+    @override
     def link(self):
-        """How the linear model reaches the parameters of the likelihood."""
         return getattr(self, "_link", self._unfitted_link)
 
     @override

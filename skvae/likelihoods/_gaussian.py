@@ -77,13 +77,13 @@ class Gaussian(LocationScale):
         check_count(self, "rank", 1)
 
     @property
+    @override
     def n_raw(self):
-        """Raw outputs of the decoder per column."""
         return super().n_raw + (self.rank if self.noise == "low_rank" else 0)
 
     @property
+    @override
     def is_joint(self):
-        """Whether columns depend on one another given z."""
         return self.noise == "low_rank"
 
     @property

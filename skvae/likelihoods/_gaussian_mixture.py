@@ -93,8 +93,8 @@ class GaussianMixture(Likelihood):
         return getattr(self, "_n_used_atoms", self.n_atoms)
 
     @property
+    @override
     def learns(self):
-        """Whether `adapt` reads the rows."""
         return self.n_atoms > 0
 
     @override

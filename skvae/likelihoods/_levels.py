@@ -140,8 +140,8 @@ class LevelLikelihood(Likelihood):
         return probs.argmax(dim=-2).to(summary)
 
     @property
+    @override
     def link(self):
-        """How the linear model reaches the parameters of the likelihood."""
         return getattr(self, "_link", None) or self._link_type(self.n_levels)
 
     @override

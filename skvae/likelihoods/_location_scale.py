@@ -45,8 +45,8 @@ class LocationScale(Likelihood):
         return self.noise in self._network_names
 
     @property
+    @override
     def n_raw(self):
-        """Raw outputs of the decoder per column."""
         return 2 if self.has_network_noise else 1
 
     @property

@@ -67,8 +67,8 @@ class NegativeBinomial(CountLikelihood):
         check_choice(self, "dispersion", ("feature", "network"))
 
     @property
+    @override
     def n_raw(self):
-        """Raw outputs of the decoder per column."""
         return 2 if self.dispersion == "network" else 1
 
     @override

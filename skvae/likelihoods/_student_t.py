@@ -42,8 +42,8 @@ class StudentT(LocationScale):
     df : 'learned' or float, default='learned'
         Degrees of freedom ν. 'learned' is one value per column (one for all with
         ``noise='shared'``), above 2, so that the variance is finite. A number may be
-        smaller: at 1 and below there is no mean, and `mean` is its location; at 2
-        and below its variance is infinite.
+        smaller: at 1 and below there is no mean, and `mean` is the location; at 2 and
+        below the variance is infinite.
     noise : {'feature', 'shared', 'network'}, default='feature'
         One learned scale per column; one for all; or one per column and row, given by
         the decoder.

@@ -113,8 +113,8 @@ class Transformed(Wrapper):
         return _BASES[self.base]() if isinstance(self.base, str) else self.base
 
     @property
+    @override
     def n_raw(self):
-        """Raw outputs of the decoder per column."""
         return self._base.n_raw
 
     @property

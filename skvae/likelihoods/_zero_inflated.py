@@ -115,8 +115,8 @@ class ZeroInflated(Wrapper, CountLikelihood):
         return _COUNTS[self.count]() if isinstance(self.count, str) else self.count
 
     @property
+    @override
     def link(self):
-        """How the linear model reaches the parameters of the likelihood."""
         return getattr(self, "_link", None) or ZeroInflatedLink(self._counts.link)
 
     @override
@@ -128,8 +128,8 @@ class ZeroInflated(Wrapper, CountLikelihood):
         self._adapted = adapted
 
     @property
+    @override
     def n_raw(self):
-        """Raw outputs of the decoder per column."""
         return self._counts.n_raw + 1
 
     @override
