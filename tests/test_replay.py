@@ -83,7 +83,7 @@ def check(function, inputs, uses_numpy, state=(), draw=draw_like, targets=None, 
         if targets is None:
             targets = [torch.full_like(t, 99).contiguous() for t in like]
         torch.manual_seed(0)
-        program = record(function, inputs, targets, uses_numpy)
+        program = record(function, inputs, lambda: targets, uses_numpy)
         for found, value in zip([*targets, *state], [*expected, *after], strict=True):
             assert_same(found, value)
         for i in range(runs):
@@ -928,7 +928,7 @@ def test_every_run_draws_anew(case, uses_numpy):
     target = torch.zeros_like(like, dtype=torch.float32)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        program = record(lambda: [DRAWS[case](x)], [x], [target], uses_numpy)
+        program = record(lambda: [DRAWS[case](x)], [x], lambda: [target], uses_numpy)
         found = [target.clone()]
         for _ in range(4):
             program.run()
@@ -945,7 +945,7 @@ def test_recording_draws_no_more_than_the_function():
         function()
         expected = torch.get_rng_state()
         torch.manual_seed(0)
-        record(function, [x], [target], True)
+        record(function, [x], lambda: [target], True)
         assert torch.equal(torch.get_rng_state(), expected)
 
 
@@ -987,7 +987,7 @@ def test_what_values_decide_is_not_repeated(case, uses_numpy):
     x, target = make(3, 4), torch.zeros(3, 4, dtype=torch.float64)
     state, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002
     with pytest.raises(NotRepeatableError):
-        record(lambda: [UNREPEATABLE[case](x)], [x], [target], uses_numpy)
+        record(lambda: [UNREPEATABLE[case](x)], [x], lambda: [target], uses_numpy)
     random.setstate(state)
     np.random.set_state(numpys)  # noqa: NPY002
     # it has been called all the same
@@ -996,7 +996,7 @@ def test_what_values_decide_is_not_repeated(case, uses_numpy):
 
 def test_what_torch_does_not_report_is_taken_for_constant():
     x, target = make(3, 4), torch.zeros(3, 4, dtype=torch.float64)
-    program = record(lambda: [x * 0 + x.tolist()[0][0]], [x], [target], True)
+    program = record(lambda: [x * 0 + x.tolist()[0][0]], [x], lambda: [target], True)
     before = target.clone()
     x.neg_()
     program.run()

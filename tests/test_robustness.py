@@ -64,7 +64,7 @@ def test_reconstruct_keeps_the_index_of_a_data_frame(quick, X):
 def test_integer_columns_reach_the_ends_of_their_type(dtype):
     limits = np.iinfo(dtype)
     ends = np.array([float(limits.min), float(limits.max)])
-    values = Integer(np.dtype(dtype)).decode(ends)
+    values = Integer(np.dtype(dtype)).from_codes(ends)
     assert values.dtype == dtype
     assert values[0] == limits.min
     # floats are 1024 apart at the end of 64 bits, and may not pass it

@@ -535,7 +535,7 @@ def test_hooks_of_a_network_are_called_in_training(network, X):
 
     def hook(module, inputs, output):
         if module.training:
-            called.append(len(output))
+            called.append(output.shape[-2])
 
     vae, seen = fit(X, network=network(hook), batch_size=60, early_stopping=False)
     assert seen.is_quick
@@ -819,7 +819,8 @@ def test_net_copied_in_training_and_the_original_both_train_further(way, X):
     params = {"early_stopping": False, "max_epochs": 3}
     vae = VAETransformer(2, **{**SMALL, **params}, net_callbacks=[seen]).fit(X)
     reference, _ = fit(X, **params)
-    np.testing.assert_array_equal(vae.loss_curve_, reference.loss_curve_)
+    # the first step after a copy goes through autograd, and rounds in another way
+    np.testing.assert_allclose(vae.loss_curve_, reference.loss_curve_, rtol=1e-5)
     x = torch.tensor(X, dtype=torch.float32)
     rows = Rows(x, torch.ones(len(x)), [torch.arange(len(x))], [])
     net = kept[0]

@@ -14,7 +14,7 @@ from discrete_cases import CASES, DISCRETE, adapt, draw_rows
 from torch import nn
 
 from skvae._model._module import VAEModule
-from skvae._training import _gradient
+from skvae._training import _gradient, _parted_gradient
 from skvae._training._flat_weights import FlatWeights
 from skvae._training._gradient import BatchGradient
 from skvae.latents import LATENTS, Categorical, Gaussian, Hierarchical
@@ -267,7 +267,7 @@ def make_gradient(module, objective, n_folds=None, has_missing=False, weighted=T
 @torch.no_grad()
 def run(gradient, x, share, beta=0.5, seed=2):
     """Return loss, terms and gradients after a run."""
-    for target in gradient.targets:
+    for target in gradient.targets or ():
         target.fill_(torch.nan)
     gradient.x.copy_(x)
     if gradient.seen is not None:
@@ -771,3 +771,56 @@ def test_gradient_is_right_for_rows_far_away(likelihood, prior, objective):
     # weights of draws are exponentials of numbers of 1e13, which are known to 1e-3
     rtol = 1e-2 if objective == "iwae of 4" else 1e-7
     assert_finite_and_equal(gradient, change=change, rtol=rtol)
+
+
+# parts of a batch ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_folds", [None, 3])
+@pytest.mark.parametrize("has_missing", [True, False])
+@pytest.mark.parametrize("objective", [ELBO(), IWAE(3)], ids=repr)
+def test_parts_of_a_batch_add_up_to_its_gradient(
+    objective, has_missing, n_folds, monkeypatch
+):
+    monkeypatch.setattr(_parted_gradient, "_PART_VALUES", 256)
+    monkeypatch.setattr(_parted_gradient, "_PART_ROWS", 3)
+    # the same draw for every row
+    monkeypatch.setattr(
+        torch.Tensor, "normal_", lambda tensor, *args: tensor.fill_(0.5)
+    )
+    likelihood = LIKELIHOOD_CASES["mixture"]
+    module = make_module(
+        MLP((6, 4)), Gaussian("mixture"), likelihood, n_folds, sees_missing=has_missing
+    )
+    weights = FlatWeights([list(module.parameters())])
+    shape = (N, D) if n_folds is None else (n_folds, N, D)
+    args = module, objective, shape, weights, has_missing, True
+    parts, whole = _parted_gradient.make_gradient(*args), BatchGradient(*args)
+    assert len(parts.parts) > 1
+    for seed in range(3):
+        x, share = make_batch(n_folds, likelihood, seed, has_missing)
+        found = []
+        for gradient in (parts, whole):
+            with torch.no_grad():
+                gradient.x.copy_(x)
+                if gradient.seen is not None:
+                    gradient.seen.copy_(module.see(x))
+                gradient.weigh(share)
+                gradient.begin_epoch(0.5)
+                gradient.run()
+            found.append([gradient.terms[:-1].clone(), weights.grad.clone()])
+        assert_close(*found)
+
+
+def test_only_means_over_rows_are_computed_in_parts(monkeypatch):
+    monkeypatch.setattr(_parted_gradient, "_PART_VALUES", 256)
+    monkeypatch.setattr(_parted_gradient, "_PART_ROWS", 3)
+
+    class Other(ELBO):
+        """Perhaps no mean over rows."""
+
+    module = make_module(MLP((6, 4)), Gaussian(), LIKELIHOOD_CASES["mixture"])
+    weights = FlatWeights([list(module.parameters())])
+    for objective in (ELBO(free_bits=0.1), TC(), MMD(), Other()):
+        args = module, objective, (N, D), weights, False, True
+        assert isinstance(_parted_gradient.make_gradient(*args), BatchGradient)

@@ -23,6 +23,8 @@ _FACTORIES = (
     "ones_like",
     "full_like",
 )
+# of tensors that are held on to: for more, the time that recordings save is little
+_MAX_BYTES = 2**28
 # batch normalisation writes to these, and its schema does not say so
 _SILENTLY_WRITTEN = ("running_mean", "running_var")
 
@@ -123,16 +125,27 @@ class Call:
 
 
 class CallRecorder(TorchDispatchMode):
-    """Notes the operations that torch is asked for, and holds on to their tensors."""
+    """Notes the operations that torch is asked for, and holds on to their tensors.
+
+    Where those take too much memory it lets go of all, and `is_full` is True.
+    """
 
     def __init__(self):
         super().__init__()
-        self.calls = []
+        self.calls, self.n_bytes, self.is_full = [], 0, False
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        self.calls.append(Call(func, args, kwargs, out))
+        if self.is_full:
+            return out
+        call = Call(func, args, kwargs, out)
+        self.calls.append(call)
+        for tensor, storage in zip(call.outs, call.returned, strict=True):
+            if storage not in call.read:
+                self.n_bytes += tensor.untyped_storage().nbytes()
+        if self.n_bytes > _MAX_BYTES:
+            self.calls, self.is_full = [], True
         return out
 
 

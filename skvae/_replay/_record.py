@@ -33,8 +33,9 @@ def record(function, inputs, targets, uses_numpy):
         Returns a sequence of tensors, or None in the place of what has no result.
     inputs : sequence of Tensor
         The memory behind these tensors may change between runs.
-    targets : sequence of Tensor
-        Where results go, one for each; those without a result are filled with zeros.
+    targets : callable
+        Called after the function: returns where results go, a sequence with a tensor
+        for each; those without a result are filled with zeros.
     uses_numpy : bool
         Whether numpy may do what it does faster than torch, on the memory of tensors.
 
@@ -47,11 +48,13 @@ def record(function, inputs, targets, uses_numpy):
     ------
     NotRepeatableError
         If a value of a tensor, or a generator of Python or numpy, decides what is
-        computed. The function has been called then too.
+        computed, or if its tensors take more than 256 MiB. The targets hold the results
+        of the call then too.
     """
     states, recorder = _get_states(), CallRecorder()
     with recorder:
         results = function()
+    targets = targets()
     with torch.no_grad():
         pairs = zip(results, targets, strict=True)
         results = [torch.zeros_like(t) if r is None else r for r, t in pairs]
@@ -59,6 +62,8 @@ def record(function, inputs, targets, uses_numpy):
             target.copy_(result)
         if _get_states() != states:
             raise NotRepeatableError("a generator of Python or numpy is drawn from")
+        if recorder.is_full:
+            raise NotRepeatableError("too much memory is needed")
         reduction = Reduction(recorder.calls, inputs)
         for call in recorder.calls:
             if not call.has_fixed_shape:

@@ -14,6 +14,8 @@ from .._utils._missing import NEUTRAL, find_missing
 _MIN_LOG_RANGE = 0.02
 # least variance of an input of the encoder: constant ones must not divide by zero
 LEAST_VARIANCE = 1e-3
+# inputs of the encoder up to which they are kept in double precision
+_MAX_DOUBLE_CELLS = 2**22
 # rows that links represent at a time
 _CHUNK_ROWS = 1024
 
@@ -82,7 +84,10 @@ def represent(x, link):
     if not link.is_represented:
         return x
     n_features = x.shape[1]
-    represented = np.empty((len(x), link.count_inputs(n_features)), np.float32)
+    shape = len(x), link.count_inputs(n_features)
+    # noise may be a millionth of a column
+    dtype = np.float64 if shape[0] * shape[1] <= _MAX_DOUBLE_CELLS else np.float32
+    represented = np.empty(shape, dtype)
     columns = link.get_input_columns(n_features)
     for begin in range(0, len(x), _CHUNK_ROWS):
         rows = torch.as_tensor(np.array(x[begin : begin + _CHUNK_ROWS], np.float64))

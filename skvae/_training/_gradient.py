@@ -71,15 +71,13 @@ class BatchGradient:
         if (has_missing or module.n_flags) and not module.latent.takes_scale_tril:
             self.seen = like.new_zeros(*shape[:-1], module.n_seen)
         self.share = like.new_zeros(shape[:-1])
-        self.names = *TERMS, *objective.extra_terms
-        self.terms = like.new_zeros(len(self.names) + 2)
-        self.length = self.terms[-1]
-        self.targets = [*self.terms[:-1].unbind(), *(p.grad for p in self.parameters)]
+        # once the objective has been called
+        self.names = self.terms = self.length = self.targets = None
         # a number, until it changes: then a tensor that recordings read
         self.beta, self.known_share = None, None
         self.program = self.state = None
         self.is_recorded = not _has_hooks(module)
-        self.is_checked = _is_ours(module, objective)
+        self.is_checked = is_ours(module, objective)
 
     def begin_epoch(self, beta):
         """Take over what may change between epochs.
@@ -139,7 +137,9 @@ class BatchGradient:
         inputs += [self.beta] if isinstance(self.beta, torch.Tensor) else []
         uses_numpy = suits_numpy(self.x.device)
         try:
-            self.program = record(self.compute, inputs, self.targets, uses_numpy)
+            self.program = record(
+                self.compute, inputs, lambda: self.targets, uses_numpy
+            )
         except NotRepeatableError:
             self.is_recorded = False
         self.state = [(id(b), b._version) for b in self._list_constants()]
@@ -159,7 +159,8 @@ class BatchGradient:
             self.is_recorded, self.program = False, None
 
     def _run_autograd(self):
-        for target, value in zip(self.targets, self.compute(), strict=True):
+        values = self.compute()
+        for target, value in zip(self.targets, values, strict=True):
             target.copy_(value) if value is not None else target.zero_()
 
     def compute(self):
@@ -175,8 +176,18 @@ class BatchGradient:
                 seen=self.seen,
             )
             loss, terms = objective(output, self.x, self.share, self.beta)
+        # what the gradient does not need is given back before it is computed
+        del output
         gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        if self.targets is None:
+            self._make_targets(tuple(terms))
         return [loss, *(terms[name] for name in self.names), *gradients]
+
+    def _make_targets(self, names):
+        self.names = names
+        self.terms = self.weights.grad.new_zeros(len(names) + 2)
+        self.length = self.terms[-1]
+        self.targets = [*self.terms[:-1].unbind(), *(p.grad for p in self.parameters)]
 
 
 def _has_hooks(module):
@@ -189,7 +200,7 @@ def _has_hooks(module):
     )
 
 
-def _is_ours(module, objective):
+def is_ours(module, objective):
     """Return whether all members are of this package or of torch."""
     members = *module.likelihood.members, module.latent, module.network, objective
     classes = [type(m) for m in (*members, *module.modules())]

@@ -12,7 +12,7 @@ from ..callbacks import StopTraining
 from ._batches import TrainBatches
 from ._cuda_graph import StepGraph
 from ._flat_weights import FlatWeights, make_stepper
-from ._gradient import BatchGradient
+from ._parted_gradient import make_gradient
 
 
 class NonFiniteLossError(StopTraining):
@@ -85,7 +85,7 @@ class Steps:
         """Return the gradient of batches of a shape; there are seldom more than two."""
         key = shape, has_missing, is_weighted
         if key not in self.gradients:
-            self.gradients[key] = BatchGradient(
+            self.gradients[key] = make_gradient(
                 self.module,
                 self.objective,
                 shape,

@@ -42,6 +42,8 @@ class Objective(BaseEstimator):
     # whether the loss is a mean over rows; if not, each held-out row is scored with
     # noise of its own, the same at every call
     is_row_wise = True
+    # whether the loss is a weighted mean over rows: a large batch may be in parts then
+    is_additive = False
     # names of terms beside reconstruction and kl, lower being better
     extra_terms = ()
     # rows of the training table; None before `prepare`

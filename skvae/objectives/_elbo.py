@@ -46,6 +46,11 @@ class ELBO(Objective):
         check_number(self, "free_bits", 0)
 
     @override
+    @property
+    def is_additive(self):
+        """Whether the loss is a weighted mean over rows: not with free bits."""
+        return not self.free_bits
+
     def __call__(self, output, x, weight=None, beta=1.0):
         reconstruction = average_rows(output.average(output.log_likelihood(x)), weight)
         kl = average_rows(output.average(output.kl()), weight)

@@ -50,6 +50,8 @@ class IWAE(Objective):
     necessarily better", theorem 1, for the plain gradient.
     """
 
+    is_additive = True
+
     def __init__(self, n_draws=5, gradient="doubly_reparametrised"):
         self.n_draws = n_draws
         self.gradient = gradient

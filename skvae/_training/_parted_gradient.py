@@ -1,0 +1,106 @@
+"""The gradient of a large batch, computed in parts that take little memory."""
+
+import torch
+
+from .._model._cost import count_draws, count_widest
+from ._gradient import BatchGradient, is_ours
+
+# values of the widest tensor of a part, about, and rows of a part, at least
+_PART_VALUES = 2**19
+_PART_ROWS = 32
+
+
+def make_gradient(module, objective, shape, *args):
+    """Return the gradient of batches of a shape, in parts where that saves memory.
+
+    Parameters
+    ----------
+    module : VAEModule
+    objective : Objective
+    shape : tuple of int
+    *args
+        The other arguments of `BatchGradient`.
+    """
+    n_rows = shape[-2]
+    values = n_rows * count_draws(module, objective.n_draws) * count_widest(module)
+    n_parts = min(-(-values // _PART_VALUES), n_rows // _PART_ROWS)
+    # a subclass may be no mean over rows, and own networks may mix rows
+    is_additive = "is_additive" in vars(type(objective)) and objective.is_additive
+    is_on_cpu = module.free.device.type == "cpu"
+    if n_parts < 2 or not (is_additive and is_on_cpu and is_ours(module, objective)):
+        return BatchGradient(module, objective, shape, *args)
+    return PartedGradient(module, objective, shape, *args, n_parts=n_parts)
+
+
+class PartedGradient:
+    """Loss of a module on batches of one shape, and its gradient, part by part.
+
+    For objectives that are means over rows. It has the interface of `BatchGradient`;
+    each part is one, so that a batch takes no more memory than a part.
+
+    Parameters
+    ----------
+    module, objective, shape, weights, has_missing, is_weighted, autocast
+        As for `BatchGradient`.
+    n_parts : int
+    """
+
+    # steps are not recorded as a whole
+    program, is_recorded, is_checked = None, False, True
+
+    def __init__(
+        self,
+        module,
+        objective,
+        shape,
+        weights,
+        has_missing,
+        is_weighted=False,
+        autocast=None,
+        *,
+        n_parts,
+    ):
+        self.module, self.shape, self.weights = module, shape, weights
+        self.x = weights.grad.new_zeros(shape)
+        self.parts, self.gradients = [], {}
+        for part in torch.arange(shape[-2]).tensor_split(n_parts):
+            self.parts.append(slice(int(part[0]), int(part[-1]) + 1))
+            size = *shape[:-2], len(part), shape[-1]
+            if size not in self.gradients:
+                self.gradients[size] = BatchGradient(
+                    module, objective, size, weights, has_missing, True, autocast
+                )
+        first = next(iter(self.gradients.values()))
+        self.seen = None
+        if first.seen is not None:
+            self.seen = self.x.new_zeros(*shape[:-1], first.seen.shape[-1])
+        self.total = torch.zeros_like(weights.grad)
+        self.share = self.names = self.terms = self.length = None
+
+    def begin_epoch(self, beta):
+        """Take over what may change between epochs, as `BatchGradient` does."""
+        for gradient in self.gradients.values():
+            gradient.begin_epoch(beta)
+
+    def weigh(self, share):
+        """Take over the weights of the rows, (..., n), which sum to one."""
+        self.share = share
+
+    def run(self):
+        """Compute the terms, and write the gradient into every weight's ``grad``."""
+        self.total.zero_()
+        terms = 0.0
+        for part in self.parts:
+            x, share = self.x[..., part, :], self.share[..., part]
+            gradient, weight = self.gradients[tuple(x.shape)], share.sum()
+            gradient.x.copy_(x)
+            if self.seen is not None:
+                gradient.seen.copy_(self.seen[..., part, :])
+            # of rows without any weight nothing is asked
+            gradient.weigh(share / weight.clamp_min(torch.finfo(share.dtype).tiny))
+            gradient.run()
+            self.total.add_(self.weights.grad * weight)
+            terms = terms + weight * gradient.terms
+        self.weights.grad.copy_(self.total)
+        self.names, self.terms = gradient.names, terms
+        self.length = self.terms[-1]
