@@ -35,6 +35,7 @@ from skvae.likelihoods import (
     Beta,
     Categorical,
     LogNormal,
+    PerColumn,
     Poisson,
 )
 
@@ -711,6 +712,7 @@ def test_values_outside_the_support_are_refused_with_advice(
     if advice is not None:
         message += f"; for {ALTERNATIVES[advice].words} use likelihood={advice!r}"
     chosen = np.array([False, True])
+    likelihood = PerColumn([likelihood], [[0]])
     with pytest.raises(ValueError, match=f"^{re.escape(message)}\\.$"):
         check_support(likelihood, X, None, chosen)
     with pytest.raises(ValueError, match=f"^Column 'visits' has the value {value}"):
@@ -727,4 +729,4 @@ def test_alternatives_are_the_supports_of_their_likelihoods():
 def test_missing_values_are_inside_every_support():
     X = np.full((3, 2), np.nan)
     for likelihood in LIKELIHOODS.values():
-        check_support(likelihood(), X, None, slice(None))
+        check_support(PerColumn([likelihood()], [[0, 1]]), X, None, slice(None))
