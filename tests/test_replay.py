@@ -1157,3 +1157,48 @@ def assert_steps_are_repeated(case):
 @given(draw_steps())
 def test_programs_of_random_steps_compute_what_the_steps_do(case):
     assert_steps_are_repeated(case)
+
+
+@pytest.mark.parametrize(
+    "loss", ["mse_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy"]
+)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_losses_that_take_their_result_for_work_space(loss, reduction):
+    # torch's overloads that write into a given tensor resize it
+    function = getattr(torch.nn.functional, loss)
+    x = torch.rand(6, 8)
+    y = torch.rand(6, 8)
+    target = torch.zeros(())
+    program = record(
+        lambda: [function(x.sigmoid(), y, reduction=reduction)],
+        [x],
+        lambda: [target],
+        True,
+    )
+    x.copy_(torch.rand(6, 8))
+    program.run()
+    expected = function(x.sigmoid(), y, reduction=reduction)
+    torch.testing.assert_close(target, expected)
+
+
+def test_complex_numbers_are_left_to_autograd():
+    x = torch.randn(4, 8)
+    with pytest.raises(NotRepeatableError, match="type"):
+        record(
+            lambda: [torch.fft.rfft(x).abs()], [x], lambda: [torch.zeros(4, 5)], True
+        )
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda row, x: torch.add(row, x.exp(), alpha=0),
+        lambda row, x: (row * 1e-200) * 1e-200 + x.exp(),
+    ],
+)
+def test_factors_of_nothing(function):
+    x, row, target = torch.randn(4, 8), torch.randn(8), torch.zeros(4, 8)
+    program = record(lambda: [function(row, x)], [x, row], lambda: [target], True)
+    x.copy_(torch.randn(4, 8))
+    program.run()
+    torch.testing.assert_close(target, function(row, x))

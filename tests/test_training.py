@@ -1097,3 +1097,19 @@ def test_only_training_rows_are_binarised_anew(n_samples):
             valid = watch.valid_[k]
             assert (first[valid] == torch.as_tensor(X)[valid]).all()
             assert (second[valid] == first[valid]).all()
+
+
+class Shift(Callback):
+    """Move all rows before every epoch."""
+
+    def on_epoch_begin(self, net, dataset_train=None, **kwargs):
+        for x, rows in dataset_train.list_folds():
+            x[rows] = x[rows] + 0.5
+
+
+def test_rows_that_a_callback_moves_reach_the_encoder_beside_missing_values(X):
+    X = X.copy()
+    X[0, 0] = np.nan
+    params = {"likelihood": "gaussian", "early_stopping": False, "max_epochs": 4}
+    quick, plain = fit_both(X, callbacks=[Shift()], **params)
+    np.testing.assert_allclose(quick.loss_curve_, plain.loss_curve_, rtol=1e-3)

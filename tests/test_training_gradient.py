@@ -824,3 +824,23 @@ def test_only_means_over_rows_are_computed_in_parts(monkeypatch):
     for objective in (ELBO(free_bits=0.1), TC(), MMD(), Other()):
         args = module, objective, (N, D), weights, False, True
         assert isinstance(_parted_gradient.make_gradient(*args), BatchGradient)
+
+
+def test_a_setting_that_changes_leads_to_another_recording():
+    objective = ELBO()
+    gradient = make_default(MLP((6, 4)), objective=objective)
+    for free_bits in (0.0, 5.0):
+        objective.free_bits = free_bits
+        for seed in range(3):
+            found = run(gradient, *make_batch(seed=seed), seed=seed)
+            assert_close(found, run_autograd(gradient, seed=seed))
+
+
+def test_hooks_that_come_later_are_called():
+    gradient = make_default(MLP((6, 4)))
+    run(gradient, *make_batch())
+    called = []
+    gradient.module.encoder.register_forward_hook(lambda *args: called.append(args))
+    for seed in range(3):
+        run(gradient, *make_batch(seed=seed))
+    assert len(called) == 3

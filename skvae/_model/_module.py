@@ -300,4 +300,10 @@ class VAEModule(nn.Module):
         stacked = dict(self.named_parameters())
         for name, parameter in module.named_parameters():
             parameter.copy_(stacked[name][fold].reshape(parameter.shape))
+        # such as a temperature, which all folds share
+        for buffer, value in zip(
+            module.prior.buffers(), self.prior.buffers(), strict=True
+        ):
+            if buffer.shape == value.shape:
+                buffer.copy_(value)
         return module.train(self.training)

@@ -123,6 +123,16 @@ class Call:
             i is not None and i.dtype in masks for i in self.args[1]
         )
 
+    @property
+    def changes_type(self):
+        """Whether memory is read as if it had another type, as views of complex are."""
+        tensors = [*self.tensors, *self.outs]
+        if any(tensor.is_complex() for tensor in tensors):
+            return True
+        types = dict(zip(self.read, (t.dtype for t in self.tensors), strict=True))
+        pairs = zip(self.returned, self.outs, strict=True)
+        return any(types.get(storage, t.dtype) != t.dtype for storage, t in pairs)
+
 
 class CallRecorder(TorchDispatchMode):
     """Notes the operations that torch is asked for, and holds on to their tensors.

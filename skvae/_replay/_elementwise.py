@@ -54,6 +54,8 @@ def multiply(reduction, a, b):
 
 def add(reduction, a, b, factor=1.0):
     """Return a + factor b, or None where that is not simple."""
+    if not factor:
+        return None
     if a.number is not None:
         b = b.multiply(factor)
         return b and b.add(a.number)
@@ -61,6 +63,9 @@ def add(reduction, a, b, factor=1.0):
         return a.add(factor * b.number)
     scale, other = a.scale, factor * b.scale
     shift, first, second = a.shift + factor * b.shift, a.values, b.values
+    if not (scale and other):
+        # a product of small numbers
+        return None
     if abs(other) != abs(scale):
         # the larger of the two is left as it is
         if count_places(second) > count_places(first):
@@ -96,6 +101,8 @@ def _divide(reduction, args, kwargs, out):
         is_usable = b.number != 0 and math.isfinite(b.number)
         return a.multiply(1 / b.number) if is_usable else None
     b = _unshift(reduction, b)
+    if not b.scale:
+        return None
     if a.number is not None:
         found = apply(reduction, "reciprocal", Expression(b.values))
         return found.multiply(a.number / b.scale)

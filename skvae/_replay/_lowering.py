@@ -156,11 +156,19 @@ def can_write_into(call):
         return False
     out = [make_like(tensor) for tensor in call.outs]
     found = _write_into(call.func, call.args, call.kwargs, out)
+    before = [_describe_memory(tensor) for tensor in out]
     try:
         # not all overloads that torch lists are there for every layout
-        return found is not None and found() is not None
+        is_done = found is not None and found() is not None
     except (RuntimeError, NotImplementedError):
         return False
+    # some take the memory they are given for work space, and resize it
+    return is_done and before == [_describe_memory(tensor) for tensor in out]
+
+
+def _describe_memory(tensor):
+    storage = tensor.untyped_storage()
+    return storage.data_ptr(), storage.nbytes(), tensor.shape, tensor.stride()
 
 
 def _lower_call(node):

@@ -9,6 +9,9 @@ from ._calls import CallRecorder
 from ._program import Program
 from ._reduction import Reduction
 
+# what torch and arithmetic raise
+_FAILURES = RuntimeError, ArithmeticError, LookupError, TypeError, ValueError
+
 
 class NotRepeatableError(Exception):
     """A computation may call other operations the next time."""
@@ -64,14 +67,25 @@ def record(function, inputs, targets, uses_numpy):
             raise NotRepeatableError("a generator of Python or numpy is drawn from")
         if recorder.is_full:
             raise NotRepeatableError("too much memory is needed")
-        reduction = Reduction(recorder.calls, inputs)
-        for call in recorder.calls:
-            if not call.has_fixed_shape:
-                raise NotRepeatableError(f"a value decides the shape of {call.func}")
-            if not call.operation.reads_values:
-                reduction.add(call)
-            elif not all(reduction.is_constant(tensor) for tensor in call.tensors):
-                raise NotRepeatableError(f"a value is read by {call.func}")
-        for result, target in zip(results, targets, strict=True):
-            reduction.finish(result, target)
-        return Program(reduction.nodes, reduction.owned, uses_numpy)
+        try:
+            return _make_program(recorder.calls, inputs, results, targets, uses_numpy)
+        except _FAILURES as error:
+            # an operation that is used in a way nobody has thought of
+            raise NotRepeatableError(str(error)) from error
+
+
+def _make_program(calls, inputs, results, targets, uses_numpy):
+    """Return the program of all calls."""
+    reduction = Reduction(calls, inputs)
+    for call in calls:
+        if not call.has_fixed_shape:
+            raise NotRepeatableError(f"a value decides the shape of {call.func}")
+        if call.changes_type:
+            raise NotRepeatableError(f"{call.func} reads memory as of another type")
+        if not call.operation.reads_values:
+            reduction.add(call)
+        elif not all(reduction.is_constant(tensor) for tensor in call.tensors):
+            raise NotRepeatableError(f"a value is read by {call.func}")
+    for result, target in zip(results, targets, strict=True):
+        reduction.finish(result, target)
+    return Program(reduction.nodes, reduction.owned, uses_numpy)

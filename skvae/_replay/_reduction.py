@@ -115,7 +115,7 @@ class Reduction:
         **settings : dict
             Of the operation.
         """
-        key = _make_key(name, operands, out.shape, settings)
+        key = *_make_key(name, operands, out.shape, settings), out.stride()
         if key not in self.done:
             self.nodes.append(Node(name, list(operands), [self._own(out)], settings))
             self.done[key] = out

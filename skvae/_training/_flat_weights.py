@@ -99,9 +99,11 @@ class Stepper:
         full = [group["lr"] for group in groups]
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate
-        self.optimizer.step()
-        for group, rate in zip(groups, full, strict=True):
-            group["lr"] = rate
+        try:
+            self.optimizer.step()
+        finally:
+            for group, rate in zip(groups, full, strict=True):
+                group["lr"] = rate
 
     def forget(self):
         """Drop the optimizer's state."""

@@ -87,7 +87,10 @@ class BatchGradient:
         beta : float
             Weight of the KL.
         """
-        state = [(id(buffer), buffer._version) for buffer in self._list_constants()]
+        has_hooks = _has_hooks(self.module)
+        if has_hooks and self.is_recorded:
+            self.is_recorded, self.program = False, None
+        state = self._get_state()
         if state != self.state:
             self.program, self.state = None, state
         if isinstance(self.beta, torch.Tensor):
@@ -142,13 +145,34 @@ class BatchGradient:
             )
         except NotRepeatableError:
             self.is_recorded = False
-        self.state = [(id(b), b._version) for b in self._list_constants()]
+        self.state = self._get_state()
+
+    def _get_state(self):
+        """Return what a recording takes for constant, and callbacks may change."""
+        module = self.module
+        # held on to, lest another buffer has the same number
+        self.constants = self._list_constants()
+        buffers = [(id(buffer), buffer._version) for buffer in self.constants]
+        members = *module.likelihood.members, module.latent, self.objective
+        owners = *members, *module.modules()
+        settings = [
+            (name, value)
+            for owner in owners
+            for name, value in vars(owner).items()
+            if isinstance(value, (bool, int, float, str))
+        ]
+        return buffers, settings
 
     def _check(self):
         """Run by autograd as well, once: own members may keep a state in Python."""
         devices = [self.x.device] if self.x.device.type == "cuda" else []
+        buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
         with torch.random.fork_rng(devices=devices):
             self.program.run()
+        for buffer, value in buffers:
+            # running means have moved once
+            if get_storage(buffer) in self.program.changes:
+                buffer.copy_(value)
         found = [target.clone() for target in self.targets]
         self._run_autograd()
         self.is_checked = True

@@ -249,9 +249,11 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         full = [group["lr"] for group in groups]
         for group in groups:
             group["lr"] *= factor
-        step = super().train_step(batch, **fit_params)
-        for group, lr in zip(groups, full, strict=True):
-            group["lr"] = lr
+        try:
+            step = super().train_step(batch, **fit_params)
+        finally:
+            for group, lr in zip(groups, full, strict=True):
+                group["lr"] = lr
         if self.averaging:
             self._move_averages(pull)
         return step

@@ -93,11 +93,13 @@ class PartedGradient:
         for part in self.parts:
             x, share = self.x[..., part, :], self.share[..., part]
             gradient, weight = self.gradients[tuple(x.shape)], share.sum()
+            if not weight:
+                # rows that do not count
+                continue
             gradient.x.copy_(x)
             if self.seen is not None:
                 gradient.seen.copy_(self.seen[..., part, :])
-            # of rows without any weight nothing is asked
-            gradient.weigh(share / weight.clamp_min(torch.finfo(share.dtype).tiny))
+            gradient.weigh(share / weight)
             gradient.run()
             self.total.add_(self.weights.grad * weight)
             terms = terms + weight * gradient.terms

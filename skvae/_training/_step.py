@@ -38,7 +38,7 @@ class Steps:
         self.stepper = make_stepper(self.optimizer, self.weights)
         self.module, self.objective = module, objective
         self.gradients, self.shares, self.graphs = {}, {}, {}
-        self.rows = self.seen = None
+        self.rows = self.seen = self.version = None
         self.records = StepGraph.can_record(self.weights.values, self.stepper)
         if net.averages_ is not None:
             average = torch.zeros_like(self.weights.values)
@@ -77,6 +77,9 @@ class Steps:
             value = getattr(net, name)
             if value is not None:
                 setattr(net, name, [view.clone() for view in self._split(value[0])])
+        # they refer to the steps, which would outlive the fit
+        self.graphs.clear()
+        self.gradients.clear()
         self.weights.release()
         self.stepper.release()
         net._trained = None
@@ -123,7 +126,10 @@ class Steps:
 
     def _see(self, rows, chosen, gradient):
         """Fill in what the encoder is given, found for all rows before the first."""
-        if rows is not self.rows:
+        # a callback may change the rows in place
+        version = getattr(getattr(rows.table, "x", None), "_version", 0)
+        if rows is not self.rows or version != self.version:
+            self.version = version
             device = gradient.x.device
             self.rows = rows
             self.seen = rows.table.map(self.module.see, self.module.n_seen, device)

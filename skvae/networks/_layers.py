@@ -18,7 +18,7 @@ class Linear(nn.Module):
     n_copies : int or None
         None is a plain affine map.
     zero : bool
-        Start at zero rather than at torch's default uniform law.
+        Start at zero rather than at torch's default uniform distribution.
     rows_last : bool
         Whether memory holds all rows of an output side by side: what is done to one of
         several outputs is then one long loop.
