@@ -1,6 +1,6 @@
 """What the user passes as X and `sample_weight` → checked arrays.
 
-scikit-learn checks shapes, names and numbers of columns; the room reads the cells. What
+scikit-learn checks shapes, names and numbers of columns; `read_table` reads the cells. What
 a likelihood accepts is checked by `InputTable.check_support`.
 """
 

@@ -70,7 +70,7 @@ def record(function, inputs, targets, uses_numpy):
         try:
             return _make_program(recorder.calls, inputs, results, targets, uses_numpy)
         except _FAILURES as error:
-            # an operation that is used in a way nobody has thought of
+            # an operation in a form that the rules do not foresee
             raise NotRepeatableError(str(error)) from error
 
 

@@ -47,7 +47,7 @@ class BatchGradient:
     terms : Tensor (n_terms + 2,)
         Loss, terms of the objective and `length` after a run, means over rows.
     length : Tensor ()
-        Of the gradient, for whoever works it out.
+        Of the gradient; `FlatWeights` fills it in.
     names : tuple of str
         Of the terms between loss and length.
     """
