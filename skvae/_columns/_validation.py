@@ -1,7 +1,7 @@
 """What the user passes as X and `sample_weight` → checked arrays.
 
-scikit-learn checks shapes, names and numbers of columns; `read_table` reads the cells. What
-a likelihood accepts is checked by `InputTable.check_support`.
+scikit-learn checks shapes, names and numbers of columns; `read_table` reads the cells.
+`InputTable.check_support` checks that a likelihood accepts the values.
 """
 
 from dataclasses import dataclass
