@@ -249,14 +249,14 @@ def test_big_tables_are_subsampled(n_work, n_least, monkeypatch):
     np.testing.assert_array_equal(model.loadings, expected.loadings)
 
 
-def test_start_is_gone_on_from():
+def test_em_continues_from_a_model():
     X = delete(make_table(200))
     model = fit_incomplete(X, None, 3, n_iter=1000)
     best = compute_objective(model, X, 2.0)
-    again = fit_incomplete(X, None, 3, start=model, n_iter=2)
+    again = fit_incomplete(X, None, 3, init=model, n_iter=2)
     assert compute_objective(again, X, 2.0) >= best - 1e-10
     cold = fit_incomplete(X[:150], None, 3, n_iter=3)
-    warm = fit_incomplete(X[:150], None, 3, start=model, n_iter=3)
+    warm = fit_incomplete(X[:150], None, 3, init=model, n_iter=3)
     value = compute_objective(warm, X[:150], 2.0)
     assert value > compute_objective(cold, X[:150], 2.0)
 
@@ -339,11 +339,9 @@ def test_odd_tables_have_finite_models(name, n_components, prior, is_isotropic):
     n_features = X.shape[1]
     assert model.loadings.shape == (min(n_components, n_features - 1), n_features)
     assert (model.noise > 0).all()
-    filled = model.fill(X)
-    assert np.isfinite(filled).all()
+    assert np.isfinite(model.mean).all()
+    assert np.isfinite(model.loadings).all()
     assert np.isfinite(model.score_samples(X)).all()
-    observed = ~np.isnan(X)
-    np.testing.assert_array_equal(filled[observed], X[observed])
 
 
 def test_constant_columns_are_noise():
@@ -352,7 +350,6 @@ def test_constant_columns_are_noise():
     assert model.mean[2] == 5
     np.testing.assert_allclose(model.noise[2], 1e-3 * 25)
     np.testing.assert_allclose(model.loadings[:, 2], 0, atol=1e-12)
-    assert model.fill(X)[0, 2] == 5
 
 
 def test_empty_columns_are_standard_normal():
@@ -378,36 +375,6 @@ def test_scores_are_those_of_the_observed_cells(is_isotropic):
             expected = multivariate_normal(model.mean[o], C[np.ix_(o, o)])
             np.testing.assert_allclose(score, expected.logpdf(row[o]), rtol=1e-10)
     assert scores[10] == 0
-
-
-@over_kinds
-def test_filled_cells_are_conditional_expectations(is_isotropic):
-    X = delete(make_table(), 0.5)
-    X[:10] = make_table()[:10]
-    X[10] = np.nan
-    before = X.copy()
-    model = fit_incomplete(X, None, 3, is_isotropic=is_isotropic)
-    C = get_covariance(model)
-    filled, z = model.fill(X), model.posterior_mean(X)
-    np.testing.assert_array_equal(X, before)
-    np.testing.assert_array_equal(filled[:10], X[:10])
-    np.testing.assert_allclose(filled[10], model.mean)
-    for i, row in enumerate(X):
-        o = ~np.isnan(row)
-        inverse = np.linalg.inv(C[np.ix_(o, o)])
-        rest = inverse @ (row[o] - model.mean[o])
-        expected = model.mean[~o] + C[np.ix_(~o, o)] @ rest
-        np.testing.assert_allclose(filled[i, ~o], expected, atol=1e-10)
-        np.testing.assert_allclose(z[i], model.loadings[:, o] @ rest, atol=1e-10)
-
-
-def test_filled_cells_are_closer_than_the_mean():
-    X = make_table(300)
-    hidden = delete(X, 0.3)
-    is_hidden = np.isnan(hidden)
-    filled = fit_incomplete(hidden, None, 3).fill(hidden)
-    error = ((filled - X)[is_hidden] ** 2).mean()
-    assert error < 0.8 * (X[is_hidden] ** 2).mean()
 
 
 def test_weights_that_are_shares_count_as_rows():

@@ -59,8 +59,8 @@ def test_integer_weights_are_repeated_rows():
     x, *_ = make_shared(300)
     times = np.random.default_rng(0).integers(1, 4, len(x))
     start = fit_clusters(x, None, 3, seed=0)
-    weighted = fit_clusters(x, times.astype(float), 3, seed=0, start=start)
-    repeated = fit_clusters(np.repeat(x, times, axis=0), None, 3, seed=0, start=start)
+    weighted = fit_clusters(x, times.astype(float), 3, seed=0, init=start)
+    repeated = fit_clusters(np.repeat(x, times, axis=0), None, 3, seed=0, init=start)
     # but for the one row of prior evidence, which counts in rows
     np.testing.assert_allclose(weighted.means, repeated.means, atol=0.02)
     np.testing.assert_allclose(weighted.noise, repeated.noise, rtol=0.02)

@@ -1,4 +1,4 @@
-"""Linear-Gaussian models of tables with missing cells: where training starts there.
+"""Linear-Gaussian models of tables with missing cells.
 
 x = mean + W z + noise is fitted to the observed cells alone, by EM. For complete tables
 `_linear` has closed forms. All is float64 numpy; nothing here knows about networks.
@@ -21,8 +21,8 @@ _LEAST_GAIN = 1e-6
 _MEMORY = 8
 # share of the noise where EM starts: high, since EM raises a small noise slowly; low,
 # which is faster, where the components alone can give any covariance
-_START_NOISE = 0.5
-_SATURATED_START_NOISE = 0.02
+_INIT_NOISE = 0.5
+_SATURATED_INIT_NOISE = 0.02
 # largest noise of an extrapolation, as a logarithm of the column's variance
 _MAX_LOG_NOISE = 5.0
 # variances below so much of the squared mean are rounding errors
@@ -36,25 +36,13 @@ class _Rows:
     The likelihood of Gaussian rows depends on their number, sums and products alone.
     Many rows of one pattern are thus replaced by the triangle R of [ones, values] = QR,
     which has as many rows as columns.
-
-    Attributes
-    ----------
-    values : ndarray (n_rows, n_features)
-        Zero in missing cells.
-    ones : ndarray (n_rows,)
-        Factor of the mean in each row; the squares sum to the count.
-    count : ndarray (n_rows,)
-        Weight of the samples that a row stands for; in R the first row has all of it.
-    patterns : ndarray (n_patterns, n_features), bool
-    index : ndarray (n_rows,)
-        Pattern of each row, rising.
     """
 
-    values: np.ndarray
-    ones: np.ndarray
-    count: np.ndarray
-    patterns: np.ndarray
-    index: np.ndarray
+    values: np.ndarray  # (n_rows, n_features), zero in missing cells
+    ones: np.ndarray  # (n_rows,), factors of the mean; their squares sum to the count
+    count: np.ndarray  # (n_rows,), weights; the first row of R has that of all its rows
+    patterns: np.ndarray  # (n_patterns, n_features), bool
+    index: np.ndarray  # (n_rows,), the pattern of each row, rising
 
     def iterate(self, size):
         """Yield slices of rows and the first row of every pattern in each of them."""
@@ -62,13 +50,6 @@ class _Rows:
             rows = slice(begin, begin + size)
             index = self.index[rows]
             yield rows, np.flatnonzero(np.append(True, index[1:] != index[:-1]))
-
-
-def _slice(n_samples, n_features):
-    """Yield slices of rows that hold no more than CHUNK_VALUES cells."""
-    size = max(1, CHUNK_VALUES // n_features)
-    for begin in range(0, n_samples, size):
-        yield slice(begin, begin + size)
 
 
 def _choose_scale(count, mean, variance, floor, is_isotropic):
@@ -85,62 +66,38 @@ def _choose_scale(count, mean, variance, floor, is_isotropic):
 
 def _gather(x, weight, mean, scale):
     """Return the standardised rows of x, sorted and, pattern by pattern, reduced."""
-    n_features = x.shape[1]
-    observed = np.empty(x.shape, bool)
-    for rows in _slice(*x.shape):
-        observed[rows] = ~np.isnan(x[rows])
+    observed = ~np.isnan(x)
     patterns, index = find_patterns(observed)
-    del observed
+    ones = np.sqrt(weight)
+    values = (x - mean) / scale * ones[:, None]
+    values[~observed] = 0.0
     order = np.argsort(index, kind="stable")
-    n_samples = np.bincount(index, minlength=len(patterns))
-    n_columns = patterns.sum(axis=1)
-    is_kept = n_samples <= 2 * (n_columns + 1)
-    n_rows = np.where(is_kept, n_samples, n_columns + 1)
+    n_samples, n_columns = np.bincount(index), patterns.sum(axis=1)
+    is_many = n_samples > 2 * (n_columns + 1)
     # rows without a value carry no information
-    n_rows[n_columns == 0] = 0
-    ends = np.cumsum(n_rows)
-    values = np.zeros((ends[-1], n_features))
-    ones, count = np.zeros((2, ends[-1]))
-
-    def standardize(rows):
-        root = np.sqrt(weight[rows])
-        unit = (x[rows] - mean) / scale
-        return root, np.where(np.isnan(unit), 0.0, unit) * root[:, None]
-
-    sources = order[(is_kept & (n_columns > 0))[index[order]]]
-    targets = np.flatnonzero(np.repeat(is_kept, n_rows))
-    for part in _slice(len(sources), n_features):
-        rows, places = sources[part], targets[part]
-        ones[places], values[places] = standardize(rows)
-        count[places] = weight[rows]
-    last = np.cumsum(n_samples)
-    for p in np.flatnonzero(~is_kept & (n_columns > 0)):
-        rows = order[last[p] - n_samples[p] : last[p]]
-        triangle = np.zeros((0, n_columns[p] + 1))
-        for part in _slice(len(rows), n_features):
-            root, unit = standardize(rows[part])
-            table = np.column_stack([root, unit[:, patterns[p]]])
-            triangle = np.linalg.qr(np.concatenate([triangle, table]), mode="r")
-        places = slice(ends[p] - n_rows[p], ends[p])
-        ones[places] = triangle[:, 0]
-        values[places, patterns[p]] = triangle[:, 1:]
-        count[places.start] = weight[rows].sum()
-    return _Rows(values, ones, count, patterns, np.repeat(np.arange(len(ends)), n_rows))
+    kept = order[(~is_many & (n_columns > 0))[index[order]]]
+    parts = [(values[kept], ones[kept], weight[kept], index[kept])]
+    ends = np.cumsum(n_samples)
+    for p in np.flatnonzero(is_many & (n_columns > 0)):
+        rows = order[ends[p] - n_samples[p] : ends[p]]
+        table = np.column_stack([ones[rows], values[rows][:, patterns[p]]])
+        triangle = np.linalg.qr(table, mode="r")
+        reduced, count = np.zeros((len(triangle), x.shape[1])), np.zeros(len(triangle))
+        reduced[:, patterns[p]] = triangle[:, 1:]
+        count[0] = weight[rows].sum()
+        parts.append((reduced, triangle[:, 0], count, np.full(len(triangle), p)))
+    values, ones, count, index = map(np.concatenate, zip(*parts, strict=True))
+    order = np.argsort(index, kind="stable")
+    return _Rows(values[order], ones[order], count[order], patterns, index[order])
 
 
 def _expect(rows, prior, mean, loadings, noise):
     """Take the E-step: return the objective and the moments of z, 1 and x.
 
-    Returns
-    -------
-    value : float
-        Logarithm of the likelihood and the prior, but for a constant.
-    gram : ndarray (n_features, n_components + 1, n_components + 1)
-        Sums of E[(z, 1)(z, 1)'] over the rows where a column is observed.
-    cross : ndarray (n_features, n_components + 1)
-        Sums of x E[(z, 1)] over them.
-    total : ndarray (n_components + 1, n_components + 1)
-        Sum of E[(z, 1)(z, 1)'] over all rows.
+    The objective is the logarithm of the likelihood and the prior, but for a constant.
+    With v = (z, 1): `gram`, ``(n_features, n_components + 1, n_components + 1)``, and
+    `cross`, ``(n_features, n_components + 1)``, are the sums of E[v v'] and x E[v] over
+    the rows where a column is observed; `total` is the sum of E[v v'] over all rows.
     """
     n_features, n = loadings.shape
     root = np.sqrt(noise)
@@ -189,34 +146,24 @@ def _expect(rows, prior, mean, loadings, noise):
 
 @dataclass(frozen=True)
 class _Problem:
-    """What EM maximises; its parameters are (mean, transposed loadings, noise).
-
-    Attributes
-    ----------
-    rows : _Rows
-    prior : float
-    least : ndarray (n_features,)
-        Least noise variances, or the known ones.
-    is_isotropic, is_known : bool
-        Whether the noise has one variance, and whether that is known.
-    """
+    """What EM maximises; its parameters are (mean, transposed loadings, noise)."""
 
     rows: _Rows
     prior: float
-    least: np.ndarray
+    least: np.ndarray  # (n_features,), least noise variances, or the known ones
     is_isotropic: bool
-    is_known: bool
+    is_known: bool  # whether the noise is
 
     def sum_squares(self):
         """Return the sum of squares of every column, the rows of the prior included."""
         return np.einsum("ij,ij->j", self.rows.values, self.rows.values) + self.prior
 
-    def make_start(self, n_components, count):
+    def initialize(self, n_components, count):
         """Return the leading components of the table whose missing cells are means."""
         n_features = len(self.least)
         # the bound of Ledermann (1937): beyond it, the data do not determine the noise
         is_saturated = (n_features - n_components) ** 2 < n_features + n_components
-        share = _SATURATED_START_NOISE if is_saturated else _START_NOISE
+        share = _SATURATED_INIT_NOISE if is_saturated else _INIT_NOISE
         divisor = np.maximum(count + self.prior, 1e-300)
         covariance = Covariance.from_root(self.rows.values / np.sqrt(divisor))
         values, vectors = covariance.top_eigenpairs(n_components, 1.0)
@@ -319,7 +266,7 @@ def fit_incomplete(
     noise=None,
     floor=1e-3,
     prior=2.0,
-    start=None,
+    init=None,
     n_iter=100,
 ):
     """Fit a linear-Gaussian model to a table with missing cells.
@@ -332,35 +279,11 @@ def fit_incomplete(
     as if there were `prior` more rows of independent columns. Whether a cell is missing
     may depend on the observed cells, not on its own value.
 
-    Parameters
-    ----------
-    x : ndarray (n_samples, n_features)
-        NaN where missing. Read a chunk of rows at a time: it may be in single precision
-        or on a disk. From a large table a subsample is drawn.
-    weight : ndarray (n_samples,) or None
-        How many samples each row stands for; where their mean is below 1, as it is of
-        shares, they are scaled to 1.
-    n_components : int
-        At most n_features - 1 are used; more would not raise the likelihood.
-    is_isotropic : bool, default=False
-        One noise variance for all columns, as in probabilistic PCA, where D too has the
-        mean variance throughout; otherwise one per column, as in factor analysis.
-    noise : float, default=None
-        A known noise variance; None estimates it.
-    floor : float, default=1e-3
-        Least noise variance, as a share of the column's variance; of max(1, mean²) in a
-        constant column.
-    prior : float, default=2.0
-        Number of rows that the prior counts for; 0 is maximum likelihood.
-    start : LinearModel, default=None
-        Model to continue from, with as many components.
-    n_iter : int, default=100
-        Steps at most.
-
-    Returns
-    -------
-    model : LinearModel
-        A column without a value has mean 0 and variance 1.
+    At most n_features - 1 components are used, which can give any covariance. With
+    `is_isotropic` all columns have one noise variance, and D has the mean variance
+    throughout; `noise` is a known one. `floor` is the least noise as a share of a
+    column's variance, or of max(1, mean²) in a constant column. EM continues from the
+    model `init`, if given. A column without a value has mean 0 and variance 1.
 
     References
     ----------
@@ -389,11 +312,11 @@ def fit_incomplete(
         least = noise / scale**2
     rows = _gather(x, weight, shift, scale)
     problem = _Problem(rows, prior, least, is_isotropic, noise is not None)
-    if start is None:
-        parameters = problem.make_start(n, count)
+    if init is None:
+        parameters = problem.initialize(n, count)
     else:
-        mean, loadings = (start.mean - shift) / scale, (start.loadings / scale).T
-        parameters = mean, loadings, problem.restrict(start.noise / scale**2, 1.0)
+        mean, loadings = (init.mean - shift) / scale, (init.loadings / scale).T
+        parameters = mean, loadings, problem.restrict(init.noise / scale**2, 1.0)
     if rows.count.sum() > 0:
         parameters = _iterate_em(problem, parameters, n_iter)
     mean, loadings, noise = parameters

@@ -1,4 +1,4 @@
-"""Closed-form linear-Gaussian models: where training starts.
+"""Closed-form linear-Gaussian models.
 
 Both are x = mean + W z + noise with z ~ N(0, I): probabilistic PCA has one noise
 variance, factor analysis one per column. All is float64 numpy on standardised columns;
@@ -20,30 +20,18 @@ _EM_STEPS = 20
 
 @dataclass(frozen=True)
 class LinearModel:
-    """x = mean + W z + e, z ~ N(0, I), e ~ N(0, diag noise).
+    """x = mean + W z + e, z ~ N(0, I), e ~ N(0, diag noise)."""
 
-    Attributes
-    ----------
-    mean : ndarray (n_features,)
-    loadings : ndarray (n_components, n_features)
-        W transposed, rotated so that the posterior covariance is diagonal.
-    noise : ndarray (n_features,)
-        Noise variances.
-    """
-
-    mean: np.ndarray
+    mean: np.ndarray  # (n_features,)
+    # (n_components, n_features), W' so that the covariance of z given x is diagonal
     loadings: np.ndarray
-    noise: np.ndarray
+    noise: np.ndarray  # (n_features,), variances
 
     def posterior(self):
-        """Return the exact posterior in units of the noise.
+        """Return the exact posterior, with columns in units of the noise.
 
-        For u = (x - mean) / sqrt(noise) it is N(u @ weight, diag scale²).
-
-        Returns
-        -------
-        weight : ndarray (n_features, n_components)
-        scale : ndarray (n_components,)
+        For u = (x - mean) / sqrt(noise) it is N(u @ weight, diag scale²): the weight is
+        ``(n_features, n_components)``, the scale ``(n_components,)``.
         """
         unit_loadings = self.loadings / np.sqrt(self.noise)
         precision = 1 + (unit_loadings**2).sum(axis=1)
@@ -67,36 +55,16 @@ class LinearModel:
         score = -0.5 * (distance + log_det + x.shape[1] * np.log(2 * np.pi))
         rows = np.flatnonzero(np.isnan(score))
         if len(rows) > 0:
-            score[rows] = self._condition(x[rows])[1]
+            score[rows] = self._score_observed(x[rows])
         return score
 
-    def posterior_mean(self, x):
-        """Return E[z | cells that are not NaN], ``(n_samples, n_components)``."""
-        weight, _ = self.posterior()
-        z = ((x - self.mean) / np.sqrt(self.noise)) @ weight
-        rows = np.flatnonzero(np.isnan(x).any(axis=1))
-        if len(rows) > 0:
-            z[rows] = self._condition(x[rows])[0]
-        return z
-
-    def fill(self, x):
-        """Return E[x | observed cells]: a copy whose NaN are what the others imply."""
-        filled = np.array(x, dtype=float)
-        rows = np.flatnonzero(np.isnan(filled).any(axis=1))
-        if len(rows) > 0:
-            part = filled[rows]
-            expected = self.mean + self._condition(part)[0] @ self.loadings
-            filled[rows] = np.where(np.isnan(part), expected, part)
-        return filled
-
-    def _condition(self, x):
-        """Return E[z | observed cells] and log p(observed cells) of rows with NaN."""
+    def _score_observed(self, x):
+        """Return log p(observed cells) of rows with missing cells."""
         root = np.sqrt(self.noise)
         unit_loadings = (self.loadings / root).T
-        n_features, n_components = unit_loadings.shape
-        z, score = np.empty((len(x), n_components)), np.empty(len(x))
         log_variance = np.log(2 * np.pi * self.noise)
-        size = max(1, CHUNK_VALUES // (n_features + n_components**2))
+        score = np.empty(len(x))
+        size = max(1, CHUNK_VALUES // (len(root) + unit_loadings.shape[1] ** 2))
         for begin in range(0, len(x), size):
             rows = slice(begin, begin + size)
             observed = ~np.isnan(x[rows])
@@ -104,20 +72,14 @@ class LinearModel:
             covariance, log_det = invert_precisions(unit_loadings, patterns)
             u = np.where(observed, (x[rows] - self.mean) / root, 0.0)
             inner = u @ unit_loadings
-            z[rows] = (covariance[index] @ inner[:, :, None])[:, :, 0]
-            distance = (u**2).sum(axis=1) - (inner * z[rows]).sum(axis=1)
+            z = (covariance[index] @ inner[:, :, None])[:, :, 0]
+            distance = (u**2).sum(axis=1) - (inner * z).sum(axis=1)
             score[rows] = -0.5 * (distance + log_det[index] + observed @ log_variance)
-        return z, score
+        return score
 
 
 def find_patterns(observed):
-    """Return the distinct rows of a boolean table and which of them each row is.
-
-    Returns
-    -------
-    patterns : ndarray (n_patterns, n_features), bool
-    index : ndarray (n_samples,)
-    """
+    """Return the distinct rows of a boolean table, and which of them each row is."""
     bits = np.packbits(observed, axis=1)
     # a row as one value of so many bytes: sorted at once, not column by column
     keys = np.ascontiguousarray(bits).view(f"V{bits.shape[1]}")[:, 0]
@@ -128,18 +90,9 @@ def find_patterns(observed):
 def invert_precisions(unit_loadings, patterns):
     """Return the covariance of z given the cells of every pattern.
 
-    Parameters
-    ----------
-    unit_loadings : ndarray (n_features, n_components)
-        W in units of the noise.
-    patterns : ndarray (n_patterns, n_features), bool
-
-    Returns
-    -------
-    covariance : ndarray (n_patterns, n_components, n_components)
-        Inverse of P = I + W_o'W_o, W_o the rows of W that are observed.
-    log_det : ndarray (n_patterns,)
-        Logarithm of the determinant of P.
+    It is the inverse of P = I + W_o'W_o, with W_o the observed rows of W in units of
+    the noise: ``(n_patterns, n_components, n_components)``. The logarithms of the
+    determinants of P, ``(n_patterns,)``, are also returned.
     """
     n_features, n = unit_loadings.shape
     outer = unit_loadings[:, :, None] * unit_loadings[:, None, :]
@@ -170,21 +123,12 @@ def _from_whitened(covariance, noise, values, vectors):
 
 
 def fit_ppca(covariance, n_components, column_scale=1.0, noise=None):
-    """Fit probabilistic PCA (Tipping & Bishop 1999, eqs. 7-8).
+    """Fit probabilistic PCA to a `Covariance` (Tipping & Bishop 1999, eqs. 7-8).
 
-    Parameters
-    ----------
-    covariance : Covariance
-    n_components : int
-        At most n_features - 1.
-    column_scale : float or ndarray (n_features,), default=1.0
-        The noise has one variance in the units columns * column_scale.
-    noise : float, default=None
-        A known noise variance; None estimates it.
+    The noise has one variance in the units columns * column_scale: `noise`, or, if
+    None, an estimate. There are at most n_features - 1 components.
     """
-    scale = np.broadcast_to(
-        1 / np.asarray(column_scale, float), covariance.variance.shape
-    )
+    scale = np.broadcast_to(1 / np.asarray(column_scale), covariance.variance.shape)
     values, vectors = covariance.top_eigenpairs(n_components, scale)
     if noise is None:
         total = (covariance.variance / scale**2).sum()
@@ -197,7 +141,7 @@ def fit_ppca(covariance, n_components, column_scale=1.0, noise=None):
     return _from_whitened(covariance, noise * scale**2, values / noise, vectors)
 
 
-def fit_factor_analysis(covariance, n_components, floor=NOISE_FLOOR, max_iter=200):
+def fit_factor_analysis(covariance, n_components, floor=NOISE_FLOOR):
     """Fit factor analysis by maximum likelihood in the noise variances alone.
 
     Given the noise the best loadings are known, so what is left is a smooth function of
@@ -230,17 +174,17 @@ def fit_factor_analysis(covariance, n_components, floor=NOISE_FLOOR, max_iter=20
 
     # Where columns depend on one another, or rows are fewer than columns, there are
     # several optima. EM from noise alone leads to the one that FactorAnalysis finds.
-    start = variance
+    noise = variance
     for _ in range(_EM_STEPS):
-        start = update(start)
+        noise = update(noise)
     upper = np.log(variance)
     result = minimize(
         objective,
-        np.log(start),
+        np.log(noise),
         jac=True,
         method="L-BFGS-B",
         bounds=list(zip(upper + np.log(floor), upper, strict=True)),
-        options={"maxiter": max_iter, "ftol": 1e-9, "gtol": 1e-6},
+        options={"maxiter": 200, "ftol": 1e-9, "gtol": 1e-6},
     )
     noise = np.exp(result.x)
     values, vectors = covariance.top_eigenpairs(n_components, np.sqrt(noise))

@@ -1,11 +1,12 @@
 """Mixtures of normals with diagonal covariances, fitted by EM.
 
-`fit_clusters` finds clusters of rows, where one-hot latents start; `fit_columns` finds
-a mixture for every column. All is float64 numpy on standardised columns.
+`fit_clusters` finds clusters of rows, for one-hot latents; `fit_columns` finds a
+mixture for every column. All is float64 numpy on standardised columns.
 """
 
 import warnings
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from sklearn import config_context
@@ -18,15 +19,15 @@ from ._moments import compute_mean
 # rows, and values, that clusters are fitted to
 _MAX_ROWS = 4000
 _MAX_VALUES = 20_000_000
-# starts by k-means, and steps of EM that choose among them
-_N_STARTS = 4
+# runs of k-means, and steps of EM that choose among them
+_N_RUNS = 4
 _SHORT_STEPS = 10
 _STEPS = 100
 _TOL = 1e-6
 # rows that every cluster has beforehand, and rows of the total variance in the noise
 _PSEUDO_ROWS, _TOTAL_ROWS = 1.0, 0.1
-# values held at a time for mixtures of columns
-_COLUMN_VALUES = 2_000_000
+# values held at a time, and steps of EM, for mixtures of columns
+_COLUMN_VALUES, _COLUMN_STEPS = 2_000_000, 30
 
 
 def iterate_em(
@@ -34,22 +35,10 @@ def iterate_em(
 ):
     """Alternate M-steps and E-steps of a mixture (Dempster, Laird & Rubin 1977).
 
-    Parameters
-    ----------
-    share : ndarray
-        p(k|x) to start from; k runs along `axis`.
-    maximize, score_joint : callable
-        p(k|x) -> model, and model -> log p(x, k), which is overwritten.
-    n_steps : int
-    weight : ndarray (n_samples,) or None, default=None
-    tol, share_tol : float or None, float
-        Stop where the weighted mean of log p(x) rises by less, or where no p(k|x)
-        changes by more.
-
-    Returns
-    -------
-    model, share, score
-        The last model, p(k|x) under it, and, where there is a tol, this mean.
+    They begin at `share`, p(k|x) with k along `axis`. `maximize` turns it into a model,
+    and `score_joint` a model into log p(x, k), which is overwritten. EM stops where the
+    weighted mean of log p(x) rises by less than `tol`, or no p(k|x) changes by more
+    than `share_tol`. Return the last model, p(k|x) under it and, with a tol, this mean.
     """
     score = -np.inf
     for _ in range(n_steps):
@@ -77,19 +66,11 @@ def normalize(joint, axis=-1):
 
 @dataclass(frozen=True)
 class Clusters:
-    """x = means[k] + e, k with probability weights[k], e ~ N(0, diag noise).
+    """x = means[k] + e, k with probability weights[k], e ~ N(0, diag noise)."""
 
-    Attributes
-    ----------
-    weights : ndarray (n_clusters,)
-    means : ndarray (n_clusters, n_features)
-    noise : ndarray (n_features,)
-        Variances within clusters.
-    """
-
-    weights: np.ndarray
-    means: np.ndarray
-    noise: np.ndarray
+    weights: np.ndarray  # (n_clusters,)
+    means: np.ndarray  # (n_clusters, n_features)
+    noise: np.ndarray  # (n_features,), variances within clusters
 
     @property
     def mean(self):
@@ -99,12 +80,8 @@ class Clusters:
     def posterior(self, centre):
         """Return the log-odds of the clusters, which are linear in x.
 
-        Up to a constant a row, log p(k|x) is ``(x - centre) @ weight + bias``.
-
-        Returns
-        -------
-        weight : ndarray (n_features, n_clusters)
-        bias : ndarray (n_clusters,)
+        Up to a constant a row, log p(k|x) is ``(x - centre) @ weight + bias``, with a
+        weight ``(n_features, n_clusters)``.
         """
         offsets = self.means - centre
         weight = (offsets / self.noise).T
@@ -134,28 +111,17 @@ def fit_clusters(
     weight,
     n_clusters,
     seed,
-    start=None,
+    init=None,
     noise=None,
     is_isotropic=False,
     floor=0.0,
 ):
-    """Fit the mixture by k-means and EM, to a sample of the rows.
+    """Fit `Clusters` by k-means and EM, to a sample of the rows.
 
-    Parameters
-    ----------
-    x : ndarray (n_samples, n_features)
-    weight : ndarray (n_samples,) or None
-    n_clusters : int
-        If the rows are too few, the rest lie at the mean, with little weight.
-    seed : int
-    start : Clusters, default=None
-        Clusters to continue from, instead of k-means.
-    noise : float, default=None
-        A known variance.
-    is_isotropic : bool, default=False
-        Whether all columns have one variance.
-    floor : float, default=0.0
-        Least variance within clusters, as a share of the column's.
+    If the rows are too few for all clusters, the rest lie at the mean, with little
+    weight. `init` takes the place of k-means, `noise` is a known variance, and with
+    `is_isotropic` all columns have one. `floor` is the least variance within clusters,
+    as a share of the column's.
 
     References
     ----------
@@ -171,9 +137,6 @@ def fit_clusters(
     count, mean = weight.sum(), compute_mean(x, weight)
     total = compute_mean(x, weight, lambda part: (part - mean) ** 2)
     total = np.maximum(total, np.finfo(float).tiny)
-
-    def score_joint(model):
-        return model.score_joint(x)
 
     def maximize(share):
         share = share * weight[:, None]
@@ -191,18 +154,17 @@ def fit_clusters(
         return Clusters(size / size.sum(), means, variance)
 
     def climb(share, n_steps):
-        return iterate_em(
-            share, maximize, score_joint, n_steps, weight=weight, tol=_TOL
-        )
+        score = partial(Clusters.score_joint, x=x)
+        return iterate_em(share, maximize, score, n_steps, weight=weight, tol=_TOL)
 
-    if start is None:
+    if init is not None:
+        share, _ = init.share(x)
+    else:
         found = [
             climb(_assign(x, weight, n_clusters, generator), _SHORT_STEPS)
-            for _ in range(_N_STARTS)
+            for _ in range(_N_RUNS)
         ]
         _, share, _ = max(found, key=lambda result: result[2])
-    else:
-        share, _ = start.share(x)
     _, share, _ = climb(share, _STEPS)
     return maximize(share)
 
@@ -218,35 +180,23 @@ def _assign(x, weight, n_clusters, generator):
     return np.eye(n_clusters)[labels]
 
 
-def fit_columns(x, n_components, least, linear_share, n_steps=30):
-    """Fit a mixture of normals to every column by EM.
+def fit_columns(x, n_components, least, linear_share):
+    """Fit a mixture of two or more normals to every column by EM.
 
     The last component has mean 0 and variance 1 or more: where x is what a linear model
-    leaves, in units of its noise, it is that model, or one with more noise.
-
-    Parameters
-    ----------
-    x : ndarray (n, n_features)
-    n_components : int
-        At least 2.
-    least : ndarray (n_features,)
-        Logarithms of the least standard deviations of the other components.
-    linear_share : float
-        Share of the rows that the last component has beforehand; others have one row.
-    n_steps : int, default=30
-
-    Returns
-    -------
-    log_weights, loc, log_scale : ndarray (n_components, n_features)
+    leaves, in units of its noise, it is that model, or one with more noise. Beforehand
+    it has `linear_share` of the rows; others have one row, and standard deviations of
+    at least exp(least), ``(n_features,)``. Return log-weights, means and log standard
+    deviations, each ``(n_components, n_features)``.
     """
     found = [
-        _fit_columns(x[:, part], n_components, least[part], linear_share, n_steps)
+        _fit_columns(x[:, part], n_components, least[part], linear_share)
         for part in list_chunks(x.T, _COLUMN_VALUES // n_components)
     ]
     return tuple(np.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))
 
 
-def _fit_columns(x, k, least, linear_share, n_steps):
+def _fit_columns(x, k, least, linear_share):
     n, n_features = x.shape
     pseudo_rows = np.ones((k, 1))
     pseudo_rows[-1] = linear_share * n
@@ -282,4 +232,4 @@ def _fit_columns(x, k, least, linear_share, n_steps):
         return np.log(weights / weights.sum(axis=0)), loc, log_scale
 
     share, _, _ = normalize(score_joint(model), axis=0)
-    return iterate_em(share, maximize, score_joint, n_steps, axis=0)[0]
+    return iterate_em(share, maximize, score_joint, _COLUMN_STEPS, axis=0)[0]

@@ -24,15 +24,9 @@ _MAX_MATRIX_COLUMNS = 3000
 def compute_mean(x, weight=None, function=None):
     """Return the weighted mean of every column, ``(n_columns,)``.
 
-    Parameters
-    ----------
-    x : ndarray (n, n_features)
-    weight : ndarray (n,), ndarray (n, n_features) or None, default=None
-        Of the rows, or of the cells.
-    function : callable or None, default=None
-        Takes a chunk of rows and returns an array of as many rows, the columns of
-        which are averaged; None takes the rows themselves. What is NaN is left out;
-        the mean of a column without any number is 0.
+    Weights are those of rows, ``(n,)``, or of cells, ``(n, n_features)``. The columns
+    of `function(rows)` are averaged, or without one those of the rows. NaN are left
+    out; the mean of a column without any number is 0.
     """
     weight = _scale_weights(len(x), weight)
     total = count = 0.0
@@ -62,14 +56,7 @@ def _sum_columns(weight, values):
 
 
 def compute_share(x, weight=None):
-    """Return the share of observed cells of every column, ``(n_features,)``.
-
-    Parameters
-    ----------
-    x : ndarray (n, n_features)
-    weight : ndarray (n,) or None, default=None
-        Of the rows.
-    """
+    """Return the weighted share of observed cells, ``(n_features,)``."""
     if not has_missing(x):
         return np.ones(x.shape[1])
     is_known = compute_mean(x, weight, lambda part: ~np.isnan(part)) > 0
@@ -78,14 +65,7 @@ def compute_share(x, weight=None):
 
 
 def find_first(x, columns=None):
-    """Return the first observed value of every column, float64; NaN without any.
-
-    Parameters
-    ----------
-    x : ndarray (n, n_features)
-    columns : ndarray of int or of bool, or None, default=None
-        Those to look at; None takes all.
-    """
+    """Return the first observed value of columns, float64; NaN without any."""
     columns = np.arange(x.shape[1])[slice(None) if columns is None else columns]
     first = x[0, columns].astype(np.float64)
     for rows in list_chunks(x):
@@ -98,22 +78,11 @@ def find_first(x, columns=None):
 
 
 def compute_moments(x, weight=None, columns=None):
-    """Return mean and standard deviation of the observed cells of every column.
+    """Return mean and standard deviation of the observed cells of all or some columns.
 
     They are computed around the first value and in units of the largest distance from
-    it: neither an offset of 1e6 standard deviations nor values of 1e200 lose digits.
-
-    Parameters
-    ----------
-    x : ndarray (n, n_features)
-    weight : ndarray (n,) or None, default=None
-    columns : ndarray of int or None, default=None
-        Those to look at; None takes all.
-
-    Returns
-    -------
-    mean, deviation : ndarray (n_columns,)
-        0 and 1 of a column without an observed cell.
+    it: neither an offset of 1e6 standard deviations nor values of 1e200 lose digits. A
+    column without an observed cell has 0 and 1.
     """
     chosen = slice(None) if columns is None else columns
     is_known = compute_share(x, weight)[chosen] > 0
@@ -139,14 +108,7 @@ def compute_moments(x, weight=None, columns=None):
 
 
 class Covariance:
-    """Weighted mean and covariance of a table; of a wide one only its products.
-
-    Parameters
-    ----------
-    x : ndarray (n_samples, n_features)
-        Read a chunk of rows at a time: it may be in single precision or on a disk.
-    weight : ndarray (n_samples,), default=None
-    """
+    """Weighted mean and covariance of a table; of a wide one only its products."""
 
     def __init__(self, x, weight=None):
         products = min(x.shape[1], 100 if x.shape[1] > _MAX_MATRIX_COLUMNS else np.inf)

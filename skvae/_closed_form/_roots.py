@@ -6,15 +6,10 @@ import numpy as np
 def bisect(is_below, low, high, n_halvings):
     """Return where rising functions cross their targets, each by bisection.
 
-    Parameters
-    ----------
-    is_below : callable
-        Takes an array of arguments and returns whether the function of each is still
-        below its target.
-    low, high : ndarray
-        Between them lie the roots. Where one does not, the nearer end is approached.
-    n_halvings : int
-        The distance from a root is at most (high - low) / 2 ** (n_halvings + 1).
+    `is_below` takes an array of arguments and returns whether the function of each is
+    still below its target. Roots lie between the arrays low and high; where one does
+    not, the nearer end is approached. The distance from a root is at most (high - low)
+    / 2 ** (n_halvings + 1).
     """
     for _ in range(n_halvings):
         middle = (low + high) / 2

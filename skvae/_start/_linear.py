@@ -92,7 +92,7 @@ def _fit_incomplete(x, weight, splits, n_components, link):
     whole = fit_incomplete(*table, n_components, **settings)
 
     def refit(x, weight):
-        model = fit_incomplete(x, weight, n_components, **settings, start=whole)
+        model = fit_incomplete(x, weight, n_components, **settings, init=whole)
         return model.with_least_noise(FOLD_NOISE_SHARE * whole.noise)
 
     return whole, refit, np.maximum(deviation**2, NOISE_FLOOR)

@@ -63,7 +63,7 @@ def initialize_mixture(x, weight, splits, n_clusters, likelihood, seed):
         model = whole
         if is_part(train, splits):
             part = take_rows(x, weight, train)
-            model = fit_clusters(*part, n_clusters, seed, start=whole, **settings)
+            model = fit_clusters(*part, n_clusters, seed, init=whole, **settings)
         starts.append(_from_clusters(model, link, variance))
     return starts
 
