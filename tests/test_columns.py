@@ -14,20 +14,11 @@ import pytest
 
 from skvae import UnknownCategoriesWarning
 from skvae._closed_form._moments import compute_moments
-from skvae._columns import (
-    Boolean,
-    Category,
-    ColumnTable,
-    Integer,
-    Number,
-    OrderedCategory,
-    check_exact_integers,
-    check_finite,
-    check_observed,
-    check_support,
-    convert_lists,
-    read_table,
-)
+from skvae._columns import ColumnTable, check_support
+from skvae._columns._checks import check_exact_integers, check_finite, check_observed
+from skvae._columns._containers import convert_lists
+from skvae._columns._kinds import Boolean, Category, Integer, Number, OrderedCategory
+from skvae._columns._reading import read_table
 from skvae._columns._support import ALTERNATIVES
 from skvae.likelihoods import (
     LIKELIHOODS,

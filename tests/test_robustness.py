@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from skvae import VAETransformer
-from skvae._columns import Integer
+from skvae._columns._kinds import Integer
 from skvae.likelihoods import Gaussian
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._utils._missing import has_missing, list_chunks
-from ._containers import get_names
+from ._containers import get_names, to_floats
 
 # from here on not every integer is a float
 _MAX_INTEGER = 2**53
@@ -61,28 +61,13 @@ def refuse_times(X, owner):
         )
 
 
-def find_inexact_integer(values):
-    """Return the position of the first integer that double precision cannot hold.
-
-    Parameters
-    ----------
-    values : ndarray
-        Integers, or floats converted from integers.
-
-    Returns
-    -------
-    int or None
-        Position in the flattened array; None if there is no such integer.
-    """
-    if values.size == 0 or (values.dtype.kind in "iu" and values.dtype.itemsize < 8):
-        return None
-    # not abs(values): -2^63 has no absolute value of its dtype
-    bad = (values >= _MAX_INTEGER) | (values <= -_MAX_INTEGER)
-    return int(bad.argmax()) if bad.any() else None
-
-
-def refuse_inexact_integer(value, label):
-    """Raise for an integer that double precision cannot hold."""
+def check_exact_column(column, label):
+    """Refuse a column of integers that double precision cannot hold."""
+    is_inexact = np.abs(to_floats(column)) >= _MAX_INTEGER
+    if not is_inexact.any():
+        return
+    row = int(is_inexact.argmax())
+    value = column.iloc[row] if hasattr(column, "iloc") else column[row]
     raise ValueError(
         f"{capitalize(label)} has the value {int(value)}, but double precision cannot "
         f"distinguish integers from 2^53 = {_MAX_INTEGER} on. If it is an identifier, "
@@ -95,10 +80,10 @@ def check_exact_integers(X, names=None):
     if X.dtype.kind not in "iu" or X.dtype.itemsize < 8:
         return
     for rows in list_chunks(X):
-        position = find_inexact_integer(X[rows])
-        if position is not None:
-            row, column = np.unravel_index(position, X[rows].shape)
-            refuse_inexact_integer(X[rows][row, column], label_column(column, names))
+        is_inexact = np.abs(X[rows].astype(np.float64)) >= _MAX_INTEGER
+        if is_inexact.any():
+            column = int(is_inexact.any(axis=0).argmax())
+            check_exact_column(X[rows, column], label_column(column, names))
 
 
 def check_observed(X, names=None):

@@ -16,15 +16,10 @@ class ConstantColumns:
     one in n_samples + 2, where n_samples is the number of observed values. Each column
     has a mixture of two normals around its value, with standard deviations 1e-6 s and
     s = max(1, abs(value)).
-
-    Parameters
-    ----------
-    values : ndarray (n_constant,)
-    n_samples : ndarray (n_constant,)
     """
 
-    values: np.ndarray
-    n_samples: np.ndarray
+    values: np.ndarray  # (n_constant,)
+    n_samples: np.ndarray  # (n_constant,)
 
     @property
     def _scale(self):

@@ -81,27 +81,21 @@ def list_plain_dtypes(X):
     return dtypes
 
 
-def list_columns(X):
-    """Return the columns of a table, in order; those of object arrays as Series."""
-    container = get_container(X)
-    if container == "polars":
-        return X.get_columns()
-    if container == "pandas":
-        # by position: names may occur twice
-        return [X.iloc[:, j] for j in range(X.shape[1])]
-    columns = [X[:, j] for j in range(X.shape[1])]
-    if X.dtype == object:
+def take_column(X, number):
+    """Return a column of a table, by its number; of an object array as a Series."""
+    if get_container(X) == "pandas":
+        return X.iloc[:, number]
+    column = X[:, number]
+    if column.dtype == object:
         import pandas as pd
 
-        return [pd.Series(column, dtype=object) for column in columns]
-    return columns
+        return pd.Series(column, dtype=object)
+    return column
 
 
 def is_polars_dtype(dtype):
     """Return whether a dtype is from polars."""
-    return type(dtype).__module__.split(".")[0] == "polars" or (
-        isinstance(dtype, type) and dtype.__module__.split(".")[0] == "polars"
-    )
+    return type(dtype).__module__.split(".")[0] == "polars"
 
 
 def to_floats(column):
@@ -118,12 +112,8 @@ def to_floats(column):
 def factorize(column):
     """Return the distinct values of a column, and the position of each cell in them.
 
-    Returns
-    -------
-    codes : ndarray of int (n,)
-        Positions in levels; -1 where a value is missing.
-    levels : list
-        Distinct values, in any order. Of declared categories all, even if unused.
+    Positions are -1 where a value is missing. The values are a list in any order; those
+    of declared categories are all of these, even if unused.
     """
     if is_polars_dtype(column.dtype):
         return _factorize_polars(column)
@@ -163,20 +153,10 @@ def get_declared_categories(dtype):
 
 
 def make_column(values, dtype, missing):
-    """Return values as a column of a dtype.
+    """Return floats, integers or booleans ``(n,)`` as a column of a dtype.
 
-    Parameters
-    ----------
-    values : ndarray (n,)
-        Floats, integers or booleans.
-    dtype : dtype of numpy, pandas or polars, or None
-        None keeps the values as they are.
-    missing : ndarray of bool (n,)
-        Where to leave out values; a dtype without missing values keeps them.
-
-    Returns
-    -------
-    ndarray, pandas array or polars Series
+    A dtype None keeps the values as they are. Values are left out where they are
+    `missing`, ``(n,)``, unless the dtype has no missing values.
     """
     is_hidden = missing.any()
     if dtype is None:
@@ -217,15 +197,7 @@ def _cast_pandas(column, dtype):
 
 
 def take_levels(levels, codes, dtype):
-    """Return the levels with the given codes, as a column of a dtype.
-
-    Parameters
-    ----------
-    levels : list
-    codes : ndarray of int (n,)
-        -1 for missing.
-    dtype : dtype of numpy, pandas or polars, or None
-    """
+    """Return levels by their codes, -1 for missing, as a column of a dtype."""
     if is_polars_dtype(dtype):
         import polars as pl
 
@@ -247,17 +219,7 @@ def take_levels(levels, codes, dtype):
 
 
 def make_table(columns, names, dtypes, container, index=None):
-    """Return a table with the given columns.
-
-    Parameters
-    ----------
-    columns : list of ndarray, pandas array or polars Series
-    names : sequence or None
-    dtypes : list
-    container : {'array', 'pandas', 'polars'}
-        An array has dtype object.
-    index : pandas Index or None, default=None
-    """
+    """Return a table with the given columns; an array has the dtype object."""
     if container == "array":
         array = np.empty((len(columns[0]), len(columns)), dtype=object)
         for j, column in enumerate(columns):

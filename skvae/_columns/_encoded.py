@@ -8,21 +8,8 @@ from .._utils._missing import has_missing, list_chunks
 class EncodedRows:
     """Rows of several tables, one table after the other, encoded when they are indexed.
 
-    It is indexed like an array, but holds no copy of the tables: one that is mapped
-    from a file stays there.
-
-    Parameters
-    ----------
-    columns : ColumnTable
-    tables : list of ndarray (n, n_features)
-        In the units of X.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        Number of rows, and of columns in the model.
-    dtype : dtype
-        Of the encoded rows.
+    It is indexed like an array, but holds no copy of the tables, which are in the units
+    of X: one that is mapped from a file stays there.
     """
 
     def __init__(self, columns, tables):

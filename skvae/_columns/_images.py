@@ -31,18 +31,8 @@ def count_dimensions(X):
 def flatten_images(X, image_shape, estimator_name, is_fitted):
     """Return images (n, channels, height, width) as rows, other input unchanged.
 
-    Parameters
-    ----------
-    X : array-like
-    image_shape : tuple of int or None
-    estimator_name : str
-    is_fitted : bool
-        Whether the shape is that of the images at fit; for messages.
-
-    Raises
-    ------
-    ValueError
-        If the images have another shape.
+    Refuse images of another shape; whether that of the images is known from `fit` is
+    for the message.
     """
     n_dimensions = count_dimensions(X)
     if n_dimensions < 3 or (image_shape is None and n_dimensions != 4):

@@ -21,27 +21,14 @@ from ._containers import (
 
 
 class Kind:
-    """One kind of column.
-
-    Parameters
-    ----------
-    dtype : dtype of numpy, pandas or polars, default=None
-        Of the column at fit, and of decoded columns.
-
-    Attributes
-    ----------
-    name : str
-    likelihood : str
-        Default likelihood of such columns; 'auto' leaves the choice to the data.
-    levels : list or None
-        Of categories: the values with the codes 0, 1, ...
-    is_integer : bool
-        Whether decoded values are rounded.
-    """
+    """One kind of column, of a dtype of numpy, pandas or polars at fit."""
 
     name = "column"
+    # default of such columns; 'auto' leaves the choice to the data
     likelihood = "auto"
+    # values of a category with the codes 0, 1, ..., a list
     levels = None
+    # whether decoded values are rounded
     is_integer = False
 
     def __init__(self, dtype=None):
@@ -65,14 +52,9 @@ class Kind:
         return not issubclass(other, Category)
 
     def to_codes(self, column):
-        """Return a column as floats, and its unknown levels.
+        """Return a column as floats, and the levels that it did not have at fit.
 
-        Returns
-        -------
-        codes : ndarray (n,), float64
-            NaN where a value is missing or its level is unknown.
-        unknown : list
-            Levels that the column did not have at fit.
+        Floats ``(n,)`` are NaN where a value is missing or its level is unknown.
         """
         return to_floats(column), []
 
@@ -83,16 +65,7 @@ class Kind:
     def code_value(self, value, label):
         """Return the code of one value.
 
-        Parameters
-        ----------
-        value : object
-        label : str
-            Name of the column, for messages.
-
-        Raises
-        ------
-        ValueError
-            If the column cannot have this value.
+        Raise a ValueError if the column, called `label`, cannot have this value.
         """
         if not isinstance(value, (Real, np.bool_)) or not math.isfinite(value):
             raise ValueError(
@@ -212,14 +185,9 @@ class OrderedCategory(Category):
 
 
 def as_integers(values, dtype):
-    """Return floats as integers, rounded and within the range of a dtype.
+    """Return floats without NaN as integers, rounded and within the range of a dtype.
 
-    Parameters
-    ----------
-    values : ndarray
-        Without NaN.
-    dtype : dtype of numpy, pandas or polars
-        Its name has the number of bits; without, 64.
+    The name of the dtype has the number of bits; without it, there are 64.
     """
     found = re.search(r"(u?)int(\d+)", str(dtype).lower())
     sign, bits = found.groups() if found else ("", "64")

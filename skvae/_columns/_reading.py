@@ -10,23 +10,11 @@ from numbers import Real
 import numpy as np
 
 from .._utils._warnings import UnknownCategoriesWarning, warn_user
-from ._checks import (
-    capitalize,
-    find_inexact_integer,
-    label_column,
-    refuse_inexact_integer,
-)
-from ._containers import (
-    get_container,
-    get_names,
-    is_polars_dtype,
-    list_columns,
-    list_plain_dtypes,
-)
+from ._checks import capitalize, check_exact_column, label_column
+from ._containers import get_container, get_names, list_plain_dtypes, take_column
 from ._kinds import Boolean, Category, Integer, Number, OrderedCategory
 
-# the beginning of the name of a dtype, in lower case, and its kind; the first match
-# counts
+# how names of dtypes begin, in lower case, and their kind; the first match counts
 _KINDS = (
     (r"bool", Boolean),
     (r"u?int\d", Integer),
@@ -62,38 +50,27 @@ def match_dtype(dtype):
 def find_kind(column, label, owner):
     """Return the kind (a class) of a column; None if it has no observed value.
 
-    Parameters
-    ----------
-    column : Series or ndarray (n,)
-    label : str
-        Name of the column, for messages.
-    owner : str
-        Name of the estimator, for messages.
-
-    Raises
-    ------
-    TypeError
-        If its dtype or values are of no supported kind.
+    Raise a TypeError if its dtype or values are of no supported kind.
     """
-    shown = str(column.dtype)
-    dtype = shown.lower()
-    name = capitalize(label)
-    if dtype.startswith("null"):
+    dtype = str(column.dtype)
+    if dtype.lower().startswith("null"):
         return None
-    if dtype == "object" and not is_polars_dtype(column.dtype):
-        return _find_kind_of_objects(column, name, owner)
+    # that of polars is called Object
+    if dtype == "object":
+        return _find_kind_of_objects(column, label, owner)
     kind = match_dtype(column.dtype)
-    if kind is None and dtype.startswith("sparse"):
+    if kind is None and dtype.startswith("Sparse"):
         raise TypeError(
-            f"{name} has the sparse dtype {shown}, but {owner} needs dense columns. "
-            "Use column.sparse.to_dense(), or toarray() of a sparse matrix."
+            f"{capitalize(label)} has the sparse dtype {dtype}, but {owner} needs "
+            "dense columns. Use column.sparse.to_dense(), or toarray() of a sparse "
+            "matrix."
         )
     if kind is None:
-        _refuse(name, f"dtype {shown}", dtype, owner)
+        _refuse(label, f"dtype {dtype}", dtype.lower(), owner)
     return kind
 
 
-def _find_kind_of_objects(column, name, owner):
+def _find_kind_of_objects(column, label, owner):
     from pandas.api.types import infer_dtype
 
     inferred = infer_dtype(column, skipna=True)
@@ -108,11 +85,11 @@ def _find_kind_of_objects(column, name, owner):
         if (types == "number").all():
             # decimals and floats
             return Number
-        _refuse_mixed(column, types, name)
-    _refuse(name, f"the value {column.iloc[0]!r} of type {inferred}", inferred, owner)
+        _refuse_mixed(column, types, label)
+    _refuse(label, f"the value {column.iloc[0]!r} of type {inferred}", inferred, owner)
 
 
-def _refuse(name, what, dtype, owner):
+def _refuse(label, what, dtype, owner):
     """Raise for a column of no supported kind, with advice."""
     advice = "Encode it first, or leave it out."
     if dtype.startswith(_TIMES):
@@ -124,64 +101,39 @@ def _refuse(name, what, dtype, owner):
     elif dtype.startswith("interval"):
         advice = "Make intervals categories first, with astype('category')."
     raise TypeError(
-        f"{name} has {what}, but {owner} accepts numbers, booleans and categories. "
-        f"{advice}"
+        f"{capitalize(label)} has {what}, but {owner} accepts numbers, booleans and "
+        f"categories. {advice}"
     )
 
 
 def _describe_type(value):
     """Return the type of a Python value; all types of numbers are 'number'."""
-    if isinstance(value, (bool, np.bool_)):
-        return "bool"
-    if isinstance(value, str):
-        return "str"
-    return "number" if isinstance(value, (Real, Decimal)) else type(value).__name__
+    if isinstance(value, (Real, Decimal)) and not isinstance(value, bool):
+        return "number"
+    return "str" if isinstance(value, str) else type(value).__name__
 
 
-def _refuse_mixed(column, types, name):
+def _refuse_mixed(column, types, label):
     """Raise for a column of objects of several kinds, naming one of the values."""
     usual = types.mode().iloc[0]
     is_odd = ~types.isin(["bool", "str", "number"]) | (types != usual)
     odd = column[is_odd if is_odd.any() else ~is_odd].iloc[0]
     among = "" if _describe_type(odd) == usual else f" among values of type {usual}"
     raise TypeError(
-        f"{name} has the value {odd!r} of type {type(odd).__name__}{among}; every "
-        "argument must be a string, a number, a boolean or missing, and the values of "
-        "a column must be of one kind. Convert the column first, for example with "
-        "astype(str)."
+        f"{capitalize(label)} has the value {odd!r} of type {type(odd).__name__}"
+        f"{among}; every argument must be a string, a number, a boolean or missing, "
+        "and the values of a column must be of one kind. Convert the column first, for "
+        "example with astype(str)."
     )
-
-
-def _is_all_missing(column):
-    if is_polars_dtype(column.dtype):
-        is_float = column.dtype.is_float()
-        column = column.fill_nan(None) if is_float else column
-        return column.null_count() == len(column)
-    if isinstance(column, np.ndarray):
-        return bool((column != column).all())
-    return bool(column.isna().all())
 
 
 def read_table(X, kinds, owner, names=None):
     """Return the values of a table as numbers, and the kinds of its columns.
 
-    Parameters
-    ----------
-    X : data frame or ndarray (n, n_features)
-        An array has numbers, booleans or objects.
-    kinds : list of Kind or None
-        Kinds at fit; None learns them.
-    owner : str
-        Name of the estimator, for messages.
-    names : sequence or None, default=None
-        Names of the columns, for messages, if X has none.
-
-    Returns
-    -------
-    values : ndarray (n, n_features), float64, or X
-        Codes, NaN where a value is missing; X itself if it has only numbers.
-    kinds : list of Kind
-        One per column: those learned, or those given.
+    X is a data frame, or an array of numbers, booleans or objects. If it has only
+    numbers, the values are X itself, otherwise float64 codes, NaN where a value is
+    missing. `kinds` are those at fit, one per column; None learns them. `owner` is the
+    estimator's name, for messages, and `names` those of the columns, if X has none.
 
     Raises
     ------
@@ -198,34 +150,46 @@ def read_table(X, kinds, owner, names=None):
     given = get_names(X)
     names = names if given is None else given
     dtypes = list_plain_dtypes(X)
-    has_codes = any(isinstance(known, Category) for known in kinds or [])
-    if dtypes is not None and not has_codes:
-        _check_wide_integers(X, dtypes, names)
+    if dtypes is not None and not any(isinstance(k, Category) for k in kinds or ()):
+        _check_plain_integers(X, dtypes, names)
         if kinds is None:
             # one instance for all columns of a dtype
             learned = {dtype: match_dtype(dtype)(dtype) for dtype in set(dtypes)}
             kinds = [learned[dtype] for dtype in dtypes]
         return X, kinds
-    columns = list_columns(X)
-    labels = [label_column(j, names) for j in range(len(columns))]
-    both = zip(columns, labels, strict=True)
-    found = [find_kind(column, label, owner) for column, label in both]
-    if kinds is not None:
+    columns = [take_column(X, j) for j in range(X.shape[1])]
+    labels = [label_column(j, names) for j in range(X.shape[1])]
+    found = [find_kind(columns[j], label, owner) for j, label in enumerate(labels)]
+    if kinds is None:
+        # a column without values is refused later, by `check_observed`
+        both = zip(found, columns, strict=True)
+        kinds = [(kind or Number).learn(column) for kind, column in both]
+    else:
         found = list(map(_check_kind, kinds, found, columns, labels))
-    return _code_columns(columns, found, kinds, names, len(X))
+    values = np.full(X.shape, np.nan)
+    unknown_levels = {}
+    for j, (column, label) in enumerate(zip(columns, labels, strict=True)):
+        if found[j] is None:
+            continue
+        values[:, j], unknown = kinds[j].to_codes(column)
+        if unknown:
+            unknown_levels[label] = unknown
+        if found[j] is Integer and not isinstance(kinds[j], Category):
+            check_exact_column(column, label)
+    if unknown_levels:
+        _warn_of_levels(unknown_levels)
+    return values, kinds
 
 
 def _check_kind(known, kind, column, label):
     """Return the kind (a class) of a column, None if all its values are missing.
 
-    Raises
-    ------
-    TypeError
-        If the kind at fit, `known`, does not accept it.
+    Raise a TypeError if the kind at fit, `known`, does not accept it.
     """
     if kind is None or known.accepts(kind):
         return kind
-    if _is_all_missing(column):
+    codes, _ = kind.learn(column).to_codes(column)
+    if np.isnan(codes).all():
         return None
     raise TypeError(
         f"{capitalize(label)} was {known.name} at fit and is {kind.name} now (dtype "
@@ -233,59 +197,25 @@ def _check_kind(known, kind, column, label):
     )
 
 
-def _check_wide_integers(X, dtypes, names):
+def _check_plain_integers(X, dtypes, names):
     """Refuse integers of data frames that double precision cannot hold.
 
     Arrays are left to `check_exact_integers`.
     """
     if get_container(X) == "array":
         return
-    is_wide = {
-        dtype: str(dtype).lower() in ("int64", "uint64") for dtype in set(dtypes)
-    }
+    wide = {dtype for dtype in set(dtypes) if str(dtype).lower() in ("int64", "uint64")}
     for j, dtype in enumerate(dtypes):
-        if is_wide[dtype]:
-            values = np.asarray(X.iloc[:, j] if hasattr(X, "iloc") else X[:, j])
-            row = find_inexact_integer(values)
-            if row is not None:
-                refuse_inexact_integer(values[row], label_column(j, names))
+        if dtype in wide:
+            check_exact_column(take_column(X, j), label_column(j, names))
 
 
-def _code_columns(columns, found, kinds, names, n_samples):
-    """Return codes and kinds, given the columns and the classes of their kinds."""
-    values = np.empty((n_samples, len(columns)))
-    learned, unknown_levels = [], {}
-    for j, (column, kind) in enumerate(zip(columns, found, strict=True)):
-        if kinds is None:
-            # a column without values is refused later, by `check_observed`
-            known = Number(column.dtype) if kind is None else kind.learn(column)
-            learned.append(known)
-        else:
-            known = kinds[j]
-        if kind is None:
-            values[:, j] = np.nan
-            continue
-        values[:, j], unknown = known.to_codes(column)
-        if unknown:
-            unknown_levels[j] = unknown
-        if kind is Integer and not isinstance(known, Category):
-            row = find_inexact_integer(values[:, j])
-            if row is not None:
-                is_polars = is_polars_dtype(column.dtype)
-                value = column[row] if is_polars else column.iloc[row]
-                refuse_inexact_integer(value, label_column(j, names))
-    if unknown_levels:
-        _warn_of_levels(unknown_levels, names)
-    return values, learned if kinds is None else kinds
-
-
-def _warn_of_levels(unknown_levels, names):
+def _warn_of_levels(unknown_levels):
     parts = []
-    for column, levels in unknown_levels.items():
+    for label, levels in unknown_levels.items():
         shown = ", ".join(repr(level) for level in levels[:_SHOWN_LEVELS])
         more = len(levels) - _SHOWN_LEVELS
-        rest = f" and {more} more" if more > 0 else ""
-        parts.append(f"{label_column(column, names)} ({shown}{rest})")
+        parts.append(f"{label} ({shown}{f' and {more} more' if more > 0 else ''})")
     warn_user(
         f"X has categories that fit has not seen, in {'; '.join(parts)}. They are "
         "treated as missing.",

@@ -96,21 +96,9 @@ ALTERNATIVES = {
 def check_support(likelihood, array, names, columns):
     """Refuse values outside the support of the likelihood of their column.
 
-    Parameters
-    ----------
-    likelihood : PerColumn
-        Of the chosen columns.
-    array : ndarray (n, n_features)
-        Missing values are NaN.
-    names : sequence of str, or None
-        Names of the columns, for messages.
-    columns : slice or ndarray (n_features,) of bool
-        The chosen ones.
-
-    Raises
-    ------
-    ValueError
-        With the column and the value.
+    The likelihood is a `PerColumn` of the chosen `columns`, a slice or a mask of all.
+    The array ``(n, n_features)`` has NaN for missing values. The ValueError names
+    column and value.
     """
     chosen = np.arange(array.shape[1])[columns]
     groups = [

@@ -20,50 +20,24 @@ from ._kinds import Boolean, Category, Number, as_integers
 class ColumnTable:
     """Names and kinds of the columns, and their units in the model.
 
-    Attributes
-    ----------
-    container : {'array', 'pandas', 'polars'}
-        Type of X at fit, and of tables that methods return.
-    names : sequence or None
-    kinds : list of Kind
-        One per column.
-    dtype : dtype or None
-        Of arrays that methods return; None for data frames, where each kind has one.
-    varies : ndarray of bool (n_features,)
-        The columns in the model: those that are not constant, or all of them where all
-        are constant.
-    location, unit : ndarray (n_varying,)
-        The model sees ``(X - location) / unit`` of these columns.
-    scale : ndarray (n_varying,)
-        Their standard deviations at fit, or 1: the unit before training changed it.
-    constant : ConstantColumns
-        The other columns, or all of them where all are constant.
-    observed_share : ndarray (n_features,)
-        Weighted share of the values that were observed.
-    image_shape : tuple of int or None
-        (channels, height, width) of images, whose pixels the columns are.
-    is_stack : bool
-        Whether X at fit was an array (n, channels, height, width), and not rows.
-    likelihoods : list of str or None
-        Likelihoods of the columns, for display.
-    all_constant : bool
-        Whether all columns are constant. The model then contains them, because it needs
-        columns, but its scores are not used.
+    Constant columns are not in the model, unless all are: it then contains them,
+    because it needs columns, but its scores are not used.
     """
 
-    container: str
-    names: object
-    kinds: list
-    dtype: object
-    varies: np.ndarray
+    container: str  # 'array', 'pandas' or 'polars': of X, and of what methods return
+    names: object  # a sequence or None
+    kinds: list  # a Kind per column
+    dtype: object  # of arrays that methods return; None for data frames
+    varies: np.ndarray  # (n_features,), bool: the columns in the model
+    # (n_varying,): of these columns the model sees ``(X - location) / unit``
     location: np.ndarray
     unit: np.ndarray
-    scale: np.ndarray
-    constant: ConstantColumns
-    observed_share: np.ndarray
-    image_shape: tuple | None = None
-    is_stack: bool = False
-    likelihoods: list | None = None
+    scale: np.ndarray  # their standard deviations or 1: the units before training
+    constant: ConstantColumns  # the constant columns
+    observed_share: np.ndarray  # (n_features,), weighted share of observed values
+    image_shape: tuple | None = None  # (channels, height, width)
+    is_stack: bool = False  # whether X at fit was images, and not rows
+    likelihoods: list | None = None  # names, for display
     all_constant: bool = False
 
     @classmethod
@@ -72,21 +46,11 @@ class ColumnTable:
     ):
         """Learn names and types from the table of the user, and units from its values.
 
-        Parameters
-        ----------
-        X : array-like or data frame
-        array : ndarray (n_samples, n_features)
-            Its values, NaN where they are missing.
-        weight : ndarray (n_samples,) or None
-        is_scaled : bool or ndarray of bool (n_features,)
-            Whether the likelihood is for columns of any unit. Other columns keep their
-            values, and never count as constant.
-        standardize : bool
-            Whether to centre and scale.
-        image_shape : tuple of int, default=None
-            Of images. Their pixels are returned as integers if they are integers.
-        kinds : list of Kind, default=None
-            As `read_table` returns them; None means numbers of the dtype of the array.
+        X is the table and `array` its values, ``(n_samples, n_features)``; `weight` is
+        that of rows, or None. `is_scaled` is whether the likelihood of the columns, or
+        of each, is for columns of any unit; others keep their values and never count as
+        constant. With an `image_shape` integer pixels are returned as integers. `kinds`
+        None means numbers of the dtype of the array.
 
         Raises
         ------
@@ -136,11 +100,8 @@ class ColumnTable:
     def to_frame(self):
         """Return a pandas data frame with a row for each column.
 
-        Returns
-        -------
-        DataFrame
-            Columns kind, likelihood, levels, location, unit and missing (a share).
-            Constant columns have no likelihood and a unit of 0.
+        Its columns are kind, likelihood, levels, location, unit and missing (a share).
+        Constant columns have no likelihood and a unit of 0.
         """
         import pandas as pd
 
@@ -186,16 +147,7 @@ class ColumnTable:
     def convert_scores(self, scores, X):
         """Return log densities of rows in the units of X, with constant columns.
 
-        Parameters
-        ----------
-        scores : ndarray (n,)
-            Log densities of ``encode(X)`` under the model, nats.
-        X : ndarray (n, n_features)
-
-        Returns
-        -------
-        ndarray (n,)
-            Nats.
+        The `scores`, ``(n,)`` nats, are the log densities of ``encode(X)``.
         """
         if self.all_constant:
             return self.constant.score(X).sum(axis=1)
@@ -210,17 +162,8 @@ class ColumnTable:
     def convert_cell_scores(self, scores, X):
         """Return log densities of cells in the units of X, with constant columns.
 
-        Parameters
-        ----------
-        scores : ndarray (n, n_varying)
-            Log densities of the cells of ``encode(X)``, nats; 0 where values are
-            missing.
-        X : ndarray (n, n_features)
-
-        Returns
-        -------
-        ndarray (n, n_features)
-            Nats.
+        The `scores`, ``(n, n_varying)`` nats, are those of the cells of ``encode(X)``;
+        0 where values are missing. The result is ``(n, n_features)``.
         """
         if self.all_constant:
             return self.constant.score(X)
@@ -229,7 +172,7 @@ class ColumnTable:
 
     @property
     def constant_log_density(self):
-        """Log density of the constant columns, nats per row on average over the fit.
+        """Mean log density of the constant columns over the rows at fit, nats per row.
 
         Missing values count as 0. It is 0 if all columns are constant.
         """
@@ -257,17 +200,10 @@ class ColumnTable:
         return self.merge(varying, self.constant.values)
 
     def make_row(self, given):
-        """Return a row with the given values, and the others missing.
+        """Return a row ``(1, n_features)`` with given values; the others are missing.
 
-        Parameters
-        ----------
-        given : dict
-            From names of columns, or their numbers if they have none, to values.
-
-        Returns
-        -------
-        ndarray (1, n_features)
-            Codes for categories.
+        `given` is a dict of values by the names of columns, or by their numbers if they
+        have no names. Categories are returned as codes.
         """
         if not isinstance(given, dict):
             raise TypeError(f"given={given!r} must be a dict of columns and values.")
@@ -282,17 +218,7 @@ class ColumnTable:
         return row
 
     def merge(self, varying, constant):
-        """Return values of the varying and of the constant columns, in order.
-
-        Parameters
-        ----------
-        varying : ndarray (..., n_varying)
-        constant : ndarray broadcastable to (..., n_constant)
-
-        Returns
-        -------
-        ndarray (..., n_features)
-        """
+        """Return values ``(..., n_features)`` of varying and constant columns."""
         if self.varies.all():
             return varying
         merged = np.empty((*varying.shape[:-1], len(self.varies)))
@@ -303,12 +229,8 @@ class ColumnTable:
     def make_output(self, X, index=None):
         """Return rows with the types, names, shape and container of X at fit.
 
-        Parameters
-        ----------
-        X : ndarray (n_samples, n_features)
-            Floats in the units of X; codes for categories.
-        index : pandas Index or None, default=None
-            Of the rows, for a pandas data frame.
+        The values ``(n_samples, n_features)`` are in the units of X, with codes for
+        categories; `index` is that of the rows, for a pandas data frame.
         """
         if self.container == "array" and self.dtype != object:
             if self.is_stack:

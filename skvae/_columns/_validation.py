@@ -24,24 +24,12 @@ from ._support import check_support
 
 @dataclass(frozen=True)
 class InputTable:
-    """A table as it was given, and its cells as numbers.
+    """A table as it was given, and its cells as numbers."""
 
-    Attributes
-    ----------
-    given : array-like or data frame
-        Rows as the user passed them.
-    array : ndarray (n_samples, n_features)
-        Categories are codes, and missing values NaN.
-    kinds : list of Kind
-        One per column.
-    names : sequence or None
-        What messages call the columns.
-    """
-
-    given: object
-    array: np.ndarray
-    kinds: list
-    names: object
+    given: object  # array-like or data frame
+    array: np.ndarray  # (n_samples, n_features), codes of categories, NaN if missing
+    kinds: list  # a Kind per column
+    names: object  # what messages call the columns: a sequence or None
 
     @property
     def labels(self):
@@ -56,15 +44,8 @@ class InputTable:
 def read_input(estimator, X, kinds=None, image_shape=None, min_samples=1):
     """Return X as an `InputTable`.
 
-    Parameters
-    ----------
-    estimator : BaseEstimator
-        Its `n_features_in_` and `feature_names_in_` are set or compared.
-    X : array-like or data frame
-    kinds : list of Kind, default=None
-        Kinds that the columns must have; None learns them.
-    image_shape : tuple of int, default=None
-    min_samples : int, default=1
+    Columns must have the `kinds`, one per column; None learns them. The estimator's
+    `n_features_in_` and `feature_names_in_` are set or compared.
     """
     given, owner, learns = X, type(estimator).__name__, kinds is None
     is_fitted = hasattr(estimator, "columns_")
