@@ -42,6 +42,7 @@ _IMPUTE_DRAWS = 200
 _ENOUGH_EFFECTIVE = 100
 # rows on which diagnostics are computed
 _DIAGNOSTIC_ROWS = 500
+POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
 
 
 class VAETransformer(
@@ -114,9 +115,9 @@ class VAETransformer(
         least 32 steps, by several passes over a small table.
     lr : float, default=0.003
         Learning rate.
-    optimizer : {'adamw', 'adam', 'nadam', 'radam', 'rmsprop', 'sgd'} or class, \
-default='adamw'
-        Optimizer, or any class from :mod:`torch.optim`.
+    optimizer : str or class, default='adamw'
+        'adamw', 'adam', 'nadam', 'radam', 'rmsprop' or 'sgd', or any class from
+        :mod:`torch.optim`.
     weight_decay : float or 'auto', default='auto'
         Decay of the weight matrices. 'auto' is ``min(1, 300 / n_samples)`` for AdamW, 0
         for others.
@@ -204,14 +205,11 @@ default='adamw'
     """
 
     _parameter_constraints = {  # noqa: RUF012
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [POSITIVE_INTEGER],
         "likelihood": "no_validation",
         "latent": "no_validation",
         "network": "no_validation",
-        "hidden_layer_sizes": [
-            "array-like",
-            Interval(Integral, 1, None, closed="left"),
-        ],
+        "hidden_layer_sizes": ["array-like", POSITIVE_INTEGER],
         "activation": [str],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "init": [StrOptions({"linear", "random"})],
@@ -221,18 +219,15 @@ default='adamw'
         "beta": [Interval(Real, 0, None, closed="left")],
         "kl_warmup": [Interval(Real, 0, 1, closed="left")],
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
-        "batch_size": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
+        "batch_size": [StrOptions({"auto"}), POSITIVE_INTEGER],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "optimizer": [str, callable],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [POSITIVE_INTEGER],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "n_draws": [POSITIVE_INTEGER],
         "device": [str],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
@@ -562,7 +557,7 @@ default='adamw'
         """
         model, array = self._open(X)
         both = (model.refine_posterior if refine else model.compute_posterior)(array)
-        return np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])
+        return tuple(np.moveaxis(both, 1, 0).copy())
 
     def inverse_transform(self, Z):
         """Return E[x given z] for every row of Z.
@@ -751,9 +746,7 @@ default='adamw'
         model, array = self._open(X)
         check_score_options(self, method, n_draws, return_std, len(model.noise))
         found = self._compute_scores(model, array, method, n_draws, return_std)
-        if not return_std:
-            return found
-        return np.ascontiguousarray(found[:, 0]), np.ascontiguousarray(found[:, 1])
+        return tuple(found.T.copy()) if return_std else found
 
     def _compute_scores(self, model, array, method, n_draws=None, return_std=False):
         """Return the scores of rows by a model, ``(n,)``, or ``(n, 2)`` with errors."""
@@ -825,5 +818,4 @@ default='adamw'
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.input_tags.allow_nan = True
-        tags.input_tags.sparse = False
         return tags

@@ -101,8 +101,8 @@ def make_estimator(cls, base=None):
     """Return the section of an estimator: of one with a base, what differs from it."""
     parameters = inspect.signature(cls).parameters
     usual = inspect.signature(base).parameters if base else {}
-    meaning = get_entries(cls, "Parameters")
     before = get_entries(base, "Parameters") if base else {}
+    meaning = before | get_entries(cls, "Parameters")
     rows = [
         [f"`{name}`", f"`{parameter.default!r}`".replace("'", '"'), meaning[name]]
         for name, parameter in parameters.items()

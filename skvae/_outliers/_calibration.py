@@ -15,15 +15,9 @@ def collect_scores(data, score, scores, weight):
     """Return scores of held-out rows and their weights, or None for both.
 
     They are the scores of the validation set; else those of every fold by its own
-    model, and of the trimmed rows. There are none where these are too few.
-
-    Parameters
-    ----------
-    data : FitData
-    score : callable
-        Maps rows, and a model unless it is the one that is kept, to scores.
-    scores, weight : ndarray (n,)
-        Of all rows of positive weight, by the model that is kept.
+    model, and of the trimmed rows. There are none where these are too few. `score` maps
+    rows to scores, by a given model or the one that is kept; `scores` and `weight` are
+    those of all rows of positive weight, by the latter.
     """
     if data.is_chunk:
         return None, None

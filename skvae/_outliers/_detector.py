@@ -1,6 +1,6 @@
 """VAEOutlierDetector: a VAETransformer with trimming, threshold and explanations."""
 
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 from sklearn.base import OutlierMixin
@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from typing_extensions import override
 
-from .._estimator import VAETransformer
+from .._estimator import POSITIVE_INTEGER, VAETransformer
 from ._calibration import LEAST_ROWS, collect_scores, find_threshold
 from ._explanation import choose_usual_rows, compute_usual_scores, score_given_rest
 from ._reservoir import sample_stream
@@ -46,9 +46,9 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         the threshold. It is also the rate of false alarms on new rows like those of X,
         which held-out rows ensure (see Notes). With 'auto', outliers are rows that
         score lower than 99 in 100 of the training rows.
-    score_method : {'tempered', 'elbo', 'evidence', 'reconstruction', 'refined', \
-'regret'}, default='tempered'
-        Default method of `score_samples`.
+    score_method : str, default='tempered'
+        Default method of `score_samples`: 'tempered', 'elbo', 'evidence',
+        'reconstruction', 'refined' or 'regret'.
     trim : float, 'auto' or None, default='auto'
         Rows that are left out of training: the share that is farthest from the mean, in
         [0, 0.5); with 'auto', rows beyond a fence of the distances, Q3 + 0.75 (Q3 -
@@ -58,76 +58,21 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         p(x|z), as in `VAETransformer`, except that 'auto' is a normal distribution for
         numbers, whose noise is at least a quarter of a column's variance: otherwise
         directions of small variance would dominate the score.
-    latent : {'gaussian', 'categorical', 'hierarchical'} or Latent, default='gaussian'
-        Family of q(z|x), and prior p(z).
-    network : {'auto', 'mlp', 'conv'} or Network, default='auto'
-        Encoder and decoder; see :mod:`skvae.networks` for torch modules of your own.
-        'auto' is 'conv' where `image_shape` is set.
-    hidden_layer_sizes : tuple of int, default=(128, 128)
-        Widths of the hidden layers of an 'mlp' encoder, mirrored in the decoder. ``()``
-        is the linear model.
-    activation : str, default='silu'
-        Name of the activation: 'silu', 'relu', 'tanh', 'gelu', 'elu', 'leaky_relu',
-        'softplus' or 'sigmoid'.
-    dropout : float, default=0.0
-        Share of hidden units dropped at each training step.
-    init : {'linear', 'random'}, default='linear'
-        Start at the closed-form linear model (a mixture of normals where z is a single
-        categorical variable), or at torch's random weights.
-    standardize : bool, default=True
-        Whether to centre and scale columns internally. Scores stay in the units of X.
-    image_shape : tuple of int or None, default=None
-        (channels, height, width) of images. X is then ``(n_samples, channels, height,
-        width)``, or rows of as many columns, channels first. See the :doc:`page on
-        images </user_guide/images>`.
-    objective : {'elbo', 'iwae', 'tc', 'mmd'} or Objective, default='elbo'
-        Objective of training, see :doc:`objectives </user_guide/objectives>`. `score`
-        is always the ELBO.
-    beta : float, default=1.0
-        Weight of the KL term in training.
-    kl_warmup : float, default=0.0
-        Share of `max_epochs` over which the weight of the KL term rises from 0 to
-        `beta`; early stopping waits for its end.
-    max_epochs : int, default=100
-        Largest number of passes over the rows.
-    batch_size : int or 'auto', default='auto'
-        Rows per step. 'auto' is 64 to 1024, growing with the table; an epoch has at
-        least 32 steps, by several passes over a small table.
-    lr : float, default=0.003
-        Learning rate.
-    optimizer : {'adamw', 'adam', 'nadam', 'radam', 'rmsprop', 'sgd'} or class, \
-default='adamw'
-        Optimizer, or any class from :mod:`torch.optim`.
-    weight_decay : float or 'auto', default='auto'
-        Decay of the weight matrices. 'auto' is ``min(1, 300 / n_samples)`` for AdamW, 0
-        for others.
-    early_stopping : bool, default=True
-        Stop when the held-out score no longer improves, and keep the best weights.
-        Up to 3,000 rows, several networks are trained side by side on folds of the
-        table, and one more on all rows, which is the one that is kept.
-    validation_fraction : float, default=0.1
-        Least share of the rows to hold out.
-    n_iter_no_change : int, default=10
-        Epochs without improvement before training stops.
-    tol : float, default=1e-4
-        Least improvement that counts, in nats.
     n_draws : int, default=8
         Number of noise vectors, which all scores share. More draws barely change the
         ranking.
-    device : str, default='auto'
-        'auto' (the first found of cuda, xpu, mps, cpu), 'cpu', 'cuda', 'cuda:1', 'mps',
-        'xpu'.
-    warm_start : bool, default=False
-        Whether `fit` trains the fitted model further.
-    random_state : int, RandomState or None, default=None
-        Seed of all random numbers. None draws a new seed at every fit.
-    verbose : int, default=0
-        1 shows a progress bar with the ELBO.
-    net_callbacks : list of skorch callbacks or None, default=None
-        Callbacks of the net.
-    net_params : dict or None, default=None
-        Other parameters of `skorch.NeuralNet`, such as
-        ``{"optimizer__betas": (0.9, 0.99)}``.
+    latent, network, hidden_layer_sizes, activation, dropout : optional
+        The model, as in `VAETransformer`.
+    init, standardize, image_shape : optional
+        Where training starts, and what X is, as in `VAETransformer`.
+    objective, beta, kl_warmup, max_epochs, batch_size, lr, optimizer : optional
+        Training, as in `VAETransformer`.
+    weight_decay, early_stopping, validation_fraction : optional
+        Regularisation and held-out rows, as in `VAETransformer`.
+    n_iter_no_change, tol, device, warm_start : optional
+        When training stops, and where it runs, as in `VAETransformer`.
+    random_state, verbose, net_callbacks, net_params : optional
+        As in `VAETransformer`.
 
     Attributes
     ----------
@@ -142,33 +87,12 @@ default='adamw'
     usual_scores_ : ndarray (n_features,)
         Median of log p(x_j | all other cells) in every column, over some of the
         training rows, nats; see `explain`.
-    net_ : VAENet
-        The fitted `skorch.NeuralNet`.
-    columns_ : ColumnTable
-        Kind, likelihood, levels, units and share of missing cells of every column; a
-        data frame of them is ``columns_.to_frame()``.
-    device_ : str
-        Device of the model.
-    n_features_in_ : int
-        Number of features seen by `fit`.
-    feature_names_in_ : ndarray of str (n_features_in_,)
-        Names of the features, where all are strings.
-    n_iter_ : int
-        Number of epochs run.
-    history_ : skorch.history.History
-        One row per epoch: losses, reconstruction and KL in nats per row.
-    loss_curve_ : list of float
-        Training loss of every epoch, nats per row in the units of X.
-    validation_scores_ : list of float
-        Negative loss of the held-out rows of every epoch; empty without such rows.
-    best_validation_score_ : float or None
-        Best validation score, that of the initial weights included.
-    noise_variance_ : ndarray (n_features_in_,)
-        Mean variance of x given z, in the squared units of X.
-    kl_per_component_ : ndarray (n_components,)
-        Mean KL of each component, the information it carries about a row, nats.
-    n_active_components_ : int
-        Number of components with a KL above 0.01 nats.
+    net_, columns_, device_, n_features_in_, feature_names_in_, n_iter_, history_ :
+        As in `VAETransformer`.
+    loss_curve_, validation_scores_, best_validation_score_, noise_variance_ :
+        As in `VAETransformer`.
+    kl_per_component_, n_active_components_ :
+        As in `VAETransformer`.
 
     See Also
     --------
@@ -215,14 +139,8 @@ default='adamw'
 
     _parameter_constraints = {  # noqa: RUF012
         **VAETransformer._parameter_constraints,
-        "n_components": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
-        "contamination": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, 0.5, closed="right"),
-        ],
+        "n_components": [StrOptions({"auto"}), POSITIVE_INTEGER],
+        "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
         "score_method": [
             StrOptions({"tempered", "regret", *VAETransformer._methods} - {"kl"})
         ],

@@ -9,16 +9,9 @@ _MAX_ROWS = 2000
 
 
 class Reservoir:
-    """A random sample of the rows added so far (Efraimidis & Spirakis 2006).
+    """A random sample of at most `size` of the rows added so far.
 
-    Parameters
-    ----------
-    size : int
-        Largest number of rows in the sample.
-
-    Attributes
-    ----------
-    rows : ndarray (n, n_features) or None
+    Rows are kept by random keys (Efraimidis & Spirakis 2006).
     """
 
     def __init__(self, size):

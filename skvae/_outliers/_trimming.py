@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .._closed_form._moments import compute_moments
+
 # half of Tukey's whiskers: losing a few more normal rows costs less than keeping a
 # group of outliers
 _WHISKER = 0.75
@@ -10,33 +12,15 @@ _WHISKER = 0.75
 def measure_distances(array, weight=None):
     """Return the root mean square of the standardised cells of every row.
 
-    Parameters
-    ----------
-    array : ndarray (n_samples, n_features)
-        Missing values are NaN.
-    weight : ndarray (n_samples,), default=None
-        Weights of the rows in means and deviations.
-
-    Returns
-    -------
-    ndarray (n_samples,)
+    Cells of the table ``(n_samples, n_features)`` are NaN where they are missing; rows
+    may have weights in means and deviations.
     """
-    array = np.asarray(array, dtype=np.float64)
-    observed = ~np.isnan(array)
-    weight = np.ones(len(array)) if weight is None else weight / weight.max()
-    total = weight @ observed
-    total[total == 0] = 1.0
-    centred = array - weight @ np.where(observed, array, 0.0) / total
-    centred[~observed] = 0.0
-    # squares of large numbers would overflow
-    largest = np.abs(centred).max(axis=0)
-    centred /= np.where(largest > 0, largest, 1.0)
-    deviation = np.sqrt(weight @ centred**2 / total)
+    mean, deviation = compute_moments(array, weight)
     # a constant column has rounding errors only
-    varies = largest > 1e-12 * np.abs(np.where(observed, array, 0.0)).max(axis=0)
-    centred[:, ~varies] = 0.0
-    squares = (centred / np.where(varies, deviation, 1.0)) ** 2
-    return np.sqrt(squares.sum(axis=1) / np.maximum(observed.sum(axis=1), 1))
+    varies = deviation > 1e-12 * np.abs(mean)
+    unit = (array - mean) / np.where(varies, deviation, np.inf)
+    n_observed = (~np.isnan(unit)).sum(axis=1)
+    return np.sqrt(np.nansum(unit**2, axis=1) / np.maximum(n_observed, 1))
 
 
 def find_fence(distances, weight=None):
@@ -72,17 +56,9 @@ def choose_rows(data, likelihood, trim):
 def choose_near(array, weight, is_number, trim):
     """Return which rows are not far from the others, ``(n_samples,)`` bool.
 
-    Rows without which a column would be constant, or would lack levels, are kept.
-
-    Parameters
-    ----------
-    array : ndarray (n_samples, n_features)
-        Missing values are NaN.
-    weight : ndarray (n_samples,) or None
-    is_number : ndarray of bool (n_features,)
-        Columns whose values have distances; others hold codes.
-    trim : float or 'auto'
-        Share of the rows to leave out, or 'auto' for rows beyond the fence.
+    `trim` is the share of the rows to leave out, or 'auto' for rows beyond the fence.
+    Distances are those of the columns that are numbers; others hold codes. Rows without
+    which a column would be constant, or would lack levels, are kept.
     """
     if not is_number.any():
         return np.ones(len(array), dtype=bool)
