@@ -22,22 +22,13 @@ _CHUNK_ROWS = 1024
 
 @dataclass(frozen=True)
 class Start:
-    """Where the network of one fold starts: a model, and the tensors made of it.
+    """Where the network of one fold starts: a model, and the tensors made of it."""
 
-    Attributes
-    ----------
-    shift, unit : ndarray (n_features,)
-        The module sees ``(x - shift) / unit``.
-    tensors : dict of str to Tensor
-        Buffers of `VAEModule`.
-    model : LinearModel, Clusters or None
-        None where it has no density of the rows in closed form.
-    """
-
+    # (n_features,): the module sees ``(x - shift) / unit``
     shift: np.ndarray
     unit: np.ndarray
-    tensors: dict
-    model: LinearModel | Clusters | None = None
+    tensors: dict  # of `LinearStart`, by name
+    model: LinearModel | Clusters | None = None  # that of rows, if in closed form
 
 
 def compute_covariance(x, weight):
@@ -57,23 +48,49 @@ def is_part(train, splits):
     return len(splits.train) > 1 and len(train) < len(splits.table)
 
 
-def pad_components(array, n_components, value=0.0):
-    """Return an array, components first, with those beyond the linear model's."""
-    missing = n_components - len(array)
-    padding = [(0, missing)] + [(0, 0)] * (array.ndim - 1)
-    return np.pad(array, padding, constant_values=value)
-
-
 def get_log_range(link, noise):
     """Return how far log scales may fall, for noise as a share of the variance."""
     return np.maximum(0.5 * np.log(noise / link.noise_floor), _MIN_LOG_RANGE)
 
 
-def as_tensors(arrays):
-    """Return buffers of the module: float64, but for the range of log scales."""
-    tensors = {k: torch.as_tensor(np.ascontiguousarray(v)) for k, v in arrays.items()}
-    tensors["log_range"] = tensors["log_range"].float()
-    return tensors
+def make_tensors(
+    n_components,
+    decoder_weight,
+    encoder_weight,
+    *,
+    decoder_bias=0.0,
+    encoder_centre=0.0,
+    encoder_bias=None,
+    posterior_scale=1.0,
+    input_noise=0.0,
+    input_scale,
+    log_range,
+):
+    """Return the tensors of `LinearStart`: float64, but for the range of log scales.
+
+    The weights are ``(n_found, n_offsets)`` and ``(n_inputs, n_found)``. Components
+    beyond these have weights of 0 and posterior scales of 1.
+    """
+    (n_found, n_offsets), n_inputs = decoder_weight.shape, len(encoder_weight)
+    none, rest = (0, 0), (0, n_components - n_found)
+    posterior_scale = np.broadcast_to(posterior_scale, (1, n_found))
+    arrays = {
+        "decoder_weight": np.pad(decoder_weight, [rest, none]),
+        "decoder_bias": np.broadcast_to(decoder_bias, (1, n_offsets)),
+        "encoder_centre": np.broadcast_to(encoder_centre, (1, n_inputs)),
+        "encoder_weight": np.pad(encoder_weight, [none, rest]),
+        "encoder_bias": None if encoder_bias is None else encoder_bias[None],
+        "posterior_scale": np.pad(posterior_scale, [none, rest], constant_values=1.0),
+        "input_noise": np.broadcast_to(input_noise, (1, n_inputs)),
+        "input_scale": input_scale[None],
+        "log_range": log_range[None].astype(np.float32),
+    }
+    return {
+        # copies: torch warns about read-only arrays
+        name: torch.as_tensor(np.array(value, order="C"))
+        for name, value in arrays.items()
+        if value is not None
+    }
 
 
 def represent(x, link):

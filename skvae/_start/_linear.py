@@ -8,11 +8,10 @@ from .._closed_form._moments import compute_moments
 from .._utils._missing import fill_at_random, has_missing
 from ._base import (
     Start,
-    as_tensors,
     compute_covariance,
     get_log_range,
     is_part,
-    pad_components,
+    make_tensors,
     take_rows,
 )
 from ._linked import initialize_linked
@@ -38,46 +37,37 @@ def _list_kinds(link, column_scale):
     return kinds
 
 
-def _choose_kind(kinds, x, weight, splits, n_components, floor):
-    """Return the fit that predicts held-out rows best, and what it found.
+def _fit_complete(x, weight, splits, n_components, link, column_scale):
+    """Return the model of all rows, a fit to those of a fold, and variances.
 
-    The model of a fold has at least a hundredth of the noise that the model of all rows
-    has: a column may be constant in the training rows of a fold and not in its held-out
-    rows. No model has less than the likelihood allows, a share of the variance or None.
-
-    Returns
-    -------
-    fit : callable
-    whole : LinearModel
-        Of all rows.
-    least, variance : ndarray (n_features,)
-        Least noise of the models of folds, and variances.
+    Of several fits it is the one that predicts held-out rows best. The model of a fold
+    has at least a hundredth of the noise that the model of all rows has: a column may
+    be constant in the training rows of a fold and not in its held-out rows.
     """
+    kinds = _list_kinds(link, column_scale)
     covariance = compute_covariance(*take_rows(x, weight, splits.table))
-    floor = 0.0 if floor is None else floor * covariance.variance
-    whole = {
-        name: fit(covariance, n_components).with_least_noise(floor)
-        for name, fit in kinds.items()
-    }
-    least = {
-        name: np.maximum(FOLD_NOISE_SHARE * model.noise, floor)
-        for name, model in whole.items()
-    }
+    floor = (link.least_noise or 0.0) * covariance.variance
+    whole, least = {}, {}
+    for name, fit in kinds.items():
+        whole[name] = fit(covariance, n_components).with_least_noise(floor)
+        least[name] = np.maximum(FOLD_NOISE_SHARE * whole[name].noise, floor)
     best = "factor_analysis" if "factor_analysis" in kinds else next(iter(kinds))
     if len(kinds) > 1 and splits.valid:
-        n_folds = len(splits.valid)
-        if x.shape[1] > _MAX_COLUMNS_TO_CROSS_VALIDATE:
-            n_folds = 1
+        is_wide = x.shape[1] > _MAX_COLUMNS_TO_CROSS_VALIDATE
         total = dict.fromkeys(kinds, 0.0)
-        for fold in range(n_folds):
-            valid = splits.valid[fold]
+        for fold, valid in enumerate(splits.valid[:1] if is_wide else splits.valid):
             part = compute_covariance(*take_rows(x, weight, splits.train[fold]))
             share = 1.0 if weight is None else weight[valid]
             for name, fit in kinds.items():
                 model = fit(part, n_components).with_least_noise(least[name])
                 total[name] += (share * model.score_samples(x[valid])).sum()
         best = max(total, key=total.get)
-    return kinds[best], whole[best], least[best], covariance.variance
+
+    def refit(x, weight):
+        model = kinds[best](compute_covariance(x, weight), n_components)
+        return model.with_least_noise(least[best])
+
+    return whole[best], refit, covariance.variance
 
 
 def _fit_incomplete(x, weight, splits, n_components, link):
@@ -98,20 +88,6 @@ def _fit_incomplete(x, weight, splits, n_components, link):
     return whole, refit, np.maximum(deviation**2, NOISE_FLOOR)
 
 
-def _fit_complete(x, weight, splits, n_components, link, column_scale):
-    """Return the model of all rows, a fit to those of a fold, and variances."""
-    kinds = _list_kinds(link, column_scale)
-    fit, whole, least, variance = _choose_kind(
-        kinds, x, weight, splits, n_components, link.least_noise
-    )
-
-    def refit(x, weight):
-        model = fit(compute_covariance(x, weight), n_components)
-        return model.with_least_noise(least)
-
-    return whole, refit, variance
-
-
 def _initialize_linked(x, weight, splits, n_components, link, n_linear):
     starts = []
     for train in splits.train:
@@ -128,18 +104,9 @@ def initialize_linear(
 ):
     """Return where every fold starts: at a linear model.
 
-    Parameters
-    ----------
-    x : ndarray (n_samples, n_features), float64
-        Standardised rows, or those of X for a link that is not scaled.
-    weight : ndarray (n_samples,) or None
-    splits : Splits
-    n_components : int
-    link : Link
-    column_scale : ndarray (n_features,)
-        What the columns were divided by.
-    n_linear : int, default=None
-        Components that it may use, the first ones; None is all.
+    Rows ``(n_samples, n_features)`` are float64 and standardised, or those of X for a
+    link that is not scaled. Columns were divided by `column_scale`, ``(n_features,)``.
+    The linear model has the first `n_linear` components; None is all.
     """
     n_linear = n_components if n_linear is None else n_linear
     if not link.is_scaled:
@@ -159,15 +126,13 @@ def initialize_linear(
 def _from_model(model, link, n_components, variance):
     unit = np.sqrt(model.noise)
     weight, scale = model.posterior()
-    n_features = len(unit)
-    tensors = {
-        "decoder_weight": pad_components(model.loadings / unit, n_components),
-        "decoder_bias": np.zeros((1, n_features)),
-        "encoder_centre": np.zeros((1, n_features)),
-        "encoder_weight": pad_components(weight.T, n_components).T,
-        "posterior_scale": pad_components(scale, n_components, 1.0)[None],
-        "input_noise": np.ones((1, n_features)),
-        "input_scale": unit[None],
-        "log_range": get_log_range(link, model.noise / variance)[None],
-    }
-    return Start(model.mean, unit, as_tensors(tensors), model)
+    tensors = make_tensors(
+        n_components,
+        model.loadings / unit,
+        weight,
+        posterior_scale=scale,
+        input_noise=1.0,
+        input_scale=unit,
+        log_range=get_log_range(link, model.noise / variance),
+    )
+    return Start(model.mean, unit, tensors, model)

@@ -10,9 +10,9 @@ from .._utils._missing import fill_at_random
 from ._base import (
     LEAST_VARIANCE,
     Start,
-    as_tensors,
     get_log_range,
     is_part,
+    make_tensors,
     represent,
     take_rows,
 )
@@ -30,18 +30,8 @@ def initialize_mixture(x, weight, splits, n_clusters, likelihood, seed):
     With one diagonal covariance for all clusters, log-probabilities of clusters are
     linear in x. For links that are scaled, the module without corrections is then
     the mixture itself, and its posterior exact; others turn the clusters' moments into
-    their own parameters by `Link.convert`.
-
-    Parameters
-    ----------
-    x : ndarray (n_samples, n_features), float64
-        Standardised rows, or those of X for a link that is not scaled.
-    weight : ndarray (n_samples,) or None
-    splits : Splits
-    n_clusters : int
-        Components of z.
-    likelihood : Likelihood
-    seed : int
+    their own parameters by `Link.convert`. Rows ``(n_samples, n_features)`` are float64
+    and standardised, or those of X for a link that is not scaled.
     """
     x = fill_at_random(x, seed)
     link = likelihood.link
@@ -71,19 +61,15 @@ def initialize_mixture(x, weight, splits, n_clusters, likelihood, seed):
 def _from_clusters(model, link, variance):
     unit, centre = np.sqrt(model.noise), model.mean
     weight, bias = model.posterior(centre)
-    n_clusters, n_features = model.means.shape
-    tensors = {
-        "decoder_weight": (model.means - centre) / unit,
-        "decoder_bias": np.zeros((1, n_features)),
-        "encoder_centre": np.zeros((1, n_features)),
-        "encoder_weight": weight * unit[:, None],
-        "encoder_bias": bias[None],
-        "posterior_scale": np.ones((1, n_clusters)),
-        "input_noise": np.zeros((1, n_features)),
-        "input_scale": unit[None],
-        "log_range": get_log_range(link, model.noise / variance)[None],
-    }
-    return Start(centre, unit, as_tensors(tensors), model)
+    tensors = make_tensors(
+        len(bias),
+        (model.means - centre) / unit,
+        weight * unit[:, None],
+        encoder_bias=bias,
+        input_scale=unit,
+        log_range=get_log_range(link, model.noise / variance),
+    )
+    return Start(centre, unit, tensors, model)
 
 
 def _initialize_linked(x, weight, splits, n_clusters, likelihood, seed):
@@ -112,21 +98,13 @@ def _initialize_linked(x, weight, splits, n_clusters, likelihood, seed):
 class _LinkedMixture:
     """EM for clusters whose parameters `Link.convert` finds from their moments.
 
-    Parameters
-    ----------
-    x : ndarray (n_samples, n_features)
-        Training rows.
-    weight : ndarray (n_samples,) or None
-    likelihood : Likelihood
-    moments : tuple of ndarray (n_inputs,)
-        Mean and variance of the inputs, and the units that clusters are found in.
-    seed : int
+    The moments are mean and variance of the inputs, and the units that clusters are
+    found in, each ``(n_inputs,)``.
     """
 
     def __init__(self, x, weight, likelihood, moments, seed):
         self.likelihood, self.moments = likelihood, moments
-        self.n_kept = min(len(x), _MAX_LINKED_ROWS)
-        kept = np.random.default_rng(seed).permutation(len(x))[: self.n_kept]
+        kept = np.random.default_rng(seed).permutation(len(x))[:_MAX_LINKED_ROWS]
         self.x = np.asarray(x[kept], dtype=np.float64)
         weight = np.ones(len(x)) if weight is None else weight / weight.mean()
         self.weight = weight[kept]
@@ -170,17 +148,11 @@ class _LinkedMixture:
             joint.append(log_prob if distribution.event_shape else log_prob.sum(dim=-1))
         return torch.stack(joint, dim=-1).numpy() + log_weights
 
-    def fit(self, start):
-        """Return the buffers of the module, from where EM leads.
-
-        Parameters
-        ----------
-        start : Clusters
-            Of the inputs, in the units that clusters are found in.
-        """
+    def fit(self, clusters):
+        """Return the tensors to which EM leads from clusters of the inputs."""
         mean, variance, scale = self.moments
         u = (self.r - mean) / scale
-        share, _ = start.share(u)
+        share, _ = clusters.share(u)
         model, _, _ = iterate_em(
             share, self._link, self._score_joint, _LINKED_STEPS, share_tol=_LINKED_TOL
         )
@@ -195,18 +167,16 @@ class _LinkedMixture:
         if len(mean) == len(log_range):
             noise = weights @ scales**2 / np.maximum(variance, NOISE_FLOOR)
             log_range = get_log_range(self.likelihood.link, np.minimum(noise, 1.0))
-        tensors = {
-            "decoder_weight": values - centre,
-            "decoder_bias": centre[None],
-            "encoder_centre": mean[None],
-            "encoder_weight": weight / scale[:, None],
-            "encoder_bias": bias[None],
-            "posterior_scale": np.ones((1, len(values))),
-            "input_noise": np.zeros((1, len(mean))),
-            "input_scale": 1 / np.sqrt(np.maximum(variance, LEAST_VARIANCE))[None],
-            "log_range": log_range[None],
-        }
-        return as_tensors(tensors)
+        return make_tensors(
+            len(values),
+            values - centre,
+            weight / scale[:, None],
+            decoder_bias=centre,
+            encoder_centre=mean,
+            encoder_bias=bias,
+            input_scale=1 / np.sqrt(np.maximum(variance, LEAST_VARIANCE)),
+            log_range=log_range,
+        )
 
 
 def _regress(u, y, weight, ridge=1e-3):
