@@ -17,7 +17,7 @@ from skvae.datasets import make_factors
 def small_limits(monkeypatch):
     """Treat tables of some thousand cells as if they were too large for memory."""
     monkeypatch.setattr(_fit, "_MAX_TABLE_BYTES", 0)
-    monkeypatch.setattr(_fit, "_MAX_START_CELLS", 12_000)
+    monkeypatch.setattr(_fit, "_MAX_INIT_CELLS", 12_000)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ taken = 1024 * int(status.split("VmData:")[1].split()[0])
 # memory that is no file: half of what the table takes
 resource.setrlimit(resource.RLIMIT_DATA, (taken + X.nbytes // 2,) * 2)
 from skvae._training import _fit
-_fit._MAX_START_CELLS = 2**22
+_fit._MAX_INIT_CELLS = 2**22
 vae = VAETransformer(
     1, hidden_layer_sizes=(), max_epochs=1, batch_size=20_000, random_state=0,
     validation_fraction=0.001, n_draws=2,

@@ -553,10 +553,10 @@ def test_mixed_tables_with_missing_values_have_scores_and_explanations(mixed):
 
 def test_numbers_are_normal_and_categories_are_not(mixed):
     detector = VAEOutlierDetector(**QUICK).fit(mixed)
-    laws = detector.columns_.to_frame()["likelihood"].astype(str)
-    assert laws.str.contains("Gaussian").any()
-    assert not laws.str.contains("Mixture").any()
-    assert laws.str.contains("Categorical|Bernoulli").any()
+    names = detector.columns_.to_frame()["likelihood"].astype(str)
+    assert names.str.contains("Gaussian").any()
+    assert not names.str.contains("Mixture").any()
+    assert names.str.contains("Categorical|Bernoulli").any()
     assert detector.likelihood == "auto"
     assert detector.n_components == "auto"
 

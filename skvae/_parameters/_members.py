@@ -30,22 +30,8 @@ MEMBERS = {
 def open_members(estimator, params):
     """Return instances of members given by name, where `set_params` sets parameters.
 
-    Parameters
-    ----------
-    estimator : VAETransformer
-    params : dict
-        Arguments of `set_params`.
-
-    Returns
-    -------
-    dict of str to Likelihood, Latent or Objective
-        Keyed by parameter: ``latent__prior`` makes an instance of
-        ``latent="gaussian"``.
-
-    Raises
-    ------
-    ValueError
-        If a value has no parameters.
+    ``latent__prior`` makes an instance of ``latent="gaussian"``. Instances are keyed by
+    the parameter of the estimator. Refuse values that have no parameters.
     """
     registries = {name: registry for name, (registry, _) in MEMBERS.items()}
     advice = {
@@ -123,25 +109,16 @@ def resolve_network(network, hidden_layer_sizes, activation, dropout, image_shap
 def resolve_likelihood(likelihood, columns, kinds, is_linear, for_numbers=None):
     """Return the likelihood of all columns, a `PerColumn`.
 
-    Parameters
-    ----------
-    likelihood : str, Likelihood or dict
-    columns : sequence of str or None
-    kinds : list of Kind
-        One per column.
-    is_linear : bool
-        Whether the network is linear; numbers then have the linear model's likelihood.
-    for_numbers : Likelihood or None, default=None
-        Likelihood of 'auto' for every column of numbers; None chooses by column.
+    `columns` are the names of the columns or None, and `kinds` a `Kind` for each.
+    'auto' for a column of numbers is `for_numbers`, or if None it is chosen by column,
+    and is that of the linear model where the network is linear.
     """
     names = list(range(len(kinds))) if columns is None else list(columns)
     # a table of numbers only has one likelihood for all, and the fastest steps
     is_rounded = any(kind.likelihood != "auto" for kind in kinds)
     automatic = [
-        for_numbers
-        if for_numbers is not None and k.likelihood == "auto"
-        else _choose_automatically(k, is_linear, is_rounded)
-        for k in kinds
+        _choose_automatically(kind, is_linear, is_rounded, for_numbers)
+        for kind in kinds
     ]
     chosen = _choose_likelihoods(likelihood, names, automatic)
     groups = {}
@@ -160,10 +137,8 @@ def resolve_likelihood(likelihood, columns, kinds, is_linear, for_numbers=None):
         found.append(column)
     groups = [
         part
-        for (_, has_levels), (member, found) in groups.items()
-        for part in (
-            _split_by_size(member, found, kinds) if has_levels else [(member, found)]
-        )
+        for member, found in groups.values()
+        for part in _split_by_size(member, found, kinds)
     ]
     if len(groups) == 1:
         return PerColumn.cover(groups[0][0], len(kinds))
@@ -177,10 +152,12 @@ def resolve_likelihood(likelihood, columns, kinds, is_linear, for_numbers=None):
     return PerColumn([clone(m) for m, _ in groups], [found for _, found in groups])
 
 
-def _choose_automatically(kind, is_linear, is_rounded):
+def _choose_automatically(kind, is_linear, is_rounded, for_numbers):
     """Return the likelihood of 'auto' for a kind of column."""
     if kind.likelihood != "auto":
         return kind.likelihood
+    if for_numbers is not None:
+        return for_numbers
     if is_linear:
         return "gaussian"
     if kind.is_integer and is_rounded:
@@ -215,7 +192,10 @@ def _choose_likelihoods(likelihood, names, automatic):
 def _split_by_size(member, columns, kinds):
     """Return groups of columns with similar numbers of levels, and their members."""
     sizes = [kinds[column].n_levels for column in columns]
-    if not isinstance(member, LevelLikelihood) or member.n_categories is not None:
+    is_sized = (
+        not isinstance(member, LevelLikelihood) or member.n_categories is not None
+    )
+    if is_sized or sizes[0] is None:
         return [(member, columns)]
     found = []
     for part in group_by_size(sizes):

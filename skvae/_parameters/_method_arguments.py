@@ -1,12 +1,11 @@
 """Arguments of the methods of a fitted estimator: counts, and options of scores."""
 
-from numbers import Integral
+from .._utils._checks import is_integer
 
 
 def check_count(name, value, accepted="a positive integer"):
     """Return a positive integer as an int; raise a ValueError for anything else."""
-    is_count = isinstance(value, Integral) and not isinstance(value, bool)
-    if not is_count or value < 1:
+    if not is_integer(value) or value < 1:
         raise ValueError(f"{name}={value!r} must be {accepted}.")
     return int(value)
 
@@ -14,14 +13,7 @@ def check_count(name, value, accepted="a positive integer"):
 def check_score_options(estimator, method, n_draws, return_std, n_default):
     """Refuse methods that are not known, and options that a method does not have.
 
-    Parameters
-    ----------
-    estimator : VAETransformer
-    method : str
-    n_draws : int or None
-    return_std : bool
-    n_default : int
-        Number of draws where n_draws is None.
+    `n_default` is the number of draws where n_draws is None.
     """
     if method not in estimator._methods:
         names = ", ".join(map(repr, estimator._methods))

@@ -34,18 +34,14 @@ _INTERNALS = (
 
 
 def check_net_params(net_params):
-    """Refuse keys that have a parameter of their own.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse keys that have a parameter of their own."""
     for key in net_params or {}:
         if not isinstance(key, str):
             raise TypeError(f"net_params has the key {key!r}; keys must be strings.")
+        part = key.split("__")[0]
         own = _OWN_PARAMETERS.get(key)
-        if own is None and str(key).startswith(("module__", "criterion__")):
-            own = _OWN_PARAMETERS[key.split("__")[0]]
+        if part in ("module", "criterion"):
+            own = own or _OWN_PARAMETERS[part]
         if key in _INTERNALS:
             raise ValueError(
                 f"net_params has the key {key!r}, which VAETransformer sets itself."

@@ -33,18 +33,7 @@ def copy_fixed(estimator):
 
 
 def check_fixed(estimator, fitted):
-    """Refuse parameters that differ from those of the fitted net.
-
-    Parameters
-    ----------
-    estimator : VAETransformer
-    fitted : dict
-        Return value of `copy_fixed` at the fit.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse parameters that differ from those that `copy_fixed` copied at the fit."""
     for name, value in fitted.items():
         given = getattr(estimator, name)
         if _describe(name, given) != _describe(name, value):

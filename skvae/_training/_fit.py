@@ -23,13 +23,13 @@ from ._net_arguments import make_net, update_net
 from ._splits import Splits, make_splits, split_off
 
 # rows from which likelihood and prior are initialized
-_MAX_START_ROWS = 4000
+_MAX_INIT_ROWS = 4000
 # rows cast at a time
 _CHUNK_ROWS = 1024
 # bytes of a table in single precision from which on rows stay where they are
 _MAX_TABLE_BYTES = 2**29
 # cells from which on the linear model is fitted to a sample of the rows
-_MAX_START_CELLS = 2**26
+_MAX_INIT_CELLS = 2**26
 
 
 @dataclass
@@ -142,7 +142,7 @@ def _choose_splits(plan, data, n_samples):
 
 def _sample(x, weight, splits, generator):
     """Return the rows the linear model is fitted to: all, or as many as memory has."""
-    n_kept = _MAX_START_CELLS // x.shape[1]
+    n_kept = _MAX_INIT_CELLS // x.shape[1]
     if len(splits.train) > 1 or len(x) <= n_kept:
         return x[:], weight, splits
     # in the order of the table, with the same share of held-out rows
@@ -226,7 +226,7 @@ def _initialize_members(module, rows, generator):
     samples = []
     for fold, train_rows in enumerate(rows.train):
         weight = rows.weight[train_rows].cpu().double().numpy()
-        n_drawn = min(len(train_rows), _MAX_START_ROWS)
+        n_drawn = min(len(train_rows), _MAX_INIT_ROWS)
         if (weight == weight[0]).all():
             chosen = generator.permutation(len(train_rows))[:n_drawn]
         else:

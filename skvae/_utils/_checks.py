@@ -52,16 +52,16 @@ def check_number(owner, parameter, least, most=math.inf, is_open=False):
 def check_counts(owner, parameter, least=1):
     """Refuse a parameter that is not a tuple of `least` or more positive integers."""
 
+    def is_tuple(value):
+        return isinstance(value, (tuple, list))
+
     def is_inside(value):
         is_count = all(is_integer(count) and count >= 1 for count in value)
         return len(value) >= least and is_count
 
-    def is_sequence(value):
-        return isinstance(value, (tuple, list))
-
     more = f", {least} or more of them." if least > 1 else "."
     accepted = f"a tuple of positive integers is accepted{more}"
-    _check(owner, parameter, is_sequence, "a tuple", is_inside, accepted)
+    _check(owner, parameter, is_tuple, "a tuple", is_inside, accepted)
 
 
 def check_share(owner, parameter):

@@ -34,17 +34,9 @@ def is_available(device):
 
 
 def resolve_device(device):
-    """Return the torch.device of a name.
+    """Return the torch.device of a name such as 'auto', 'cpu', 'cuda:1' or 'mps'.
 
-    Parameters
-    ----------
-    device : str
-        'auto', 'cpu', 'cuda', 'cuda:1', 'xpu', 'mps'.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown or the device is not available.
+    Refuse names that are not known, and devices that are not available.
     """
     if device == "auto":
         found = [kind for kind in _ACCELERATORS if _is_available(kind)]
@@ -149,12 +141,8 @@ def _get_controller():
 def threads_for(work):
     """Use one thread for small work, and restore the user's setting afterwards.
 
-    If torch uses one thread, numpy's libraries do, too.
-
-    Parameters
-    ----------
-    work : float
-        Floating-point operations of one step.
+    The work is the number of floating-point operations of one step. If torch uses one
+    thread, numpy's libraries do, too.
     """
     before = torch.get_num_threads()
     if work >= _THREADED_WORK and before > 1:

@@ -71,11 +71,6 @@ def fill_at_random(x, seed=0):
     Every column keeps its distribution, but not its relation to the others. A column
     without observed values gets `NEUTRAL`. A table without missing values is returned
     as it is.
-
-    Parameters
-    ----------
-    x : ndarray (n, n_features)
-    seed : int, default=0
     """
     if not has_missing(x):
         return x

@@ -4,25 +4,9 @@
 def instantiate_named(owner, params, registries, advice=None):
     """Return instances of the members that are names, with their parameters set.
 
-    Parameters
-    ----------
-    owner : BaseEstimator
-    params : dict
-        As for `set_params`: ``member__parameter`` sets a parameter of a member.
-    registries : dict of str to dict
-        By member, its names and classes.
-    advice : dict of str to str, default=None
-        By member, the advice of the error message.
-
-    Returns
-    -------
-    dict of str to object
-        New instances by member, only for members with parameters in `params`.
-
-    Raises
-    ------
-    ValueError
-        If a member has no parameters.
+    `params` are those of `set_params` of the owner: ``member__parameter`` sets a
+    parameter of a member. `registries` has names and classes by member, and `advice`
+    the end of the error message for a member that has no parameters.
     """
     found, own = {}, owner.get_params(deep=False)
     for key, value in params.items():

@@ -14,12 +14,9 @@ _LOCK = RLock()
 
 
 def make_generator(random_state):
-    """Return a private numpy generator.
+    """Return a private numpy generator; None uses fresh entropy.
 
-    Parameters
-    ----------
-    random_state : None, int or RandomState
-        None uses fresh entropy, not numpy's global state. A RandomState is advanced.
+    A RandomState is advanced; numpy's global state is not used.
     """
     if isinstance(random_state, np.random.RandomState):
         random_state = random_state.randint(_SEED_LIMIT)
