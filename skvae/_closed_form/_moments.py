@@ -175,14 +175,10 @@ class Covariance:
             values, vectors = eigh(self.matrix / np.outer(scale, scale))
             order = slice(None, -n_pairs - 1, -1)
             return values[order], vectors[:, order]
-        if self.matrix is not None:
 
-            def product(v):
-                return (self.matrix @ (v / scale)) / scale
-        else:
-
-            def product(v):
-                return (self.root.T @ (self.root @ (v / scale))) / scale
+        def product(v):
+            v, root = v / scale, self.root
+            return (self.matrix @ v if root is None else root.T @ (root @ v)) / scale
 
         operator = LinearOperator((n, n), matvec=product, dtype=float)
         # a drawn start: ones may be an eigenvector of 0, columns that sum to a constant

@@ -228,9 +228,7 @@ def make_table(columns, names, dtypes, container, index=None):
     if container == "polars":
         import polars as pl
 
-        return pl.DataFrame(
-            [column.alias(n) for column, n in zip(columns, names, strict=True)]
-        )
+        return pl.DataFrame(dict(zip(names, columns, strict=True)))
     import pandas as pd
 
     typed = zip(columns, dtypes, strict=True)

@@ -39,29 +39,27 @@ def flatten_images(X, image_shape, estimator_name, is_fitted):
         # a table, or something that scikit-learn refuses later
         return X
     images = np.asarray(X)
-    expected = (
-        f"{estimator_name} was fitted to images of shape {image_shape}"
-        if is_fitted
-        else f"image_shape={image_shape}"
-    )
+    shape = images.shape[1:]
     if image_shape is None:
         given = "was fitted without image_shape" if is_fitted else "has no image_shape"
-        shape = images.shape[1:]
         raise ValueError(
             f"Found array with dim 4, while dim <= 2 is required by {estimator_name}, "
             f"which {given}. Set image_shape={shape} before fit if X is (n, channels, "
             "height, width), or pass rows, X.reshape(len(X), -1)."
         )
     channels, height, width = image_shape
-    if images.ndim == 4 and images.shape[1:] == image_shape:
+    if shape == image_shape:
         return images.reshape(len(images), prod(image_shape))
     advice = "pass (n, channels, height, width), or rows (n, channels*height*width)"
-    if images.ndim == 4 and images.shape[1:] == (height, width, channels):
+    if shape == (height, width, channels):
         advice = "channels come first: pass (n, C, H, W); use X.transpose(0, 3, 1, 2)"
-    elif images.ndim == 4 and images.shape[1:] == (channels, width, height):
+    elif shape == (channels, width, height):
         advice = "height comes before width"
-    elif images.shape[1:] == (height, width) and channels == 1:
+    elif shape == (height, width) and channels == 1:
         advice = "the channel has a dimension of its own: pass X[:, None]"
+    expected = f"image_shape={image_shape}"
+    if is_fitted:
+        expected = f"{estimator_name} was fitted to images of shape {image_shape}"
     raise ValueError(f"X has shape {images.shape}, but {expected}; {advice}.")
 
 

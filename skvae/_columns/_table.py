@@ -106,17 +106,11 @@ class ColumnTable:
         import pandas as pd
 
         n_features = len(self.kinds)
-        likelihoods = [None] * n_features
-        if self.likelihoods is not None:
-            likelihoods = [
-                name if varies else None
-                for name, varies in zip(self.likelihoods, self.varies, strict=True)
-            ]
         names = range(n_features) if self.names is None else self.names
         frame = pd.DataFrame(
             {
                 "kind": [kind.name for kind in self.kinds],
-                "likelihood": likelihoods,
+                "likelihood": np.where(self.varies, self.likelihoods, None).tolist(),
                 "levels": [_show_levels(kind.levels) for kind in self.kinds],
                 "location": self.merge(self.location, self.constant.values),
                 "unit": self.merge(self.unit, 0.0),

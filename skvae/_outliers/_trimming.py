@@ -42,11 +42,10 @@ def choose_rows(data, likelihood, trim):
 
     if trim is None or not data.counted.any():
         return data.counted
+    members = zip(data.table.kinds, likelihood.list_members(), strict=True)
     is_number = [
         kind.likelihood == "auto" and not isinstance(member, LevelLikelihood)
-        for kind, member in zip(
-            data.table.kinds, likelihood.list_members(), strict=True
-        )
+        for kind, member in members
     ]
     kept = data.counted.copy()
     kept[kept] = choose_near(*data.select(kept), np.array(is_number), trim)
@@ -79,12 +78,8 @@ def choose_near(array, weight, is_number, trim):
 def _find_lost(column, near, is_number):
     """Return the rows without which a column would be constant, or lack levels."""
     column = np.asarray(column, dtype=np.float64)
-    observed, left = ~np.isnan(column), column[near]
-    left = left[~np.isnan(left)]
-    if not len(left):
-        return observed
-    if not is_number:
-        return observed & ~np.isin(column, left)
-    if (left != left[0]).any():
+    observed = ~np.isnan(column)
+    left = column[near & observed]
+    if is_number and (left != left[:1]).any():
         return np.zeros(len(column), dtype=bool)
-    return observed & (column != left[0])
+    return observed & ~np.isin(column, left)

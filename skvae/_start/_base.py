@@ -48,6 +48,14 @@ def is_part(train, splits):
     return len(splits.train) > 1 and len(train) < len(splits.table)
 
 
+def refit_folds(whole, refit, x, weight, splits):
+    """Return a model for every fold: that of all rows, or a fit to its own rows."""
+    return [
+        refit(*take_rows(x, weight, train)) if is_part(train, splits) else whole
+        for train in splits.train
+    ]
+
+
 def get_log_range(link, noise):
     """Return how far log scales may fall, for noise as a share of the variance."""
     return np.maximum(0.5 * np.log(noise / link.noise_floor), _MIN_LOG_RANGE)

@@ -12,6 +12,7 @@ from ._base import (
     get_log_range,
     is_part,
     make_tensors,
+    refit_folds,
     take_rows,
 )
 from ._linked import initialize_linked
@@ -116,10 +117,7 @@ def initialize_linear(
         whole, refit, variance = _fit_complete(*arguments, column_scale)
     else:
         whole, refit, variance = _fit_incomplete(*arguments)
-    models = [
-        refit(*take_rows(x, weight, train)) if is_part(train, splits) else whole
-        for train in splits.train
-    ]
+    models = refit_folds(whole, refit, x, weight, splits)
     return [_from_model(m, link, n_components, variance) for m in models]
 
 

@@ -1,5 +1,7 @@
 """Where training starts at a mixture: for latents that are categories."""
 
+from functools import partial
+
 import numpy as np
 import torch
 
@@ -11,8 +13,8 @@ from ._base import (
     LEAST_VARIANCE,
     Start,
     get_log_range,
-    is_part,
     make_tensors,
+    refit_folds,
     represent,
     take_rows,
 )
@@ -48,14 +50,11 @@ def initialize_mixture(x, weight, splits, n_clusters, likelihood, seed):
     _, deviation = compute_moments(*table)
     variance = np.maximum(deviation**2, NOISE_FLOOR)
     settings["floor"] = max(settings["floor"], FOLD_NOISE_SHARE)
-    starts = []
-    for train in splits.train:
-        model = whole
-        if is_part(train, splits):
-            part = take_rows(x, weight, train)
-            model = fit_clusters(*part, n_clusters, seed, init=whole, **settings)
-        starts.append(_from_clusters(model, link, variance))
-    return starts
+    refit = partial(
+        fit_clusters, n_clusters=n_clusters, seed=seed, init=whole, **settings
+    )
+    models = refit_folds(whole, refit, x, weight, splits)
+    return [_from_clusters(model, link, variance) for model in models]
 
 
 def _from_clusters(model, link, variance):
