@@ -201,9 +201,7 @@ class BestWeights(Callback):
     @override
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         self.best_loss_ = float("inf")
-        self.best_epoch_ = None
-        self.best_weights_ = self.parameters_ = None
-        self.initial_ = None
+        self.best_epoch_ = self.best_weights_ = self.parameters_ = self.initial_ = None
         self.misses_ = 0
         self.scores_initial_ = self.keep_initial and bool(X.valid)
         if self.scores_initial_:
@@ -228,7 +226,6 @@ class BestWeights(Callback):
             return False
         self.best_loss_, self.best_epoch_ = loss, epoch
         self.best_weights_ = self._copy(net)
-        self.misses_ = 0
         return True
 
     @override

@@ -346,7 +346,7 @@ def test_a_reservoir_keeps_rows_by_their_weight():
     reservoir = Reservoir(200)
     for begin in range(0, 4000, 400):
         rows = np.arange(begin, begin + 400.0)[:, None]
-        reservoir.add(rows, np.where(rows[:, 0] % 2 == 0, 3.0, 1.0))
+        reservoir = reservoir.extend(rows, np.where(rows[:, 0] % 2 == 0, 3.0, 1.0))
     kept = reservoir.rows[:, 0]
     assert len(np.unique(kept)) == 200
     # three in four are even, to three standard errors, and all chunks are there

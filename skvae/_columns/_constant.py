@@ -37,11 +37,11 @@ class ConstantColumns:
         """
         chance, missing = 1 / (self.n_samples + 2), np.isnan(X)
         squares = (np.where(missing, self.values, X) - self.values) ** 2
-        same, other = (
-            np.log(weight / (scale * np.sqrt(2 * np.pi))) - squares / (2 * scale**2)
-            for weight, scale in (
-                (1 - chance, _NARROW * self._scale),
-                (chance, self._scale),
-            )
-        )
+
+        def weigh(weight, scale):
+            log_weight = np.log(weight / (scale * np.sqrt(2 * np.pi)))
+            return log_weight - squares / (2 * scale**2)
+
+        same = weigh(1 - chance, _NARROW * self._scale)
+        other = weigh(chance, self._scale)
         return np.where(missing, 0.0, np.logaddexp(same, other))

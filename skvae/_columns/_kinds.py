@@ -35,7 +35,8 @@ class Kind:
         self.dtype = dtype
 
     def __repr__(self):
-        return f"{type(self).__name__}({self.dtype})"
+        levels = "" if self.levels is None else f", {self.n_levels} levels"
+        return f"{type(self).__name__}({self.dtype}{levels})"
 
     @classmethod
     def learn(cls, column):
@@ -132,9 +133,6 @@ class Category(Kind):
     def __init__(self, dtype=None, levels=()):
         super().__init__(dtype)
         self.levels = list(levels)
-
-    def __repr__(self):
-        return f"{type(self).__name__}({self.dtype}, {self.n_levels} levels)"
 
     @classmethod
     @override

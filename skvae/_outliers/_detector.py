@@ -11,7 +11,7 @@ from typing_extensions import override
 from .._estimator import POSITIVE_INTEGER, VAETransformer
 from ._calibration import LEAST_ROWS, collect_scores, find_threshold
 from ._explanation import choose_usual_rows, compute_usual_scores, score_given_rest
-from ._reservoir import sample_stream
+from ._reservoir import Reservoir
 from ._thresholds import compute_p_values, find_share
 from ._trimming import choose_rows
 
@@ -247,7 +247,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         self.trimmed_ = counted & ~data.kept
         if data.is_chunk:
             # the threshold is found from a sample of all chunks
-            self._stream = sample_stream(data, self._stream if data.is_warm else None)
+            earlier = (data.is_warm and self._stream) or Reservoir()
+            self._stream = earlier.extend(*data.select(counted))
             array, weight, kept = self._stream.rows, None, slice(None)
         else:
             self._stream = None
