@@ -6,7 +6,8 @@ import torch
 from scipy.integrate import simpson
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from skvae._distributions import Beta, DiagonalNormalMixture, NormalMixture
+from skvae._distributions._beta import Beta
+from skvae._distributions._mixtures import DiagonalNormalMixture, NormalMixture
 from skvae._utils._seed import seeded
 
 # a seeded average further than this from its expectation is a bug, not bad luck

@@ -12,7 +12,8 @@ from sklearn.metrics import adjusted_rand_score
 from torch.distributions import OneHotCategorical, kl_divergence
 
 from skvae import UnusedComponentsWarning, VAETransformer
-from skvae._distributions import OneHotCategoricals, detach
+from skvae._distributions._base import detach
+from skvae._distributions._one_hot import OneHotCategoricals
 from skvae._model._evidence import VAEOutput, make_noise
 from skvae._model._module import VAEModule
 from skvae._start import initialize_mixture, initialize_random, stack_tensors

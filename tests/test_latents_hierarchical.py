@@ -5,7 +5,7 @@ from scipy.integrate import simpson
 from torch.distributions import Independent, Normal
 
 from skvae import VAETransformer
-from skvae._distributions import detach
+from skvae._distributions._base import detach
 from skvae._model._evidence import VAEOutput, make_noise
 from skvae._model._module import VAEModule
 from skvae._start import initialize_linear, initialize_random, stack_tensors

@@ -19,7 +19,8 @@ from sklearn.base import clone
 
 from skvae import VAETransformer
 from skvae._columns._support import REALS
-from skvae._distributions import LowRankNormal, TransformedColumns
+from skvae._distributions._monotone import TransformedColumns
+from skvae._distributions._normals import LowRankNormal
 from skvae._utils._seed import seeded
 from skvae.datasets import make_factors
 from skvae.likelihoods import (

@@ -15,13 +15,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
 from skvae import VAETransformer
-from skvae._distributions import (
-    CategoricalColumns,
-    DiscretizedLogistic,
-    LogPoisson,
-    MeanNegativeBinomial,
-    ZeroInflated,
-)
+from skvae._distributions._counts import LogPoisson, MeanNegativeBinomial, ZeroInflated
+from skvae._distributions._levels import CategoricalColumns, DiscretizedLogistic
 from skvae._start import initialize_linked
 from skvae._utils._seed import seeded
 from skvae.likelihoods import (

@@ -11,7 +11,7 @@ from discrete_cases import CASES, LEVELS, adapt
 from scipy.special import softmax
 
 import skvae
-from skvae._distributions import CategoricalColumns
+from skvae._distributions._levels import CategoricalColumns
 from skvae._utils._seed import seeded
 from skvae.likelihoods import Categorical, Ordinal
 from skvae.likelihoods._categorical import _MAX_SLOPE

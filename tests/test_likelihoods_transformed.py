@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.preprocessing import PowerTransformer
 
 from skvae import VAETransformer
-from skvae._distributions import TransformedColumns, YeoJohnsonMap
+from skvae._distributions._monotone import TransformedColumns, YeoJohnsonMap
 from skvae._utils._seed import seeded
 from skvae.datasets import make_factors
 from skvae.likelihoods import (

@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal
 from sklearn.metrics import r2_score
 
 from skvae import VAETransformer
-from skvae._distributions import LowRankNormal
+from skvae._distributions._normals import LowRankNormal
 from skvae._utils._missing import fill_at_random, find_missing, has_missing
 from skvae.datasets import make_factors
 from skvae.latents import LATENTS, Gaussian

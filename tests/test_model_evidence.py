@@ -13,7 +13,7 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from skvae._distributions import DiagonalNormalMixture
+from skvae._distributions._mixtures import DiagonalNormalMixture
 from skvae._model._evidence import (
     VAEOutput,
     average,

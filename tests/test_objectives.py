@@ -16,11 +16,9 @@ from torch.distributions import (
 )
 
 from skvae import UnusedComponentsWarning, VAETransformer
-from skvae._distributions import (
-    CorrelatedNormal,
-    DiagonalNormalMixture,
-    OneHotCategoricals,
-)
+from skvae._distributions._mixtures import DiagonalNormalMixture
+from skvae._distributions._normals import CorrelatedNormal
+from skvae._distributions._one_hot import OneHotCategoricals
 from skvae._model._evidence import VAEOutput
 from skvae._utils._seed import seeded
 from skvae.latents import Gaussian, MixturePrior

@@ -4,11 +4,42 @@ import copy
 import math
 
 import torch
-from torch.distributions import Distribution
+from torch.distributions import Distribution, constraints
+from typing_extensions import override
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 # Stirling's series has all digits from here on
 _STIRLING_FROM = 16.0
+
+
+class UncheckedDistribution(Distribution):
+    """Base of distributions whose parameters and values are not checked.
+
+    Its shape is that of the parameters, broadcast; the last ``event_dim`` dimensions
+    are one event. A subclass defines `rsample`, or draws of a shape, ``_draw(shape)``.
+    """
+
+    support = constraints.real
+    arg_constraints = {}  # noqa: RUF012  (torch's own convention)
+
+    def __init__(self, *shapes, event_dim=0):
+        shape = torch.broadcast_shapes(*shapes)
+        n_batch = len(shape) - event_dim
+        super().__init__(shape[:n_batch], shape[n_batch:], validate_args=False)
+
+    @override
+    def sample(self, sample_shape=()):
+        if self.has_rsample:
+            return super().sample(sample_shape)
+        with torch.no_grad():
+            return self._draw(self._extended_shape(torch.Size(sample_shape)))
+
+
+def pick(values, index):
+    """Return values (..., K, d) at index (..., d) of the last dimension but one."""
+    shape = torch.broadcast_shapes(values.shape[:-2] + values.shape[-1:], index.shape)
+    values = values.expand(*shape[:-1], *values.shape[-2:])
+    return values.gather(-2, index.expand(shape).unsqueeze(-2)).squeeze(-2)
 
 
 def detach(distribution):

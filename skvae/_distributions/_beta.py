@@ -1,11 +1,11 @@
 """The beta distribution."""
 
 import torch
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 from typing_extensions import override
 
-from ._base import HALF_LOG_2PI, stirling_error
+from ._base import HALF_LOG_2PI, UncheckedDistribution, stirling_error
 
 # largest size of the mean's logit
 MAX_LOGIT = 30.0
@@ -26,24 +26,18 @@ def _draw_log_gamma(log_shape, shape):
     return draw + torch.rand_like(a).clamp_min(least).log() / a.clamp_min(least)
 
 
-class Beta(Distribution):
-    """The beta distribution, by the logit of its mean and its log precision.
+class Beta(UncheckedDistribution):
+    """Beta(μφ, (1 - μ)φ), by the logit of its mean μ and its log precision, log φ.
 
-    Exact where the precision is so large that log-gamma functions cancel.
-
-    Parameters
-    ----------
-    logit, log_precision : Tensor (...)
-        Of the mean μ, which stays within logits of 30, and φ, for Beta(μφ, (1 - μ)φ).
+    Exact where the precision is so large that log-gamma functions cancel. The mean
+    stays within logits of 30.
     """
 
     support = _OpenUnitInterval()
-    arg_constraints = {}  # noqa: RUF012
 
-    def __init__(self, logit, log_precision, validate_args=False):
+    def __init__(self, logit, log_precision):
         self.logit, self.log_precision = logit, log_precision
-        shape = torch.broadcast_shapes(logit.shape, log_precision.shape)
-        super().__init__(shape, validate_args=validate_args)
+        super().__init__(logit.shape, log_precision.shape)
 
     @property
     def _bounded_logit(self):
@@ -60,16 +54,12 @@ class Beta(Distribution):
         rest = torch.sigmoid(-self._bounded_logit)
         return self.mean * rest / (1 + self.log_precision.exp())
 
-    @override
-    def sample(self, sample_shape=()):
-        with torch.no_grad():
-            shape = torch.Size(sample_shape) + self.batch_shape
-            logit = self._bounded_logit
-            odds = _draw_log_gamma(
-                self.log_precision + logsigmoid(logit), shape
-            ) - _draw_log_gamma(self.log_precision + logsigmoid(-logit), shape)
-            info = torch.finfo(odds.dtype)
-            return torch.sigmoid(odds).clamp(info.tiny, 1 - info.eps / 2)
+    def _draw(self, shape):
+        ends = self._bounded_logit, -self._bounded_logit
+        log_shapes = (self.log_precision + logsigmoid(end) for end in ends)
+        up, down = (_draw_log_gamma(log_shape, shape) for log_shape in log_shapes)
+        info = torch.finfo(up.dtype)
+        return torch.sigmoid(up - down).clamp(info.tiny, 1 - info.eps / 2)
 
     @override
     def log_prob(self, value):

@@ -1,38 +1,28 @@
 """Normal distributions, each given the one before."""
 
 import torch
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 from typing_extensions import override
 
-from ._base import HALF_LOG_2PI
+from ._base import HALF_LOG_2PI, UncheckedDistribution
 
 
-class NormalChain(Distribution):
+class NormalChain(UncheckedDistribution):
     """Layers of a vector, each normal given the layer drawn before it.
 
-    Parameters
-    ----------
-    sizes : tuple of int
-        Widths of the layers, in the order in which they lie in the vector.
-    order : sequence of int
-        Layers in the order in which they are drawn.
-    conditionals : sequence of callable
-        One for each layer: called with the layer drawn before, or None for the first,
-        and with ``is_constant``, whether parameters are to be constants to autograd;
-        returns ``(loc, scale)`` of the layer, which broadcast to (..., size).
-    batch_shape : tuple of int
+    ``sizes`` are the widths of the layers as they lie in the vector, ``order`` is that
+    in which they are drawn. A layer's conditional is called with the layer drawn
+    before, or None for the first, and with ``is_constant``, whether parameters are to
+    be constants to autograd; it returns ``(loc, scale)``, broadcastable to (..., size).
     """
 
     support = constraints.real_vector
-    arg_constraints = {}  # noqa: RUF012
     has_rsample = True
 
     def __init__(self, sizes, order, conditionals, batch_shape, is_constant=False):
         self.sizes, self.order = tuple(sizes), tuple(order)
         self.conditionals, self.is_constant = conditionals, is_constant
-        super().__init__(
-            torch.Size(batch_shape), torch.Size([sum(sizes)]), validate_args=False
-        )
+        super().__init__((*batch_shape, sum(sizes)), event_dim=1)
 
     def detach(self):
         """Return the same distribution with constant parameters."""
@@ -85,31 +75,14 @@ class NormalChain(Distribution):
 
         return self._join(self._walk(choose)[0])
 
-    @override
-    def sample(self, sample_shape=()):
-        with torch.no_grad():
-            return self.rsample(sample_shape)
-
     def transform(self, noise):
-        """Return the vectors that standard normal noise is mapped to.
-
-        Parameters
-        ----------
-        noise : Tensor broadcastable to (n_draws, ..., event)
-        """
+        """Return the vectors that standard normal noise (n_draws, ..., event) gives."""
         parts = noise.split(self.sizes, dim=-1)
         layers, _ = self._walk(lambda i, loc, scale: loc + scale * parts[i])
         return self._join(layers)
 
     def log_prob_by_component(self, value):
-        """Return the log density of every component, given the layer before its own.
-
-        Their sum is `log_prob`.
-
-        Returns
-        -------
-        Tensor (..., event)
-        """
+        """Return log densities given the layer before, ``(..., event)``."""
         parts = value.split(self.sizes, dim=-1)
         _, moments = self._walk(lambda i, loc, scale: parts[i])
         log_probs = [

@@ -3,8 +3,10 @@
 import math
 
 import torch
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 from typing_extensions import override
+
+from ._base import UncheckedDistribution
 
 # B_2n / (2n (2n)!), with the Bernoulli numbers B: log(sinh(h) / h) at h = η / 2 in
 # powers of η²
@@ -50,23 +52,18 @@ def continuous_bernoulli_mean(logits):
     return torch.where(logits > 0, 1 - mean, mean)
 
 
-class ContinuousBernoulli(Distribution):
+class ContinuousBernoulli(UncheckedDistribution):
     """The continuous Bernoulli distribution, exact near to and far from logits of 0.
 
     In torch's own a polynomial of low degree replaces the normaliser around 0, and
     digits are lost beside it and far from 0.
-
-    Parameters
-    ----------
-    logits : Tensor (...)
     """
 
     support = constraints.unit_interval
-    arg_constraints = {}  # noqa: RUF012
 
-    def __init__(self, logits, validate_args=False):
+    def __init__(self, logits):
         self.logits = logits
-        super().__init__(logits.shape, validate_args=validate_args)
+        super().__init__(logits.shape)
 
     @property
     @override
@@ -88,15 +85,12 @@ class ContinuousBernoulli(Distribution):
         of_near = _sum_series(near**2, curvatures)
         return torch.where(size > _SERIES_TO, of_far, of_near)
 
-    @override
-    def sample(self, sample_shape=()):
-        with torch.no_grad():
-            shape = torch.Size(sample_shape) + self.batch_shape
-            u = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
-            # for logits -|η|; below a millionth the distribution is uniform
-            size = self.logits.abs().clamp_min(1e-6)
-            x = -torch.log1p(u * torch.expm1(-size)) / size
-            return torch.where(self.logits > 0, 1 - x, x).clamp(0.0, 1.0)
+    def _draw(self, shape):
+        u = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
+        # for logits -|η|; below a millionth the distribution is uniform
+        size = self.logits.abs().clamp_min(1e-6)
+        x = -torch.log1p(u * torch.expm1(-size)) / size
+        return torch.where(self.logits > 0, 1 - x, x).clamp(0.0, 1.0)
 
     @override
     def log_prob(self, value):

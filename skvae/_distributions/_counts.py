@@ -1,28 +1,14 @@
 """Columns of counts."""
 
 import torch
-from torch.distributions import Distribution, Poisson, constraints
+from torch.distributions import constraints
 from torch.nn.functional import logsigmoid, softplus
 from typing_extensions import override
 
-from ._base import HALF_LOG_2PI, stirling_error
+from ._base import HALF_LOG_2PI, UncheckedDistribution, stirling_error
 
 # from this rate on Poisson counts are normal to all digits of a float
 _NORMAL_FROM = 1e15
-
-
-def log_poisson(value, log_rate):
-    """Return log p of counts, ``(...)``.
-
-    The large terms of Stirling's formula for log x! cancel against x log λ. The others
-    are -x (e^d - 1 - d), d = log(λ / x), and terms that hardly grow with x.
-    """
-    positive = value.clamp(min=1)
-    log_value = positive.log()
-    distance = log_rate - log_value
-    deviance = positive * (torch.expm1(distance) - distance)
-    rest = 0.5 * log_value + HALF_LOG_2PI + stirling_error(positive)
-    return torch.where(value < 1, -log_rate.exp(), -deviance - rest)
 
 
 def draw_counts(rate):
@@ -34,45 +20,48 @@ def draw_counts(rate):
     return torch.where(rate < _NORMAL_FROM, small, large)
 
 
-class LogPoisson(Poisson):
-    """Poisson counts by their log rate: finite for the smallest rates.
+class LogPoisson(UncheckedDistribution):
+    """Poisson counts by their log rate: finite for the smallest rates."""
 
-    Parameters
-    ----------
-    log_rate : Tensor (..., n_features)
-    """
+    support = constraints.nonnegative_integer
 
-    def __init__(self, log_rate, validate_args=False):
+    def __init__(self, log_rate):
         self.log_rate = log_rate
-        super().__init__(log_rate.exp(), validate_args=validate_args)
+        super().__init__(log_rate.shape)
+
+    @property
+    @override
+    def mean(self):
+        return self.log_rate.exp()
+
+    variance = mean
 
     @override
     def log_prob(self, value):
-        return log_poisson(value, self.log_rate)
+        """Return the log-probability of every column, ``(..., n_features)``.
 
-    @override
-    def sample(self, sample_shape=()):
-        with torch.no_grad():
-            shape = torch.Size(sample_shape) + self.batch_shape
-            return draw_counts(self.rate.expand(shape))
+        The large terms of Stirling's formula for log x! cancel against x log λ. The
+        others are -x (e^d - 1 - d), d = log(λ / x), and terms that hardly grow with x.
+        """
+        positive = value.clamp(min=1)
+        log_value = positive.log()
+        distance = self.log_rate - log_value
+        deviance = positive * (torch.expm1(distance) - distance)
+        rest = 0.5 * log_value + HALF_LOG_2PI + stirling_error(positive)
+        return torch.where(value < 1, -self.log_rate.exp(), -deviance - rest)
+
+    def _draw(self, shape):
+        return draw_counts(self.mean.expand(shape))
 
 
-class MeanNegativeBinomial(Distribution):
-    """Counts of mean μ and variance μ + μ² / θ: Poisson counts with a gamma rate.
-
-    Parameters
-    ----------
-    log_mean, log_dispersion : Tensor (..., n_features)
-        Of μ and θ.
-    """
+class MeanNegativeBinomial(UncheckedDistribution):
+    """Counts of mean μ and variance μ + μ² / θ: Poisson counts with a gamma rate."""
 
     support = constraints.nonnegative_integer
-    arg_constraints = {}  # noqa: RUF012
 
-    def __init__(self, log_mean, log_dispersion, validate_args=False):
+    def __init__(self, log_mean, log_dispersion):
         self.log_mean, self.log_dispersion = log_mean, log_dispersion
-        shape = torch.broadcast_shapes(log_mean.shape, log_dispersion.shape)
-        super().__init__(shape, validate_args=validate_args)
+        super().__init__(log_mean.shape, log_dispersion.shape)
 
     @property
     @override
@@ -85,13 +74,10 @@ class MeanNegativeBinomial(Distribution):
         mean = self.log_mean.exp()
         return mean + (2 * self.log_mean - self.log_dispersion).exp()
 
-    @override
-    def sample(self, sample_shape=()):
-        with torch.no_grad():
-            shape = torch.Size(sample_shape) + self.batch_shape
-            theta = self.log_dispersion.exp().expand(shape).contiguous()
-            noise = torch._standard_gamma(theta) / theta
-            return draw_counts(self.log_mean.exp() * noise)
+    def _draw(self, shape):
+        theta = self.log_dispersion.exp().expand(shape).contiguous()
+        noise = torch._standard_gamma(theta) / theta
+        return draw_counts(self.log_mean.exp() * noise)
 
     @override
     def log_prob(self, value):
@@ -131,28 +117,12 @@ class MeanNegativeBinomial(Distribution):
         return torch.where(value < 1, zero, log_prob)
 
 
-class ZeroInflated(Distribution):
-    """A distribution of counts, or with some probability a zero, in every column.
+class ZeroInflated(UncheckedDistribution):
+    """A distribution of counts, or a zero, whose log-odds are ``logits``."""
 
-    Parameters
-    ----------
-    base : Distribution
-        One value for each column, over non-negative numbers.
-    logits : Tensor (..., n_features)
-        Log-odds of the extra zeros.
-    """
-
-    arg_constraints = {}  # noqa: RUF012
-
-    def __init__(self, base, logits, validate_args=False):
-        self.base, self.logits = base, logits
-        shape = torch.broadcast_shapes(base.batch_shape, logits.shape)
-        super().__init__(shape, validate_args=validate_args)
-
-    @property
-    @override
-    def support(self):
-        return self.base.support
+    def __init__(self, base, logits):
+        self.base, self.logits, self.support = base, logits, base.support
+        super().__init__(base.batch_shape, logits.shape)
 
     @property
     @override

@@ -1,37 +1,25 @@
 """Distributions of several groups of columns, side by side."""
 
 import torch
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 from typing_extensions import override
 
+from ._base import UncheckedDistribution
 
-class ColumnGroups(Distribution):
+
+class ColumnGroups(UncheckedDistribution):
     """Independent columns, whose distributions differ between groups.
 
-    Parameters
-    ----------
-    distributions : list of Distribution
-        One for each group, batch shape (..., columns of the group).
-    columns : list of Tensor of int
-        Columns of each group; each column is in one group.
-    order : Tensor of int (n_features,)
-        Position of each column among those of all groups in turn.
+    ``columns`` has tensors of int, the numbers of the columns of each group, and
+    ``order`` is the place of every column among those of all groups in turn.
     """
 
-    arg_constraints = {}  # noqa: RUF012
-
-    def __init__(self, distributions, columns, order, validate_args=False):
+    def __init__(self, distributions, columns, order):
         self.distributions, self.columns, self.order = distributions, columns, order
-        shapes = [d.batch_shape[:-1] for d in distributions]
-        shape = (*torch.broadcast_shapes(*shapes), len(order))
-        super().__init__(torch.Size(shape), validate_args=validate_args)
-
-    @property
-    @override
-    def support(self):
-        parts = [d.support for d in self.distributions]
-        sizes = [len(columns) for columns in self.columns]
-        return constraints.cat(parts, dim=-1, lengths=sizes)
+        self.support = constraints.cat(
+            [d.support for d in distributions], dim=-1, lengths=list(map(len, columns))
+        )
+        super().__init__(*((*d.batch_shape[:-1], len(order)) for d in distributions))
 
     def _merge(self, parts):
         """Return values of the groups in the order of the columns."""

@@ -1,9 +1,11 @@
 """Columns of codes and of integers."""
 
 import torch
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 from typing_extensions import override
+
+from ._base import UncheckedDistribution, pick
 
 
 def _log_between(below, above, width, is_lowest, is_highest):
@@ -19,39 +21,20 @@ def _log_between(below, above, width, is_lowest, is_highest):
     return up + down + between
 
 
-def _pick(values, index):
-    """Return values (..., K, d) at index (..., d) of the last dimension but one."""
-    shape = torch.broadcast_shapes(values.shape[:-2] + values.shape[-1:], index.shape)
-    values = values.expand(*shape[:-1], *values.shape[-2:])
-    return values.gather(-2, index.expand(shape).unsqueeze(-2)).squeeze(-2)
+class CategoricalColumns(UncheckedDistribution):
+    """One of some categories in every column, coded 0, 1, ..., ``highest``.
 
-
-class CategoricalColumns(Distribution):
-    """One of some categories in every column, coded 0, 1, ...
-
-    Parameters
-    ----------
-    logits : Tensor (..., n_categories, n_features)
-    highest : Tensor (n_features,)
-        Highest code of every column, which has none of the categories beyond.
-    has_gaps : bool, default=True
-        Whether any column has fewer categories than others; False saves a mask.
+    ``logits`` are (..., n_categories, n_features). ``has_gaps`` is whether any column
+    has fewer categories than others; False saves a mask.
     """
 
-    arg_constraints = {}  # noqa: RUF012
-
-    def __init__(self, logits, highest, validate_args=False, has_gaps=True):
+    def __init__(self, logits, highest, has_gaps=True):
         if has_gaps:
             codes = torch.arange(logits.shape[-2], device=logits.device).unsqueeze(-1)
             logits = logits.masked_fill(codes > highest, -1e30)
         self.logits, self.highest = logits, highest
-        shape = logits.shape[:-2] + logits.shape[-1:]
-        super().__init__(shape, validate_args=validate_args)
-
-    @property
-    @override
-    def support(self):
-        return constraints.integer_interval(0, self.highest)
+        self.support = constraints.integer_interval(0, highest)
+        super().__init__(logits.shape[:-2] + logits.shape[-1:])
 
     @property
     def probs(self):
@@ -70,25 +53,18 @@ class CategoricalColumns(Distribution):
         """Variance of the indicators of all categories together, 1 - Σ p²."""
         return 1 - self.probs.square().sum(dim=-2)
 
-    @override
-    def sample(self, sample_shape=()):
-        """Draw one code of every column, ``sample_shape + (..., n_features)``.
-
-        It is where the cumulated probabilities exceed a uniform draw, which takes no
-        more memory than the code.
-        """
-        with torch.no_grad():
-            cumulated = self.probs.movedim(-2, -1).contiguous().cumsum(dim=-1)
-            # rounding may leave the last below 1
-            top = cumulated[..., -1]
-            n_draws = torch.Size(sample_shape).numel()
-            shape = torch.Size(sample_shape) + self.batch_shape
-            level = top * torch.rand(shape, dtype=top.dtype, device=top.device)
-            # (..., n_features, n_draws)
-            by_column = level.reshape(n_draws, *self.batch_shape).movedim(0, -1)
-            index = torch.searchsorted(cumulated, by_column.contiguous(), right=True)
-            code = index.movedim(-1, 0).reshape(shape).to(top)
-            return torch.minimum(code, self.highest.to(top))
+    def _draw(self, shape):
+        # where the cumulated probabilities exceed a uniform draw, which takes no more
+        # memory than the code
+        cumulated = self.probs.movedim(-2, -1).contiguous().cumsum(dim=-1)
+        # rounding may leave the last below 1
+        top = cumulated[..., -1]
+        level = top * torch.rand(shape, dtype=top.dtype, device=top.device)
+        # (..., n_features, n_draws)
+        by_column = level.reshape(-1, *self.batch_shape).movedim(0, -1)
+        index = torch.searchsorted(cumulated, by_column.contiguous(), right=True)
+        code = index.movedim(-1, 0).reshape(shape).to(top)
+        return torch.minimum(code, self.highest.to(top))
 
     @override
     def log_prob(self, value):
@@ -99,39 +75,25 @@ class CategoricalColumns(Distribution):
         index = value.long().clamp(0, self.logits.shape[-2] - 1)
         # with the categories next to each other in memory: a third of the time
         total = self.logits.mT.contiguous().logsumexp(dim=-1)
-        return _pick(self.logits, index) - total
+        return pick(self.logits, index) - total
 
 
-class OrdinalColumns(Distribution):
-    """Ordered categories: a logistic variable between thresholds, in every column.
+class OrdinalColumns(UncheckedDistribution):
+    """Codes of ordered categories, up to ``highest``: P(x <= k) = σ(t_k - loc).
 
-    P(x <= k) = σ(t_k - loc).
-
-    Parameters
-    ----------
-    loc : Tensor (..., n_features)
-    first : Tensor broadcastable to (..., n_features)
-        Lowest threshold.
-    gaps : Tensor (..., n_categories - 2, n_features)
-        Positive distances of each of the others from the one below.
-    highest : Tensor (n_features,)
-        Highest code of every column.
+    ``first`` is the lowest threshold t_0 of every column, (..., n_features); ``gaps``
+    are the distances of the others from the one below, (..., n_categories - 2,
+    n_features).
     """
 
-    arg_constraints = {}  # noqa: RUF012
-
-    def __init__(self, loc, first, gaps, highest, validate_args=False):
+    def __init__(self, loc, first, gaps, highest):
         self.loc, self.highest = loc, highest
+        self.support = constraints.integer_interval(0, highest)
         first = first.unsqueeze(-2)
         # one more, never used, since columns of two categories have no gap
         self.gaps = torch.cat([torch.ones_like(first), gaps], dim=-2)
         self.thresholds = torch.cat([first, first + gaps.cumsum(dim=-2)], dim=-2)
-        super().__init__(loc.shape, validate_args=validate_args)
-
-    @property
-    @override
-    def support(self):
-        return constraints.integer_interval(0, self.highest)
+        super().__init__(loc.shape)
 
     @property
     def _exceeding(self):
@@ -162,12 +124,9 @@ class OrdinalColumns(Distribution):
         square = (odd.unsqueeze(-1) * exceeding).sum(dim=-2)
         return (square - exceeding.sum(dim=-2) ** 2).clamp_min(0.0)
 
-    @override
-    def sample(self, sample_shape=()):
-        with torch.no_grad():
-            shape = torch.Size(sample_shape) + self.loc.shape
-            level = torch.rand_like(self.loc.expand(shape)).unsqueeze(-2)
-            return (level < self._exceeding).sum(dim=-2).to(self.loc)
+    def _draw(self, shape):
+        level = torch.rand_like(self.loc.expand(shape)).unsqueeze(-2)
+        return (level < self._exceeding).sum(dim=-2).to(self.loc)
 
     @override
     def log_prob(self, value):
@@ -178,33 +137,19 @@ class OrdinalColumns(Distribution):
         n = self.thresholds.shape[-2]
         index = value.long()
         upper, lower = index.clamp(0, n - 1), (index - 1).clamp(0, n - 1)
-        above = _pick(self.thresholds, upper) - self.loc
-        below = _pick(self.thresholds, lower) - self.loc
-        width = _pick(self.gaps, upper)
+        above = pick(self.thresholds, upper) - self.loc
+        below = pick(self.thresholds, lower) - self.loc
+        width = pick(self.gaps, upper)
         return _log_between(below, above, width, index <= 0, index >= self.highest)
 
 
-class DiscretizedLogistic(Distribution):
-    """A logistic variable rounded to integers between two bounds, in every column.
+class DiscretizedLogistic(UncheckedDistribution):
+    """A logistic variable, rounded to an integer and cut at two bounds."""
 
-    Parameters
-    ----------
-    loc, log_scale : Tensor (..., n_features)
-    low, high : int
-        Values beyond a bound count as the bound.
-    """
-
-    arg_constraints = {}  # noqa: RUF012
-
-    def __init__(self, loc, log_scale, low, high, validate_args=False):
+    def __init__(self, loc, log_scale, low, high):
         self.loc, self.log_scale, self.low, self.high = loc, log_scale, low, high
-        shape = torch.broadcast_shapes(loc.shape, log_scale.shape)
-        super().__init__(shape, validate_args=validate_args)
-
-    @property
-    @override
-    def support(self):
-        return constraints.integer_interval(self.low, self.high)
+        self.support = constraints.integer_interval(low, high)
+        super().__init__(loc.shape, log_scale.shape)
 
     def _sum_tails(self):
         """Return Σ P(x >= k) and Σ (2 (k - low) - 1) P(x >= k) over all k above low.
@@ -231,13 +176,10 @@ class DiscretizedLogistic(Distribution):
         first, second = self._sum_tails()
         return (second - first**2).clamp_min(0.0)
 
-    @override
-    def sample(self, sample_shape=()):
-        with torch.no_grad():
-            shape = torch.Size(sample_shape) + self.batch_shape
-            level = torch.rand_like(self.loc.expand(shape))
-            x = self.loc + self.log_scale.exp() * torch.logit(level, eps=1e-7)
-            return x.round().clamp(self.low, self.high)
+    def _draw(self, shape):
+        level = torch.rand_like(self.loc.expand(shape))
+        x = self.loc + self.log_scale.exp() * torch.logit(level, eps=1e-7)
+        return x.round().clamp(self.low, self.high)
 
     @override
     def log_prob(self, value):

@@ -3,28 +3,20 @@
 import math
 
 import torch
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 from typing_extensions import override
 
-from ._base import HALF_LOG_2PI
+from ._base import HALF_LOG_2PI, UncheckedDistribution
 
 
-class LogNormal(Distribution):
-    """exp of a normal variable, with finite and positive moments and samples.
-
-    Parameters
-    ----------
-    loc, log_scale : Tensor (...)
-        Mean and log standard deviation of the logarithm.
-    """
+class LogNormal(UncheckedDistribution):
+    """exp of N(loc, exp(log_scale)²), with finite and positive moments and samples."""
 
     support = constraints.positive
-    arg_constraints = {}  # noqa: RUF012
 
-    def __init__(self, loc, log_scale, validate_args=False):
+    def __init__(self, loc, log_scale):
         self.loc, self.log_scale = loc, log_scale
-        shape = torch.broadcast_shapes(loc.shape, log_scale.shape)
-        super().__init__(shape, validate_args=validate_args)
+        super().__init__(loc.shape, log_scale.shape)
 
     @property
     def scale(self):
@@ -50,12 +42,9 @@ class LogNormal(Distribution):
         log_excess = square + torch.log(-torch.expm1(-square))
         return self._exp(log_excess + 2 * self.loc + square)
 
-    @override
-    def sample(self, sample_shape=()):
-        with torch.no_grad():
-            shape = torch.Size(sample_shape) + self.batch_shape
-            normal = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
-            return self._exp(self.loc + self.scale * normal)
+    def _draw(self, shape):
+        normal = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        return self._exp(self.loc + self.scale * normal)
 
     @override
     def log_prob(self, value):

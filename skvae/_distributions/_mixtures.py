@@ -3,15 +3,10 @@
 import math
 
 import torch
-from torch.distributions import (
-    Categorical,
-    Distribution,
-    Normal,
-    constraints,
-)
+from torch.distributions import Categorical, Normal, constraints
 from typing_extensions import override
 
-from ._base import HALF_LOG_2PI, without_autocast
+from ._base import HALF_LOG_2PI, UncheckedDistribution, pick, without_autocast
 from ._normals import CorrelatedNormal
 
 
@@ -113,28 +108,20 @@ class _DiagonalMixtureLogProb(torch.autograd.Function):
         )
 
 
-class NormalMixture(Distribution):
+class NormalMixture(UncheckedDistribution):
     """A mixture of normals for every column, independent across columns.
 
     ``torch.distributions.MixtureSameFamily`` is the same distribution; this one
-    evaluates its density and gradient several times as fast.
-
-    Parameters
-    ----------
-    logits, loc, log_scale : Tensor (..., n_mixture, n_features)
-        Unnormalised log-weights, means and log standard deviations.
-    n_atoms : int, default=0
-        Number of components, the last ones, for repeated values: their density is that
-        of a normal, and draws from them are equal to the mean.
+    evaluates its density and gradient several times as fast. Parameters are
+    (..., n_mixture, n_features), the logits unnormalised. The last ``n_atoms``
+    components are for repeated values: their density is that of a normal, and draws
+    from them are equal to the mean.
     """
 
-    support = constraints.real
-    arg_constraints = {}  # noqa: RUF012  (torch's own convention)
-
-    def __init__(self, logits, loc, log_scale, validate_args=False, n_atoms=0):
+    def __init__(self, logits, loc, log_scale, n_atoms=0):
         self.logits, self.loc, self.log_scale = logits, loc, log_scale
         self.n_atoms = n_atoms
-        super().__init__(loc.shape[:-2] + loc.shape[-1:], validate_args=validate_args)
+        super().__init__(loc.shape[:-2] + loc.shape[-1:])
 
     @property
     def probs(self):
@@ -152,40 +139,31 @@ class NormalMixture(Distribution):
         spread = (self.loc - self.mean.unsqueeze(-2)) ** 2
         return (self.probs * (torch.exp(2 * self.log_scale) + spread)).sum(dim=-2)
 
-    @override
-    def sample(self, sample_shape=()):
-        with torch.no_grad():
-            shape = torch.Size(sample_shape) + self.loc.shape
-            # the number of cumulated weights below a uniform draw
-            bounds = self.probs.cumsum(dim=-2)[..., :-1, :]
-            level = torch.rand_like(self.loc.expand(shape)[..., :1, :])
-            index = (bounds < level).sum(dim=-2, keepdim=True)
-            loc = self.loc.expand(shape).gather(-2, index).squeeze(-2)
-            log_scale = self.log_scale.expand(shape).gather(-2, index).squeeze(-2)
-            drawn = torch.normal(loc, log_scale.exp())
-            is_atom = index.squeeze(-2) >= self.loc.shape[-2] - self.n_atoms
-            return torch.where(is_atom, loc, drawn)
+    def _draw(self, shape):
+        # the number of cumulated weights below a uniform draw
+        bounds = self.probs.cumsum(dim=-2)[..., :-1, :]
+        level = torch.rand_like(self.loc[..., 0, :].expand(shape)).unsqueeze(-2)
+        index = (bounds < level).sum(dim=-2)
+        loc, log_scale = pick(self.loc, index), pick(self.log_scale, index)
+        is_atom = index >= self.loc.shape[-2] - self.n_atoms
+        return torch.where(is_atom, loc, torch.normal(loc, log_scale.exp()))
 
     @override
     def log_prob(self, value):
         return _MixtureLogProb.apply(value, self.logits, self.loc, self.log_scale)
 
 
-class DiagonalNormalMixture(Distribution):
+class DiagonalNormalMixture(UncheckedDistribution):
     """A mixture of normals with diagonal covariance over one vector.
 
-    Parameters
-    ----------
-    logits : Tensor (..., n_mixture)
-    loc, log_scale : Tensor (..., n_mixture, n_components)
+    ``logits`` are (..., n_mixture), the others (..., n_mixture, n_components).
     """
 
     support = constraints.real_vector
-    arg_constraints = {}  # noqa: RUF012
 
-    def __init__(self, logits, loc, log_scale, validate_args=False):
+    def __init__(self, logits, loc, log_scale):
         self.logits, self.loc, self.log_scale = logits, loc, log_scale
-        super().__init__(logits.shape[:-1], loc.shape[-1:], validate_args=validate_args)
+        super().__init__(logits.shape[:-1] + loc.shape[-1:], event_dim=1)
 
     @override
     def log_prob(self, value):
@@ -204,34 +182,28 @@ class DiagonalNormalMixture(Distribution):
     def sample(self, sample_shape=()):
         with torch.no_grad():
             chosen = Categorical(logits=self.logits, validate_args=False)
-            chosen = chosen.sample(sample_shape)
-            index = chosen[..., None, None].expand(*chosen.shape, 1, self.loc.shape[-1])
-            shape = torch.Size(sample_shape) + self.loc.shape
-            loc = self.loc.expand(shape).gather(-2, index).squeeze(-2)
-            log_scale = self.log_scale.expand(shape).gather(-2, index).squeeze(-2)
+            index = chosen.sample(sample_shape).unsqueeze(-1)
+            index = index.expand(*index.shape[:-1], self.loc.shape[-1])
+            loc, log_scale = pick(self.loc, index), pick(self.log_scale, index)
             return torch.normal(loc, log_scale.exp())
 
 
-class EqualMixture(Distribution):
+class EqualMixture(UncheckedDistribution):
     """(1/K) Σ_k p_k(z), of K normal distributions that all rows share.
 
     Densities of all rows under all components are matrix products: with K of several
     hundreds, differences of every row from every mean would not fit into memory.
-
-    Parameters
-    ----------
-    components : Independent of Normal, or CorrelatedNormal
-        Batch shape (K,); or (..., K), and the mixture has the batch shape (..., 1).
+    Components, independent or a `CorrelatedNormal`, have the batch shape (K,); or
+    (..., K), and the mixture has (..., 1).
     """
 
     support = constraints.real_vector
-    arg_constraints = {}  # noqa: RUF012
 
-    def __init__(self, components, validate_args=False):
+    def __init__(self, components):
         self.components = components
         *leading, self.n_mixture = components.batch_shape
-        shape = torch.Size([*leading, 1] if leading else [])
-        super().__init__(shape, components.event_shape, validate_args=validate_args)
+        shape = [*leading, 1] if leading else []
+        super().__init__((*shape, *components.event_shape), event_dim=1)
 
     @override
     def log_prob(self, value):
@@ -288,17 +260,14 @@ class EqualMixture(Distribution):
             columns.append(normal.log_prob(column.unsqueeze(-1)).logsumexp(dim=-1))
         return torch.stack(columns, dim=-1) - math.log(self.n_mixture)
 
-    @override
-    def sample(self, sample_shape=()):
+    def _draw(self, shape):
         components, n_mixture = self.components, self.n_mixture
-        with torch.no_grad():
-            shape = torch.Size(sample_shape) + self.batch_shape
-            loc = components.mean
-            index = torch.randint(n_mixture, shape, device=loc.device)
-            first = torch.arange(0, self.batch_shape.numel() * n_mixture, n_mixture)
-            index += first.reshape(self.batch_shape).to(loc.device)
-            loc = loc.flatten(0, -2)[index]
-            if isinstance(components, CorrelatedNormal):
-                root = components.scale_tril.flatten(0, -3)[index]
-                return CorrelatedNormal(loc, root).rsample()
-            return torch.normal(loc, components.stddev.flatten(0, -2)[index])
+        loc = components.mean
+        index = torch.randint(n_mixture, shape[:-1], device=loc.device)
+        first = torch.arange(0, self.batch_shape.numel() * n_mixture, n_mixture)
+        index += first.reshape(self.batch_shape).to(loc.device)
+        loc = loc.flatten(0, -2)[index]
+        if isinstance(components, CorrelatedNormal):
+            root = components.scale_tril.flatten(0, -3)[index]
+            return CorrelatedNormal(loc, root).rsample()
+        return torch.normal(loc, components.stddev.flatten(0, -2)[index])

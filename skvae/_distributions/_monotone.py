@@ -4,10 +4,10 @@ import copy
 import math
 
 import torch
-from torch.distributions import Distribution, Normal, constraints
+from torch.distributions import Normal
 from typing_extensions import override
 
-from ._base import HALF_LOG_2PI
+from ._base import HALF_LOG_2PI, UncheckedDistribution
 from ._mixtures import NormalMixture
 
 # values are clipped at so many standard deviations: squares stay finite
@@ -40,11 +40,6 @@ class MonotoneMap:
 
     A subclass defines f as `bend` and its inverse as `unbend`. In attributes that are
     tensors columns come first.
-
-    Parameters
-    ----------
-    centre, scale : Tensor (n_features,)
-        Location and scale by which columns are standardised.
     """
 
     def __init__(self, centre, scale):
@@ -101,15 +96,8 @@ class YeoJohnsonMap(MonotoneMap):
         \mu = \lambda \text{ for } v \ge 0, \text{ else } 2 - \lambda
 
     For μ < 0 this is bounded, and the distribution of x would lack a part of its mass.
-    So f is continued by straight lines beyond the ends of an interval.
-
-    Parameters
-    ----------
-    centre, scale : Tensor (n_features,)
-    power : Tensor (n_features,)
-        λ.
-    low, high : Tensor (n_features,)
-        The interval, of standardised columns.
+    So f is continued by straight lines beyond ``low`` and ``high``, two values of
+    standardised columns.
     """
 
     def __init__(self, centre, scale, power, low, high):
@@ -156,13 +144,9 @@ class YeoJohnsonMap(MonotoneMap):
 class PiecewiseLinearMap(MonotoneMap):
     """Straight lines between knots, and beyond the first and the last.
 
-    Parameters
-    ----------
-    centre, scale : Tensor (n_features,)
-    knots, values : Tensor (n_features, n_knots)
-        Standardised x and f at the knots, increasing; inf for missing knots.
-    slopes : Tensor (n_features, n_knots + 1)
-        Below the first knot, between them, and above the last.
+    ``knots`` and ``values`` (n_features, n_knots) are standardised x and f at the
+    knots, increasing, inf for missing knots; ``slopes`` (n_features, n_knots + 1) those
+    below the first knot, between them, and above the last.
     """
 
     def __init__(self, centre, scale, knots, values, slopes):
@@ -194,35 +178,23 @@ class PiecewiseLinearMap(MonotoneMap):
         return self._restore(v, y)
 
 
-class TransformedColumns(Distribution):
+class TransformedColumns(UncheckedDistribution):
     r"""Independent columns x for which T(x) / u has a simple distribution.
 
     .. math:: \log p(x) = \log p_b(T(x) / u) - \log u + \log T'(x)
 
-    Parameters
-    ----------
-    base : Distribution
-        That of T(x) / u: a `NormalMixture`, or one with ``loc`` and ``scale``.
-    log_unit : Tensor (..., n_features)
-        log u.
-    map : MonotoneMap or Identity
-        T, of the dtype and device of the others.
+    The base is a `NormalMixture`, or a distribution with ``loc`` and ``scale``; the map
+    T has the dtype and device of its parameters.
 
-    Notes
-    -----
     Mean and variance are sums over 401 nodes at most, for every component of a mixture.
     If the map has a corner far from the mean, the variance has an error of some 3 %.
     The nodes end at 27 scales: the variance of Student's t below 4 degrees of freedom
     comes out too small, and finite where it is infinite.
     """
 
-    support = constraints.real
-    arg_constraints = {}  # noqa: RUF012
-
-    def __init__(self, base, log_unit, map, validate_args=False):
+    def __init__(self, base, log_unit, map):
         self.base, self.log_unit, self.map = base, log_unit, map
-        shape = torch.broadcast_shapes(base.batch_shape, log_unit.shape)
-        super().__init__(shape, validate_args=validate_args)
+        super().__init__(base.batch_shape, log_unit.shape)
 
     @override
     def log_prob(self, value):
@@ -240,8 +212,7 @@ class TransformedColumns(Distribution):
     def sample(self, sample_shape=()):
         with torch.no_grad():
             u = self.base.sample(sample_shape)
-            shape = torch.Size(sample_shape) + self.batch_shape
-            return self._invert(u.expand(shape))
+            return self._invert(u.expand(self._extended_shape(sample_shape)))
 
     def _list_components(self):
         """Return weights, locations and scales, one component at a time."""

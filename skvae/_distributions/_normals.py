@@ -1,44 +1,30 @@
 """Normal distributions of rows whose columns depend on one another."""
 
 import torch
-from torch.distributions import (
-    Distribution,
-    Independent,
-    Normal,
-    constraints,
-    register_kl,
-)
+from torch.distributions import Independent, Normal, constraints, register_kl
 from typing_extensions import override
 
-from ._base import HALF_LOG_2PI, without_autocast
+from ._base import HALF_LOG_2PI, UncheckedDistribution, without_autocast
 
 
-class LowRankNormal(Distribution):
+class LowRankNormal(UncheckedDistribution):
     r"""A normal distribution of one vector, whose columns share a few factors.
 
     .. math:: x = \mu + \sigma \odot (\varepsilon + V^T f)
 
-    with standard normal ε and f. By the matrix inversion lemma no matrix is larger than
-    (rank, rank). ``LowRankMultivariateNormal`` of torch is the same distribution, and
-    fails in single precision for large factors.
-
-    Parameters
-    ----------
-    loc, log_scale : Tensor (..., n_features)
-        Mean, and log σ.
-    factor : Tensor (..., rank, n_features)
-        V.
+    with standard normal ε and f, and V the ``factor`` (..., rank, n_features). By the
+    matrix inversion lemma no matrix is larger than (rank, rank).
+    ``LowRankMultivariateNormal`` of torch is the same distribution, and fails in single
+    precision for large factors.
     """
 
     support = constraints.real_vector
-    arg_constraints = {}  # noqa: RUF012
 
-    def __init__(self, loc, log_scale, factor, validate_args=False):
+    def __init__(self, loc, log_scale, factor):
         self.loc, self.log_scale, self.factor = loc, log_scale, factor
-        shape = torch.broadcast_shapes(
-            loc.shape, log_scale.shape, factor[..., 0, :].shape
+        super().__init__(
+            loc.shape, log_scale.shape, factor[..., 0, :].shape, event_dim=1
         )
-        super().__init__(shape[:-1], shape[-1:], validate_args=validate_args)
 
     @property
     @override
@@ -51,14 +37,11 @@ class LowRankNormal(Distribution):
         shared = self.factor.square().sum(dim=-2)
         return torch.exp(2 * self.log_scale) * (1 + shared)
 
-    @override
-    def sample(self, sample_shape=()):
-        with torch.no_grad():
-            shape = torch.Size(sample_shape) + self.batch_shape + self.event_shape
-            own = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
-            f = own.new_empty(*shape[:-1], 1, self.factor.shape[-2]).normal_()
-            shared = (f @ self.factor).squeeze(-2)
-            return self.loc + torch.exp(self.log_scale) * (own + shared)
+    def _draw(self, shape):
+        own = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        f = own.new_empty(*shape[:-1], 1, self.factor.shape[-2]).normal_()
+        shared = (f @ self.factor).squeeze(-2)
+        return self.loc + torch.exp(self.log_scale) * (own + shared)
 
     def _observe(self, value, missing):
         """Return residuals, factors and log σ, with zeros for missing cells.
@@ -130,27 +113,20 @@ class LowRankNormal(Distribution):
         return log_prob if missing is None else log_prob.masked_fill(missing, 0.0)
 
 
-class CorrelatedNormal(Distribution):
-    """N(loc, L Lᵀ), L lower triangular with a positive diagonal.
+class CorrelatedNormal(UncheckedDistribution):
+    """N(loc, L Lᵀ), with ``scale_tril`` L lower triangular, of positive diagonal.
 
     ``torch.distributions.MultivariateNormal`` is the same distribution; this one solves
     one triangular system for all draws of a row, maps given noise to draws, and has an
     exact KL to independent normals.
-
-    Parameters
-    ----------
-    loc : Tensor (..., n_components)
-    scale_tril : Tensor (..., n_components, n_components)
-        L, with zeros above the diagonal.
     """
 
     support = constraints.real_vector
     has_rsample = True
-    arg_constraints = {}  # noqa: RUF012
 
-    def __init__(self, loc, scale_tril, validate_args=False):
+    def __init__(self, loc, scale_tril):
         self.loc, self.scale_tril = loc, scale_tril
-        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=validate_args)
+        super().__init__(loc.shape, event_dim=1)
 
     @property
     @override

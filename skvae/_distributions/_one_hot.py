@@ -1,19 +1,19 @@
 """Categorical variables as ones and zeros."""
 
+import math
+
 import torch
-from torch.distributions import Categorical, Distribution, constraints, register_kl
+from torch.distributions import Categorical, constraints, register_kl
 from typing_extensions import override
 
+from ._base import UncheckedDistribution
 
-class OneHotCategoricals(Distribution):
+
+class OneHotCategoricals(UncheckedDistribution):
     """Independent categorical variables, each as ones and zeros, side by side.
 
-    Parameters
-    ----------
-    logits : Tensor (..., n_variables, n_categories)
-        Unnormalised log-probabilities, finite.
-    temperature : float or Tensor (), default=1.0
-        Temperature of differentiable draws.
+    ``logits`` are (..., n_variables, n_categories), finite; ``temperature`` is that of
+    differentiable draws.
 
     References
     ----------
@@ -22,16 +22,16 @@ class OneHotCategoricals(Distribution):
     """
 
     support = constraints.real_vector
-    arg_constraints = {}  # noqa: RUF012
     has_rsample = True
     # `log_prob` is that of ones and zeros, not a density of draws by `rsample`
     is_relaxed = True
 
-    def __init__(self, logits, temperature=1.0, validate_args=False):
+    def __init__(self, logits, temperature=1.0):
         self.log_probs = torch.log_softmax(logits, dim=-1)
         self.temperature = temperature
-        batch, event = logits.shape[:-2], (logits.shape[-2] * logits.shape[-1],)
-        super().__init__(batch, torch.Size(event), validate_args=validate_args)
+        super().__init__(
+            (*logits.shape[:-2], math.prod(logits.shape[-2:])), event_dim=1
+        )
 
     @property
     def probs(self):
@@ -64,10 +64,10 @@ class OneHotCategoricals(Distribution):
     def _relax(self, gumbel):
         return torch.softmax((self.log_probs + gumbel) / self.temperature, dim=-1)
 
-    def _harden(self, joint):
-        n_categories = self.log_probs.shape[-1]
-        chosen = torch.nn.functional.one_hot(joint.argmax(dim=-1), n_categories)
-        return chosen.to(self.log_probs.dtype)
+    def _harden(self, chosen):
+        # torch's `one_hot` reads values, and could not be recorded
+        categories = torch.arange(self.log_probs.shape[-1], device=chosen.device)
+        return (chosen.unsqueeze(-1) == categories).to(self.log_probs.dtype)
 
     @override
     def rsample(self, sample_shape=()):
@@ -84,25 +84,18 @@ class OneHotCategoricals(Distribution):
     def sample(self, sample_shape=()):
         with torch.no_grad():
             chosen = Categorical(logits=self.log_probs, validate_args=False)
-            chosen = chosen.sample(sample_shape).unsqueeze(-1)
-            # torch's `one_hot` reads values, and could not be recorded
-            places = torch.arange(self.log_probs.shape[-1], device=chosen.device)
-            return (chosen == places).to(self.log_probs.dtype).flatten(-2)
+            return self._harden(chosen.sample(sample_shape)).flatten(-2)
 
     def transform(self, noise):
-        """Return the ones and zeros that standard normal noise is mapped to.
+        """Return ones and zeros for standard normal noise (n_draws, ..., event).
 
         By Gumbel's argmax (Jang et al. 2017, eq. 1), with the gradient of the relaxed
         vector ("straight through", section 2.2).
-
-        Parameters
-        ----------
-        noise : Tensor broadcastable to (n_draws, ..., event)
         """
         # -log(-log u) with u = Φ(noise), without rounding u to 0 or 1
         gumbel = -torch.log(-torch.special.log_ndtr(noise))
         gumbel = gumbel.unflatten(-1, self.log_probs.shape[-2:])
-        hard = self._harden(self.log_probs + gumbel)
+        hard = self._harden((self.log_probs + gumbel).argmax(dim=-1))
         if torch.is_grad_enabled() and self.log_probs.requires_grad:
             soft = self._relax(gumbel)
             hard = hard + soft - soft.detach()

@@ -1,10 +1,9 @@
 """Student's t distribution."""
 
 import torch
-from torch.distributions import Distribution, constraints
 from typing_extensions import override
 
-from ._base import HALF_LOG_2PI
+from ._base import HALF_LOG_2PI, UncheckedDistribution
 
 # below, torch's functions lose no digits; above, the asymptotic series is exact
 _SERIES_FROM = 20.0
@@ -25,25 +24,15 @@ def _log_normaliser(df):
     return torch.where(a < _SERIES_FROM, exact, inverse * series) - HALF_LOG_2PI
 
 
-class StudentT(Distribution):
-    """Student's t, exact for many degrees of freedom too.
-
-    Parameters
-    ----------
-    loc, scale, df : Tensor (...)
-        Location, scale and degrees of freedom.
-    """
-
-    support = constraints.real
-    arg_constraints = {}  # noqa: RUF012
+class StudentT(UncheckedDistribution):
+    """Student's t, exact for many degrees of freedom too."""
 
     # a distance whose square is finite in single precision
     _FARTHEST = 1e18
 
-    def __init__(self, loc, scale, df, validate_args=False):
+    def __init__(self, loc, scale, df):
         self.loc, self.scale, self.df = loc, scale, df
-        shape = torch.broadcast_shapes(loc.shape, scale.shape, df.shape)
-        super().__init__(shape, validate_args=validate_args)
+        super().__init__(loc.shape, scale.shape, df.shape)
 
     @property
     @override
@@ -58,14 +47,11 @@ class StudentT(Distribution):
         ratio = torch.where(self.df > 2, self.df / (self.df - 2), torch.inf)
         return (self.scale**2 * ratio).expand(self.batch_shape)
 
-    @override
-    def sample(self, sample_shape=()):
-        with torch.no_grad():
-            shape = torch.Size(sample_shape) + self.batch_shape
-            normal = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
-            mean = torch._standard_gamma(self.df.to(self.loc) / 2.0 + normal * 0)
-            mean = (2 * mean / self.df).clamp_min(torch.finfo(mean.dtype).tiny)
-            return self.loc + self.scale * normal * mean.rsqrt()
+    def _draw(self, shape):
+        normal = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        mean = torch._standard_gamma(self.df.to(self.loc) / 2.0 + normal * 0)
+        mean = (2 * mean / self.df).clamp_min(torch.finfo(mean.dtype).tiny)
+        return self.loc + self.scale * normal * mean.rsqrt()
 
     @override
     def log_prob(self, value):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch.distributions import Distribution, Independent, kl_divergence
 
-from .._distributions import detach
+from .._distributions._base import detach
 from .._utils._missing import NEUTRAL, find_missing
 
 

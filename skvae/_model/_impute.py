@@ -8,7 +8,7 @@ import math
 import torch
 from torch.distributions import Independent
 
-from .._distributions import CorrelatedNormal
+from .._distributions._normals import CorrelatedNormal
 from .._utils._device import scoring_dtype
 from ._chunks import get_chunk_size, run_blocks, split_draws
 from ._evidence import VAEOutput

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from .._distributions import OneHotCategoricals
+from .._distributions._one_hot import OneHotCategoricals
 from .._utils._checks import check_choice, check_count, check_number
 from ._base import Latent
 

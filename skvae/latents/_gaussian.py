@@ -3,7 +3,7 @@
 from torch.distributions import Independent
 from typing_extensions import override
 
-from .._distributions import EqualMixture, NormalMixture
+from .._distributions._mixtures import EqualMixture, NormalMixture
 from .._utils._checks import check_choice, check_count, check_number
 from ._base import Latent
 from ._normals import NORMALS

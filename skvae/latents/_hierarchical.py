@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from .._distributions import NormalChain
+from .._distributions._chain import NormalChain
 from .._utils._checks import check_choice, check_counts
 from ..networks import Linear
 from ._base import Latent

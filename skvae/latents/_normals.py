@@ -4,7 +4,7 @@ import torch
 from torch.distributions import Independent, Normal
 from typing_extensions import override
 
-from .._distributions import CorrelatedNormal
+from .._distributions._normals import CorrelatedNormal
 
 # scales of posteriors stay within a factor of exp(8) of where they start
 MAX_LOG_RATIO = 8.0

@@ -12,7 +12,7 @@ from torch import nn
 from torch.distributions import Independent, Normal
 from typing_extensions import override
 
-from .._distributions import DiagonalNormalMixture
+from .._distributions._mixtures import DiagonalNormalMixture
 
 # initial weight of N(0, I) in the mixture prior
 _STANDARD_SHARE = 0.05

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from .._distributions import EqualMixture
+from .._distributions._mixtures import EqualMixture
 
 
 class VampPrior(nn.Module):

@@ -7,8 +7,8 @@ from typing_extensions import override
 
 from .._closed_form._roots import bisect
 from .._columns._support import OPEN_UNIT_INTERVAL
-from .._distributions import MAX_LOGIT
-from .._distributions import Beta as _BetaDistribution
+from .._distributions._beta import MAX_LOGIT
+from .._distributions._beta import Beta as _BetaDistribution
 from ._base import bound
 from ._link import Link
 from ._location_scale import LocationScale

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from typing_extensions import override
 
-from .._distributions import CategoricalColumns
+from .._distributions._levels import CategoricalColumns
 from ._levels import LevelLikelihood, LevelLink
 
 # a category is at most exp(6) times as likely by one standard deviation of z

@@ -6,8 +6,10 @@ from typing_extensions import override
 
 from .._closed_form._roots import bisect
 from .._columns._support import UNIT_INTERVAL
-from .._distributions import ContinuousBernoulli as _ContinuousBernoulliDistribution
-from .._distributions import continuous_bernoulli_mean
+from .._distributions._continuous_bernoulli import (
+    ContinuousBernoulli as _ContinuousBernoulliDistribution,
+)
+from .._distributions._continuous_bernoulli import continuous_bernoulli_mean
 from ._base import Likelihood
 from ._link import Link
 

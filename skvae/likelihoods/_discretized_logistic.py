@@ -7,7 +7,9 @@ import numpy as np
 from typing_extensions import override
 
 from .._columns import Support
-from .._distributions import DiscretizedLogistic as _DiscretizedLogisticDistribution
+from .._distributions._levels import (
+    DiscretizedLogistic as _DiscretizedLogisticDistribution,
+)
 from ._base import Likelihood
 from ._link import Link
 

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from .._closed_form._linear import NOISE_FLOOR, fit_factor_analysis
 from .._closed_form._moments import Covariance
-from .._distributions import LowRankNormal
+from .._distributions._normals import LowRankNormal
 from .._utils._checks import check_choice, check_count
 from ._base import bound, compute_residual, unbound
 from ._link import ScaledLink

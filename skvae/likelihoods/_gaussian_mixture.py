@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from .._closed_form._linear import NOISE_FLOOR
 from .._closed_form._mixtures import fit_columns
-from .._distributions import NormalMixture
+from .._distributions._mixtures import NormalMixture
 from .._utils._checks import check_choice, check_count
 from .._utils._missing import fill_at_random
 from ._base import MAX_LOG_SCALE, Likelihood, bound, compute_residual, unbound

@@ -4,7 +4,7 @@ import torch
 from typing_extensions import override
 
 from .._columns._support import POSITIVE_REALS
-from .._distributions import LogNormal as _LogNormalDistribution
+from .._distributions._log_normal import LogNormal as _LogNormalDistribution
 from .._utils._checks import check_choice
 from ._gaussian import Gaussian
 from ._transformed import Transformed

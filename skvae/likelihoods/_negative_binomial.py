@@ -3,7 +3,7 @@
 import numpy as np
 from typing_extensions import override
 
-from .._distributions import MeanNegativeBinomial
+from .._distributions._counts import MeanNegativeBinomial
 from .._utils._checks import check_choice
 from ._counts import CountLikelihood, CountLink
 

@@ -5,7 +5,7 @@ from numpy.polynomial.hermite_e import hermegauss
 from torch.nn.functional import softplus
 from typing_extensions import override
 
-from .._distributions import OrdinalColumns
+from .._distributions._levels import OrdinalColumns
 from ._levels import LevelLikelihood, LevelLink
 from ._link import compute_logistic_slope
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from typing_extensions import override
 
-from .._distributions import ColumnGroups
+from .._distributions._groups import ColumnGroups
 from ._base import Likelihood
 from ._link import GroupedLink
 

@@ -1,6 +1,6 @@
 """Poisson counts."""
 
-from .._distributions import LogPoisson
+from .._distributions._counts import LogPoisson
 from ._counts import CountLikelihood
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 from typing_extensions import override
 
-from .._distributions import StudentT as _StudentTDistribution
+from .._distributions._student_t import StudentT as _StudentTDistribution
 from .._utils._checks import check_choice, check_number
 from ._link import NARROW_FLOOR
 from ._location_scale import LocationScale

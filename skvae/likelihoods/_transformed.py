@@ -10,7 +10,7 @@ from sklearn.preprocessing import PowerTransformer
 from typing_extensions import override
 
 from .._closed_form._moments import compute_mean
-from .._distributions import (
+from .._distributions._monotone import (
     Identity,
     PiecewiseLinearMap,
     TransformedColumns,
