@@ -22,11 +22,7 @@ _CONVOLUTIONS = (
 def measure_bodies(module, n_outputs):
     """Return what `measure_body` finds in encoder and decoder together.
 
-    Parameters
-    ----------
-    module : VAEModule
-    n_outputs : tuple of int
-        Widths of the encoder's and of the decoder's body that their heads expect.
+    ``n_outputs`` are the widths of their bodies that the heads expect.
     """
     if module.network.is_linear:
         return 0, 0
@@ -58,22 +54,9 @@ def measure_body(body, shape, n_outputs, message):
     """Return the size of a row's widest tensor, and the products of shared weights.
 
     The widest tensor of convolutions is their unfolded input. Of a weight that is used
-    at many places, the first product is not counted.
-
-    Parameters
-    ----------
-    body : Module
-    shape : tuple of int
-        Shape of the input: one row, or one for each fold.
-    n_outputs : int
-        Expected width of the output.
-    message : str
-        Text of the error, with ``{given}`` for the shape of the output.
-
-    Raises
-    ------
-    ValueError
-        If the output has another shape.
+    many times, the first product is not counted. The input has one row, or one for each
+    fold; if the output is not ``n_outputs`` wide, the message is that of a ValueError,
+    with ``{given}`` for the shape of the output.
     """
     n_rows = math.prod(shape[:-1])
     widths, repeated = [0], [0]
@@ -83,11 +66,11 @@ def measure_body(body, shape, n_outputs, message):
             widths.append(output.numel() // n_rows)
         if isinstance(layer, _CONVOLUTIONS):
             maps = inputs[0] if layer.transposed else output
-            places = maps.numel() // (n_rows * maps.shape[1])
-            repeated.append((places - 1) * layer.weight.numel())
-            # torch may copy, for each place, all inputs that its output depends on
+            n_pixels = maps.numel() // (n_rows * maps.shape[1])
+            repeated.append((n_pixels - 1) * layer.weight.numel())
+            # torch may copy, for each pixel, all inputs that its output depends on
             window = layer.in_channels * math.prod(layer.kernel_size)
-            widths.append(places * window)
+            widths.append(n_pixels * window)
 
     modes = [(module, module.training) for module in body.modules()]
     hooks = [module.register_forward_hook(note) for module, _ in modes]

@@ -69,13 +69,8 @@ class VAEOutput:
         For z that takes all its values. log p(x) does not depend on q, and would leave
         the encoder untrained, as more and more draws do, whose gradient vanishes
         (Rainforth et al. 2018, "Tighter variational bounds are not necessarily better",
-        theorem 1). With the gradient of the ELBO q still approaches p(z|x).
-
-        Parameters
-        ----------
-        x : Tensor (..., n, n_features)
-        beta : float, default=1.0
-            Weight of log q(z|x) - log p(z).
+        theorem 1). With the gradient of the ELBO q still approaches p(z|x). ``beta`` is
+        the weight of log q(z|x) - log p(z).
         """
         log_likelihood, log_prior = self.log_likelihood(x), self.prior.log_prob(self.z)
         log_q = self.posterior.log_prob(self.z)
@@ -86,27 +81,10 @@ class VAEOutput:
         return torch.logsumexp(bound, dim=0) + elbo - elbo.detach()
 
     def log_likelihood(self, x):
-        """Return log p(x|z) of the observed cells, ``(n_draws, ..., n)``.
-
-        Parameters
-        ----------
-        x : Tensor (..., n, n_features)
-            Missing cells are NaN.
-        """
-        missing = find_missing(x)
+        """Return log p(x|z) of the observed cells, ``(n_draws, ..., n)``."""
         if self.likelihood.event_shape:
-            if missing is None:
-                return self.likelihood.log_prob(x)
-            x = torch.where(missing, NEUTRAL, x)
-            return self.likelihood.log_prob(x, missing)
-        return self._log_prob(x, missing).sum(dim=-1)
-
-    def _log_prob(self, x, missing):
-        """Return log p(x_j|z) of independent columns, 0 in missing cells."""
-        if missing is None:
-            return self.likelihood.log_prob(x)
-        log_prob = self.likelihood.log_prob(torch.where(missing, NEUTRAL, x))
-        return log_prob.masked_fill(missing, 0.0)
+            return self.likelihood.log_prob(*_fill_missing(x))
+        return self.log_likelihood_by_column(x).sum(dim=-1)
 
     def log_likelihood_by_column(self, x):
         """Return log p(x|z) of every column, ``(n_draws, ..., n, n_features)``.
@@ -114,32 +92,26 @@ class VAEOutput:
         It is 0 in missing cells. If columns depend on each other given z, each value
         is conditional on the columns before it.
         """
-        missing = find_missing(x)
-        if not self.likelihood.event_shape:
-            return self._log_prob(x, missing)
-        if missing is None:
-            return self.likelihood.log_prob_by_column(x)
-        x = torch.where(missing, NEUTRAL, x)
-        return self.likelihood.log_prob_by_column(x, missing)
+        x, *missing = _fill_missing(x)
+        if self.likelihood.event_shape:
+            return self.likelihood.log_prob_by_column(x, *missing)
+        log_prob = self.likelihood.log_prob(x)
+        return log_prob.masked_fill(*missing, 0.0) if missing else log_prob
 
     def log_ratio(self, drops_score=False):
         """Return log q(z|x) - log p(z), ``(n_draws, ..., n)``.
 
-        Parameters
-        ----------
-        drops_score : bool, default=False
-            Leave out the score function of q in the gradient. Its mean is zero, and
-            without it the gradient has no noise if q is exact (Roeder et al. 2017,
-            "Sticking the landing", eq. 8).
+        ``drops_score`` leaves out the score function of q in the gradient. Its mean is
+        zero, and without it the gradient has no noise if q is exact (Roeder et al.
+        2017, "Sticking the landing", eq. 8).
         """
         posterior = detach(self.posterior) if drops_score else self.posterior
         return posterior.log_prob(self.z) - self.prior.log_prob(self.z)
 
     def kl(self):
-        """Return KL(q(z|x) || p(z)), ``(1, ..., n)``, or an estimate for every draw.
+        """Return KL(q(z|x) || p(z)), ``(1, ..., n)``.
 
-        Without a closed form it is ``log_ratio(drops_score=True)``, ``(n_draws, ...,
-        n)``.
+        Without a closed form it is `log_ratio` of every draw, ``(n_draws, ..., n)``.
         """
         try:
             return kl_divergence(self.posterior, self.prior).unsqueeze(0)
@@ -162,18 +134,10 @@ class VAEOutput:
     def log_posterior_per_component(self, z):
         """Return log q(z_k|x) of every component, ``(..., n, n_components)``.
 
-        Parameters
-        ----------
-        z : Tensor broadcastable to (..., n, n_components)
-            Any point, also the draws of other rows.
-
-        Dependent components have their marginals, layers are conditional on the layer
-        before, and the categories of a variable are one component.
-
-        Raises
-        ------
-        TypeError
-            If the posterior has no densities of components.
+        z (..., n, n_components) is any point, also the draws of other rows. Dependent
+        components have their marginals, layers are conditional on the layer before, and
+        the categories of a variable are one component. Without densities of components
+        TypeError is raised.
         """
         components = _get_components(self.posterior)
         if components is not None:
@@ -197,6 +161,12 @@ def _get_components(distribution):
     if not is_product or distribution.reinterpreted_batch_ndims != 1:
         return None
     return distribution.base_dist
+
+
+def _fill_missing(x):
+    """Return x with its missing cells filled, and where they are if there are any."""
+    missing = find_missing(x)
+    return (x,) if missing is None else (torch.where(missing, NEUTRAL, x), missing)
 
 
 def average(values, log_share=None):
@@ -225,12 +195,6 @@ def compute_error(values, noise):
     antithetic draws are averaged, and if there are twice as many draws as moments, the
     part that is linear in the matched moments is removed by regression, as with control
     variates; with fewer draws the error is too large rather than too small.
-
-    Parameters
-    ----------
-    values : Tensor (n_draws, n)
-        At least two draws.
-    noise : Tensor (n_draws, n_components)
     """
     n_draws, n_components = noise.shape
     noise = noise.to(values)
@@ -252,8 +216,8 @@ def compute_error(values, noise):
     basis, _ = torch.linalg.qr(moments)
     residual = values - basis @ (basis.mT @ values)
     # residuals of influential draws are too small (MacKinnon & White 1985, HC2)
-    free = (1 - basis.square().sum(dim=1, keepdim=True)).clamp_min(1e-9)
-    return (residual.square() / free).sum(dim=0).sqrt() / n
+    left = (1 - basis.square().sum(dim=1, keepdim=True)).clamp_min(1e-9)
+    return (residual.square() / left).sum(dim=0).sqrt() / n
 
 
 def compute_log_error(log_weights, noise):
@@ -266,16 +230,12 @@ def compute_log_error(log_weights, noise):
 
 
 def make_noise(n_draws, n_components, generator):
-    """Return the noise vectors that all rows share.
+    """Return the noise that all rows share, ``(n_draws, n_components)`` float64.
 
     Two or more draws are moment-matched: they have mean 0 and unit variances, unit
     covariance if ``n_draws > 2 * n_components``, and are antithetic if n_draws is even.
     Averages of quadratic functions, and so the scores of a linear model and the KL of
     Gaussians, are then exact.
-
-    Returns
-    -------
-    Tensor (n_draws, n_components), float64
     """
     noise = torch.as_tensor(generator.standard_normal((n_draws, n_components)))
     if n_draws == 1:

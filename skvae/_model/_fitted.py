@@ -39,12 +39,8 @@ def _stack_moments(posterior):
 class FittedModel:
     """A module, the columns it was fitted to and the noise that its scores share.
 
-    Parameters
-    ----------
-    module : VAEModule
-    columns : ColumnTable
-    noise : pair of ndarray (n_draws, n_components)
-        The draws of the scores, and those on which 'refined' searches.
+    ``noise`` are two arrays (n_draws, n_components): the draws of the scores, and those
+    on which 'refined' searches.
     """
 
     def __init__(self, module, columns: ColumnTable, noise):
@@ -147,20 +143,10 @@ class FittedModel:
         return self._map(draw, n_samples)
 
     def draw_given(self, row, n_samples, mean):
-        """Return new rows that agree with a row in its observed cells.
+        """Return new rows that agree with one, (1, n_features), in its observed cells.
 
-        Parameters
-        ----------
-        row : ndarray (1, n_features)
-            In the units of X; the missing cells are drawn.
-        n_samples : int
-        mean : bool
-
-        Returns
-        -------
-        rows : ndarray (n_samples, n_features), float64
-        n_effective : float
-            Effective number of the draws of z from which those of the rows were chosen.
+        They are ``(n_samples, n_features)`` float64. The second result is the effective
+        number of the draws of z from which those of the rows were chosen.
         """
         precise = make_precise(self.module)
         work = count_work(self.module, get_chunk_size(precise))
@@ -213,15 +199,9 @@ class FittedModel:
     def score(self, X, method, n_draws=None, with_error=False):
         """Return one number for every row, ``(n,)`` float64 nats.
 
-        Parameters
-        ----------
-        X : ndarray (n, n_features)
-        method : str
-            Of `score_rows`, or 'refined'.
-        n_draws : int, default=None
-            None takes the number of the fit.
-        with_error : bool, default=False
-            Return ``(n, 2)``, beside every number its Monte-Carlo standard error.
+        The method is one of `score_rows`, or 'refined'; ``n_draws=None`` takes the
+        number of the fit. ``with_error`` gives ``(n, 2)``, beside every number its
+        Monte-Carlo standard error.
         """
         precise = make_precise(self.module)
         noise, search_noise = self.get_noise(n_draws), self.search_noise
@@ -254,13 +234,7 @@ class FittedModel:
         return self._map(score, len(X), len(self.noise))
 
     def diagnose(self, X):
-        """Return the KL of every component and the noise variance of every column.
-
-        Returns
-        -------
-        kl : ndarray (n_components,)
-        variance : ndarray (n_features,)
-        """
+        """Return the KL of every component and the noise variance of every column."""
         precise = make_precise(self.module)
         # means over rows: the fewer draws are enough
         noise = min(self.noise, self.search_noise, key=len)

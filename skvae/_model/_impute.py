@@ -22,14 +22,8 @@ _LEAST_PROPOSALS = 5000
 class Pool:
     """Draws of z from the prior, with p(x|z): the same for all rows.
 
-    They are decoded once, and cost little beside the draws from q(z|x) of every row;
-    they reach values of z that q(z|x) misses.
-
-    Parameters
-    ----------
-    module : VAEModule
-    n_draws : int
-        Of q(z|x).
+    They are decoded once, and cost little beside the ``n_draws`` draws from q(z|x) of
+    every row; they reach values of z that q(z|x) misses.
     """
 
     def __init__(self, module, n_draws):
@@ -95,22 +89,10 @@ def expect_cells(module, x, noise, pool):
 
     Draws of z are weighed by p(observed cells | z), and the weights divided by their
     sum (Mattei & Frellsen 2019, eq. 12).
-
-    Parameters
-    ----------
-    module : VAEModule
-    x : Tensor (n, n_features)
-        Missing cells are NaN.
-    noise : Tensor (n_draws, n_components)
-    pool : Pool
-
-    Returns
-    -------
-    Tensor (n, n_features)
     """
     means, log_total = None, x.new_full((len(x),), -torch.inf)
     for output, log_weights in _run_weighed(module, x, noise, pool):
-        summaries = module.likelihood.summarise(output.likelihood)
+        summaries = module.likelihood.summarise_groups(output.likelihood)
         share = torch.softmax(log_weights, dim=0)
         means = means or [0.0] * len(summaries)
         # a running mean: blocks count as much as the weights of their draws
@@ -124,7 +106,7 @@ def expect_cells(module, x, noise, pool):
             else:
                 found = torch.einsum("kn,knm->nm", share, summary)
             means[i] = means[i] + pull * (found - means[i])
-    return module.likelihood.conclude(means)
+    return module.likelihood.conclude_groups(means)
 
 
 def draw_cells(module, x, noise, pool):
@@ -144,17 +126,12 @@ def draw_cells(module, x, noise, pool):
 
 
 def draw_latent(module, x, n_samples):
-    """Return draws of z given the observed cells of one row.
+    """Return draws of z given the observed cells of one row, and n_effective.
 
     Half of the proposals are from the prior, half from q(z|x): where the encoder errs
     the prior still reaches what q leaves out, and no weight is more than twice p(x|z)
-    (a defensive mixture, Hesterberg 1995).
-
-    Returns
-    -------
-    z : Tensor (n_samples, n_components)
-    n_effective : float
-        Effective number of proposals (Kong, Liu & Wong 1994).
+    (a defensive mixture, Hesterberg 1995). Their effective number is that of Kong, Liu
+    & Wong (1994).
     """
     size, n_proposals = get_chunk_size(module), max(_LEAST_PROPOSALS, 2 * n_samples)
     found = [_propose(module, x, size) for _ in range(-(-n_proposals // size))]

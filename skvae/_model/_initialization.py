@@ -7,15 +7,9 @@ from ._linear_start import LinearStart
 
 @torch.no_grad()
 def initialize_members(module, x, generator):
-    """Fit likelihood and prior of a module to draws from its linear start.
+    """Fit likelihood and prior of a module, in place, to draws from its linear start.
 
-    Parameters
-    ----------
-    module : VAEModule
-        Changed in place.
-    x : list of Tensor (n, n_features)
-        Training rows of every fold.
-    generator : numpy Generator
+    ``x`` are the training rows of every fold, a list of tensors (n, n_features).
     """
     for fold, rows in enumerate(x):
         index = ... if module.n_copies is None else fold
@@ -45,8 +39,6 @@ def initialize_members(module, x, generator):
 def _draw(start, latent, rows, noise):
     """Return the encoder's input of rows, and draws of z from their posterior."""
     u, loc, scale, _ = start.infer(rows, keeps_root=True)
-    loc = torch.zeros_like(noise) if loc is None else loc
-    scale = torch.ones_like(noise) if scale is None else scale
     if scale.dim() > loc.dim():
         # missing values: components depend on one another
         noise = (scale @ noise.unsqueeze(-1)).squeeze(-1)

@@ -22,21 +22,15 @@ _IDENTITY = {
     "decoder_weight": 0.0,
     "input_noise": 0.0,
     "input_scale": 1.0,
-    "posterior_scale": 1.0,
 }
 
 
 class LinearStart(nn.Module):
     """Linear posterior given x and linear offset given z.
 
-    The tensors keep their precision; what is computed with them has that of the input.
-
-    Parameters
-    ----------
-    tensors : dict of str to Tensor
-        See `_start`. With a leading dimension, one linear model for each fold.
-    link : Link
-        It represents x as the input of the encoder.
+    The tensors, by name as in `_start`, keep their precision; what is computed has that
+    of the input. With a leading dimension there is one linear model for each fold. The
+    link represents x as the input of the encoder.
     """
 
     def __init__(self, tensors, link):
@@ -90,24 +84,11 @@ class LinearStart(nn.Module):
     def infer(self, x, keeps_root=False):
         """Return the input of the encoder, and the posterior of the linear model.
 
-        Parameters
-        ----------
-        x : Tensor (..., n, n_features)
-            Missing values are NaN.
-        keeps_root : bool, default=False
-            Whether scale may be a root of the covariance.
-
-        Returns
-        -------
-        u : Tensor (..., n, n_inputs)
-            Represented x, centred and scaled; expected values where x is missing.
-        loc : Tensor (..., n, n_components) or None
-            Posterior mean; None is zero.
-        scale : Tensor broadcastable to (..., n, n_components) or None
-            Posterior standard deviation; None is one. With missing values and
-            ``keeps_root`` a lower triangular root of the covariance, with one more
-            dimension.
-        missing : Tensor of bool (..., n, n_features) or None
+        The input u (..., n, n_inputs) is x represented, centred and scaled, with
+        expected values where x is missing. Mean and standard deviation of the posterior
+        follow, broadcastable to (..., n, n_components); with missing values and
+        ``keeps_root`` scale is a lower triangular root of the covariance, with one more
+        dimension. The last result is where x is missing, or None.
         """
         tensors, missing = self.cast(x.dtype), find_missing(x)
         if missing is not None:
@@ -129,14 +110,14 @@ class LinearStart(nn.Module):
         return u, loc, scale, missing
 
     def _compute_loc(self, u):
-        """Return the posterior mean given centred inputs, or None for zero."""
+        """Return the posterior mean given centred inputs."""
         tensors = self.cast(u.dtype)
-        loc = None if tensors.encoder_weight is None else u @ tensors.encoder_weight
-        if tensors.encoder_bias is not None:
-            # only mixtures have it, and only mixtures of one have no slope
-            loc = tensors.encoder_bias if loc is None else loc + tensors.encoder_bias
-            loc = loc.expand(*u.shape[:-1], -1)
-        return loc
+        if tensors.encoder_weight is None:
+            loc = u.new_zeros(*u.shape[:-1], self.n_components)
+        else:
+            loc = u @ tensors.encoder_weight
+        # only mixtures have a bias
+        return loc if tensors.encoder_bias is None else loc + tensors.encoder_bias
 
     @staticmethod
     def _infer_missing(u, hidden, tensors, keeps_root):
@@ -146,17 +127,14 @@ class LinearStart(nn.Module):
         analysis for them alone: precision P = I + V_oᵀ Ψ_o V_o, mean P⁻¹ V_oᵀ u_o. With
         the expected values of the others, ψ_j v_jᵀ mean, a complete row has the same
         mean. The best independent components have the variances 1 / P_kk (Bishop 2006,
-        eq. 10.12).
-
-        The scale is their root, or a root of P⁻¹.
+        eq. 10.12). The scale is their root, or a root of P⁻¹.
         """
         dtype = scoring_dtype(u.device)
         # noise may be 1e12 times smaller than the variance of a column
         weight, noise = (
             tensor.to(dtype) for tensor in (tensors.encoder_weight, tensors.input_noise)
         )
-        if tensors.posterior_scale is not None:
-            weight = weight / tensors.posterior_scale.to(dtype).square()
+        weight = weight / tensors.posterior_scale.to(dtype).square()
         noisy = weight * noise.mT  # (..., n_inputs, n_components)
         products = (noisy.unsqueeze(-1) * weight.unsqueeze(-2)).flatten(-2)
         precision = (~hidden).to(dtype) @ products
@@ -182,15 +160,12 @@ class LinearStart(nn.Module):
     def compute_root(self, x):
         """Return the posterior correlation of components given the observed values.
 
-        Returns
-        -------
-        Tensor (..., n, n_components, n_components) or None
-            Lower triangular: a root of the posterior covariance, its rows in units of
-            the standard deviations of the best independent components. None where the
-            components are independent or the linear model has no posterior.
+        It is a root of the posterior covariance, lower triangular, ``(..., n,
+        n_components, n_components)``, its rows in units of the standard deviations of
+        the best independent components; None where the components are independent.
         """
-        _, loc, root, missing = self.infer(x, keeps_root=True)
-        if missing is None or root is None or root.dim() == loc.dim():
+        _, loc, root, _ = self.infer(x, keeps_root=True)
+        if root.dim() <= loc.dim():
             return None
         identity = torch.eye(root.shape[-1], dtype=root.dtype, device=root.device)
         inverse = torch.linalg.solve_triangular(root, identity, upper=False)

@@ -43,17 +43,10 @@ class VAEModule(nn.Module):
     of the linear model's noise. With all corrections at zero the module is the linear
     model, and one optimizer step moves every column by a comparable amount.
 
-    Parameters
-    ----------
-    network, latent, likelihood : Network, Latent, Likelihood
-    linear_start : dict of str to Tensor
-        Tensors of `LinearStart`. With a leading dimension, one for each fold.
-    n_copies : int or None
-        Number of folds trained side by side on ``(..., n_copies, n, n_features)``.
-    is_corrected : bool
-        Whether heads start at zero, that is, at the linear start.
-    sees_missing : bool
-        Whether the encoder's network has an input that flags missing values.
+    ``linear_start`` has the tensors of `LinearStart`, ``n_copies`` is the number of
+    folds trained side by side on (..., n_copies, n, n_features). ``is_corrected``:
+    whether heads start at zero, that is, at the linear start; ``sees_missing``: whether
+    the encoder's network has inputs that flag missing values.
     """
 
     def __init__(
@@ -135,12 +128,15 @@ class VAEModule(nn.Module):
         u = squash(u)
         return torch.cat([u, body(u)], dim=-1)
 
+    def _infer(self, x):
+        """Return the encoder's input, the linear start's posterior, what is missing."""
+        keeps_root = self.latent.takes_scale_tril
+        u, loc, scale, missing = self.linear_start.infer(x, keeps_root)
+        return self._flag(u, missing), loc, scale, missing
+
     def encode(self, x):
         """Return q(z|x) for x (..., n, n_features), missing values being NaN."""
-        u, loc, scale, missing = self.linear_start.infer(
-            x, self.latent.takes_scale_tril
-        )
-        return self._encode(u, loc, scale, missing)
+        return self._encode(*self._infer(x))
 
     @property
     def n_seen(self):
@@ -150,31 +146,18 @@ class VAEModule(nn.Module):
     def see(self, x):
         """Return the inputs of encoder and latent, none of which depends on weights.
 
-        Parameters
-        ----------
-        x : Tensor (..., n, n_features)
-            Missing values are NaN.
-
-        Returns
-        -------
-        Tensor (..., n, n_seen)
-            Side by side the encoder's input, and mean and standard deviation of the
-            linear start's posterior, in units of `Latent.unit`.
+        Side by side ``(..., n, n_seen)`` they are the encoder's input, and mean and
+        standard deviation of the linear start's posterior, in units of `Latent.unit`.
         """
-        u, loc, scale, missing = self.linear_start.infer(
-            x, self.latent.takes_scale_tril
-        )
-        u = self._flag(u, missing)
-        shape = *u.shape[:-1], self.n_components
-        loc = u.new_zeros(shape) if loc is None else loc.to(u)
-        scale = u.new_ones(shape) if scale is None else scale.to(u).expand(shape)
-        return torch.cat([u, loc, scale], dim=-1)
+        u, loc, scale, _ = self._infer(x)
+        return torch.cat([u, loc.to(u), scale.to(u).expand_as(loc)], dim=-1)
 
     def encode_inputs(self, u):
         """Return q(z|x) for inputs of the encoder, centred and scaled already."""
-        return self._encode(u, *self.linear_start.infer_from_inputs(u))
+        loc, scale = self.linear_start.infer_from_inputs(u)
+        return self._encode(self._flag(u), loc, scale)
 
-    def _flag(self, u, missing):
+    def _flag(self, u, missing=None):
         """Return the input of the encoder's network: u, and flags of missing values."""
         if u.dtype != self.dtype:
             # finite in single precision too
@@ -184,20 +167,12 @@ class VAEModule(nn.Module):
         flags = u.new_zeros(*u.shape[:-1], self.n_flags)
         return torch.cat([u, flags if missing is None else missing.to(u)], dim=-1)
 
-    def _encode(self, u, loc, scale, missing=None):
-        """Return q(z|x) for what `LinearStart.infer` returns."""
-        if loc is None:
-            loc = u.new_zeros(*u.shape[:-1], self.n_components)
-        if scale is None:
-            scale = loc.new_ones(1, self.n_components)
-        return self._encode_flagged(self._flag(u, missing), loc, scale, missing)
-
     def _encode_seen(self, seen, missing):
         """Return q(z|x) for what `see` returns."""
         sizes = self.n_inputs + self.n_flags, self.n_components, self.n_components
-        return self._encode_flagged(*seen.split(sizes, dim=-1), missing)
+        return self._encode(*seen.split(sizes, dim=-1), missing)
 
-    def _encode_flagged(self, u, loc, scale, missing):
+    def _encode(self, u, loc, scale, missing=None):
         """Return q(z|x) for what the encoder's body sees, and loc and scale."""
         raw = self.encoder_head(self._apply_body(self.encoder, u))
         if missing is not None:
@@ -233,20 +208,12 @@ class VAEModule(nn.Module):
         return self.likelihood(raw, self.free.to(z.dtype), offset, log_range)
 
     def forward(self, x, noise=None, n_draws=1, may_sum=True, seen=None):
-        """Return posterior, prior, draws of z and likelihood of a batch.
+        """Return posterior, prior, draws of z and likelihood of a batch, a `VAEOutput`.
 
-        Parameters
-        ----------
-        x : Tensor (..., n, n_features)
-        noise : Tensor (n_draws, n_components), default=None
-            Standard draws shared by all rows. With any noise a latent with few values
-            of z takes all of them instead. None makes new draws for every row.
-        n_draws : int, default=1
-            Number of new draws for every row.
-        may_sum : bool, default=True
-            Whether a latent with few values of z may take all of them instead.
-        seen : Tensor (..., n, n_seen), default=None
-            What `see` returns for the rows, if that is known.
+        ``noise`` (n_draws, n_components) are standard draws that all rows share; None
+        makes ``n_draws`` new ones for every row. ``may_sum``: whether a latent with few
+        values of z may take all of them instead. ``seen`` is what `see` returns for the
+        rows, if that is known.
         """
         if noise is not None:
             shape = (len(noise),) + (1,) * (x.dim() - 1) + (self.n_components,)
@@ -258,15 +225,7 @@ class VAEModule(nn.Module):
         return self.complete(posterior, noise, n_draws, may_sum)
 
     def complete(self, posterior, noise=None, n_draws=1, may_sum=True):
-        """Return the output for a posterior: draws of z from it, and p(x|z).
-
-        Parameters
-        ----------
-        posterior : Distribution
-        noise : Tensor broadcastable to (n_draws, ..., n_components), default=None
-        n_draws : int, default=1
-        may_sum : bool, default=True
-        """
+        """Return the output for a posterior, see `forward`: draws of z, and p(x|z)."""
         states = None
         if may_sum:
             is_step = noise is None

@@ -9,13 +9,9 @@ _RATE = 0.1
 
 
 class RowPosteriors:
-    """Posteriors of rows, as corrections to those of the encoder.
+    """Posteriors of rows x (n, n_features), as corrections to those of the encoder.
 
-    Parameters
-    ----------
-    module : VAEModule
-        From `make_precise`.
-    x : Tensor (n, n_features)
+    The module is from `make_precise`.
     """
 
     def __init__(self, module, x):
@@ -35,15 +31,8 @@ class RowPosteriors:
         """Return the raw posterior outputs with the highest ELBO, from zero on.
 
         Every row has its own rate and stops by itself: rows do not affect each other.
-
-        Parameters
-        ----------
-        block : Tensor (n_draws, n_components)
-        tol : float, default=1e-4
-            Improvement in nats that counts.
-        least_rate : float, default=1e-3
-            Rate, in standard deviations of the encoder, below which a row has
-            converged.
+        An improvement counts from ``tol`` nats on; a row has converged when its rate,
+        in standard deviations of the encoder, is below ``least_rate``.
         """
         module, x, n = self.module, self.x, len(self.x)
         raw = x.new_zeros(n, *module.latent.raw_shape(module.n_components))

@@ -11,17 +11,10 @@ from ._refine import RowPosteriors
 
 
 def score_rows(module, x, method, noise, with_error=False):
-    """Return one number for every row, ``(n,)`` nats.
+    """Return one number for every row, ``(n,)`` nats, from draws that all rows share.
 
-    Parameters
-    ----------
-    module : VAEModule
-    x : Tensor (n, n_features)
-    method : {'elbo', 'tempered', 'evidence', 'reconstruction', 'kl'}
-    noise : Tensor (n_draws, n_components)
-        The draws that all rows share.
-    with_error : bool, default=False
-        Return ``(n, 2)``, beside every number its Monte-Carlo standard error.
+    The method is 'elbo', 'tempered', 'evidence', 'reconstruction' or 'kl'.
+    ``with_error`` gives ``(n, 2)``, beside every number its Monte-Carlo standard error.
     """
     evaluate = {
         "kl": lambda output: output.log_ratio(),

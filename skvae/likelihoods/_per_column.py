@@ -60,13 +60,9 @@ class PerColumn(Likelihood):
 
         All methods then are its own, and cost nothing.
         """
-        if len(self.members) > 1:
+        if self.is_mixed or list(self.columns[0]) != sorted(self.columns[0]):
             return None
-        columns, is_ordered = getattr(self, "_order", (None, False))
-        if columns is not self.columns:
-            is_ordered = list(self.columns[0]) == sorted(self.columns[0])
-            self._order = self.columns, is_ordered
-        return self.members[0] if is_ordered else None
+        return self.members[0]
 
     @property
     def is_mixed(self):
@@ -202,17 +198,16 @@ class PerColumn(Likelihood):
             for parts in zip(*found, strict=True)
         )
 
-    @override
-    def summarise(self, distribution):
-        # one a group
+    def summarise_groups(self, distribution):
+        """Return a list of what `summarise` of each member returns."""
         if self.single is not None:
             return [self.single.summarise(distribution)]
         parts = zip(self.members, distribution.distributions, strict=True)
         return [member.summarise(part) for member, part in parts]
 
-    @override
-    def conclude(self, summary):
-        parts = zip(self.members, summary, strict=True)
+    def conclude_groups(self, summaries):
+        """Return the values of a row, given averages of such summaries."""
+        parts = zip(self.members, summaries, strict=True)
         values = [member.conclude(part) for member, part in parts]
         if self.single is not None:
             return values[0]
