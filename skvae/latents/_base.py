@@ -3,6 +3,14 @@
 from sklearn.base import BaseEstimator
 from torch.distributions import Normal
 
+# scales of posteriors stay within a factor of exp(8) of where they start
+_MAX_LOG_RATIO = 8.0
+
+
+def clamp_log_ratio(raw):
+    """Return logarithms of the factors by which raw outputs change scales."""
+    return raw.clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO)
+
 
 class Latent(BaseEstimator):
     """Base of all latents: hyper-parameters, the family of posteriors and the prior.
@@ -94,36 +102,19 @@ class Latent(BaseEstimator):
     def enumerate(self, n_components, in_training=False):
         """Return all values of z, ``(n_values, n_components)``, or None.
 
-        If there are few of them, scores are exact sums, not averages over draws.
-
-        Parameters
-        ----------
-        n_components : int
-        in_training : bool, default=False
-            Whether it is for a training step, which may draw nevertheless.
+        If there are few of them, scores are exact sums, not averages over draws. A
+        training step, ``in_training``, may draw nevertheless.
         """
         return None
 
     def anneal(self, prior, progress):
-        """Set what changes in the course of training.
-
-        Parameters
-        ----------
-        prior : Module
-            What `make_prior` returned.
-        progress : float
-            Share of the epochs that are over.
-        """
+        """Set what changes in a prior's module as training goes on, progress 0 to 1."""
 
     def draw(self, posterior, noise=None, n_draws=1):
         """Return differentiable draws from a posterior, ``(n_draws, ...)``.
 
-        Parameters
-        ----------
-        posterior : Distribution
-        noise : Tensor broadcastable to (n_draws, ..., n_components), default=None
-            Standard noise, for the posterior's ``transform``; None draws it.
-        n_draws : int, default=1
+        ``noise`` is standard, broadcastable to (n_draws, ..., n_components), for the
+        posterior's ``transform``; None draws it.
         """
         if noise is None:
             return posterior.rsample((n_draws,))
@@ -132,9 +123,7 @@ class Latent(BaseEstimator):
     def draw_initial(self, loc, scale, noise):
         """Return draws from the posterior that training starts at.
 
-        Parameters
-        ----------
-        loc, scale, noise : Tensor (n, n_components)
+        All are (n, n_components).
         """
         return loc + scale * noise
 
@@ -167,11 +156,7 @@ class Latent(BaseEstimator):
     def invert_embedding(self, embedded, prior):
         """Return z for a point as `embed` returns it, ``(..., n_components)``.
 
-        Parameters
-        ----------
-        embedded : Tensor (..., n_embedded)
-        prior : Module
-            What `make_prior` returned.
+        ``prior`` is what `make_prior` returned.
         """
         return embedded
 
@@ -183,11 +168,6 @@ class Latent(BaseEstimator):
         """Return the log density of the prior's marginals, ``(..., n_components)``.
 
         Only `log_ratio_per_component` of this class needs it.
-
-        Parameters
-        ----------
-        prior : Distribution
-        z : Tensor (..., n_components)
         """
         raise NotImplementedError
 
@@ -195,11 +175,6 @@ class Latent(BaseEstimator):
         """Return log q(z_k|x) - log p(z_k), ``(n_draws, ..., n_components)``.
 
         The densities are those of the marginals; here the posterior's are normal.
-
-        Parameters
-        ----------
-        posterior, prior : Distribution
-        z : Tensor (n_draws, ..., n_components)
         """
         marginal = Normal(posterior.mean, posterior.stddev, validate_args=False)
         return marginal.log_prob(z) - self.log_prior_per_component(prior, z)

@@ -1,5 +1,7 @@
 """Categorical posteriors: discrete z."""
 
+import math
+
 import torch
 from torch import nn
 from typing_extensions import override
@@ -108,7 +110,7 @@ class Categorical(Latent):
 
     @override
     def check_components(self, n_components):
-        if n_components % self._count_categories(n_components):
+        if math.prod(self._split(n_components)) != n_components:
             raise ValueError(
                 f"n_components={n_components} is not a multiple of "
                 f"n_categories={self.n_categories}; it is the number of categories of "
@@ -123,17 +125,14 @@ class Categorical(Latent):
                 "accepted. Use 'auto' or 'gumbel'."
             )
 
-    def _count_categories(self, n_components):
-        return n_components if self.n_categories is None else self.n_categories
-
-    def _count_states(self, n_components):
-        n_categories = self._count_categories(n_components)
-        return n_categories ** (n_components // n_categories)
-
     def _split(self, n_components):
         """Return the shape of z, (variables, categories)."""
-        n_categories = self._count_categories(n_components)
+        n_categories = n_components if self.n_categories is None else self.n_categories
         return n_components // n_categories, n_categories
+
+    def _count_states(self, n_components):
+        n_variables, n_categories = self._split(n_components)
+        return n_categories**n_variables
 
     @property
     @override
@@ -149,11 +148,9 @@ class Categorical(Latent):
     def posterior(self, raw, loc, scale, prior=None):
         """Return q(z|x): loc are log-probabilities, to which raw is added."""
         logits = loc + raw.to(loc.dtype).squeeze(-2)
-        logits = logits.unflatten(-1, self._split(logits.shape[-1]))
-        # rows far away: log-probabilities stay finite, and no probability is 0
-        logits = logits - logits.amax(dim=-1, keepdim=True).detach()
         temperature = self.temperature if prior is None else prior.temperature
-        return OneHotCategoricals(logits.clamp_min(-_MAX_LOG_ODDS), temperature)
+        shape = self._split(logits.shape[-1])
+        return _make_categoricals(logits, shape, temperature)
 
     @override
     def get_loc_scale(self, posterior):
@@ -163,9 +160,8 @@ class Categorical(Latent):
     @override
     def enumerate(self, n_components, in_training=False):
         most = _MAX_TRAINING_STATES if in_training else _MAX_STATES
-        if self._count_states(n_components) > most:
-            return None
-        if in_training and self.gradient == "gumbel":
+        is_drawn = in_training and self.gradient == "gumbel"
+        if is_drawn or self._count_states(n_components) > most:
             return None
         n_variables, n_categories = self._split(n_components)
         index = torch.cartesian_prod(*[torch.arange(n_categories)] * n_variables)
@@ -220,25 +216,18 @@ class Categorical(Latent):
 class CategoricalPrior(nn.Module):
     """Weights of the categories of independent variables, learned or equal.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Variables and categories.
-    is_learned : bool
-    temperature : float
-        Of relaxed draws, kept here so that it travels with the module.
-    n_copies : int or None
+    ``shape`` is the number of variables and of categories. The temperature of relaxed
+    draws is kept here so that it travels with the module.
     """
 
     def __init__(self, shape, is_learned, temperature, n_copies=None):
         super().__init__()
         self.shape = shape
-        copies = () if n_copies is None else (n_copies, 1)
+        copies = () if n_copies is None or not is_learned else (n_copies, 1)
+        logits = torch.zeros(*copies, math.prod(shape), dtype=torch.float32)
         if is_learned:
-            logits = torch.zeros(*copies, shape[0] * shape[1], dtype=torch.float32)
             self.logits = nn.Parameter(logits)
         else:
-            logits = torch.zeros(shape[0] * shape[1], dtype=torch.float32)
             self.register_buffer("logits", logits, persistent=False)
         self.register_buffer(
             "temperature", torch.tensor(float(temperature), dtype=torch.float32)
@@ -246,6 +235,11 @@ class CategoricalPrior(nn.Module):
 
     @override
     def forward(self):
-        logits = self.logits.unflatten(-1, self.shape)
-        logits = logits - logits.amax(dim=-1, keepdim=True).detach()
-        return OneHotCategoricals(logits.clamp_min(-_MAX_LOG_ODDS), self.temperature)
+        return _make_categoricals(self.logits, self.shape, self.temperature)
+
+
+def _make_categoricals(logits, shape, temperature):
+    """Return variables of logits side by side, whose probabilities are never 0."""
+    logits = logits.unflatten(-1, shape)
+    logits = logits - logits.amax(dim=-1, keepdim=True).detach()
+    return OneHotCategoricals(logits.clamp_min(-_MAX_LOG_ODDS), temperature)

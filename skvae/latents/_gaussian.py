@@ -1,12 +1,13 @@
 """Gaussian posteriors and the choice of their priors."""
 
-from torch.distributions import Independent
+import torch
+from torch.distributions import Independent, Normal
 from typing_extensions import override
 
 from .._distributions._mixtures import EqualMixture, NormalMixture
+from .._distributions._normals import CorrelatedNormal
 from .._utils._checks import check_choice, check_count, check_number
-from ._base import Latent
-from ._normals import NORMALS
+from ._base import Latent, clamp_log_ratio
 from ._priors import MixturePrior, StandardPrior
 from ._vamp import VampPrior
 
@@ -79,17 +80,13 @@ class Gaussian(Latent):
     def check_parameters(self):
         check_choice(self, "prior", ("auto", "standard", "mixture", "vamp"))
         check_count(self, "n_mixture", 1)
-        check_choice(self, "covariance", tuple(NORMALS))
+        check_choice(self, "covariance", ("diagonal", "full"))
         check_number(self, "prior_scale", *_PRIOR_SCALES)
         if self.prior_scale != 1 and self.prior != "standard":
             raise ValueError(
                 f"Gaussian(prior_scale={self.prior_scale!r}) is the scale of "
                 f"prior='standard', but prior={self.prior!r}; leave it 1."
             )
-
-    @property
-    def _normals(self):
-        return NORMALS[self.covariance]
 
     @property
     @override
@@ -122,19 +119,25 @@ class Gaussian(Latent):
 
     @override
     def raw_shape(self, n_components):
-        return self._normals.raw_shape(n_components)
+        if self.covariance == "diagonal":
+            return (2, n_components)
+        return (n_components * (n_components + 3) // 2,)
 
     @override
     def posterior(self, raw, loc, scale):
-        return self._normals.posterior(raw, loc, scale)
+        raw = raw.to(loc.dtype)
+        if self.covariance == "full":
+            return _make_correlated(raw, loc, scale)
+        raw_loc, raw_scale = raw.unbind(dim=-2)
+        scales = scale * clamp_log_ratio(raw_scale).exp()
+        normal = Normal(loc + scale * raw_loc, scales, validate_args=False)
+        return Independent(normal, 1, validate_args=False)
 
     @override
     def get_loc_scale(self, posterior):
-        """Return ``(loc, scale)`` of a posterior whose raw outputs are zero.
-
-        For a full covariance scale is L, ``(..., n_components, n_components)``.
-        """
-        return self._normals.get_loc_scale(posterior)
+        if self.covariance == "full":
+            return posterior.loc, posterior.scale_tril
+        return super().get_loc_scale(posterior)
 
     @override
     def draw(self, posterior, noise=None, n_draws=1):
@@ -166,7 +169,23 @@ class Gaussian(Latent):
             return prior.base_dist.log_prob(z)
         if isinstance(prior, EqualMixture):
             return prior.log_prob_marginals(z)
-        # marginals of a mixture of diagonal normals: the same weights, in each
-        # component
+        # marginals of a mixture of diagonal normals have the weights of the mixture
         logits = prior.logits.unsqueeze(-1).expand_as(prior.loc)
         return NormalMixture(logits, prior.loc, prior.log_scale).log_prob(z)
+
+
+def _make_correlated(raw, loc, scale):
+    """Return N(loc + S a, L Lᵀ) with L = S T from raw outputs a and those of T.
+
+    T is lower triangular, exp b on its diagonal. S is diagonal at the linear start, and
+    lower triangular if it comes from `get_loc_scale`.
+    """
+    n = loc.shape[-1]
+    raw_loc, raw_scale, below = raw.split([n, n, n * (n - 1) // 2], dim=-1)
+    root = torch.diag_embed(clamp_log_ratio(raw_scale).exp())
+    rows, columns = torch.tril_indices(n, n, -1, device=raw.device)
+    root[..., rows, columns] = below
+    if scale.dim() > loc.dim():
+        loc = loc + (scale @ raw_loc.unsqueeze(-1)).squeeze(-1)
+        return CorrelatedNormal(loc, scale @ root)
+    return CorrelatedNormal(loc + scale * raw_loc, scale.unsqueeze(-1) * root)

@@ -7,10 +7,8 @@ from typing_extensions import override
 from .._distributions._chain import NormalChain
 from .._utils._checks import check_choice, check_counts
 from ..networks import Linear
-from ._base import Latent
+from ._base import Latent, clamp_log_ratio
 
-# scales of layers stay within a factor of exp(8) of where they start
-_MAX_LOG_RATIO = 8.0
 # lowest precision that the encoder's estimate starts with, in prior precisions
 _LEAST_PRECISION = 1e-2
 # what the networks between layers see is bounded smoothly
@@ -146,51 +144,33 @@ class Hierarchical(Latent):
     @override
     def posterior(self, raw, loc, scale, prior):
         sizes, last = prior.sizes, len(prior.sizes) - 1
-        raw_loc, raw_log_scale = raw.to(loc.dtype).unbind(dim=-2)
-        ratio = raw_log_scale.clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO)
-        scale = scale.expand_as(loc)
-        width = raw_loc.shape[-1]
-        parts = zip(
-            loc.split(sizes, dim=-1),
-            scale.split(sizes, dim=-1),
-            raw_loc.split(sizes[:1] if width < sum(sizes) else sizes, dim=-1),
-            ratio.split(sizes[:1] if width < sum(sizes) else sizes, dim=-1),
-            strict=False,
-        )
+        raw_loc, raw_scale = raw.to(loc.dtype).unbind(dim=-2)
+        parts = loc, scale.expand_as(loc), raw_loc, clamp_log_ratio(raw_scale)
         if self.inference == "bottom_up":
-            first = _Estimate(*next(parts))
-            conditionals = [first, *map(_Network, prior.inference)]
-            order = range(last + 1)
+            first = _Estimate(*(part[..., : sizes[0]] for part in parts))
+            conditionals, order = [first, *prior.inference], range(last + 1)
         else:
-            *lower, top = parts
-            conditionals = [
-                _Combination(network, *part)
-                for network, part in zip(prior.generative, lower, strict=True)
-            ]
+            layers = zip(*(part.split(sizes, dim=-1) for part in parts), strict=True)
+            *lower, top = layers
+            conditionals = list(map(_Combination, prior.generative, lower))
             conditionals.append(_Estimate(*top))
             order = range(last, -1, -1)
         return NormalChain(sizes, order, conditionals, loc.shape[:-1])
 
     @override
     def get_loc_scale(self, posterior):
-        pairs, n_rows = [], posterior.batch_shape
-        for size, conditional in zip(
-            posterior.sizes, posterior.conditionals, strict=True
-        ):
-            pair = conditional.get_loc_scale()
-            if pair is None:
-                # the encoder has no outputs for this layer
-                like = posterior.conditionals[0].get_loc_scale()[0]
-                pair = like.new_zeros(*n_rows, size), like.new_ones(*n_rows, size)
-            pairs.append(pair)
-        locs, scales = zip(*pairs, strict=True)
-        return torch.cat(locs, dim=-1), torch.cat(scales, dim=-1)
+        # a bottom-up encoder has outputs for the first layer alone
+        known = [c for c in posterior.conditionals if not isinstance(c, LayerNetwork)]
+        pairs = [conditional.get_loc_scale() for conditional in known]
+        loc, scale = (torch.cat(parts, dim=-1) for parts in zip(*pairs, strict=True))
+        pad = (0, sum(posterior.sizes) - loc.shape[-1])
+        return nn.functional.pad(loc, pad), nn.functional.pad(scale, pad, value=1.0)
 
     @override
     def embed(self, posterior):
-        layers = posterior.mean.split(posterior.sizes, dim=-1)
         if self.embedding == "all":
-            return torch.cat(layers, dim=-1)
+            return posterior.mean
+        layers = posterior.mean.split(posterior.sizes, dim=-1)
         return layers[0] if self.embedding == "bottom" else layers[-1]
 
     @override
@@ -199,15 +179,13 @@ class Hierarchical(Latent):
 
     @override
     def invert_embedding(self, embedded, prior):
+        layers = [embedded]
         if self.embedding == "all":
             return embedded
         if self.embedding == "top":
-            layers = [embedded]
             for network in reversed(prior.generative):
                 layers.insert(0, network(layers[0])[0])
-            return torch.cat(layers, dim=-1)
-        layers = [embedded]
-        if self.inference == "bottom_up":
+        elif self.inference == "bottom_up":
             for network in prior.inference:
                 layers.append(network(layers[-1])[0])
         else:
@@ -233,16 +211,9 @@ class Hierarchical(Latent):
 class LayeredPrior(nn.Module):
     """N(0, I) for the uppermost layer, and networks for those below.
 
-    They start at N(0, I) as well, whatever the layer above is.
-
-    Parameters
-    ----------
-    sizes : tuple of int
-        Widths of the layers, the one next to the data first.
-    hidden_layer_sizes : tuple of int
-    is_bottom_up : bool
-        Whether there are networks for q(z_{i+1}|z_i), too.
-    n_copies : int or None
+    They start at N(0, I) as well, whatever the layer above is. ``sizes`` are the widths
+    of the layers, the one next to the data first; ``is_bottom_up`` is whether there are
+    networks for q(z_{i+1}|z_i), too.
     """
 
     def __init__(self, sizes, hidden_layer_sizes, is_bottom_up, n_copies=None):
@@ -263,8 +234,8 @@ class LayeredPrior(nn.Module):
 
     @override
     def forward(self):
-        top = _Estimate(self.loc, torch.ones_like(self.loc))
-        conditionals = [*map(_Network, self.generative), top]
+        zero, one = self.loc, torch.ones_like(self.loc)
+        conditionals = [*self.generative, _Estimate(zero, one, zero, zero)]
         order = range(len(self.sizes) - 1, -1, -1)
         return NormalChain(self.sizes, order, conditionals, self.batch_shape)
 
@@ -273,12 +244,6 @@ class LayerNetwork(nn.Module):
     """Mean and standard deviation of one layer, given another.
 
     A linear map plus a network with SiLU, both zero at first: N(0, I).
-
-    Parameters
-    ----------
-    n_inputs, n_outputs : int
-    hidden_layer_sizes : tuple of int
-    n_copies : int or None
     """
 
     def __init__(self, n_inputs, n_outputs, hidden_layer_sizes, n_copies=None):
@@ -294,11 +259,7 @@ class LayerNetwork(nn.Module):
     def forward(self, z, is_constant=False):
         """Return mean and standard deviation for z, (..., n, n_inputs).
 
-        Parameters
-        ----------
-        z : Tensor
-        is_constant : bool, default=False
-            Whether weights are constants to autograd.
+        ``is_constant``: whether weights are constants to autograd.
         """
 
         def apply(layer, u):
@@ -314,33 +275,18 @@ class LayerNetwork(nn.Module):
         if len(self.hidden):
             seen = torch.cat([u, hidden], dim=-1)
         loc, log_scale = apply(self.head, seen).to(z.dtype).tensor_split(2, dim=-1)
-        return loc, log_scale.clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO).exp()
+        return loc, clamp_log_ratio(log_scale).exp()
 
 
 def _fix(tensors, is_constant):
     return [t.detach() for t in tensors] if is_constant else tensors
 
 
-class _Network:
-    """The distribution of a layer given by a network alone."""
-
-    def __init__(self, network):
-        self.network = network
-
-    def __call__(self, before, is_constant=False):
-        return self.network(before, is_constant)
-
-    def get_loc_scale(self):
-        return None
-
-
 class _Estimate:
     """The distribution of a layer that depends on no other."""
 
-    def __init__(self, loc, scale, raw_loc=None, ratio=None):
-        if raw_loc is not None:
-            loc, scale = loc + scale * raw_loc, scale * ratio.exp()
-        self.pair = [loc, scale]
+    def __init__(self, loc, scale, raw_loc, log_ratio):
+        self.pair = [loc + scale * raw_loc, scale * log_ratio.exp()]
 
     def __call__(self, before, is_constant=False):
         return _fix(self.pair, is_constant)
@@ -356,12 +302,13 @@ class _Combination:
     prior N(0, I), so that the encoder's estimate has the precision 1/scale² - 1.
     """
 
-    def __init__(self, network, loc, scale, raw_loc, ratio):
+    def __init__(self, network, estimate):
         self.network = network
+        loc, scale, raw_loc, log_ratio = estimate
         # not 0, from which it could not grow
         precision = (scale**-2 - 1).clamp_min(_LEAST_PRECISION)
         pull = loc / scale**2 + raw_loc / scale
-        self.estimate = [pull, precision * torch.exp(-2 * ratio)]
+        self.estimate = [pull, precision * torch.exp(-2 * log_ratio)]
 
     def __call__(self, before, is_constant=False):
         loc, scale = self.network(before, is_constant)

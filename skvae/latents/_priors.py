@@ -50,12 +50,8 @@ class MixturePrior(nn.Module):
         logits = torch.full((*copies, n_mixture + 1), -30.0, dtype=torch.float32)
         logits[..., 0] = 0.0
         self.logits = nn.Parameter(logits)
-        self.loc = nn.Parameter(
-            torch.zeros(*copies, n_mixture, n_components, dtype=torch.float32)
-        )
-        self.log_scale = nn.Parameter(
-            torch.zeros(*copies, n_mixture, n_components, dtype=torch.float32)
-        )
+        zeros = torch.zeros(*copies, n_mixture, n_components, dtype=torch.float32)
+        self.loc, self.log_scale = nn.Parameter(zeros), nn.Parameter(zeros.clone())
 
     @override
     def forward(self):
@@ -70,17 +66,9 @@ class MixturePrior(nn.Module):
     def initialize(self, z, random_state):
         """Fit all but the first component to posterior draws by EM.
 
-        Parameters
-        ----------
-        z : Tensor (n_draws, n_components)
-            Draws from the aggregate posterior of the linear start.
-        random_state : int
-
-        Returns
-        -------
-        dict of str to Tensor
-            Values for `logits`, `loc` and `log_scale` of one fold; empty for a single
-            draw.
+        From draws (n_draws, n_components) from the aggregate posterior of the linear
+        start, it returns values for `logits`, `loc` and `log_scale` of one fold by
+        name; none for a single draw.
         """
         n_mixture, n_components = self.loc.shape[-2:]
         if len(z) < 2:
@@ -100,11 +88,9 @@ class MixturePrior(nn.Module):
             mixture.fit(z.double().cpu().numpy())
         logits = torch.full((n_mixture + 1,), -30.0)
         logits[0] = math.log(_STANDARD_SHARE)
-        logits[1 : n_used + 1] = torch.as_tensor(
-            np.log(mixture.weights_) + math.log(1 - _STANDARD_SHARE)
-        )
-        loc = torch.zeros(n_mixture, n_components)
-        log_scale = torch.zeros(n_mixture, n_components)
+        log_weights = np.log(mixture.weights_) + math.log(1 - _STANDARD_SHARE)
+        logits[1 : n_used + 1] = torch.as_tensor(log_weights)
+        loc, log_scale = torch.zeros(2, n_mixture, n_components)
         loc[:n_used] = torch.as_tensor(mixture.means_)
         log_scale[:n_used] = torch.as_tensor(np.log(mixture.covariances_) / 2)
         return {"logits": logits, "loc": loc, "log_scale": log_scale}
