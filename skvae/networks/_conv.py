@@ -12,15 +12,10 @@ from ._base import ACTIVATIONS, Network
 
 
 class Grid(nn.Module):
-    """Columns of a table as pixels of an image, and back.
+    """Columns of a table as pixels of an image (channels, height, width), and back.
 
-    Parameters
-    ----------
-    image_shape : tuple of int
-        (channels, height, width).
-    columns : ndarray of int (n_columns,), default=None
-        Pixels of the flattened image that are columns; None means all. The other
-        pixels are 0 in images, and dropped when images are read.
+    ``columns`` are the pixels of the flattened image that are columns, an array of int;
+    None means all. The others are 0 in images, and dropped when images are read.
     """
 
     def __init__(self, image_shape, columns=None):
@@ -73,13 +68,7 @@ class ResidualBlock(nn.Module):
 class Enlarge(nn.Module):
     """Enlarge images to twice their size, or a pixel less, by pixels from channels.
 
-    Parameters
-    ----------
-    n_inputs, n_outputs : int
-        Channels.
-    size : tuple of int
-        Height and width of the output.
-    bias : bool
+    ``n_inputs`` and ``n_outputs`` are channels, ``size`` is the output's.
     """
 
     def __init__(self, n_inputs, n_outputs, size, bias=True):

@@ -28,18 +28,15 @@ class Linear(nn.Module):
         super().__init__()
         self.rows_last = rows_last
         copies = () if n_copies is None else (n_copies,)
-        self.weight = nn.Parameter(
-            torch.zeros(*copies, n_inputs, n_outputs, dtype=torch.float32)
-        )
-        self.bias = nn.Parameter(
-            torch.zeros(*copies, 1, n_outputs, dtype=torch.float32)
-        )
-        if not zero:
-            bound = 1 / math.sqrt(max(n_inputs, 1))
+        limit = 1 / math.sqrt(max(n_inputs, 1))
+        parameters = []
+        for n_rows in (n_inputs, 1):
             # every copy starts at the same point: they differ by their rows alone
-            for parameter in (self.weight, self.bias):
-                one = parameter.new_empty(parameter.shape[-2:]).uniform_(-bound, bound)
-                parameter.data.copy_(one.expand_as(parameter))
+            one = torch.zeros(n_rows, n_outputs, dtype=torch.float32)
+            if not zero:
+                one.uniform_(-limit, limit)
+            parameters.append(nn.Parameter(one.expand(*copies, -1, -1).contiguous()))
+        self.weight, self.bias = parameters
 
     def forward(self, x):
         """Return x @ weight + bias, each copy its own rows."""
@@ -49,11 +46,8 @@ class Linear(nn.Module):
     def apply_affine(x, weight, bias, rows_last=False):
         """Return x @ weight + bias for plain or stacked weights.
 
-        Parameters
-        ----------
-        x : Tensor (..., n, n_inputs), stacked (..., n_copies, n, n_inputs)
-        weight : Tensor (n_inputs, n_outputs), stacked (n_copies, n_inputs, n_outputs)
-        bias : Tensor (1, n_outputs), stacked (n_copies, 1, n_outputs)
+        Plain x is (..., n, n_inputs), weight (n_inputs, n_outputs), bias (1,
+        n_outputs); stacked they have ``n_copies`` as third last dimension.
         """
         if weight.dim() == 2:
             if not rows_last:

@@ -2,6 +2,7 @@
 
 import torch
 from sklearn.base import BaseEstimator
+from typing_extensions import override
 
 from .._utils._checks import check_count
 
@@ -13,22 +14,17 @@ def average_rows(values, weight):
     return (values * weight).sum() / weight.sum()
 
 
-def share_rows(x, weight):
-    """Return the weights of the rows as shares that sum to one, ``(..., n)``."""
+def normalise_weights(x, weight):
+    """Return weights of the rows that sum to one, ``(..., n)``."""
     if weight is None:
         weight = x.new_ones(x.shape[:-1])
     return weight / weight.sum()
 
 
-def share_within_folds(share):
-    """Return the shares of rows in their own fold, and the shares of the folds.
+def split_folds(share):
+    """Return the shares of rows in their own fold, and those of the folds, ``(...)``.
 
     Rows of a fold without any weight get equal shares: 0 / 0 would spoil the others.
-
-    Returns
-    -------
-    within : Tensor (..., n)
-    folds : Tensor (...)
     """
     folds = share.sum(dim=-1)
     within = torch.where(folds.unsqueeze(-1) > 0, share, torch.ones_like(share))
@@ -74,11 +70,22 @@ class Objective(BaseEstimator):
         raise NotImplementedError
 
     def prepare(self, n_samples):
-        """Store the number of training rows before training.
-
-        Parameters
-        ----------
-        n_samples : int
-            Sum of the weights, whose mean is one.
-        """
+        """Store the number of training rows before training."""
         self.n_samples = n_samples
+
+
+class KLObjective(Objective):
+    """Base of objectives that add a cost to the reconstruction, the KL or more."""
+
+    @override
+    def __call__(self, output, x, weight=None, beta=1.0):
+        reconstruction = average_rows(output.average(output.log_likelihood(x)), weight)
+        kl = average_rows(output.average(output.kl()), weight)
+        cost, extra = self._compute_cost(output, x, weight, kl)
+        terms = {"reconstruction": reconstruction, "kl": kl, **extra}
+        terms = {name: term.detach() for name, term in terms.items()}
+        return beta * cost - reconstruction, terms
+
+    def _compute_cost(self, output, x, weight, kl):
+        """Return what beta multiplies, and further terms by name."""
+        raise NotImplementedError

@@ -4,10 +4,10 @@ import torch
 from typing_extensions import override
 
 from .._utils._checks import check_number
-from ._base import Objective, average_rows, share_rows
+from ._base import KLObjective, normalise_weights
 
 
-class ELBO(Objective):
+class ELBO(KLObjective):
     r"""The evidence lower bound.
 
     .. math:: -E_{q(z|x)}[\log p(x|z)] + \beta\, KL(q(z|x) \| p(z))
@@ -51,25 +51,19 @@ class ELBO(Objective):
         """Whether the loss is a weighted mean over rows: not with free bits."""
         return not self.free_bits
 
-    def __call__(self, output, x, weight=None, beta=1.0):
-        reconstruction = average_rows(output.average(output.log_likelihood(x)), weight)
-        kl = average_rows(output.average(output.kl()), weight)
-        counted = kl
-        if self.free_bits:
-            counted = self._count_kl(output, share_rows(x, weight))
-        loss = beta * counted - reconstruction
-        return loss, {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
-
-    def _count_kl(self, output, share):
-        """Return the KL that the loss counts: in each fold no less than is free."""
-        # shares of the folds, (...)
-        total = share.sum(dim=-1)
+    @override
+    def _compute_cost(self, output, x, weight, kl):
+        if not self.free_bits:
+            return kl, {}
+        # in each fold no less than is free
+        share = normalise_weights(x, weight)
+        total = share.sum(dim=-1)  # of the folds, (...)
         kl = output.kl_per_component()
         if kl is None:
             kl = (share * output.average(output.kl())).sum(dim=-1)
-            free = self.free_bits * output.z.shape[-1] * total
+            least = self.free_bits * output.z.shape[-1] * total
         else:
             # (..., n_components)
             kl = (share.unsqueeze(-1) * kl.mean(dim=0)).sum(dim=-2)
-            free = self.free_bits * total.unsqueeze(-1)
-        return torch.maximum(kl, free).sum()
+            least = self.free_bits * total.unsqueeze(-1)
+        return torch.maximum(kl, least).sum(), {}

@@ -6,12 +6,12 @@ import torch
 from typing_extensions import override
 
 from .._utils._checks import check_choice, check_number
-from ._base import Objective, average_rows, share_rows, share_within_folds
+from ._base import KLObjective, normalise_weights, split_folds
 
 _KERNELS = ("inverse_multiquadratic", "rbf")
 
 
-class MMD(Objective):
+class MMD(KLObjective):
     r"""The ELBO with a part of the KL replaced by a kernel distance (InfoVAE).
 
     .. math:: -E[\log p(x|z)] + \beta\, \big((1 - \alpha)\, KL(q(z|x) \| p(z))
@@ -81,33 +81,20 @@ class MMD(Objective):
         check_number(self, "bandwidth", 0, is_open=True)
 
     @override
-    def __call__(self, output, x, weight=None, beta=1.0):
-        reconstruction = average_rows(output.average(output.log_likelihood(x)), weight)
-        kl = average_rows(output.average(output.kl()), weight)
-        within, folds = share_within_folds(share_rows(x, weight))
+    def _compute_cost(self, output, x, weight, kl):
+        within, folds = split_folds(normalise_weights(x, weight))
         y = _draw_prior(output)
         # in units of z, so that the width of the kernel does not depend on them
         z, y = output.z / output.unit, y / output.unit
         mmd = (folds * self.compute_mmd(z, y, within).mean(dim=0)).sum()
-        distance = (1 - self.alpha) * kl + (self.alpha + self.penalty - 1) * mmd
-        terms = {
-            "reconstruction": reconstruction.detach(),
-            "kl": kl.detach(),
-            "mmd": mmd.detach(),
-        }
-        return beta * distance - reconstruction, terms
+        cost = (1 - self.alpha) * kl + (self.alpha + self.penalty - 1) * mmd
+        return cost, {"mmd": mmd}
 
     def compute_mmd(self, z, y, share):
         """Return the unbiased estimate of MMD(q, p), ``(...)``.
 
-        Parameters
-        ----------
-        z : Tensor (..., n, n_components)
-            Draws from q, one for each row.
-        y : Tensor (..., n, n_components)
-            Draws from p.
-        share : Tensor broadcastable to (..., n)
-            Weights of the rows, summing to one.
+        From draws z of q, one for each row, and y of p, both (..., n, n_components);
+        ``share`` are weights of the rows that sum to one, broadcastable to (..., n).
         """
         n = y.shape[-2]
         if n < 2:
@@ -140,10 +127,10 @@ def _draw_prior(output):
     batch = output.prior.batch_shape
     batch = (1,) * (len(shape) - len(batch)) + tuple(batch)
     # the prior of each fold is drawn from for its rows; a common one for all folds
-    free = [n if k == 1 else 1 for n, k in zip(shape, batch, strict=True)]
+    drawn = [n if k == 1 else 1 for n, k in zip(shape, batch, strict=True)]
     with torch.no_grad():
-        y = output.prior.sample((math.prod(free),))
+        y = output.prior.sample((math.prod(drawn),))
     # each dimension of z comes from two, one of which has size 1
-    y = y.reshape(*free, *batch, n_components)
-    order = [i for pair in enumerate(range(len(free), 2 * len(free))) for i in pair]
+    y = y.reshape(*drawn, *batch, n_components)
+    order = [i for pair in enumerate(range(len(drawn), 2 * len(drawn))) for i in pair]
     return y.permute(*order, -1).reshape(output.z.shape).to(output.z)

@@ -4,14 +4,14 @@ import torch
 from typing_extensions import override
 
 from .._utils._checks import check_choice, check_number
-from ._base import Objective, average_rows, share_rows, share_within_folds
+from ._base import KLObjective, average_rows, normalise_weights, split_folds
 
 _ESTIMATORS = ("stratified", "weighted")
 # densities of draws under posteriors that are held at a time
 _CHUNK_VALUES = 4_000_000
 
 
-class TC(Objective):
+class TC(KLObjective):
     r"""The ELBO with a weight of its own for the total correlation (beta-TCVAE).
 
     Averaged over the N rows of the table, with the aggregate posterior
@@ -79,25 +79,14 @@ class TC(Objective):
         check_choice(self, "estimator", _ESTIMATORS)
 
     @override
-    def __call__(self, output, x, weight=None, beta=1.0):
-        share = share_rows(x, weight)
-        reconstruction = average_rows(output.average(output.log_likelihood(x)), weight)
-        kl = average_rows(output.average(output.kl()), weight)
-        parts = [
-            average_rows(part.mean(dim=0), weight)
-            for part in self._split_kl(output, share)
-        ]
+    def _compute_cost(self, output, x, weight, kl):
+        parts = self._split_kl(output, normalise_weights(x, weight))
+        parts = [average_rows(part.mean(dim=0), weight) for part in parts]
         weights = self.alpha, self.beta_tc, self.gamma
-        counted = kl + sum(
+        cost = kl + sum(
             (w - 1) * part for w, part in zip(weights, parts, strict=True) if w != 1
         )
-        loss = beta * counted - reconstruction
-        terms = {
-            "reconstruction": reconstruction.detach(),
-            "kl": kl.detach(),
-            "total_correlation": parts[1].detach(),
-        }
-        return loss, terms
+        return cost, {"total_correlation": parts[1]}
 
     def _split_kl(self, output, share):
         """Return the three terms of every draw, ``(n_draws, ..., n)``."""
@@ -111,7 +100,7 @@ class TC(Objective):
 
     def _estimate(self, output, share):
         """Return log q(z) and Σ log q(z_k) of every draw, ``(n_draws, ..., n)``."""
-        within, _ = share_within_folds(share)
+        within, _ = split_folds(share)
         # the rows of the draws first, those of the posteriors last:
         # (n, n_draws, ..., 1, n_components) and (n, 1, ..., n)
         z = output.z.movedim(-2, 0).unsqueeze(-2)
