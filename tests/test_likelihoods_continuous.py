@@ -32,7 +32,7 @@ from skvae.likelihoods import (
     LogNormal,
     StudentT,
 )
-from skvae.likelihoods._base import bound
+from skvae.likelihoods._base import to_log_scale
 
 # a seeded average further than this from its expectation is a bug, not bad luck
 N_STANDARD_ERRORS = 5
@@ -47,7 +47,7 @@ def read_scale(likelihood, raw, free, log_range):
     if likelihood.noise == "shared":
         # one scale for all columns
         log_range = log_range.amin(dim=-1, keepdim=True)
-    return bound(raw_scale, log_range).exp().numpy()
+    return to_log_scale(raw_scale, log_range).exp().numpy()
 
 
 def make_laplace(likelihood, raw, free, start, log_range):

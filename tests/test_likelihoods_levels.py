@@ -106,20 +106,20 @@ def test_rows_and_codes_are_represented_alike_in_any_shape(dtype):
     torch.testing.assert_close(found, u.view(4, 50, -1), rtol=0, atol=0)
 
 
-def test_numbers_of_categories_are_counted_before_adapting():
+def test_numbers_of_categories_are_given_or_those_of_the_rows():
     x = draw_codes([7, 3])
-    seen = x.max(axis=0) + 1
+    seen = x.max(axis=0)
     for cls in (Categorical, Ordinal):
-        np.testing.assert_array_equal(cls().count_levels(x), seen)
-        np.testing.assert_array_equal(cls(n_categories=9).count_levels(x), [9, 9])
-        likelihood = cls(n_categories=[9, 4])
-        np.testing.assert_array_equal(likelihood.count_levels(x), [9, 4])
+        for given, highest in ((None, seen), (9, [8, 8]), ([9, 4], [8, 3])):
+            likelihood = cls(n_categories=given)
+            likelihood.adapt(x)
+            np.testing.assert_array_equal(
+                likelihood.get_highest(torch.ones(2)), highest
+            )
         likelihood = cls()
         likelihood.adapt(x)
-        # a later chunk does not change them
-        np.testing.assert_array_equal(likelihood.count_levels(0 * x), seen)
         likelihood.adapt(0 * x)
-        np.testing.assert_array_equal(likelihood.count_levels(x), [1, 1])
+        np.testing.assert_array_equal(likelihood.get_highest(torch.ones(2)), [0, 0])
 
 
 # groups of columns --------------------------------------------------------------------

@@ -14,13 +14,13 @@ from ._link import ScaledLink
 MAX_LOG_SCALE = 12.0
 
 
-def bound(raw, log_range):
+def to_log_scale(raw, log_range):
     """Return log scales: raw where positive, bent above -log_range elsewhere."""
     return (log_range * celu(raw / log_range)).clamp(max=MAX_LOG_SCALE)
 
 
-def unbound(log_scale, log_range):
-    """Return the raw value that `bound` maps to log_scale."""
+def to_raw_scale(log_scale, log_range):
+    """Return the raw value that `to_log_scale` maps to log_scale."""
     ratio = (log_scale / log_range).clamp(-0.999, 0.0)
     return torch.where(log_scale < 0, log_range * torch.log1p(ratio), log_scale)
 
@@ -76,14 +76,7 @@ class Likelihood(BaseEstimator):
         return (0, n_features)
 
     def adapt(self, x, weight=None):
-        """Learn from the training rows what shapes or the link depend on.
-
-        Parameters
-        ----------
-        x : ndarray (n, n_features)
-            In the units of X.
-        weight : ndarray (n,) or None
-        """
+        """Learn what shapes or the link depend on, from training rows in units of X."""
 
     @property
     def learns(self):
@@ -95,16 +88,7 @@ class Likelihood(BaseEstimator):
         return distribution.mean
 
     def conclude(self, summary):
-        """Return the values of a row that an average of summaries stands for.
-
-        Parameters
-        ----------
-        summary : Tensor (..., n_values)
-
-        Returns
-        -------
-        Tensor (..., n_features)
-        """
+        """Return the row, ``(..., n_features)``, that an average of summaries means."""
         return summary
 
 

@@ -9,8 +9,8 @@ from .._closed_form._roots import bisect
 from .._columns._support import OPEN_UNIT_INTERVAL
 from .._distributions._beta import MAX_LOGIT
 from .._distributions._beta import Beta as _BetaDistribution
-from ._base import bound
-from ._link import Link
+from ._base import to_log_scale
+from ._link import Link, stack_offsets
 from ._location_scale import LocationScale
 
 # values nearer to an end than this are the same to the encoder
@@ -43,8 +43,7 @@ class BetaLink(Link):
         logit, log_precision = _match_moments(mean, scale**2 * noise)
         mu, phi = 1 / (1 + np.exp(-logit)), np.exp(log_precision)
         slope = 1 / (mu * (1 - mu) * phi * _compute_variance(mu * phi, (1 - mu) * phi))
-        weight = np.concatenate([loadings * scale * slope, 0 * loadings], axis=1)
-        return weight, np.concatenate([logit, log_precision])
+        return stack_offsets(loadings * scale * slope, logit, log_precision)
 
 
 class Beta(LocationScale):
@@ -98,7 +97,7 @@ class Beta(LocationScale):
         unit = 2 * torch.rsqrt(1 + log_precision.exp())
         return _BetaDistribution(
             logit + unit * raw[..., 0, :],
-            log_precision - 2 * bound(raw_scale, log_range),
+            log_precision - 2 * to_log_scale(raw_scale, log_range),
         )
 
 

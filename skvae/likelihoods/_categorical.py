@@ -177,16 +177,8 @@ def _pool(shares, rare):
 def _match_shares(slope, shares):
     """Return what to add to log shares for the mean softmax over z to be the shares.
 
-    Parameters
-    ----------
-    slope : ndarray (n_components, n_groups, n_features)
-        Of the logits, for z ~ N(0, I).
-    shares : ndarray (n_groups, n_features)
-        Zero where a column has no such group.
-
-    Returns
-    -------
-    ndarray (n_groups, n_features)
+    The slope of the logits (n_components, n_groups, n_features) is for z ~ N(0, I);
+    shares (n_groups, n_features) are zero where a column has no such group.
     """
     n_components, n_groups, n_features = slope.shape
     shift = np.zeros((n_groups, n_features))

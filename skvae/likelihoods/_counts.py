@@ -17,17 +17,10 @@ _DEFAULT_CEILING = 20.0
 class CountLink(Link):
     """The linear model of log(1 + x) as a model of the log rate.
 
-    The mean of the rate over z is that of the column.
-
-    Parameters
-    ----------
-    mean, ratio : ndarray (n_features,)
-        The mean, and E[x (x - 1)] / mean², which for Poisson counts with a random rate
-        is E[rate²] / E[rate]².
-    slope : ndarray (n_features,)
-        By how much the mean of log(1 + x) rises with the log rate.
-    ceiling : ndarray (n_features,) or float
-        Logarithm of twice the largest count and 2.
+    The mean of the rate over z is that of the column. ``ratio`` is E[x (x - 1)] /
+    mean², which for Poisson counts with a random rate is E[rate²] / E[rate]²; ``slope``
+    is by how much the mean of log(1 + x) rises with the log rate; ``ceiling`` is the
+    logarithm of twice the largest count and 2.
     """
 
     def __init__(self, mean=None, ratio=None, slope=None, ceiling=_DEFAULT_CEILING):

@@ -1,7 +1,6 @@
 """Integers between two bounds, such as pixels."""
 
 import math
-from numbers import Integral
 
 import numpy as np
 from typing_extensions import override
@@ -10,8 +9,9 @@ from .._columns import Support
 from .._distributions._levels import (
     DiscretizedLogistic as _DiscretizedLogisticDistribution,
 )
+from .._utils._checks import is_integer
 from ._base import Likelihood
-from ._link import Link
+from ._link import Link, stack_offsets
 
 # bounds of log scales, in units of X: one integer has all probability, or all have one
 _LOG_SCALE = -2.7, 10.0
@@ -32,9 +32,7 @@ class LogisticLink(Link):
     def convert(self, mean, scale, loadings, noise):
         deviation = np.maximum(scale * np.sqrt(noise), _ROUNDING)
         log_scale = np.log(_LOGISTIC_PER_NORMAL * deviation)
-        slope = scale * loadings
-        weight = np.concatenate([slope, np.zeros_like(slope)], axis=1)
-        return weight, np.concatenate([mean, log_scale])
+        return stack_offsets(scale * loadings, mean, log_scale)
 
 
 class DiscretizedLogistic(Likelihood):
@@ -83,21 +81,16 @@ class DiscretizedLogistic(Likelihood):
     def check_parameters(self):
         for name in ("low", "high"):
             value = getattr(self, name)
-            if not isinstance(value, Integral) or isinstance(value, bool):
+            if not is_integer(value):
                 raise TypeError(
                     f"DiscretizedLogistic({name}={value!r}) is not an integer; the "
                     "bounds are integers."
                 )
-        if self.low >= self.high:
+        if not 0 < self.high - self.low <= _WIDEST:
             raise ValueError(
                 f"DiscretizedLogistic(low={self.low!r}, high={self.high!r}) is out of "
-                "range; low must be below high."
-            )
-        if self.high - self.low > _WIDEST:
-            raise ValueError(
-                f"DiscretizedLogistic(low={self.low!r}, high={self.high!r}) is out of "
-                f"range; high may be {_WIDEST} above low at most, for means are sums "
-                "over all integers between."
+                f"range; low must be below high, by {_WIDEST} at most, for means are "
+                "sums over all integers between."
             )
 
     @override

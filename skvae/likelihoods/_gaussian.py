@@ -11,7 +11,7 @@ from .._closed_form._linear import NOISE_FLOOR, fit_factor_analysis
 from .._closed_form._moments import Covariance
 from .._distributions._normals import LowRankNormal
 from .._utils._checks import check_choice, check_count
-from ._base import bound, compute_residual, unbound
+from ._base import compute_residual, to_log_scale, to_raw_scale
 from ._link import ScaledLink
 from ._location_scale import LocationScale
 
@@ -51,10 +51,9 @@ class Gaussian(LocationScale):
 
     Notes
     -----
-    The raw outputs for U are in units of σ(z), and bent at 30 of them. At zero, which
-    is the linear model, they have no gradient: the density is even in U. Their initial
-    values are a factor analysis of the residuals of the linear model, and small fixed
-    values where that finds nothing.
+    The raw outputs for U are in units of σ(z), and bent at 30 of them. At zero they
+    have no gradient, since the density is even in U. Their initial values are a factor
+    analysis of the residuals of the linear model, and small where that finds nothing.
 
     References
     ----------
@@ -97,7 +96,7 @@ class Gaussian(LocationScale):
         """Return p(x|z)."""
         loc = offset + raw[..., 0, :]
         if self.noise == "low_rank":
-            log_scale = bound(raw[..., 1, :], log_range)
+            log_scale = to_log_scale(raw[..., 1, :], log_range)
             factor = _MAX_FACTOR * torch.tanh(raw[..., 2:, :] / _MAX_FACTOR)
             return LowRankNormal(loc, log_scale, factor)
         if isinstance(self.noise, Real):
@@ -112,11 +111,11 @@ class Gaussian(LocationScale):
         return self._initialize_factors if self.noise == "low_rank" else None
 
     def _initialize_factors(self, x, offset, log_range):
-        """Fit factors to the correlations that the linear model leaves."""
+        # fitted to the correlations that the linear model leaves
         residual = compute_residual(x, offset)
         raw = residual.new_zeros(self.n_raw, residual.shape[-1])
         noise, factor = _fit_factors(residual.numpy(), self.rank)
-        raw[1] = unbound(0.5 * torch.as_tensor(noise).log(), log_range)
+        raw[1] = to_raw_scale(0.5 * torch.as_tensor(noise).log(), log_range)
         factor = torch.as_tensor(factor) / _MAX_FACTOR
         raw[2:] = _MAX_FACTOR * torch.atanh(factor)
         return raw, raw[:0]

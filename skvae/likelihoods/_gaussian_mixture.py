@@ -11,7 +11,13 @@ from .._closed_form._mixtures import fit_columns
 from .._distributions._mixtures import NormalMixture
 from .._utils._checks import check_choice, check_count
 from .._utils._missing import fill_at_random
-from ._base import MAX_LOG_SCALE, Likelihood, bound, compute_residual, unbound
+from ._base import (
+    MAX_LOG_SCALE,
+    Likelihood,
+    compute_residual,
+    to_log_scale,
+    to_raw_scale,
+)
 from ._link import NARROW_FLOOR, ScaledLink
 
 # smallest share of rows with the same value that makes it an atom
@@ -23,12 +29,7 @@ _LINEAR_SHARE = 0.05
 
 
 class MixtureLink(ScaledLink):
-    """The linear model, and the width of the narrowest component.
-
-    Parameters
-    ----------
-    mixture : GaussianMixture
-    """
+    """The linear model, and the width of the narrowest component of a mixture."""
 
     def __init__(self, mixture):
         least = None if mixture.variance_floor == "auto" else mixture.variance_floor
@@ -47,10 +48,9 @@ class GaussianMixture(Likelihood):
 
     .. math:: p(x|z) = \prod_j \sum_k w_{jk}(z) N(x_j; \mu_{jk}(z), \sigma_{jk}^2(z))
 
-    It fits heavy tails, several modes and repeated values. The mean of the last
-    component stays at that of the linear model, and its scale is at least the noise
-    there; the decoder gives its weight and how much wider it is. Where the networks
-    extrapolate badly, it limits the loss of a row.
+    It fits heavy tails, several modes and repeated values. The last component keeps the
+    mean of the linear model, and at least its noise; where the networks extrapolate
+    badly, it limits the loss of a row.
 
     Parameters
     ----------
@@ -61,10 +61,10 @@ class GaussianMixture(Likelihood):
         1e-3, or what the linear model found, if less.
     n_atoms : int, default=0
         Repeated values of a column, at most, that have a component of their own: those
-        of at least every twentieth row, for integers and other numbers on a grid. The
-        decoder gives its weight. A draw from it is the value itself; its density there
-        is the weight divided by the smallest step between values, as if spread evenly
-        over it, so that scores compare with those of a probability on the grid.
+        of at least every twentieth row, for integers and other numbers on a grid. A
+        draw from it is the value itself; its density there is its weight divided by the
+        smallest step between values, so that scores compare with those of a probability
+        on the grid.
 
     References
     ----------
@@ -99,28 +99,18 @@ class GaussianMixture(Likelihood):
 
     @override
     def adapt(self, x, weight=None):
-        # how many values are repeated, and the steps between values
         if not self.learns:
             return
         floor = NARROW_FLOOR if self.variance_floor == "auto" else self.variance_floor
-        found = [_find_atoms(column, self.n_atoms, _REPEATED_SHARE) for column in x.T]
-        self._n_used_atoms = max(len(values) for values, _ in found)
-        width = np.array(
-            [
-                _find_width(column) if len(values) else floor
-                for column, (values, _) in zip(x.T, found, strict=True)
-            ]
-        )
+        width, self._n_used_atoms = np.full(x.shape[1], floor), 0
+        for j, column in enumerate(x.T):
+            values, _ = _find_atoms(column, self.n_atoms, _REPEATED_SHARE)
+            if len(values):
+                width[j] = _find_width(column)
+                self._n_used_atoms = max(self._n_used_atoms, len(values))
         self._floor = np.minimum(width, floor)
         # by how much atoms are wider than the narrowest of the other components
         self._widening = 0.5 * np.log(width / self._floor)
-
-    def get_atom_log_scale(self, log_range):
-        """Return the log scale of atoms, in the shape of log_range."""
-        widening = getattr(self, "_widening", None)
-        if widening is None:
-            return -log_range
-        return torch.as_tensor(widening).to(log_range) - log_range
 
     @override
     def free_shape(self, n_features):
@@ -139,7 +129,7 @@ class GaussianMixture(Likelihood):
         logits, narrow, wide, shift = raw.split(sizes, dim=-2)
         offset = offset.unsqueeze(-2)
         loc = torch.cat([offset + shift, offset], dim=-2)
-        narrow = bound(narrow, log_range.unsqueeze(-2))
+        narrow = to_log_scale(narrow, log_range.unsqueeze(-2))
         # relu has no gradient at 0, often the initial value
         wide = wide.clamp(0.0, MAX_LOG_SCALE)
         log_scale = torch.cat([narrow, wide], dim=-2)
@@ -147,7 +137,9 @@ class GaussianMixture(Likelihood):
             shape = *loc.shape[:-2], n_atoms, loc.shape[-1]
             # not learned
             loc = torch.cat([loc, free.detach().expand(shape)], dim=-2)
-            width = self.get_atom_log_scale(log_range).unsqueeze(-2)
+            # none before rows have been seen
+            widening = torch.as_tensor(getattr(self, "_widening", 0.0)).to(log_range)
+            width = (widening - log_range).unsqueeze(-2)
             log_scale = torch.cat([log_scale, width.expand(shape)], dim=-2)
         return NormalMixture(logits, loc, log_scale, n_atoms=n_atoms)
 
@@ -184,7 +176,7 @@ class GaussianMixture(Likelihood):
             residual.numpy(), self.n_mixture, -log_range.numpy(), _LINEAR_SHARE
         )
         log_weights, loc, log_scale = (torch.as_tensor(part) for part in found)
-        narrow = unbound(log_scale[:-1], log_range)
+        narrow = to_raw_scale(log_scale[:-1], log_range)
         return torch.cat([log_weights, narrow, log_scale[-1:], loc[:-1]]).to(residual)
 
 

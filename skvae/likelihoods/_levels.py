@@ -1,14 +1,13 @@
 """What likelihoods of coded categories share: their numbers and frequencies."""
 
 import copy
-from collections.abc import Iterable
-from numbers import Integral
 
 import numpy as np
 import torch
 from typing_extensions import override
 
 from .._columns import Support
+from .._utils._checks import is_integer
 from ._base import Likelihood
 from ._link import Link
 
@@ -21,16 +20,9 @@ _WORTH_A_GROUP = 16
 class LevelLink(Link):
     """Base of the links of coded categories.
 
-    Parameters
-    ----------
-    n_levels : int
-        Categories of the column that has most, at least 2.
-    sizes : ndarray of int (n_features,) or None
-        Numbers of categories.
-    shares : ndarray (n_levels, n_features) or None
-        Their frequencies, none of which is zero.
-    n_rows : int or None
-        Number of training rows.
+    ``n_levels`` are the categories of the column that has most, at least 2, ``sizes``
+    those of every column, and ``shares`` (n_levels, n_features) their frequencies in
+    ``n_rows`` training rows, none of which is zero.
     """
 
     def __init__(self, n_levels, sizes=None, shares=None, n_rows=None):
@@ -57,20 +49,15 @@ class LevelLikelihood(Likelihood):
     @override
     def check_parameters(self):
         given = self.n_categories
-        name = f"{type(self).__name__}(n_categories={given!r})"
-        accepted = "None, an integer of at least 1 or one for each column is accepted."
         if given is None:
             return
-        if isinstance(given, (str, dict)):
+        sizes = list(given) if np.ndim(given) else [given]
+        name = f"{type(self).__name__}(n_categories={given!r})"
+        accepted = "None, an integer of at least 1 or one for each column is accepted."
+        if not all(map(is_integer, sizes)):
             raise TypeError(f"{name} is of the wrong kind; {accepted}")
-        # an array without dimensions is an Iterable, too
-        is_list = isinstance(given, Iterable) and getattr(given, "ndim", 1) > 0
-        sizes = list(given) if is_list else [given]
-        for size in sizes:
-            if not isinstance(size, Integral) or isinstance(size, bool):
-                raise TypeError(f"{name} is of the wrong kind; {accepted}")
-            if size < 1:
-                raise ValueError(f"{name} is out of range; {accepted}")
+        if any(size < 1 for size in sizes):
+            raise ValueError(f"{name} is out of range; {accepted}")
 
     def _get_given(self, n_features):
         """Return the numbers of categories if they are known, or None."""
@@ -79,23 +66,12 @@ class LevelLikelihood(Likelihood):
         if self.n_categories is None:
             return None
         sizes = np.atleast_1d(np.asarray(self.n_categories, dtype=np.int64))
-        if isinstance(self.n_categories, Iterable) and len(sizes) != n_features:
+        if np.ndim(self.n_categories) and len(sizes) != n_features:
             raise ValueError(
                 f"{type(self).__name__}(n_categories={self.n_categories!r}) has "
                 f"{len(sizes)} entries, but X has {n_features} columns."
             )
         return np.broadcast_to(sizes, n_features)
-
-    def count_levels(self, x):
-        """Return the number of categories of every column, ``(n_features,)``.
-
-        Parameters
-        ----------
-        x : ndarray (n, n_features)
-            Read where neither `adapt` nor n_categories sets it.
-        """
-        given = self._get_given(x.shape[1])
-        return x.max(axis=0).astype(np.int64) + 1 if given is None else np.array(given)
 
     @property
     def n_levels(self):
@@ -111,10 +87,10 @@ class LevelLikelihood(Likelihood):
 
     def get_highest(self, like):
         """Return the highest code of every column, ``(n_features,)``."""
-        given = self._get_given(like.shape[-1])
-        if given is None:
-            given = np.full(like.shape[-1], 2)
-        return torch.as_tensor(given - 1, dtype=like.dtype, device=like.device)
+        sizes = self._get_given(like.shape[-1])
+        if sizes is None:
+            return like.new_ones(like.shape[-1])
+        return torch.as_tensor(sizes - 1, dtype=like.dtype, device=like.device)
 
     @property
     def support(self):
@@ -130,7 +106,6 @@ class LevelLikelihood(Likelihood):
 
     @override
     def summarise(self, distribution):
-        # the probability of every category, (..., n_levels * n_features)
         return distribution.probs.flatten(-2)
 
     @override
@@ -147,7 +122,8 @@ class LevelLikelihood(Likelihood):
     @override
     def adapt(self, x, weight=None):
         vars(self).pop("_sizes", None)
-        self._sizes = self.count_levels(x)
+        sizes = self._get_given(x.shape[1])
+        self._sizes = x.max(axis=0).astype(np.int64) + 1 if sizes is None else sizes
         shares = compute_shares(x, weight, self._sizes)
         self._link = self._link_type(self.n_levels, self._sizes, shares, len(x))
 
@@ -172,18 +148,8 @@ def group_by_size(sizes):
     Within a group that is at most twice the smallest: largest columns first, each group
     takes the columns at least half as large as its largest. So there are at most
     log2(largest) groups (a column counts as two categories at least). A group joins the
-    one before it if that makes less than 16 more outputs, which take no more time. In
-    total there are fewer than ``2 sizes.sum() + 16 log2(sizes.max())`` outputs.
-
-    Parameters
-    ----------
-    sizes : array-like of int (n_columns,)
-
-    Returns
-    -------
-    list of ndarray of int
-        Numbers of the columns of every group, ascending; of the groups, that of the
-        largest columns comes first.
+    one before it if that makes less than 16 more outputs, which take no more time.
+    Groups are arrays of column numbers, ascending.
     """
     sizes = np.maximum(np.asarray(sizes, dtype=np.int64), 2)
     descending = np.argsort(-sizes, kind="stable")

@@ -67,26 +67,16 @@ class Link:
         return n_features
 
     def get_input_columns(self, n_features):
-        """Return which column each input comes from.
+        """Return which column each of the inputs comes from, ``(n_inputs,)``.
 
-        Returns
-        -------
-        ndarray of int (n_inputs,) or None
-            None is one input a column, in their order.
+        None is one input a column, in their order.
         """
         return None
 
     def represent(self, x):
-        """Return the inputs of rows.
+        """Return the inputs of rows x (..., n, n_features), ``(..., n, n_inputs)``.
 
-        Parameters
-        ----------
-        x : Tensor (..., n, n_features)
-
-        Returns
-        -------
-        Tensor (..., n, n_inputs)
-            Real numbers whose variances and covariances mean something.
+        They are real numbers whose variances and covariances mean something.
         """
         return x
 
@@ -114,15 +104,7 @@ class Link:
     def refit(self, x, weight):
         """Return the link of some rows, of the same shapes.
 
-        Parameters
-        ----------
-        x : ndarray (n, n_features)
-        weight : ndarray (n,) or None
-
-        Returns
-        -------
-        Link
-            This one, unless it has learned from the rows of the table.
+        It is this one, unless it has learned from the rows of the table.
         """
         return self
 
@@ -130,12 +112,8 @@ class Link:
 class ScaledLink(Link):
     """The link of columns that are centred and scaled.
 
-    The offset is in units of the noise around the linear model.
-
-    Parameters
-    ----------
-    least_noise, noise_floor, fixed_noise, is_isotropic
-        See `Link`.
+    The offset is in units of the noise around the linear model. For the parameters see
+    `Link`.
     """
 
     is_scaled = True
@@ -156,13 +134,7 @@ class ScaledLink(Link):
 
 
 class MappedLink(Link):
-    """The link of columns whose maps are normal: locations, and log noise.
-
-    Parameters
-    ----------
-    map : MonotoneMap
-    noise_floor : float
-    """
+    """The link of columns whose maps are normal: locations, and log noise."""
 
     n_offsets = 2
     least_noise = NOISE_FLOOR
@@ -176,17 +148,13 @@ class MappedLink(Link):
 
     @override
     def convert(self, mean, scale, loadings, noise):
-        weight = np.concatenate([loadings * scale, np.zeros_like(loadings)], axis=1)
-        return weight, np.concatenate([mean, np.log(scale * np.sqrt(noise))])
+        return stack_offsets(loadings * scale, mean, np.log(scale * np.sqrt(noise)))
 
 
 class GroupedLink(Link):
     """The links of groups of columns, their inputs and offsets side by side.
 
-    Parameters
-    ----------
-    groups : list of (Link, ndarray of int)
-        With the numbers of the columns; all together every column once.
+    ``groups`` are pairs of a link and the numbers of its columns.
     """
 
     # those of the groups differ
@@ -217,21 +185,21 @@ class GroupedLink(Link):
 
     @override
     def represent(self, x):
-        return torch.cat(
-            [
-                link.represent(
-                    x.index_select(-1, torch.as_tensor(columns, device=x.device))
-                )
-                for link, columns in self.groups
-            ],
-            dim=-1,
-        )
+        index = [torch.as_tensor(c, device=x.device) for _, c in self.groups]
+        parts = zip(self.groups, index, strict=True)
+        found = [link.represent(x.index_select(-1, i)) for (link, _), i in parts]
+        return torch.cat(found, dim=-1)
 
     @override
     def refit(self, x, weight):
-        return GroupedLink(
-            [(link.refit(x[:, c], weight), c) for link, c in self.groups]
-        )
+        groups = [(link.refit(x[:, c], weight), c) for link, c in self.groups]
+        return GroupedLink(groups)
+
+
+def stack_offsets(slope, *biases):
+    """Return weight and bias of several offsets, the first of which depends on z."""
+    bias = np.concatenate(biases)
+    return np.pad(slope, ((0, 0), (0, len(bias) - slope.shape[1]))), bias
 
 
 def compute_logistic_slope(loadings):

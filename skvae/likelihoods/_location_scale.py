@@ -8,23 +8,12 @@ from typing_extensions import override
 
 from .._closed_form._linear import NOISE_FLOOR
 from .._utils._checks import check_choice
-from ._base import Likelihood, bound, compute_residual, unbound
+from ._base import Likelihood, compute_residual, to_log_scale, to_raw_scale
 from ._link import NARROW_FLOOR, ScaledLink
 
 
 class LocationScale(Likelihood):
-    """Base of likelihoods with a location given by the decoder, and a scale.
-
-    Parameters
-    ----------
-    noise : {'feature', 'shared', 'network'}, default='feature'
-        One learned scale per column; one for all; or one per column and row, given by
-        the decoder.
-    variance_floor : 'auto' or float, default='auto'
-        Smallest noise variance as a share of the column's variance. 'auto' is that of
-        scikit-learn's FactorAnalysis, 1e-12, where the noise does not depend on z, and
-        1e-3 (or what the linear model found, if less) where it does.
-    """
+    """Base of likelihoods with a location given by the decoder, and a scale."""
 
     _noise_names = ("feature", "shared", "network")
     # noise of the decoder: its scales are raw outputs
@@ -78,19 +67,16 @@ class LocationScale(Likelihood):
     def get_scale(self, raw, free, log_range):
         """Return the scale in units of the linear model's noise."""
         if self.noise == "shared":
-            log_range = narrow(log_range)
-        return bound(self.get_raw_scale(raw, free), log_range).exp()
+            # one noise for all columns is bent alike
+            least = log_range.amin(dim=-1, keepdim=True)
+            log_range = least.expand_as(log_range).contiguous()
+        return to_log_scale(self.get_raw_scale(raw, free), log_range).exp()
 
     def initialize_noise(self, x, offset, log_range, fit):
         """Return initial values with the noise that fits the residuals.
 
-        Parameters
-        ----------
-        x, offset, log_range
-            See `Likelihood`.
-        fit : callable
-            It returns the scale of every column of residuals (n, n_columns), and
-            further learned values (n_further, n_columns).
+        ``fit`` returns the scale of every column of residuals (n, n_columns), and
+        further learned values (n_further, n_columns).
         """
         residual = compute_residual(x, offset)
         n_features = residual.shape[-1]
@@ -100,12 +86,6 @@ class LocationScale(Likelihood):
             residual, log_range = residual.reshape(-1, 1), log_range.amin()
         scale, further = fit(residual)
         target = raw[1] if self.has_network_noise else free[0]
-        target.copy_(unbound(scale.log(), log_range))
+        target.copy_(to_raw_scale(scale.log(), log_range))
         free[len(free) - len(further) :] = further
         return raw, free
-
-
-def narrow(log_range):
-    """Return the least range for every column: one noise for all is bent alike."""
-    least = log_range.amin(dim=-1, keepdim=True)
-    return least.expand_as(log_range).contiguous()

@@ -6,6 +6,7 @@ from typing_extensions import override
 from .._distributions._counts import MeanNegativeBinomial
 from .._utils._checks import check_choice
 from ._counts import CountLikelihood, CountLink
+from ._link import stack_offsets
 
 # log dispersion: beyond, counts are Poisson's in any table, or zero but for a few
 _LOG_DISPERSION = -10.0, 16.0
@@ -25,8 +26,7 @@ class DispersedLink(CountLink):
         slope, bias = super().convert(mean, scale, loadings, noise)
         left = self.ratio / np.exp((slope**2).sum(axis=0)) - 1
         log_dispersion = -np.log(np.clip(left, 1e-2, 1e2))
-        weight = np.concatenate([slope, np.zeros_like(slope)], axis=1)
-        return weight, np.concatenate([bias, log_dispersion])
+        return stack_offsets(slope, bias, log_dispersion)
 
 
 class NegativeBinomial(CountLikelihood):

@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from .._distributions._levels import OrdinalColumns
 from ._levels import LevelLikelihood, LevelLink
-from ._link import compute_logistic_slope
+from ._link import compute_logistic_slope, stack_offsets
 
 # thresholds never meet: a category between two that did would be impossible
 _LEAST_GAP = 1e-4
@@ -29,10 +29,7 @@ class OrdinalLink(LevelLink):
         gaps = np.maximum(np.diff(thresholds, axis=0), 2 * _LEAST_GAP) - _LEAST_GAP
         # the inverse of softplus
         raw_gaps = gaps + np.log(-np.expm1(-gaps))
-        bias = np.concatenate([np.zeros((1, len(mean))), thresholds[:1], raw_gaps])
-        weight = np.zeros((len(loadings), self.n_offsets, len(mean)))
-        weight[:, 0] = slope
-        return weight.reshape(len(loadings), bias.size), bias.ravel()
+        return stack_offsets(slope, np.zeros(len(mean)), thresholds[0], *raw_gaps)
 
 
 class Ordinal(LevelLikelihood):

@@ -56,10 +56,7 @@ class PerColumn(Likelihood):
 
     @property
     def single(self):
-        """The likelihood of all columns in their order, or None if there are several.
-
-        All methods then are its own, and cost nothing.
-        """
+        """The likelihood of all columns in their order, or None for several groups."""
         if self.is_mixed or list(self.columns[0]) != sorted(self.columns[0]):
             return None
         return self.members[0]
@@ -88,12 +85,7 @@ class PerColumn(Likelihood):
         return found
 
     def restrict(self, is_kept):
-        """Return the likelihood of some of the columns alone.
-
-        Parameters
-        ----------
-        is_kept : ndarray of bool (n_features,)
-        """
+        """Return the likelihood of some of the columns alone, is_kept (n_features,)."""
         numbers = np.cumsum(is_kept) - 1
         kept = [(m, numbers[c[is_kept[c]]]) for m, c in self.list_groups()]
         # one at least, also for a table of constant columns

@@ -10,11 +10,11 @@ from .._utils._checks import check_choice, check_number
 from ._link import NARROW_FLOOR
 from ._location_scale import LocationScale
 
-# The variance is infinite at 2 and below. What that costs where tails are heavier still
-# is 0.08 nats a column for Cauchy noise, 0.01 for 1.5 degrees of freedom.
-LEAST_DF = 2.05
-INITIAL_DF = 10.0
-# log of how far degrees of freedom may rise above LEAST_DF, in INITIAL_DF - LEAST_DF:
+# The variance is infinite at 2 and below. Where tails are heavier still this costs 0.08
+# nats a column for Cauchy noise, 0.01 for 1.5 degrees of freedom.
+_LEAST_DF = 2.05
+_INITIAL_DF = 10.0
+# log of how far they may rise above _LEAST_DF, in units of _INITIAL_DF - _LEAST_DF:
 # about 1,200, where the distribution is as good as normal
 _MAX_RISE = 5.0
 # initial degrees of freedom that are tried, and steps of EM for each
@@ -41,9 +41,8 @@ class StudentT(LocationScale):
     ----------
     df : 'learned' or float, default='learned'
         Degrees of freedom ν. 'learned' is one value per column (one for all with
-        ``noise='shared'``), above 2, so that the variance is finite. A number may be
-        smaller: at 1 and below there is no mean, and `mean` is the location; at 2 and
-        below the variance is infinite.
+        ``noise='shared'``), above 2, so that the variance is finite. At 1 and below
+        there is no mean, and `mean` is the location.
     noise : {'feature', 'shared', 'network'}, default='feature'
         One learned scale per column; one for all; or one per column and row, given by
         the decoder.
@@ -54,8 +53,7 @@ class StudentT(LocationScale):
 
     Notes
     -----
-    With raw outputs of zero, ν is 10 if learned, and the scale is the linear model's
-    noise times :math:`\sqrt{1 - 2/\max(\nu, 4)}`: mean and variance are those of the
+    With raw outputs of zero, ν is 10 if learned, and mean and variance are those of the
     linear model if ν is at least 4. Initial values are the scales of maximum
     likelihood, by EM, and the best ν of a few.
 
@@ -88,7 +86,7 @@ class StudentT(LocationScale):
     @property
     def unit(self):
         """Scale with raw outputs of zero, in units of the linear model's noise."""
-        df = INITIAL_DF if self.learns_df else self.df
+        df = _INITIAL_DF if self.learns_df else self.df
         return math.sqrt(1 - 2 / max(df, 4))
 
     @override
@@ -100,9 +98,12 @@ class StudentT(LocationScale):
     def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
         scale = self.unit * self.get_scale(raw, free, log_range)
-        df = scale.new_full((1,), 0.0 if self.learns_df else self.df)
         if self.learns_df:
-            df = compute_df(free[..., -1, :])
+            # from _LEAST_DF to 1,200, _INITIAL_DF at zero
+            rise = free[..., -1, :].clamp(max=_MAX_RISE).exp()
+            df = _LEAST_DF + (_INITIAL_DF - _LEAST_DF) * rise
+        else:
+            df = scale.new_full((1,), self.df)
         return _StudentTDistribution(offset + raw[..., 0, :], scale, df)
 
     @override
@@ -113,32 +114,23 @@ class StudentT(LocationScale):
         """Return scales in units of `unit`, and raw degrees of freedom if learned."""
         blocks = [self._fit_block(r) for r in residual.split(_COLUMN_BLOCK, dim=1)]
         scale, df = (torch.cat(found) for found in zip(*blocks, strict=True))
-        rise = (df - LEAST_DF) / (INITIAL_DF - LEAST_DF)
+        rise = (df - _LEAST_DF) / (_INITIAL_DF - _LEAST_DF)
         scale = (scale / self.unit).clamp_min(_LEAST_SCALE)
         return scale, rise.log()[None] if self.learns_df else residual[:0]
 
     def _fit_block(self, residual):
         square = residual.square()
         least = _LEAST_SCALE**2
-        best = residual.new_full(residual.shape[1:], -torch.inf)
-        best_scale, best_df = torch.ones_like(best), torch.ones_like(best)
-        for df in _TRIED_DF if self.learns_df else (self.df,):
+        tried = residual.new_tensor(_TRIED_DF if self.learns_df else [self.df])
+        values, scales = [], []
+        for df in tried:
             variance = square.mean(dim=0).clamp_min(least)
             for _ in range(_EM_STEPS):
-                share = (df + 1) / (df + square / variance)
-                variance = (share * square).mean(dim=0).clamp_min(least)
+                weight = (df + 1) / (df + square / variance)
+                variance = (weight * square).mean(dim=0).clamp_min(least)
             scale = variance.sqrt()
-            distribution = _StudentTDistribution(
-                torch.zeros_like(scale), scale, scale.new_full((1,), df)
-            )
-            value = distribution.log_prob(residual).mean(dim=0)
-            is_better = value > best
-            best = torch.where(is_better, value, best)
-            best_scale = torch.where(is_better, scale, best_scale)
-            best_df = torch.where(is_better, df, best_df)
-        return best_scale, best_df
-
-
-def compute_df(raw):
-    """Return learned degrees of freedom: LEAST_DF to 1,200, INITIAL_DF at zero."""
-    return LEAST_DF + (INITIAL_DF - LEAST_DF) * raw.clamp(max=_MAX_RISE).exp()
+            distribution = _StudentTDistribution(torch.zeros_like(scale), scale, df)
+            values.append(distribution.log_prob(residual).mean(dim=0))
+            scales.append(scale)
+        best = torch.stack(values).argmax(dim=0)
+        return torch.stack(scales).gather(0, best[None])[0], tried[best]

@@ -16,6 +16,7 @@ from .._distributions._monotone import (
     TransformedColumns,
     YeoJohnsonMap,
 )
+from .._utils._checks import check_choice
 from .._utils._missing import NEUTRAL, find_missing
 from ._base import Wrapper
 from ._gaussian import Gaussian
@@ -24,7 +25,6 @@ from ._link import MappedLink
 from ._location_scale import LocationScale
 
 _BASES = {"gaussian": Gaussian, "gaussian_mixture": GaussianMixture}
-_METHODS = ("yeo_johnson", "quantile")
 # rows that the powers are fitted to
 _MAX_ROWS = 10_000
 # λ: beyond, slopes leave single precision
@@ -59,9 +59,9 @@ class Transformed(Wrapper):
 
     Notes
     -----
-    Quantiles and moments have sample weights. λ is fitted to 10,000 rows at most, drawn
-    in proportion to the weights if there are any. Training runs in single precision:
-    centre columns whose mean is a million times their spread before.
+    Quantiles and moments have sample weights. λ is fitted to 10,000 rows at most, in
+    proportion to the weights. Training runs in single precision: centre columns whose
+    mean is a million times their spread before.
 
     References
     ----------
@@ -80,28 +80,24 @@ class Transformed(Wrapper):
 
     @override
     def check_parameters(self):
-        if not isinstance(self.method, str) or self.method not in _METHODS:
-            names = " or ".join(repr(name) for name in _METHODS)
-            raise ValueError(f"Transformed(method={self.method!r}) must be {names}.")
-        if isinstance(self.base, str):
-            if self.base not in _BASES:
-                names = ", ".join(repr(name) for name in _BASES)
-                raise ValueError(
-                    f"Transformed(base={self.base!r}) is not known; use {names} or a "
-                    "Likelihood."
-                )
-            return
+        check_choice(self, "method", tuple(_METHODS))
         base = self.base
+        if isinstance(base, str) and base in _BASES:
+            return
         if not isinstance(base, (LocationScale, GaussianMixture)):
-            raise TypeError(
-                f"Transformed(base={base!r}) must be 'gaussian', 'gaussian_mixture', "
-                "or a GaussianMixture, Gaussian, Laplace or StudentT."
+            error = ValueError if isinstance(base, str) else TypeError
+            raise error(
+                f"Transformed(base={base!r}) is not known; use 'gaussian', "
+                "'gaussian_mixture', or a GaussianMixture, Gaussian, Laplace or "
+                "StudentT."
             )
         base.check_parameters()
-        is_mixture = isinstance(base, GaussianMixture)
-        if not base.link.is_scaled or not (
-            not base.n_atoms if is_mixture else base.noise in ("feature", "network")
-        ):
+        is_simple = (
+            base.n_atoms == 0
+            if isinstance(base, GaussianMixture)
+            else base.noise in ("feature", "network")
+        )
+        if not base.link.is_scaled or not is_simple:
             raise ValueError(
                 f"Transformed(base={base!r}) is not supported: a base has no atoms, "
                 "and its noise is 'feature' or 'network'."
@@ -136,8 +132,7 @@ class Transformed(Wrapper):
         # a constant column has no other unit than its size
         least = 1e-7 * np.maximum(np.abs(centre), 1e-30)
         scale = np.maximum(scale, least)
-        fit = _fit_powers if self.method == "yeo_johnson" else _fit_quantiles
-        found = fit(x, share, centre, scale)
+        found = _METHODS[self.method](x, share, centre, scale)
 
         def transform(part):
             t = found.forward(torch.as_tensor(part.astype(np.float64)))[0].numpy()
@@ -156,7 +151,7 @@ class Transformed(Wrapper):
         return None if self._base.initialize is None else self._initialize_base
 
     def _initialize_base(self, x, offset, log_range):
-        """Return initial values of the base, given T(x) in units of the noise."""
+        # given T(x) in units of the noise
         loc, log_unit = offset.unbind(dim=-2)
         rate, missing = torch.exp(-log_unit), find_missing(x)
         if missing is not None:
@@ -177,25 +172,20 @@ class Transformed(Wrapper):
         return TransformedColumns(base, log_unit, self.link.map.to(log_unit))
 
 
-def _find_powers(v):
-    """Return scikit-learn's λ of every column of standardised rows."""
-    powers = np.ones(v.shape[1])
-    varies = np.ptp(v, axis=0) > 1e-6
-    if varies.any():
-        transformer = PowerTransformer(method="yeo-johnson", standardize=False)
-        with np.errstate(all="ignore"):
-            powers[varies] = transformer.fit(v[:, varies]).lambdas_
-    return np.where(np.isfinite(powers), powers, 1.0)
-
-
 def _fit_powers(x, share, centre, scale):
     # rows in proportion to their weights, or every so many
     n_used = min(len(x), _MAX_ROWS)
     levels = (np.arange(n_used) + 0.5) / n_used
     rows = np.searchsorted(np.cumsum(share), levels).clip(0, len(x) - 1)
-    powers = _find_powers((x[rows].astype(np.float64) - centre) / scale)
+    v = (x[rows].astype(np.float64) - centre) / scale
+    powers, varies = np.ones(v.shape[1]), np.ptp(v, axis=0) > 1e-6
+    if varies.any():
+        transformer = PowerTransformer(method="yeo-johnson", standardize=False)
+        with np.errstate(all="ignore"):
+            powers[varies] = transformer.fit(v[:, varies]).lambdas_
+    powers = np.where(np.isfinite(powers), powers, 1.0).clip(*_POWERS)
     low, high = ((f(x, axis=0) - centre) / scale for f in (np.min, np.max))
-    arrays = centre, scale, powers.clip(*_POWERS), low, high
+    arrays = centre, scale, powers, low, high
     return YeoJohnsonMap(*(torch.as_tensor(a, dtype=torch.float64) for a in arrays))
 
 
@@ -249,3 +239,6 @@ def _fit_column(v, share, n_pieces):
     # scores that agree with the slopes
     scores = scores[0] + np.concatenate([[0], np.cumsum(slopes[1:-1] * run[1:-1])])
     return knots, scores, slopes
+
+
+_METHODS = {"yeo_johnson": _fit_powers, "quantile": _fit_quantiles}

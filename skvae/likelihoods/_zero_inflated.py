@@ -8,7 +8,7 @@ from .._closed_form._moments import compute_mean
 from .._distributions._counts import ZeroInflated as _ZeroInflatedDistribution
 from ._base import Wrapper
 from ._counts import CountLikelihood
-from ._link import Link
+from ._link import Link, stack_offsets
 from ._negative_binomial import NegativeBinomial
 from ._poisson import Poisson
 
@@ -17,14 +17,7 @@ _SHARES = 0.01, 0.95
 
 
 class ZeroInflatedLink(Link):
-    """The offset of the counts alone, and log-odds of the extra zeros.
-
-    Parameters
-    ----------
-    counts : CountLink
-    extra : ndarray (n_features,) or None
-        Shares of the extra zeros.
-    """
+    """The offset of the counts alone, and log-odds of the shares of extra zeros."""
 
     def __init__(self, counts, extra=None):
         self.counts, self.extra = counts, extra
@@ -40,9 +33,7 @@ class ZeroInflatedLink(Link):
         # extra zeros shrink covariances by 1 - π, which is undone
         kept = 1 - self.extra
         weight, bias = self.counts.convert(mean / kept, scale / kept, loadings, noise)
-        logits = np.log(self.extra / kept)
-        none = np.zeros((len(weight), len(logits)))
-        return np.concatenate([weight, none], axis=1), np.concatenate([bias, logits])
+        return stack_offsets(weight, bias, np.log(self.extra / kept))
 
     @override
     def refit(self, x, weight):
