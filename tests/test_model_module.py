@@ -11,7 +11,7 @@ from skvae._model._chunks import make_precise
 from skvae._model._cost import count_widest, count_work
 from skvae._model._evidence import make_noise
 from skvae._model._initialization import initialize_members
-from skvae._model._module import VAEModule, squash
+from skvae._model._module import VAEModule
 from skvae._model._score import score_refined, score_rows
 from skvae._start import initialize_linear, initialize_random, stack_tensors
 from skvae._training._splits import make_splits
@@ -21,6 +21,7 @@ from skvae.latents import LATENTS, Gaussian
 from skvae.likelihoods import LIKELIHOODS, GaussianMixture
 from skvae.likelihoods import Gaussian as GaussianNoise
 from skvae.networks import MLP
+from skvae.networks._layers import squash
 from skvae.objectives import ELBO
 
 LIKELIHOOD_VARIANTS = [

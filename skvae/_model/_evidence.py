@@ -22,18 +22,15 @@ class VAEOutput:
 
     Attributes
     ----------
-    posterior : Distribution
-        q(z|x), batch shape (..., n).
-    prior : Distribution
-        p(z).
+    posterior, prior : Distribution
+        q(z|x), batch shape (..., n), and p(z).
     likelihood : Distribution
         p(x|z), (n_draws, ..., n, n_features). Either columns are independent, and
         ``log_prob`` has a value for each; or a row is one event, and ``log_prob`` and
         ``log_prob_by_column`` take a mask of the missing cells, if there are any.
     z : Tensor (n_draws, ..., n, n_components)
     log_share : Tensor (n_draws, ..., n) or None
-        Log-weights of draws in averages, if z takes all its values; None for equal
-        weights.
+        Log-weights of draws in averages, if z takes all its values; else None.
     unit : float
         Unit of z: the standard deviation of the prior before training.
     """
@@ -46,10 +43,7 @@ class VAEOutput:
     unit: float = 1.0
 
     def average(self, values):
-        """Return the mean over draws, (n_draws, ..., n) to ``(..., n)``.
-
-        A single draw may stand for all: ``(1, ..., n)``.
-        """
+        """Return the mean over draws, (n_draws, ..., n) to ``(..., n)``."""
         return average(values, self.log_share)
 
     def elbo(self, x):
@@ -57,10 +51,7 @@ class VAEOutput:
         return self.average(self.log_weights(x))
 
     def log_evidence(self, x):
-        """Return log (1/K) Σ w, ``(..., n)``, Burda et al. (2016), eq. 8.
-
-        If z takes all its values it is log p(x) itself.
-        """
+        """Return `log_evidence` of a row, ``(..., n)``; exact if z takes all values."""
         return log_evidence(self.log_weights(x), self.log_share)
 
     def log_evidence_and_elbo(self, x, beta=1.0):
@@ -170,10 +161,7 @@ def _fill_missing(x):
 
 
 def average(values, log_share=None):
-    """Return the mean over draws (dim 0), weighted by exp(log_share).
-
-    Of log-weights it is the evidence lower bound.
-    """
+    """Return the mean over draws (dim 0), weighted by exp(log_share) if not one."""
     if log_share is None or len(values) == 1:
         return values.mean(dim=0)
     share = log_share.exp()

@@ -21,16 +21,6 @@ from ._score import compute_kl_per_component, score_cells, score_refined, score_
 _POSTERIOR_SEARCH = {"tol": 1e-9, "least_rate": 1e-5}
 
 
-def _collect(parts, n_samples):
-    """Return one array from (rows, part) pairs."""
-    whole = None
-    for rows, part in parts:
-        if whole is None:
-            whole = np.empty((n_samples, *part.shape[1:]), dtype=part.dtype)
-        whole[rows] = part
-    return whole
-
-
 def _stack_moments(posterior):
     """Return mean and standard deviation, ``(n, 2, n_components)`` float32."""
     return to_float32(torch.stack([posterior.mean, posterior.stddev], dim=1))
@@ -54,15 +44,17 @@ class FittedModel:
         """Return the results of a function of a slice for all rows, in one array."""
         n_draws = count_draws(self.module, n_draws) if n_draws else 1
         size = get_chunk_size(self.module, n_draws)
-        slices = [
-            slice(begin, min(begin + size, n_samples))
-            for begin in range(0, n_samples, size)
-        ]
         # a third of a step's products, in a few large pieces that threads share well
         work = 4 * count_work(self.module, min(size, n_samples) * n_draws) / 3
-        device = self.module.free.device
-        with threads_for(work), isolated(device), torch.no_grad():
-            return _collect(((rows, function(rows)) for rows in slices), n_samples)
+        whole = None
+        with threads_for(work), isolated(self.module.free.device), torch.no_grad():
+            for begin in range(0, n_samples, size):
+                rows = slice(begin, min(begin + size, n_samples))
+                part = function(rows)
+                if whole is None:
+                    whole = np.empty((n_samples, *part.shape[1:]), dtype=part.dtype)
+                whole[rows] = part
+        return whole
 
     def _encode(self, X, module):
         """Return rows of X in the units of the module, as a tensor."""
@@ -120,9 +112,8 @@ class FittedModel:
 
     def reconstruct(self, X):
         """Return E[x|z] at the point summaries of rows, ``(n, n_features)`` float64."""
-        module = self.module
         return self._map_rows(
-            lambda x: self._decode(self._locate(x, module)), X, module
+            lambda x: self._decode(self._locate(x, self.module)), X, self.module
         )
 
     def _draw(self, module, z, mean):
@@ -133,12 +124,11 @@ class FittedModel:
 
     def draw(self, n_samples, mean):
         """Return new rows, ``(n_samples, n_features)`` float64."""
-        module = self.module
 
         def draw(rows):
             n = rows.stop - rows.start
-            z = module.get_prior().sample((n,)).reshape(n, -1)
-            return self._draw(module, z.to(scoring_dtype(z.device)), mean)
+            z = self.module.get_prior().sample((n,)).reshape(n, -1)
+            return self._draw(self.module, z.to(scoring_dtype(z.device)), mean)
 
         return self._map(draw, n_samples)
 
@@ -150,8 +140,7 @@ class FittedModel:
         """
         precise = make_precise(self.module)
         work = count_work(self.module, get_chunk_size(precise))
-        device = self.module.free.device
-        with threads_for(work), isolated(device), torch.no_grad():
+        with threads_for(work), isolated(self.module.free.device), torch.no_grad():
             x = self._encode(row, precise)
             z, n_effective = draw_latent(precise, x, n_samples)
 
@@ -161,10 +150,7 @@ class FittedModel:
         return self._map(draw, n_samples), n_effective
 
     def impute(self, X, n_draws, is_drawn):
-        """Return rows with their missing cells filled, ``(n, n_features)`` float64.
-
-        They have expected values, or are drawn.
-        """
+        """Return rows with missing cells filled, ``(n, n_features)`` float64."""
         precise = make_precise(self.module)
         with isolated(self.module.free.device), torch.no_grad():
             pool = Pool(precise, n_draws)

@@ -9,20 +9,13 @@ from typing_extensions import override
 from .._utils._missing import find_missing
 from ..likelihoods import PerColumn
 from ..networks import Linear
+from ..networks._layers import squash
 from ._cost import measure_bodies
 from ._evidence import VAEOutput
 from ._linear_start import LinearStart
 
-# Inputs of the networks are squashed to ±8 standard deviations: an outlier cannot
-# distort corrections learned from ordinary rows; the linear start sees its full value.
-SQUASH = 8.0
 # standard deviations beyond which inputs of the networks are the same
 _FARTHEST = 1e30
-
-
-def squash(u):
-    """Return u, bounded smoothly by ±8."""
-    return SQUASH * torch.tanh(u / SQUASH)
 
 
 class OutputHead(Linear):
@@ -79,25 +72,18 @@ class VAEModule(nn.Module):
             is_corrected,
         )
         self.raw_shape = likelihood.raw_shape(n_features)
-        n_outputs = math.prod(self.raw_shape)
+        n_outputs, n_seen = math.prod(self.raw_shape), has_path * n_components
         # several values a column are compared with one another, row by row
         self.rows_last = n_outputs > 2 * n_features
         if network.has_outputs:
-            self.decoder, _ = network.make_decoder(
-                n_components, n_copies, n_raw=likelihood.n_raw, zero=is_corrected
-            )
+            outputs = {"n_raw": likelihood.n_raw, "zero": is_corrected}
+            self.decoder, _ = network.make_decoder(n_components, n_copies, **outputs)
+            self.decoder_head = OutputHead(n_seen, n_outputs, n_copies, zero=True)
             n_decoded = n_outputs
-            self.decoder_head = OutputHead(
-                has_path * n_components, n_outputs, n_copies, zero=True
-            )
         else:
             self.decoder, n_decoded = network.make_decoder(n_components, n_copies)
             self.decoder_head = Linear(
-                has_path * n_components + n_decoded,
-                n_outputs,
-                n_copies,
-                is_corrected,
-                rows_last=self.rows_last,
+                n_seen + n_decoded, n_outputs, n_copies, is_corrected, self.rows_last
             )
         self.n_widest, self.n_repeated = measure_bodies(self, (n_hidden, n_decoded))
         folds = (1,) if n_copies is None else (n_copies, 1)

@@ -59,8 +59,7 @@ class Categorical(Latent):
     Notes
     -----
     The KL is exact. Objectives that need log q(z|x) of a relaxed draw, such as 'iwae',
-    use :math:`\sum z_{gk} \log \pi_{gk}`, which extends the log-probability linearly
-    between ones and zeros. It is finite, and exact in the limit τ → 0.
+    use :math:`\sum z_{gk} \log \pi_{gk}`, which is exact in the limit τ → 0.
 
     The KL of a component is :math:`\pi \log(\pi / w) - \pi + w`; it is never negative,
     and the components of a variable sum to the variable's KL.

@@ -7,12 +7,11 @@ from typing_extensions import override
 from .._distributions._chain import NormalChain
 from .._utils._checks import check_choice, check_counts
 from ..networks import Linear
+from ..networks._layers import squash
 from ._base import Latent, clamp_log_ratio
 
 # lowest precision that the encoder's estimate starts with, in prior precisions
 _LEAST_PRECISION = 1e-2
-# what the networks between layers see is bounded smoothly
-_SQUASH = 8.0
 
 
 class Hierarchical(Latent):
@@ -53,15 +52,13 @@ class Hierarchical(Latent):
     embedding : {'all', 'bottom', 'top'}, default='all'
         Layers that `transform` returns. ``inverse_transform`` fills the others in:
         below 'top' by the means of :math:`p(z_i|z_{i+1})`; above 'bottom' by those of
-        :math:`q(z_{i+1}|z_i)` with bottom-up inference, by those of the prior
-        otherwise. ``reconstruct`` always uses all layers.
+        :math:`q(z_{i+1}|z_i)` with bottom-up inference, else of the prior.
 
     Notes
     -----
     The KL is sampled. That of a component is E[log q(z_k|·) - log p(z_k|·)], each given
-    the layer drawn before, and components sum to the KL of the row. With bottom-up
-    inference that of a component may be negative, since q and p condition on different
-    layers. The attribute `kl_per_component_` has 0 for it.
+    the layer drawn before. With bottom-up inference it may be negative, since q and p
+    condition on different layers; the attribute `kl_per_component_` has 0 then.
 
     References
     ----------
@@ -268,7 +265,7 @@ class LayerNetwork(nn.Module):
                 weight, bias = weight.detach(), bias.detach()
             return Linear.apply_affine(u, weight, bias)
 
-        u = _SQUASH * torch.tanh(z.to(self.head.weight.dtype) / _SQUASH)
+        u = squash(z.to(self.head.weight.dtype))
         seen, hidden = u, u
         for layer in self.hidden:
             hidden = nn.functional.silu(apply(layer, hidden))

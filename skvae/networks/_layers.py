@@ -5,6 +5,16 @@ import math
 import torch
 from torch import nn
 
+_LIMIT = 8.0
+
+
+def squash(u):
+    """Return inputs of a network in standard deviations, bounded smoothly by ±8.
+
+    An outlier cannot distort what is learned from ordinary rows.
+    """
+    return _LIMIT * torch.tanh(u / _LIMIT)
+
 
 class Linear(nn.Module):
     """An affine map, or a stack of ``n_copies`` of them trained side by side.

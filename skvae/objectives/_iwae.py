@@ -79,9 +79,7 @@ class IWAE(Objective):
         log_ratio = output.log_ratio(drops_score=is_weighed)
         log_weights = log_likelihood - beta * log_ratio
         if is_weighed:
-            # beside the weight of each draw in the bound
-            weights = torch.softmax(log_weights.detach(), dim=0)
-            factor = (1 - beta * (1 - weights)).unsqueeze(-1)
+            factor = _weigh(log_weights.detach(), beta).unsqueeze(-1)
             z.register_hook(lambda grad: grad * factor)
         if output.log_share is None:
             bound = _evidence.log_evidence(log_weights)
@@ -91,3 +89,8 @@ class IWAE(Objective):
         terms = {"reconstruction": log_likelihood.detach(), "kl": log_ratio.detach()}
         terms = {k: average_rows(output.average(v), weight) for k, v in terms.items()}
         return -bound, terms
+
+
+def _weigh(log_weights, beta):
+    """Return the factor of each draw's gradient, beside its weight in the bound."""
+    return 1 - beta * (1 - torch.softmax(log_weights, dim=0))

@@ -47,10 +47,8 @@ class TC(KLObjective):
     -----
     The loss is that of the ELBO, with the exact KL if it is known, plus
     :math:`(\alpha - 1)`, :math:`(\beta_{tc} - 1)` and :math:`(\gamma - 1)` times the
-    estimates of the three terms. By Jensen's inequality the logarithm of q(z) from a
-    batch is lower on average than from the table, less so for larger batches. The
-    stratified estimate is that of the paper, averaged over the choice of the row that
-    stands for those not in the batch.
+    estimates of the three terms. By Jensen's inequality log q(z) from a batch is lower
+    on average than from the table, less so for larger batches.
 
     References
     ----------
