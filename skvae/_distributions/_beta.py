@@ -91,6 +91,5 @@ class Beta(UncheckedDistribution):
             - stirling_error(precision * rest)
         )
         log_width = 0.5 * (self.log_precision + log_mean + log_rest)
-        return (
-            error + precision * divergence - log_x - log_1mx + log_width - HALF_LOG_2PI
-        )
+        large = precision * divergence
+        return error + large - log_x - log_1mx + log_width - HALF_LOG_2PI

@@ -46,7 +46,7 @@ def continuous_bernoulli_mean(logits):
     # for logits -|η|: exact for small means
     mean_far = 1 / far - torch.exp(-far) / -torch.expm1(-far)
     near = size.clamp(max=_SERIES_TO)
-    slopes = [2 * n * c for n, c in enumerate(_LOG_SINHC, start=1)]
+    slopes = [2 * n * c for n, c in enumerate(_LOG_SINHC, 1)]
     mean_near = 0.5 - near * _sum_series(near**2, slopes)
     mean = torch.where(size > _SERIES_TO, mean_far, mean_near)
     return torch.where(logits > 0, 1 - mean, mean)
@@ -79,9 +79,7 @@ class ContinuousBernoulli(UncheckedDistribution):
         # 1 / (4 sinh²(η / 2)) = exp(-η) / (1 - exp(-η))²
         of_far = 1 / far**2 - torch.exp(-far) / torch.expm1(-far) ** 2
         near = size.clamp(max=_SERIES_TO)
-        curvatures = [
-            2 * n * (2 * n - 1) * c for n, c in enumerate(_LOG_SINHC, start=1)
-        ]
+        curvatures = [2 * n * (2 * n - 1) * c for n, c in enumerate(_LOG_SINHC, 1)]
         of_near = _sum_series(near**2, curvatures)
         return torch.where(size > _SERIES_TO, of_far, of_near)
 

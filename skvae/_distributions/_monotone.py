@@ -74,18 +74,11 @@ class MonotoneMap:
         return self.centre + self.scale * self.unbend(self.shift + self.unit * t)
 
 
-def _expm1_ratio(t):
-    """Return (exp(t) - 1) / t, 1 at 0."""
+def _compute_ratio(function, t, slope):
+    """Return f(t) / t, 1 at 0 with the given slope there."""
     is_small = t.abs() < 1e-5
-    ratio = torch.expm1(t) / t.masked_fill(is_small, 1.0)
-    return torch.where(is_small, 1 + t / 2, ratio)
-
-
-def _log1p_ratio(t):
-    """Return log(1 + t) / t, 1 at 0."""
-    is_small = t.abs() < 1e-5
-    ratio = torch.log1p(t) / t.masked_fill(is_small, 1.0)
-    return torch.where(is_small, 1 - t / 2, ratio)
+    ratio = function(t) / t.masked_fill(is_small, 1.0)
+    return torch.where(is_small, 1 + slope * t, ratio)
 
 
 class YeoJohnsonMap(MonotoneMap):
@@ -118,7 +111,8 @@ class YeoJohnsonMap(MonotoneMap):
         # with u = log(1 + |v|) as sign(v) u (exp(μ u) - 1) / (μ u), whose last factor
         # loses no digits near μ = 0
         power, log_size = self._get_power(v), torch.log1p(v.abs())
-        y = v.sign() * log_size * _expm1_ratio(power * log_size)
+        ratio = _compute_ratio(torch.expm1, power * log_size, 0.5)
+        y = v.sign() * log_size * ratio
         return y, (power - 1) * log_size
 
     @override
@@ -135,7 +129,8 @@ class YeoJohnsonMap(MonotoneMap):
         size, power = inside.abs(), self._get_power(inside)
         # rounding must not reach the bound of f
         product = (power * size).clamp_min(-1 + 4 * torch.finfo(y.dtype).eps)
-        v = inside.sign() * torch.expm1(size * _log1p_ratio(product))
+        ratio = _compute_ratio(torch.log1p, product, -0.5)
+        v = inside.sign() * torch.expm1(size * ratio)
         v = torch.clamp(v, self.low, self.high)
         below, above = (y - self.y_low).clamp_max(0), (y - self.y_high).clamp_min(0)
         return v + below / self.log_below.exp() + above / self.log_above.exp()
@@ -199,11 +194,8 @@ class TransformedColumns(UncheckedDistribution):
     @override
     def log_prob(self, value):
         t, log_slope = self.map.forward(value)
-        return (
-            self.base.log_prob(t * torch.exp(-self.log_unit))
-            - self.log_unit
-            + log_slope
-        )
+        log_prob = self.base.log_prob(t * torch.exp(-self.log_unit))
+        return log_prob - self.log_unit + log_slope
 
     def _invert(self, u):
         return self.map.inverse(u * self.log_unit.exp())

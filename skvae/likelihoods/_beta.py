@@ -16,7 +16,7 @@ from ._location_scale import LocationScale
 # values nearer to an end than this are the same to the encoder
 _EDGE = 1e-6
 # bounds of the log precision of the linear model
-_MIN_LOG_PRECISION, _MAX_LOG_PRECISION = -5.0, 25.0
+_LOG_PRECISION = -5.0, 25.0
 _N_HALVINGS, _N_NEWTON = 14, 5
 
 
@@ -72,8 +72,7 @@ class Beta(LocationScale):
     Notes
     -----
     Raw outputs for the mean are in units of 2 / √(1 + φ), about the spread of logit x
-    given z in the linear model; those for the precision add -2 log scale to log φ.
-    Training starts at factor analysis of logit x.
+    given z in the linear model. Training starts at factor analysis of logit x.
 
     References
     ----------
@@ -129,10 +128,8 @@ def _match_moments(mean, variance):
         shapes = get_shapes(find_logit(log_precision), log_precision)
         return _compute_variance(*shapes) > variance
 
-    limits = _MIN_LOG_PRECISION, _MAX_LOG_PRECISION
-    log_precision = bisect(
-        is_below, *(np.full_like(mean, end) for end in limits), _N_HALVINGS
-    )
+    low, high = (np.full_like(mean, end) for end in _LOG_PRECISION)
+    log_precision = bisect(is_below, low, high, _N_HALVINGS)
     logit = find_logit(log_precision)
     for _ in range(_N_NEWTON):
         a, b = get_shapes(logit, log_precision)
@@ -146,9 +143,9 @@ def _match_moments(mean, variance):
         step_b = (misses[0] * by_a[1] - misses[1] * by_a[0]) / determinant
         moved = logit + step_a - step_b, log_precision + mu * step_a + rest * step_b
         # moments that no distribution within the limits has stay as bisection left them
-        is_inside = np.abs(moved[0]) < MAX_LOGIT
-        is_inside &= moved[1] > _MIN_LOG_PRECISION
-        is_inside &= moved[1] < _MAX_LOG_PRECISION
+        is_inside = (
+            (np.abs(moved[0]) < MAX_LOGIT) & (low < moved[1]) & (moved[1] < high)
+        )
         logit = np.where(is_inside, moved[0], logit)
         log_precision = np.where(is_inside, moved[1], log_precision)
     return logit, log_precision

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch.nn.functional import embedding
 from typing_extensions import override
 
 from .._distributions._levels import CategoricalColumns
@@ -74,17 +75,11 @@ class ContrastLink(LevelLink):
         columns = np.arange(n_features)
         # one table has the contrasts of all groups; where each code is in it
         rows = self.groups + self.contrasts.shape[1] * columns[:, None]
-        rows, first, used = (
-            torch.as_tensor(part, device=x.device)
-            for part in (rows.ravel(), n_levels * columns, self.used)
-        )
+        arrays = rows, n_levels * columns, self.used
+        rows, first, used = (torch.as_tensor(a, device=x.device) for a in arrays)
         table = torch.as_tensor(self.contrasts, dtype=x.dtype, device=x.device)
-        n_values = n_features * table.shape[2]
-        found = table.flatten(0, 1).index_select(
-            0, rows.take(x.long() + first).flatten()
-        )
-        found = found.view(*x.shape[:-1], n_values)
-        return found if len(used) == n_values else found.index_select(-1, used)
+        found = embedding(rows.take(x.long() + first), table.flatten(0, 1)).flatten(-2)
+        return found if len(used) == found.shape[-1] else found.index_select(-1, used)
 
     @override
     def convert(self, mean, scale, loadings, noise):
@@ -120,8 +115,8 @@ class Categorical(LevelLikelihood):
 
     Encoder and linear model see every column as K - 1 uncorrelated contrasts of its
     categories, with variance 1 over the training rows. (Indicators would be correlated
-    among themselves, and a linear model would spend its components on that.) There,
-    not in p(x|z), categories of less than 2 % of the rows are one.
+    among themselves.) There, not in p(x|z), categories of less than 2 % of the rows are
+    one.
 
     Parameters
     ----------

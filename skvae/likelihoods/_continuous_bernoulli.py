@@ -76,13 +76,11 @@ def _match_moments(mean, covariance):
         return continuous_bernoulli_mean(torch.as_tensor(logits)).numpy()
 
     def find_bias(slope):
+        def is_below(bias):
+            return compute_mean(bias, slope) @ weights < mean
+
         limit = np.full_like(mean, _MAX_BIAS)
-        return bisect(
-            lambda bias: compute_mean(bias, slope) @ weights < mean,
-            -limit,
-            limit,
-            _N_HALVINGS,
-        )
+        return bisect(is_below, -limit, limit, _N_HALVINGS)
 
     def is_below(slope):
         found = compute_mean(find_bias(slope), slope) @ (weights * nodes)

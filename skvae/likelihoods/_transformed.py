@@ -172,20 +172,25 @@ class Transformed(Wrapper):
         return TransformedColumns(base, log_unit, self.link.map.to(log_unit))
 
 
+def _find_powers(v):
+    """Return scikit-learn's λ of every column of standardised rows."""
+    powers = np.ones(v.shape[1])
+    varies = np.ptp(v, axis=0) > 1e-6
+    if varies.any():
+        transformer = PowerTransformer(method="yeo-johnson", standardize=False)
+        with np.errstate(all="ignore"):
+            powers[varies] = transformer.fit(v[:, varies]).lambdas_
+    return np.where(np.isfinite(powers), powers, 1.0)
+
+
 def _fit_powers(x, share, centre, scale):
     # rows in proportion to their weights, or every so many
     n_used = min(len(x), _MAX_ROWS)
     levels = (np.arange(n_used) + 0.5) / n_used
     rows = np.searchsorted(np.cumsum(share), levels).clip(0, len(x) - 1)
-    v = (x[rows].astype(np.float64) - centre) / scale
-    powers, varies = np.ones(v.shape[1]), np.ptp(v, axis=0) > 1e-6
-    if varies.any():
-        transformer = PowerTransformer(method="yeo-johnson", standardize=False)
-        with np.errstate(all="ignore"):
-            powers[varies] = transformer.fit(v[:, varies]).lambdas_
-    powers = np.where(np.isfinite(powers), powers, 1.0).clip(*_POWERS)
+    powers = _find_powers((x[rows].astype(np.float64) - centre) / scale)
     low, high = ((f(x, axis=0) - centre) / scale for f in (np.min, np.max))
-    arrays = centre, scale, powers, low, high
+    arrays = centre, scale, powers.clip(*_POWERS), low, high
     return YeoJohnsonMap(*(torch.as_tensor(a, dtype=torch.float64) for a in arrays))
 
 

@@ -94,9 +94,8 @@ class ConvEncoder(nn.Module):
             layers += [stride, *stage.make_blocks(activation)]
             n_channels = stage.n_channels
         self.stages = nn.Sequential(*layers, activation())
-        self.dense = nn.Sequential(
-            nn.Linear(stages[-1].n_values, n_hidden), activation(), *dropout
-        )
+        dense = nn.Linear(stages[-1].n_values, n_hidden)
+        self.dense = nn.Sequential(dense, activation(), *dropout)
 
     @override
     def forward(self, x):
