@@ -6,50 +6,50 @@ import torch
 from torch.distributions import constraints
 from typing_extensions import override
 
-from ._base import HALF_LOG_2PI, UncheckedDistribution
+from ._monotone import TransformedColumns
 
 
-class LogNormal(UncheckedDistribution):
-    """exp of N(loc, exp(log_scale)²), with finite and positive moments and samples."""
+class LogMap:
+    """The logarithm as a map of positive columns, finite in both directions."""
+
+    def to(self, like):
+        """Return the map for tensors of a kind."""
+        return self
+
+    def forward(self, x):
+        """Return logarithms, and the logarithm of the slope there."""
+        # what single precision rounds to zero has a logarithm all the same
+        info = torch.finfo(x.dtype)
+        log = x.clamp(info.tiny, info.max).log()
+        return log, -log
+
+    def inverse(self, t):
+        """Return exp(t), positive and finite."""
+        info = torch.finfo(t.dtype)
+        # a margin for the rounding of the logarithm
+        return t.clamp(math.log(info.tiny) + 0.01, math.log(info.max) - 0.01).exp()
+
+
+class LogNormal(TransformedColumns):
+    """Columns whose logarithms are normal, with moments in closed form."""
 
     support = constraints.positive
 
-    def __init__(self, loc, log_scale):
-        self.loc, self.log_scale = loc, log_scale
-        super().__init__(loc.shape, log_scale.shape)
-
-    @property
-    def scale(self):
-        """Standard deviation of the logarithm."""
-        return self.log_scale.exp()
-
-    @staticmethod
-    def _exp(log):
-        info = torch.finfo(log.dtype)
-        # a margin for the rounding of the logarithm
-        return log.clamp(math.log(info.tiny) + 0.01, math.log(info.max) - 0.01).exp()
+    def _compute_log_moments(self):
+        """Return mean and variance of the logarithms."""
+        unit = self.log_unit.exp()
+        return self.base.loc * unit, (self.base.scale * unit).square()
 
     @property
     @override
     def mean(self):
-        return self._exp(self.loc + self.scale**2 / 2)
+        loc, variance = self._compute_log_moments()
+        return self.map.inverse(loc + variance / 2)
 
     @property
     @override
     def variance(self):
-        square = self.scale**2
+        loc, variance = self._compute_log_moments()
         # log(exp(s) - 1), which would overflow: s + log(1 - exp(-s))
-        log_excess = square + torch.log(-torch.expm1(-square))
-        return self._exp(log_excess + 2 * self.loc + square)
-
-    def _draw(self, shape):
-        normal = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
-        return self._exp(self.loc + self.scale * normal)
-
-    @override
-    def log_prob(self, value):
-        """Return the log density, ``(...)``; values that round to 0 count as tiny."""
-        info = torch.finfo(value.dtype)
-        log = value.clamp(info.tiny, info.max).log()
-        e = (log - self.loc) * torch.exp(-self.log_scale)
-        return -0.5 * e**2 - self.log_scale - HALF_LOG_2PI - log
+        log_excess = variance + torch.log(-torch.expm1(-variance))
+        return self.map.inverse(log_excess + 2 * loc + variance)

@@ -1,28 +1,13 @@
 """Positive columns with noise in proportion."""
 
-import torch
 from typing_extensions import override
 
 from .._columns._support import POSITIVE_REALS
+from .._distributions._log_normal import LogMap
 from .._distributions._log_normal import LogNormal as _LogNormalDistribution
 from .._utils._checks import check_choice
 from ._gaussian import Gaussian
 from ._transformed import Transformed
-
-
-class LogMap:
-    """The logarithm as a map of positive columns."""
-
-    def to(self, like):
-        """Return the map for tensors of a kind."""
-        return self
-
-    def forward(self, x):
-        """Return logarithms, and the logarithm of the slope there."""
-        # what single precision rounds to zero has a logarithm all the same
-        info = torch.finfo(x.dtype)
-        log = x.clamp(info.tiny, info.max).log()
-        return log, -log
 
 
 class LogNormal(Transformed):
@@ -75,7 +60,4 @@ class LogNormal(Transformed):
 
     @override
     def _invert(self, base, log_unit):
-        # moments in closed form
-        return _LogNormalDistribution(
-            log_unit.exp() * base.loc, log_unit + base.scale.log()
-        )
+        return _LogNormalDistribution(base, log_unit, self._map)
