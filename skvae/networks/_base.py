@@ -42,18 +42,12 @@ class Network(BaseEstimator):
         """Raise ValueError for a hyper-parameter out of range."""
 
     def set_image(self, image_shape, columns=None):
-        """Set the shape of the images that the columns come from.
+        """Set the shape of the images of the columns, (channels, height, width).
 
-        Called before bodies are made if the estimator has an ``image_shape``. Networks
-        that treat columns alike ignore it.
-
-        Parameters
-        ----------
-        image_shape : tuple of int
-            (channels, height, width).
-        columns : ndarray of int (n_columns,), default=None
-            Pixels of the flattened image that are columns of the model: those that are
-            not constant. None means all.
+        Called before bodies are made if the estimator has an ``image_shape``; networks
+        that treat columns alike ignore it. ``columns`` are the pixels of the flattened
+        image that are columns of the model, since they are not constant; None means
+        all.
         """
 
     def make_encoder(self, n_inputs, n_copies=None):

@@ -82,19 +82,26 @@ class Enlarge(nn.Module):
         return nn.functional.pixel_shuffle(self.layer(h), 2)[..., :height, :width]
 
 
-class ConvEncoder(nn.Module):
-    """Map columns ``(..., n_columns)`` to hidden units ``(..., n_hidden)``."""
+def _make_blocks(n_channels, n_blocks, activation):
+    return [ResidualBlock(n_channels, activation()) for _ in range(n_blocks)]
 
-    def __init__(self, grid, stages, n_hidden, activation, dropout):
+
+class ConvEncoder(nn.Module):
+    """Map columns ``(..., n_columns)`` to hidden units ``(..., n_hidden)``.
+
+    ``shapes`` are those of the feature maps of every stage.
+    """
+
+    def __init__(self, grid, shapes, n_blocks, n_hidden, activation, dropout):
         super().__init__()
         self.grid = grid
         n_channels, layers = grid.image_shape[0], []
-        for stage in stages:
-            stride = nn.Conv2d(n_channels, stage.n_channels, 3, stride=2, padding=1)
-            layers += [stride, *stage.make_blocks(activation)]
-            n_channels = stage.n_channels
+        for n_outputs, *_ in shapes:
+            stride = nn.Conv2d(n_channels, n_outputs, 3, stride=2, padding=1)
+            layers += [stride, *_make_blocks(n_outputs, n_blocks, activation)]
+            n_channels = n_outputs
         self.stages = nn.Sequential(*layers, activation())
-        dense = nn.Linear(stages[-1].n_values, n_hidden)
+        dense = nn.Linear(math.prod(shapes[-1]), n_hidden)
         self.dense = nn.Sequential(dense, activation(), *dropout)
 
     @override
@@ -108,24 +115,30 @@ class ConvDecoder(nn.Module):
     """Map z ``(..., n_inputs)`` to raw outputs ``(..., n_raw * n_columns)``."""
 
     def __init__(
-        self, grid, stages, n_hidden, activation, dropout, n_inputs, n_raw, zero
+        self,
+        grid,
+        shapes,
+        n_blocks,
+        n_hidden,
+        activation,
+        dropout,
+        n_inputs,
+        n_raw,
+        zero,
     ):
         super().__init__()
-        self.grid, self.deepest = grid, stages[-1]
-        self.dense = nn.Sequential(
-            nn.Linear(n_inputs, n_hidden),
-            activation(),
-            *dropout,
-            nn.Linear(n_hidden, self.deepest.n_values),
-        )
+        self.grid, self.deepest = grid, shapes[-1]
+        first = nn.Linear(n_inputs, n_hidden)
+        last = nn.Linear(n_hidden, math.prod(self.deepest))
+        self.dense = nn.Sequential(first, activation(), *dropout, last)
         layers = []
         n_channels, *size = grid.image_shape
-        # the maps above each stage; the head of the module has the bias of every column
-        above = [(stage.n_channels, stage.size) for stage in stages[:-1]]
-        above = [(n_raw * n_channels, tuple(size), False), *above]
-        for stage, target in zip(reversed(stages), reversed(above), strict=True):
-            layers += [*stage.make_blocks(activation), activation()]
-            layers.append(Enlarge(stage.n_channels, *target))
+        targets = [(n_raw * n_channels, *size), *shapes[:-1]]
+        for i in reversed(range(len(shapes))):
+            n_channels, (n_outputs, *size) = shapes[i][0], targets[i]
+            layers += [*_make_blocks(n_channels, n_blocks, activation), activation()]
+            # the head of the module has the bias of every column
+            layers.append(Enlarge(n_channels, n_outputs, size, bias=i > 0))
         self.stages = nn.Sequential(*layers)
         if zero:
             nn.init.zeros_(layers[-1].layer.weight)
@@ -133,23 +146,9 @@ class ConvDecoder(nn.Module):
     @override
     def forward(self, z):
         h = self.dense(z.reshape(-1, z.shape[-1]))
-        images = self.stages(h.unflatten(-1, self.deepest.shape))
+        images = self.stages(h.unflatten(-1, self.deepest))
         raw = self.grid.read(images)
         return raw.reshape(*z.shape[:-1], raw.shape[-1])
-
-
-class Stage:
-    """Feature maps of one size, and their residual blocks."""
-
-    def __init__(self, n_channels, size, n_blocks):
-        self.n_channels, self.size, self.n_blocks = n_channels, size, n_blocks
-        self.shape = (n_channels, *size)
-        self.n_values = math.prod(self.shape)
-
-    def make_blocks(self, activation):
-        """Return the blocks as a list of modules."""
-        blocks = range(self.n_blocks)
-        return [ResidualBlock(self.n_channels, activation()) for _ in blocks]
 
 
 class Conv(Network):
@@ -223,14 +222,12 @@ class Conv(Network):
     @override
     def make_encoder(self, n_inputs, n_copies=None):
         grid = self._make_grid(n_inputs)
-        body = ConvEncoder(grid, self._list_stages(grid), *self._get_dense())
-        return body, self.n_hidden
+        return ConvEncoder(grid, *self._get_layers(grid)), self.n_hidden
 
     @override
     def make_decoder(self, n_inputs, n_copies=None, n_raw=1, zero=False):
         grid = self._make_grid()
-        stages, dense = self._list_stages(grid), self._get_dense()
-        body = ConvDecoder(grid, stages, *dense, n_inputs, n_raw, zero)
+        body = ConvDecoder(grid, *self._get_layers(grid), n_inputs, n_raw, zero)
         return body, n_raw * grid.n_columns
 
     def _make_grid(self, n_columns=None):
@@ -244,14 +241,12 @@ class Conv(Network):
             )
         return grid
 
-    def _list_stages(self, grid):
-        stages, size = [], grid.image_shape[1:]
+    def _get_layers(self, grid):
+        """Return what both bodies are made of, from shapes to dropout."""
+        shapes, size = [], grid.image_shape[1:]
         for n_channels in self.channels:
             size = tuple((length + 1) // 2 for length in size)
-            stages.append(Stage(n_channels, size, self.n_blocks))
-        return stages
-
-    def _get_dense(self):
-        """Return number of units, activation and dropout of the dense layer."""
+            shapes.append((n_channels, *size))
         dropout = [nn.Dropout(self.dropout)] if self.dropout else []
-        return self.n_hidden, ACTIVATIONS[self.activation], dropout
+        activation = ACTIVATIONS[self.activation]
+        return shapes, self.n_blocks, self.n_hidden, activation, dropout
