@@ -83,15 +83,11 @@ class Latent(BaseEstimator):
         return (self.n_raw, n_components)
 
     def posterior(self, raw, loc, scale):
-        """Return q(z|x).
+        """Return q(z|x) for raw outputs (..., *raw_shape).
 
-        Parameters
-        ----------
-        raw : Tensor (..., *raw_shape)
-            Zero gives the posterior of the linear start.
-        loc, scale : Tensor (..., n_components)
-            Mean and standard deviation of that posterior, or what `get_loc_scale`
-            returned.
+        Zero gives the posterior of the linear start, of which loc and scale, both
+        (..., n_components), are mean and standard deviation; or they are what
+        `get_loc_scale` returned.
         """
         raise NotImplementedError
 
@@ -134,14 +130,8 @@ class Latent(BaseEstimator):
     def initialize_prior(self, prior, z, seed):
         """Return values for the prior's weights that fit the linear start, by name.
 
-        Parameters
-        ----------
-        prior : Module
-            What `make_prior` returned.
-        z : Tensor (n, n_components)
-            Draws from the posteriors of the linear start. For a prior that
-            ``needs_encoder``, rows as the encoder sees them, (n, n_inputs).
-        seed : int
+        z (n, n_components) are draws from the posteriors of the linear start; for a
+        prior that ``needs_encoder``, rows as the encoder sees them, (n, n_inputs).
         """
         return {}
 

@@ -28,12 +28,9 @@ class Categorical(Latent):
     with several the decoder combines their values. ``n_components`` of the estimator is
     the width of z, G K.
 
-    If z has at most 1,024 joint values, scores are exact sums over them, and the
-    "evidence" is log p(x) itself. Otherwise scores are averages over draws of ones and
-    zeros.
-
-    With ``init="linear"`` training starts at a mixture fitted by k-means and EM for one
-    variable, and at random weights for several.
+    If z has at most 1,024 joint values, scores are exact sums over them, else averages
+    over draws of ones and zeros. With ``init="linear"`` training starts at a mixture
+    fitted by k-means and EM for one variable, and at random weights for several.
 
     Parameters
     ----------

@@ -27,19 +27,16 @@ class Gaussian(Latent):
     Parameters
     ----------
     prior : {'auto', 'standard', 'mixture', 'vamp'}, default='auto'
-        'standard' is N(0, I). 'mixture' is a mixture of Gaussians that is
-        learned together with the networks, from k-means and EM on the linear model's
-        posterior on. 'vamp' is the mean of the posteriors of learned pseudo-inputs,
-        which start at random training rows; the networks then start at random, too.
-        'auto' is 'standard' for a linear model, 'mixture' otherwise.
+        'standard' is N(0, I). 'mixture' is a learned mixture of Gaussians, from k-means
+        and EM on the linear model's posterior on. 'vamp' is the mean of the posteriors
+        of learned pseudo-inputs, which start at random training rows; the networks then
+        start at random, too. 'auto' is 'standard' for a linear model, else 'mixture'.
     n_mixture : int, default=32
         Components of the mixture beside N(0, I), which always stays one of them; or the
-        number of pseudo-inputs. Each of these passes through the encoder at every step;
-        Tomczak & Welling use 500 for images.
+        number of pseudo-inputs, which pass through the encoder at every step.
     covariance : {'diagonal', 'full'}, default='diagonal'
-        Covariance of q(z|x). That of the linear start is diagonal, except for rows with
-        missing cells: there 'full' starts at the linear model's posterior, 'diagonal'
-        at its best diagonal approximation.
+        Covariance of q(z|x). For rows with missing cells 'full' starts at the linear
+        model's posterior, 'diagonal' at its best diagonal approximation.
     prior_scale : float, default=1.0
         Standard deviation of z under the standard prior, N(0, prior_scale² I). It sets
         the unit of z, and changes neither training nor scores.

@@ -119,15 +119,13 @@ class Hierarchical(Latent):
     @override
     def count_embedded(self, n_components):
         sizes = self.split(n_components)
-        return {"all": n_components, "bottom": sizes[0], "top": sizes[-1]}[
-            self.embedding
-        ]
+        widths = {"all": n_components, "bottom": sizes[0], "top": sizes[-1]}
+        return widths[self.embedding]
 
     @override
     def raw_shape(self, n_components):
-        if self.inference == "bottom_up":
-            return (2, self.split(n_components)[0])
-        return (2, n_components)
+        is_bottom_up = self.inference == "bottom_up"
+        return (2, self.split(n_components)[0] if is_bottom_up else n_components)
 
     @override
     def make_prior(self, n_components, n_copies=None):

@@ -74,14 +74,9 @@ class MixturePrior(nn.Module):
         if len(z) < 2:
             return {}
         n_used = max(1, min(n_mixture, len(z) // _ROWS_PER_COMPONENT))
-        mixture = GaussianMixture(
-            n_used,
-            covariance_type="diag",
-            reg_covar=1e-3,
-            max_iter=30,
-            tol=1e-2,
-            random_state=random_state,
-        )
+        settings = {"reg_covar": 1e-3, "max_iter": 30, "tol": 1e-2}
+        settings |= {"covariance_type": "diag", "random_state": random_state}
+        mixture = GaussianMixture(n_used, **settings)
         with warnings.catch_warnings(), config_context(array_api_dispatch=False):
             # initial values need not have converged
             warnings.simplefilter("ignore", ConvergenceWarning)

@@ -58,8 +58,7 @@ class Likelihood(BaseEstimator):
     initialize : callable or None
         A method ``initialize(x, offset, log_range)`` that returns initial values of
         ``raw`` (n_raw, n_features) and ``free``, where zeros are not the best. ``x``
-        (n, n_features) has NaN for missing values, ``offset`` is what the linear model
-        predicts for its rows.
+        (n, n_features) has NaN for missing values.
     """
 
     n_raw = 1

@@ -18,8 +18,8 @@ class Laplace(LocationScale):
     .. math::
         p(x|z) = \prod_j \frac{1}{2 b_j} \exp\left(-\frac{|x_j - \mu_j(z)|}{b_j}\right)
 
-    The loss of a row far out rises with its distance, not with the square of it, and
-    the decoder learns medians. The learned scale is the standard deviation, √2 b.
+    The loss of a row far out rises with its distance, not with its square, and the
+    decoder learns medians. The learned scale is the standard deviation, √2 b.
 
     Parameters
     ----------
@@ -33,7 +33,6 @@ class Laplace(LocationScale):
 
     Notes
     -----
-    With raw outputs of zero the noise has the mean and variance of the linear model.
     The initial scale is that of maximum likelihood, the mean of |x - μ|.
 
     References

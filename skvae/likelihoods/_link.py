@@ -83,21 +83,11 @@ class Link:
     def convert(self, mean, scale, loadings, noise):
         """Return the linear model in the likelihood's own parameters.
 
-        Parameters
-        ----------
-        mean, scale : ndarray (n_inputs,)
-            Moments of the inputs of the training rows.
-        loadings : ndarray (n_components, n_inputs)
-            Of the linear model of the standardised inputs; zero for random initial
-            weights.
-        noise : ndarray (n_inputs,)
-            Share of the variance that it leaves to noise.
-
-        Returns
-        -------
-        weight : ndarray (n_components, n_offsets * n_features)
-        bias : ndarray (n_offsets * n_features,)
-            The offset is ``z @ weight + bias``.
+        Mean and scale are those of the inputs of the training rows; loadings
+        (n_components, n_inputs), zero for random initial weights, and noise, a share of
+        the variance, are those of the linear model of standardised inputs. The offset
+        is ``z @ weight + bias`` with the results, (n_components, n_offsets *
+        n_features) and (n_offsets * n_features,).
         """
         raise NotImplementedError
 

@@ -37,8 +37,7 @@ class NegativeBinomial(CountLikelihood):
         \left(\frac{\mu_j(z)}{\theta_j + \mu_j(z)}\right)^{x_j}
 
     It is a Poisson distribution whose rate is μ times gamma noise of mean 1 and
-    variance 1 / θ. As the dispersion θ grows, the noise vanishes. The decoder gives
-    log μ, bent as in `Poisson`.
+    variance 1 / θ. The decoder gives log μ, bent as in `Poisson`.
 
     Parameters
     ----------

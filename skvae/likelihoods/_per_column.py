@@ -17,8 +17,7 @@ class PerColumn(Likelihood):
     .. math:: p(x|z) = \prod_g p_g(x_g | z)
 
     Given z columns are independent, so densities of numbers and probabilities of
-    categories multiply. Raw outputs, offsets and the encoder's inputs of the groups lie
-    side by side in the order of the groups.
+    categories multiply. Raw outputs, offsets and inputs of the groups lie side by side.
 
     Parameters
     ----------
@@ -106,22 +105,20 @@ class PerColumn(Likelihood):
             return self.single.link
         return GroupedLink([(m.link, c) for m, c in self.list_groups()])
 
-    def _list_raw_shapes(self):
-        return [(m.n_raw, len(c)) for m, c in self.list_groups()]
-
-    def _list_free_shapes(self):
-        return [m.free_shape(len(c)) for m, c in self.list_groups()]
-
-    def _list_offset_shapes(self):
-        return [m.link.offset_shape(len(c)) for m, c in self.list_groups()]
+    def _list_shapes(self):
+        """Return the shapes of raw, free and offset, a list of those of all groups."""
+        groups = [(m, len(c)) for m, c in self.list_groups()]
+        raw = [(member.n_raw, n) for member, n in groups]
+        free = [member.free_shape(n) for member, n in groups]
+        return raw, free, [member.link.offset_shape(n) for member, n in groups]
 
     def raw_shape(self, n_features):
         """Return the shape of the raw outputs for one row."""
-        return _join(self._list_raw_shapes(), self.single)
+        return _join(self._list_shapes()[0], self.single)
 
     @override
     def free_shape(self, n_features):
-        return _join(self._list_free_shapes(), self.single)
+        return _join(self._list_shapes()[1], self.single)
 
     def _select(self, x):
         """Return the columns of every group."""
@@ -134,14 +131,8 @@ class PerColumn(Likelihood):
         """Return p(x|z)."""
         if self.single is not None:
             return self.single(raw, free, offset, log_range)
-        parts = zip(
-            self.members,
-            _split(raw, self._list_raw_shapes()),
-            _split(free, self._list_free_shapes()),
-            _split(offset, self._list_offset_shapes()),
-            self._select(log_range),
-            strict=True,
-        )
+        parts = map(_split, (raw, free, offset), self._list_shapes())
+        parts = zip(self.members, *parts, self._select(log_range), strict=True)
         found = [member(*inputs) for member, *inputs in parts]
         columns = [torch.as_tensor(c, device=raw.device) for _, c in self.list_groups()]
         return ColumnGroups(found, columns, torch.cat(columns).argsort())
@@ -170,25 +161,18 @@ class PerColumn(Likelihood):
         """Return initial values, in the shapes of `raw_shape` and `free_shape`."""
         if self.single is not None:
             return self.single.initialize(x, offset, log_range)
-        parts = zip(
-            self.members,
-            self._select(x),
-            _split(offset, self._list_offset_shapes()),
-            self._select(log_range),
-            self._list_raw_shapes(),
-            self._list_free_shapes(),
-            strict=True,
-        )
-        found = [
-            (x.new_zeros(raw_shape), x.new_zeros(free_shape))
-            if member.initialize is None
-            else member.initialize(*inputs)
-            for member, *inputs, raw_shape, free_shape in parts
-        ]
-        return tuple(
-            torch.cat([part.flatten() for part in parts])
-            for parts in zip(*found, strict=True)
-        )
+        *shapes, offset_shapes = self._list_shapes()
+        inputs = self._select(x), _split(offset, offset_shapes), self._select(log_range)
+        raw, free = [], []
+        for member, raw_shape, free_shape, *given in zip(
+            self.members, *shapes, *inputs, strict=True
+        ):
+            found = x.new_zeros(raw_shape), x.new_zeros(free_shape)
+            if member.initialize is not None:
+                found = member.initialize(*given)
+            raw.append(found[0].flatten())
+            free.append(found[1].flatten())
+        return torch.cat(raw), torch.cat(free)
 
     def summarise_groups(self, distribution):
         """Return a list of what `summarise` of each member returns."""

@@ -50,7 +50,7 @@ class Objective(BaseEstimator):
         check_count(self, "n_draws", 1)
 
     def __call__(self, output, x, weight=None, beta=1.0):
-        """Return the loss and its terms.
+        """Return the loss, to be minimised, and named means in nats per row.
 
         Parameters
         ----------
@@ -59,13 +59,6 @@ class Objective(BaseEstimator):
         weight : Tensor (..., n) or None, default=None
         beta : float, default=1.0
             Weight of the KL.
-
-        Returns
-        -------
-        loss : Tensor ()
-            To be minimised.
-        terms : dict of str to Tensor ()
-            Named means in nats per row.
         """
         raise NotImplementedError
 

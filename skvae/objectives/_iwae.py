@@ -17,8 +17,7 @@ class IWAE(Objective):
               w_k = \frac{p(x, z_k)}{q(z_k|x)}
 
     With more draws the plain gradient for the encoder gets lost in its noise: it falls
-    as 1/K, the noise as 1/√K. The noise comes from the score function of q, which can
-    be replaced by another gradient of the draws:
+    as 1/K, the noise as 1/√K. Without the score function of q,
 
     .. math:: \nabla_\phi = E\Big[\sum_k \tilde w_k^2\,
               \frac{\partial \log w_k}{\partial z_k}

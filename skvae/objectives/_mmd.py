@@ -43,10 +43,9 @@ class MMD(KLObjective):
 
     Notes
     -----
-    The estimate is the unbiased one, without the pairs of a row with itself, from a
-    batch and as many draws from the prior; it can be negative. Its gradient does not
-    reach the weights of a prior, such as the mixture, nor an encoder whose draws are
-    not a differentiable function of its outputs.
+    The estimate is the unbiased one, from a batch and as many draws from the prior; it
+    can be negative. Its gradient does not reach the weights of a prior, nor an encoder
+    whose draws are not a differentiable function of its outputs.
 
     References
     ----------
