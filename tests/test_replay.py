@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from skvae._replay import NotRepeatableError, record
-from skvae._replay._rules import RULES
+from skvae._replay._builder import RULES
 
 LIBRARIES = {"numpy": True, "torch": False}
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 2e-4}

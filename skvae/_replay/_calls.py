@@ -29,8 +29,8 @@ _MAX_BYTES = 2**28
 _SILENTLY_WRITTEN = ("running_mean", "running_var")
 
 
-class Operation:
-    """What torch's schema tells of an operation.
+class Schema:
+    """What torch tells of an operation.
 
     Attributes
     ----------
@@ -38,6 +38,8 @@ class Operation:
         Without the overload.
     written : list of (int, str)
         Positions and names of the arguments that are changed.
+    is_view : bool
+        Whether memory of the arguments is returned.
     is_allocation : bool
         Whether memory is asked for, and nothing put into it.
     is_factory : bool
@@ -59,13 +61,16 @@ class Operation:
             if (argument.alias_info is not None and argument.alias_info.is_write)
             or (is_normalisation and argument.name in _SILENTLY_WRITTEN)
         ]
+        self.is_view = not self.written and any(
+            argument.alias_info is not None for argument in func._schema.arguments
+        )
         self.is_allocation, self.is_factory = name in _ALLOCATIONS, name in _FACTORIES
         self.is_random = torch.Tag.nondeterministic_seeded in func.tags
         self.reads_values = torch.Tag.data_dependent_output in func.tags
         self.has_dynamic_shape = torch.Tag.dynamic_output_shape in func.tags
 
 
-get_operation = cache(Operation)
+get_schema = cache(Schema)
 
 
 class Call:
@@ -74,50 +79,40 @@ class Call:
     Attributes
     ----------
     func : OpOverload
-    operation : Operation
+    schema : Schema
     args, kwargs : tuple, dict
     out : Tensor or sequence of Tensor
     tensors, outs, written : list of Tensor
         Those among the arguments, what is returned, and the arguments that are changed.
-    read, returned : list
+    read, returned : set
         The memory of the first two.
     """
 
-    __slots__ = (
-        "args",
-        "func",
-        "kwargs",
-        "operation",
-        "out",
-        "outs",
-        "read",
-        "returned",
-        "tensors",
-        "written",
-    )
+    __slots__ = ("args", "func", "kwargs", "out", "outs", "read", "returned", "schema")
+    __slots__ += ("tensors", "written")
 
     def __init__(self, func, args, kwargs, out):
         self.func, self.args, self.kwargs, self.out = func, args, kwargs, out
-        self.operation = get_operation(func)
+        self.schema = get_schema(func)
         self.tensors = list_tensors(args)
         if kwargs:
             self.tensors += list_tensors(kwargs)
         self.outs = list_tensors(out)
-        self.read = [get_storage(tensor) for tensor in self.tensors]
-        self.returned = [get_storage(tensor) for tensor in self.outs]
+        self.read = {get_storage(tensor) for tensor in self.tensors}
+        self.returned = {get_storage(tensor) for tensor in self.outs}
         self.written = [
             tensor
-            for i, name in self.operation.written
+            for i, name in self.schema.written
             for tensor in list_tensors(args[i] if i < len(args) else kwargs.get(name))
         ]
 
     @property
     def has_fixed_shape(self):
         """Whether the shape of the result does not depend on values."""
-        if not self.operation.has_dynamic_shape:
+        if not self.schema.has_dynamic_shape:
             return True
         # torch says so of all indices, but it is masks that have that effect
-        is_index = self.operation.name in ("index", "index_put", "index_put_")
+        is_index = self.schema.name in ("index", "index_put", "index_put_")
         masks = (torch.bool, torch.uint8)
         return is_index and not any(
             i is not None and i.dtype in masks for i in self.args[1]
@@ -126,12 +121,12 @@ class Call:
     @property
     def changes_type(self):
         """Whether memory is read as if it had another type, as views of complex are."""
-        tensors = [*self.tensors, *self.outs]
-        if any(tensor.is_complex() for tensor in tensors):
+        if any(tensor.is_complex() for tensor in self.outs):
             return True
-        types = dict(zip(self.read, (t.dtype for t in self.tensors), strict=True))
-        pairs = zip(self.returned, self.outs, strict=True)
-        return any(types.get(storage, t.dtype) != t.dtype for storage, t in pairs)
+        if self.returned.isdisjoint(self.read):
+            return False
+        types = {get_storage(tensor): tensor.dtype for tensor in self.tensors}
+        return any(types.get(get_storage(t), t.dtype) != t.dtype for t in self.outs)
 
 
 class CallRecorder(TorchDispatchMode):
@@ -142,21 +137,29 @@ class CallRecorder(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.calls, self.n_bytes, self.is_full = [], 0, False
+        self.made, self.n_bytes, self.is_full = [], 0, False
+
+    @classmethod
+    def _should_skip_dynamo(cls):
+        # torch would import its compiler, and make every call twice as slow
+        return False
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         if self.is_full:
             return out
-        call = Call(func, args, kwargs, out)
-        self.calls.append(call)
-        for tensor, storage in zip(call.outs, call.returned, strict=True):
-            if storage not in call.read:
-                self.n_bytes += tensor.untyped_storage().nbytes()
+        self.made.append((func, args, kwargs, out))
+        schema = get_schema(func)
+        if not (schema.is_view or schema.written):
+            self.n_bytes += sum(tensor.nbytes for tensor in list_tensors(out))
         if self.n_bytes > _MAX_BYTES:
-            self.calls, self.is_full = [], True
+            self.made, self.is_full = [], True
         return out
+
+    def list_calls(self):
+        """Return the operations, as `Call`."""
+        return [Call(*made) for made in self.made]
 
 
 def find_memory(calls):
@@ -172,9 +175,8 @@ def find_memory(calls):
             is_all = tensor.numel() * tensor.itemsize == n_bytes
             n_new = 1 if storage in created and is_all else 2
             n_written[storage] = n_written.get(storage, 0) + n_new
-        for storage in call.returned:
-            if storage not in created and storage not in call.read:
-                created.add(storage)
-                n_new = 0 if call.operation.is_allocation else 1
-                n_written[storage] = n_written.get(storage, 0) + n_new
+        for storage in call.returned - call.read - created:
+            created.add(storage)
+            n_new = 0 if call.schema.is_allocation else 1
+            n_written[storage] = n_written.get(storage, 0) + n_new
     return created, {storage for storage, n in n_written.items() if n > 1}

@@ -1,66 +1,54 @@
 """What is known of operations that work element by element.
 
-A rule takes the reduction, the arguments of a call and what it returned. It returns an
-`Expression`, or None where it knows nothing better than the call itself.
+A rule takes the builder, the call and its arguments, with an `Expression` in the place
+of every tensor, in the shape of the result. All are of one floating-point type. It
+returns an `Expression`, or None where it knows nothing better than the call itself.
 """
 
 import math
-from dataclasses import replace
 
 import torch
 
 from ._expression import Expression
-from ._tensors import count_places, get_place, is_tensor
+from ._tensors import count_places, get_place
 
 
-def is_float(out, *operands):
-    """Return whether tensors are of one floating-point type, that of the result."""
-    return out.is_floating_point() and all(
-        operand.dtype == out.dtype for operand in operands if is_tensor(operand)
-    )
+def _get_number(value):
+    """Return the number that an operand is everywhere, or None."""
+    return value.number if isinstance(value, Expression) else float(value)
 
 
-def get_operand(reduction, value, out):
-    """Return the expression of an operand, in the shape of the result."""
-    if is_tensor(value):
-        found = reduction.get(value)
-    else:
-        found = reduction.make_constant(out.new_full((), float(value)))
-        found = replace(found, number=float(value))
-    return found.view(found.values.expand(out.shape))
-
-
-def make_plain(reduction, expression):
+def make_plain(builder, expression):
     """Return an expression that is nothing but values."""
-    return Expression(reduction.make_values(expression))
+    return Expression(builder.make_values(expression))
 
 
-def _unshift(reduction, expression):
+def _unshift(builder, expression):
     """Return an expression without a shift."""
-    return make_plain(reduction, expression) if expression.shift else expression
+    return make_plain(builder, expression) if expression.shift else expression
 
 
-def multiply(reduction, a, b):
-    """Return the product of expressions of one shape; None where it is not simple."""
-    if a.number is not None:
+def multiply(builder, a, b):
+    """Return the product of operands; None where it is not simple."""
+    if _get_number(a) is not None:
         a, b = b, a
-    if b.number is not None:
-        return a.multiply(b.number) if math.isfinite(b.number) else None
-    a, b = _unshift(reduction, a), _unshift(reduction, b)
-    operands, shape = [a.values, b.values], a.values.shape
-    values = reduction.emit_by_element("mul", operands, shape)
+    number = _get_number(b)
+    if number is not None:
+        return a.multiply(number) if math.isfinite(number) else None
+    a, b = _unshift(builder, a), _unshift(builder, b)
+    values = builder.emit_by_element("mul", [a.values, b.values], a.values.shape)
     return Expression(values, scale=a.scale * b.scale)
 
 
-def add(reduction, a, b, factor=1.0):
+def add(builder, a, b, factor=1.0):
     """Return a + factor b, or None where that is not simple."""
     if not factor:
         return None
-    if a.number is not None:
+    if _get_number(a) is not None:
         b = b.multiply(factor)
-        return b and b.add(a.number)
-    if b.number is not None:
-        return a.add(factor * b.number)
+        return b and b.add(_get_number(a))
+    if _get_number(b) is not None:
+        return a.add(factor * _get_number(b))
     scale, other = a.scale, factor * b.scale
     shift, first, second = a.shift + factor * b.shift, a.values, b.values
     if not (scale and other):
@@ -73,133 +61,106 @@ def add(reduction, a, b, factor=1.0):
         ratio = other / scale
         if not 1e-30 < abs(ratio) < 1e30:
             return None
-        second = reduction.emit_by_element("mul", [second, ratio], second.shape)
+        second = builder.emit_by_element("mul", [second, ratio], second.shape)
         other = scale
     name = "add" if other == scale else "sub"
-    values = reduction.emit_by_element(name, [first, second], first.shape)
+    values = builder.emit_by_element(name, [first, second], first.shape)
     return Expression(values, scale, shift)
 
 
-def apply(reduction, name, expression, **settings):
+def apply(builder, name, expression, **settings):
     """Return a function of the values of an expression."""
-    values = reduction.make_values(expression)
-    values = reduction.emit_by_element(name, [values], values.shape, **settings)
+    values = builder.make_values(expression)
+    values = builder.emit_by_element(name, [values], values.shape, **settings)
     return Expression(values)
 
 
-def _multiply(reduction, args, kwargs, out):
-    if not is_float(out, *args):
-        return None
-    return multiply(reduction, *(get_operand(reduction, a, out) for a in args))
+def _multiply(builder, call, a, b):
+    return multiply(builder, a, b)
 
 
-def _divide(reduction, args, kwargs, out):
-    if not is_float(out, *args) or kwargs:
+def _divide(builder, call, a, b, rounding_mode=None):
+    if rounding_mode is not None:
         return None
-    a, b = (get_operand(reduction, value, out) for value in args)
-    if b.number is not None:
-        is_usable = b.number != 0 and math.isfinite(b.number)
-        return a.multiply(1 / b.number) if is_usable else None
-    b = _unshift(reduction, b)
+    number = _get_number(b)
+    if number is not None:
+        is_usable = number != 0 and math.isfinite(number)
+        return a.multiply(1 / number) if is_usable else None
+    b = _unshift(builder, b)
     if not b.scale:
         return None
-    if a.number is not None:
-        found = apply(reduction, "reciprocal", Expression(b.values))
-        return found.multiply(a.number / b.scale)
-    a = _unshift(reduction, a)
-    values = reduction.emit_by_element("div", [a.values, b.values], out.shape)
+    if _get_number(a) is not None:
+        found = apply(builder, "reciprocal", Expression(b.values))
+        return found.multiply(_get_number(a) / b.scale)
+    a = _unshift(builder, a)
+    values = builder.emit_by_element("div", [a.values, b.values], b.values.shape)
     return Expression(values, scale=a.scale / b.scale)
 
 
-def _negate(reduction, args, kwargs, out):
-    return reduction.get(args[0]).multiply(-1.0) if is_float(out, *args) else None
+def _negate(builder, call, x):
+    return x.multiply(-1.0)
 
 
-def _add(sign):
-    """Return the rule of a sum or of a difference."""
-
-    def rule(reduction, args, kwargs, out):
-        if not is_float(out, *args):
-            return None
-        a, b = (get_operand(reduction, value, out) for value in args[:2])
-        factor = kwargs.get("alpha", args[2] if len(args) > 2 else 1)
-        return add(reduction, a, b, sign * float(factor))
-
-    return rule
+def _add(builder, call, a, b, alpha=1):
+    return add(builder, a, b, float(alpha))
 
 
-def _subtract_from(reduction, args, kwargs, out):
-    return _add(-1)(reduction, (args[1], args[0], *args[2:]), kwargs, out)
+def _subtract(builder, call, a, b, alpha=1):
+    return add(builder, a, b, -float(alpha))
 
 
-def _add_product(reduction, args, kwargs, out):
-    """Return a + value b c."""
-    if not is_float(out, *args):
+def _subtract_from(builder, call, a, b, alpha=1):
+    return add(builder, b, a, -float(alpha))
+
+
+def _add_product(builder, call, a, b, c, value=1):
+    product = multiply(builder, b, c)
+    return product and add(builder, a, product, float(value))
+
+
+def _power(builder, call, base, exponent):
+    if not isinstance(base, Expression) or isinstance(exponent, Expression):
         return None
-    a, b, c = (get_operand(reduction, value, out) for value in args)
-    product = multiply(reduction, b, c)
-    return product and add(reduction, a, product, float(kwargs.get("value", 1)))
-
-
-def _power(reduction, args, kwargs, out):
-    if not is_float(out, args[0]) or is_tensor(args[1]):
-        return None
-    base, exponent = get_operand(reduction, args[0], out), float(args[1])
     if exponent == 1:
         return base
-    return multiply(reduction, base, base) if exponent == 2 else None
+    return multiply(builder, base, base) if exponent == 2 else None
 
 
-def _square(reduction, args, kwargs, out):
-    return _power(reduction, (args[0], 2), kwargs, out)
+def _square(builder, call, x):
+    return multiply(builder, x, x)
 
 
 def _function(name):
     """Return the rule of a function of one value."""
 
-    def rule(reduction, args, kwargs, out):
-        if not is_float(out, *args[:1]) or kwargs or len(args) > 1:
-            return None
-        return apply(reduction, name, get_operand(reduction, args[0], out))
+    def rule(builder, call, x):
+        return apply(builder, name, x)
 
     return rule
 
 
-def _bound(reduction, x, low, high, out):
+def _clamp(builder, call, x, min=None, max=None):
     """Return values cut to bounds, either of which may be None."""
-    if not is_float(out, x) or is_tensor(low) or is_tensor(high):
+    if isinstance(min, Expression) or isinstance(max, Expression):
         return None
-    x = get_operand(reduction, x, out)
-    return apply(reduction, "clamp", x, low=low, high=high)
+    return apply(builder, "clamp", x, low=min, high=max)
 
 
-def _clamp(reduction, args, kwargs, out):
-    low, high = (*args[1:], None, None)[:2]
-    low, high = kwargs.get("min", low), kwargs.get("max", high)
-    return _bound(reduction, args[0], low, high, out)
+def _clamp_max(builder, call, x, max):
+    return _clamp(builder, call, x, None, max)
 
 
-def _clamp_min(reduction, args, kwargs, out):
-    return _bound(reduction, args[0], args[1], None, out)
+def _relu(builder, call, x):
+    return _clamp(builder, call, x, 0.0)
 
 
-def _clamp_max(reduction, args, kwargs, out):
-    return _bound(reduction, args[0], None, args[1], out)
-
-
-def _relu(reduction, args, kwargs, out):
-    return _bound(reduction, args[0], 0.0, None, out)
-
-
-def _where(reduction, args, kwargs, out):
+def _where(builder, call, mask, grad, other):
     """Return the gradient of `clamp`: zero outside bounds."""
-    mask, grad, other = args
-    bounds = reduction.bounds.get(get_place(mask))
-    if bounds is None or not is_tensor(grad) or not is_float(out, grad, bounds[0]):
+    out, found = call.out, builder.bounds.get(get_place(call.args[0]))
+    if found is None or not isinstance(grad, Expression) or _get_number(other) != 0:
         return None
-    is_zero = is_tensor(other) and reduction.get(other).number == 0
-    x, low, high = bounds
-    if not is_zero or x.shape != out.shape:
+    x, low, high, _ = found
+    if x.shape != out.shape or x.dtype != out.dtype:
         return None
     # the bounds themselves are inside; those of torch's operation are outside, as are
     # infinite values
@@ -207,67 +168,57 @@ def _where(reduction, args, kwargs, out):
         torch.nextafter(out.new_tensor(bound), out.new_tensor(far)).item()
         for bound, far in ((low, -math.inf), (high, math.inf))
     )
-    grad = _unshift(reduction, get_operand(reduction, grad, out))
-    operands = [grad.values, reduction.make_values(reduction.get(x))]
-    values = reduction.emit_by_element(
+    grad = _unshift(builder, grad)
+    operands = [grad.values, builder.make_values(builder.get(x))]
+    values = builder.emit_by_element(
         "bounded_gradient", operands, out.shape, low=low, high=high
     )
     return Expression(values, scale=grad.scale)
 
 
-def _exp_below(reduction, x):
+def _exp_below(builder, x):
     """Return exp(min(x, 0))."""
-    return apply(reduction, "exp", apply(reduction, "clamp", x, low=None, high=0.0))
+    return apply(builder, "exp", apply(builder, "clamp", x, low=None, high=0.0))
 
 
-def _celu(reduction, args, kwargs, out):
+def _celu(builder, call, x, alpha=1):
     """Return max(x, 0) + exp(min(x, 0)) - 1."""
-    if len(args) > 1 or kwargs or not is_float(out, *args):
+    if alpha != 1:
         return None
-    x = make_plain(reduction, get_operand(reduction, args[0], out))
-    high = apply(reduction, "clamp", x, low=0.0, high=None)
-    return add(reduction, _exp_below(reduction, x), high).add(-1.0)
+    x = make_plain(builder, x)
+    high = apply(builder, "clamp", x, low=0.0, high=None)
+    return add(builder, _exp_below(builder, x), high).add(-1.0)
 
 
-def _elu_backward(reduction, args, kwargs, out):
+def _elu_backward(builder, call, grad, alpha, scale, input_scale, is_result, x):
     """Return g exp(min(x, 0))."""
-    grad, alpha, scale, input_scale, is_result, x = args
-    is_plain = not is_result and alpha == scale == input_scale == 1
-    if not is_plain or not is_float(out, grad, x):
+    if is_result or not alpha == scale == input_scale == 1:
         return None
-    grad, x = (get_operand(reduction, value, out) for value in (grad, x))
-    return multiply(reduction, grad, _exp_below(reduction, make_plain(reduction, x)))
+    return multiply(builder, grad, _exp_below(builder, make_plain(builder, x)))
 
 
-def _tanh_backward(reduction, args, kwargs, out):
+def _tanh_backward(builder, call, grad, y):
     """Return g (1 - y²)."""
-    if not is_float(out, *args):
-        return None
-    grad, y = (get_operand(reduction, value, out) for value in args)
     if y.is_constant:
         return None
-    slope = multiply(reduction, y, y).multiply(-1.0).add(1.0)
-    return multiply(reduction, slope, grad)
+    slope = multiply(builder, y, y).multiply(-1.0).add(1.0)
+    return multiply(builder, slope, grad)
 
 
-def _sigmoid_backward(reduction, args, kwargs, out):
+def _sigmoid_backward(builder, call, grad, y):
     """Return g y (1 - y)."""
-    if not is_float(out, *args):
-        return None
-    grad, y = (get_operand(reduction, value, out) for value in args)
     if y.is_constant:
         return None
-    slope = multiply(reduction, y, y)
-    return multiply(reduction, add(reduction, y, slope, -1.0), grad)
+    return multiply(builder, add(builder, y, multiply(builder, y, y), -1.0), grad)
 
 
 RULES = {
-    "add": _add(1),
+    "add": _add,
     "addcmul": _add_product,
     "celu": _celu,
     "clamp": _clamp,
     "clamp_max": _clamp_max,
-    "clamp_min": _clamp_min,
+    "clamp_min": _clamp,
     "div": _divide,
     "elu_backward": _elu_backward,
     "mul": _multiply,
@@ -277,7 +228,7 @@ RULES = {
     "rsub": _subtract_from,
     "sigmoid_backward": _sigmoid_backward,
     "square": _square,
-    "sub": _add(-1),
+    "sub": _subtract,
     "tanh_backward": _tanh_backward,
     "where": _where,
     **{name: _function(name) for name in ("abs", "exp", "expm1", "log", "log1p")},

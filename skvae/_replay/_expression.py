@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Expression:
-    """``scale * values + shift``.
+    """``scale * values + shift``; never changed.
 
     Attributes
     ----------
@@ -30,6 +30,12 @@ class Expression:
     def view(self, values):
         """Return the same of a view of the values."""
         return Expression(values, self.scale, self.shift, self.is_constant, self.number)
+
+    def expand(self, shape):
+        """Return the same in another shape."""
+        return (
+            self if self.values.shape == shape else self.view(self.values.expand(shape))
+        )
 
     def multiply(self, factor):
         """Return a multiple; None of zero, whose product with infinity is NaN."""

@@ -4,37 +4,19 @@ from functools import cache, partial
 
 import torch
 
-from ._numpy import NUMPY
+from ._numpy import NUMPY, flatten_pair
 from ._tensors import is_same_layout, is_tensor, list_tensors, make_like
-
-# operations element by element, with an `out`
-_FUNCTIONS = {
-    "abs": torch.abs,
-    "add": torch.add,
-    "div": torch.div,
-    "exp": torch.exp,
-    "expm1": torch.expm1,
-    "log": torch.log,
-    "log1p": torch.log1p,
-    "mul": torch.mul,
-    "reciprocal": torch.reciprocal,
-    "sign": torch.sign,
-    "sqrt": torch.sqrt,
-    "sub": torch.sub,
-    "tanh": torch.tanh,
-}
 
 
 def lower(node, uses_numpy):
     """Return the functions that do the work of a node, in their order."""
     if not isinstance(node.name, str):
         return [_lower_call(node)]
-    is_known = all(t.dtype in (torch.float32, torch.float64) for t in node.tensors)
+    tensors = *node.inputs, *node.out
+    is_known = all(t.dtype in (torch.float32, torch.float64) for t in tensors)
     if uses_numpy and is_known and node.name in NUMPY:
-        return NUMPY[node.name](node)
-    if node.name in _FUNCTIONS:
-        return [partial(_FUNCTIONS[node.name], *_align(node), out=node.out[0])]
-    return _LOWERED[node.name](node)
+        return NUMPY[node.name](node, **node.settings)
+    return _LOWERED.get(node.name, _apply)(node, **node.settings)
 
 
 def _align(node):
@@ -56,53 +38,46 @@ def _align(node):
 # operations that are known by name --------------------------------------------------
 
 
+def _apply(node):
+    # of the same name in torch
+    return [partial(getattr(torch, node.name), *_align(node), out=node.out[0])]
+
+
 def _copy(node):
     return [partial(node.out[0].copy_, node.reads[0])]
 
 
-def _affine(node):
+def _affine(node, scale, shift):
     (source,), (out,) = node.reads, node.out
-    scale, shift = node.settings["scale"], node.settings["shift"]
     found = [partial(torch.mul, source, scale, out=out)]
     return [*found, partial(out.add_, shift)] if shift else found
 
 
-def _clamp(node):
-    low, high = node.settings["low"], node.settings["high"]
+def _clamp(node, low, high):
     return [partial(torch.clamp, *_align(node), low, high, out=node.out[0])]
 
 
-def _bounded_gradient(node):
-    low, high = node.settings["low"], node.settings["high"]
+def _bounded_gradient(node, low, high):
     function = torch.ops.aten.hardtanh_backward.grad_input
     return [partial(function, *node.reads, low, high, grad_input=node.out[0])]
 
 
-def _sum(node):
+def _sum(node, dims):
     (source,), (out,) = node.reads, node.out
     keeps = out.dim() == source.dim()
-    dims = list(node.settings["dims"])
     return [partial(torch.sum, source, dims, keepdim=keeps, out=out)]
 
 
-def _amax(node):
-    (source,), (out,), dims = node.reads, node.out, node.settings["dims"]
-    return [partial(torch.amax, source, dims, True, out=out)]
+def _amax(node, dims):
+    return [partial(torch.amax, node.reads[0], dims, True, out=node.out[0])]
 
 
 def _dot(node):
-    # in the order of memory, which is the same for both
-    a, b = (t.as_strided((t.numel(),), (1,), t.storage_offset()) for t in node.reads)
-    return [partial(torch.dot, a, b, out=node.out[0])]
+    return [partial(torch.dot, *flatten_pair(node.reads), out=node.out[0])]
 
 
-def _matmul(node):
-    return [partial(torch.matmul, *node.reads, out=node.out[0])]
-
-
-def _pad(node):
+def _pad(node, dim, begin):
     (source,), (out,) = node.reads, node.out
-    dim, begin = node.settings["dim"], node.settings["begin"]
     out.zero_()
     return [partial(out.narrow(dim, begin, source.shape[dim]).copy_, source)]
 
@@ -114,7 +89,6 @@ _LOWERED = {
     "clamp": _clamp,
     "copy": _copy,
     "dot": _dot,
-    "matmul": _matmul,
     "pad": _pad,
     "sum": _sum,
 }
@@ -151,7 +125,7 @@ def _write_into(func, args, kwargs, out):
 
 def can_write_into(call):
     """Return whether a call can write into given tensors; it is tried."""
-    if call.operation.is_random:
+    if call.schema.is_random:
         # to try it would be a draw
         return False
     out = [make_like(tensor) for tensor in call.outs]

@@ -42,30 +42,24 @@ def place(nodes, owned):
     nodes = _join_parts(nodes, owned)
     nodes = _join_copies(nodes, owned, moves)
     _share(nodes, owned, moves)
-    _move(nodes, moves)
-    return nodes
 
-
-def _move(nodes, moves):
-    """Let all that refers to some memory refer to a dense tensor instead."""
-
-    def move(value):
-        target = moves.get(get_storage(value))
+    def move(tensor):
+        """Return a view of the memory that another has moved to."""
+        target = moves.get(get_storage(tensor))
         if target is None:
-            return value
-        begin = target.storage_offset() + value.storage_offset()
-        return target.as_strided(value.shape, value.stride(), begin)
+            return tensor
+        begin = target.storage_offset() + tensor.storage_offset()
+        return target.as_strided(tensor.shape, tensor.stride(), begin)
 
     for node in nodes:
         node.move(move)
+    return nodes
 
 
 def _join_parts(nodes, owned):
     """Return the nodes with parts of a whole written where the whole is."""
-    users = {}
-    for node in nodes:
-        for storage in {get_storage(t) for t in node.tensors}:
-            users.setdefault(storage, []).append(node)
+    if not any(node.name == "cat" for node in nodes):
+        return nodes
     kept = []
     for node in nodes:
         if node.name != "cat":
@@ -74,29 +68,28 @@ def _join_parts(nodes, owned):
         dim, begin = node.settings["dim"], 0
         for i in range(len(node.reads)):
             # a part may be there twice, and have moved
-            part = node.reads[i]
+            part, storage = node.reads[i], node.read[i]
             target = node.out[0].narrow(dim, begin, part.shape[dim])
             begin += part.shape[dim]
-            storage = get_storage(part)
-            if storage in owned and _can_move(users[storage], part, target):
-                for user in users[storage]:
+            users = [n for n in nodes if storage in n.read or storage in n.written]
+            if storage in owned and _can_move(users, storage, part, target):
+                for user in users:
                     user.move(partial(_map_storage, part=part, target=target))
             else:
                 kept.append(Node("copy", [part], [target]))
     return kept
 
 
-def _can_move(users, part, target):
+def _can_move(users, storage, part, target):
     """Return whether what makes a part may write it elsewhere, in another layout."""
-    storage = get_storage(part)
-    makers = [n for n in users if any(get_storage(t) == storage for t in n.out)]
+    makers = [node for node in users if storage in node.written]
     if len(makers) != 1 or len(makers[0].out) != 1 or makers[0].writes:
         return False
     if makers[0].name in ("matmul", "pad", "cat", "sum", "amax", "dot"):
         return False
-    if sum(n.name == "cat" for n in users) > 1:
+    if sum(node.name == "cat" for node in users) > 1:
         return False
-    found = [t for n in users for t in n.tensors if get_storage(t) == storage]
+    found = [t for n in users for t in (*n.inputs, *n.out) if get_storage(t) == storage]
     return all(_map(tensor, part, target) is not None for tensor in found)
 
 
@@ -134,12 +127,11 @@ def _map(tensor, part, target):
 
 def _join_copies(nodes, owned, moves):
     """Return the nodes without copies of what can be written where it is wanted."""
-    makers = {get_storage(t): node for node in nodes for t in node.out}
+    makers = {storage: node for node in nodes for storage in node.written}
     kept = []
     for node in nodes:
         if node.name == "copy" and node.is_kept:
-            (source,), (target,) = node.reads, node.out
-            storage = get_storage(source)
+            (source,), (target,), (storage,) = node.reads, node.out, node.read
             maker = makers.get(storage)
             if (
                 storage in owned
@@ -162,18 +154,13 @@ def _join_copies(nodes, owned, moves):
 
 def _share(nodes, owned, moves):
     """Let results share blocks of memory, one after the other."""
-    last = {}
-    for i, node in enumerate(nodes):
-        for tensor in node.tensors:
-            last[get_storage(tensor)] = i
+    last = {s: i for i, node in enumerate(nodes) for s in (*node.read, *node.written)}
     # zeros stay where they are
-    fixed = {get_storage(t) for n in nodes if n.name == "pad" for t in n.out}
+    fixed = {s for node in nodes if node.name == "pad" for s in node.written}
     free, blocks = [], {}
     for i, node in enumerate(nodes):
-        ending = {get_storage(t) for t in node.inputs}
-        ending = {s for s in ending if s in blocks and last[s] == i}
-        for tensor in node.out:
-            storage = get_storage(tensor)
+        ending = {s for s in node.read if s in blocks and last[s] == i}
+        for tensor, storage in zip(node.out, node.written, strict=True):
             if storage not in owned or storage in moves or storage in fixed:
                 continue
             n_bytes = tensor.untyped_storage().nbytes()
@@ -183,27 +170,24 @@ def _share(nodes, owned, moves):
             blocks[storage] = block
             moves[storage] = block[:n_bytes].view(tensor.dtype)
             if last[storage] == i:
-                ending = ending | {storage}
+                ending.add(storage)
         free += [blocks[storage] for storage in ending if blocks[storage] is not None]
 
 
 def _take_over(node, tensor, ending, blocks):
     """Return the block of something that is read for the last time, and overwritten."""
-    if node.name not in _IN_PLACE:
+    if node.name not in _IN_PLACE or ending.isdisjoint(node.read):
         return None
-    for operand in node.inputs:
-        storage = get_storage(operand)
-        others = [r for r in node.inputs if r is not operand]
+    pairs = list(zip(node.inputs, node.read, strict=True))
+    for operand, storage in pairs:
         if (
             storage in ending
-            and is_same_layout(operand, tensor)
-            and operand.storage_offset() == 0
-            and operand.numel() == tensor.numel()
-            and tensor.untyped_storage().nbytes() == operand.untyped_storage().nbytes()
+            and operand.untyped_storage().nbytes() == tensor.untyped_storage().nbytes()
+            # all that is read of it is read in the order in which it is overwritten
             and all(
-                get_storage(o) != storage
-                or (is_same_layout(o, operand) and o.storage_offset() == 0)
-                for o in others
+                is_same_layout(other, tensor) and other.storage_offset() == 0
+                for other, memory in pairs
+                if memory == storage
             )
         ):
             block, blocks[storage] = blocks[storage], None

@@ -1,11 +1,8 @@
 """Node: one operation of a program, on fixed memory."""
 
-from dataclasses import dataclass, field
-
-from ._tensors import is_tensor, list_tensors, map_tensors
+from ._tensors import get_storage, is_tensor, list_tensors, map_tensors
 
 
-@dataclass(slots=True)
 class Node:
     """An operation, what it reads and where its results go.
 
@@ -21,31 +18,30 @@ class Node:
         Whether torch's operation writes to ``out`` itself, one of its arguments.
     is_kept : bool
         Whether it is done even if its result is never read.
+    inputs : list of Tensor
+        The tensors that are read.
+    read, written : list
+        The memory of ``inputs`` and ``out``.
     """
 
-    name: object
-    reads: list
-    out: list
-    settings: dict = field(default_factory=dict)
-    writes: bool = False
-    is_kept: bool = False
+    def __init__(self, name, reads, out, settings=None, writes=False, is_kept=False):
+        self.name, self.settings = name, settings or {}
+        self.writes, self.is_kept = writes, is_kept
+        self.set(reads, out)
 
-    @property
-    def tensors(self):
-        """All tensors that are read or written."""
-        return [*self.inputs, *self.out]
-
-    @property
-    def inputs(self):
-        """The tensors that are read."""
-        return [value for value in self.reads if is_tensor(value)]
+    def set(self, reads, out):
+        """Set what is read, and where results go."""
+        self.reads, self.out = reads, out
+        self.inputs = [value for value in reads if is_tensor(value)]
+        self.read = [get_storage(tensor) for tensor in self.inputs]
+        self.written = [get_storage(tensor) for tensor in out]
 
     def move(self, function):
         """Replace every tensor by what a function returns for it."""
-        self.out = [function(tensor) for tensor in self.out]
         if "call" in self.settings:
             call = map_tensors(function, self.settings["call"])
             self.settings = {**self.settings, "call": call}
-            self.reads = list_tensors(call)
+            reads = list_tensors(call)
         else:
-            self.reads = [function(v) if is_tensor(v) else v for v in self.reads]
+            reads = [function(v) if is_tensor(v) else v for v in self.reads]
+        self.set(reads, [function(tensor) for tensor in self.out])

@@ -12,21 +12,8 @@ import torch
 
 from ._tensors import is_tensor
 
-_FUNCTIONS = {
-    "abs": np.absolute,
-    "add": np.add,
-    "div": np.divide,
-    "exp": np.exp,
-    "expm1": np.expm1,
-    "log": np.log,
-    "log1p": np.log1p,
-    "mul": np.multiply,
-    "reciprocal": np.reciprocal,
-    "sign": np.sign,
-    "sqrt": np.sqrt,
-    "sub": np.subtract,
-    "tanh": np.tanh,
-}
+# names of numpy's functions where they are not those of torch
+_NAMES = {"abs": "absolute", "div": "divide", "mul": "multiply", "sub": "subtract"}
 
 
 def _merge(tensors):
@@ -35,6 +22,11 @@ def _merge(tensors):
     The last tensor has the shape of the result. Others may be numbers.
     """
     out = tensors[-1]
+    if all(
+        not is_tensor(t) or (t.shape == out.shape and t.is_contiguous())
+        for t in tensors
+    ):
+        return [t.detach() if is_tensor(t) else t for t in tensors]
     views = [t.expand(out.shape) if is_tensor(t) else t for t in tensors]
     all_strides = [v.stride() if is_tensor(v) else (0,) * out.dim() for v in views]
     dims = [d for d in range(out.dim()) if out.shape[d] != 1]
@@ -62,7 +54,7 @@ def _merge(tensors):
     return found
 
 
-def _as_arrays(tensors):
+def _as_arrays(*tensors):
     """Return the same as arrays."""
     *rest, out = _merge(tensors)
     out = out.numpy()
@@ -71,32 +63,38 @@ def _as_arrays(tensors):
     return [*rest, out]
 
 
+def flatten_pair(tensors):
+    """Return tensors in the order of memory, which is the same for both."""
+    return [
+        t.as_strided((t.numel(),), (1,), t.storage_offset()).detach() for t in tensors
+    ]
+
+
 def _apply(node):
     # by position: a third of a small operation would go to reading the name
-    return [partial(_FUNCTIONS[node.name], *_as_arrays([*node.reads, node.out[0]]))]
+    function = getattr(np, _NAMES.get(node.name, node.name))
+    return [partial(function, *_as_arrays(*node.reads, *node.out))]
 
 
 def _copy(node):
-    source, out = _as_arrays([node.reads[0], node.out[0]])
+    source, out = _as_arrays(*node.reads, *node.out)
     return [partial(np.copyto, out, source)]
 
 
-def _affine(node):
-    source, out = _as_arrays([node.reads[0], node.out[0]])
-    scale, shift = (np.asarray(node.settings[k], out.dtype) for k in ("scale", "shift"))
+def _affine(node, scale, shift):
+    source, out = _as_arrays(*node.reads, *node.out)
+    scale, shift = np.asarray(scale, out.dtype), np.asarray(shift, out.dtype)
     found = [partial(np.multiply, source, scale, out)]
     return [*found, partial(np.add, out, shift, out)] if shift else found
 
 
-def _clamp(node):
-    source, out = _merge([node.reads[0], node.out[0]])
-    low, high = node.settings["low"], node.settings["high"]
+def _clamp(node, low, high):
+    source, out = _merge([*node.reads, *node.out])
     return [partial(torch.clamp, source, low, high, out=out)]
 
 
-def _bounded_gradient(node):
-    *reads, out = _merge([*node.reads, node.out[0]])
-    low, high = node.settings["low"], node.settings["high"]
+def _bounded_gradient(node, low, high):
+    *reads, out = _merge([*node.reads, *node.out])
     function = torch.ops.aten.hardtanh_backward.grad_input
     return [partial(function, *reads, low, high, grad_input=out)]
 
@@ -111,19 +109,14 @@ def _matmul(node):
 
 
 def _dot(node):
-    # in the order of memory, which is the same for both
-    a, b = (
-        t.as_strided((t.numel(),), (1,), t.storage_offset()).detach().numpy()
-        for t in node.reads
-    )
+    a, b = (tensor.numpy() for tensor in flatten_pair(node.reads))
     return [partial(a.dot, b, node.out[0].numpy())]
 
 
-def _pad(node):
+def _pad(node, dim, begin):
     (source,), (out,) = node.reads, node.out
-    dim, begin = node.settings["dim"], node.settings["begin"]
     out.zero_()
-    source, part = _as_arrays([source, out.narrow(dim, begin, source.shape[dim])])
+    source, part = _as_arrays(source, out.narrow(dim, begin, source.shape[dim]))
     return [partial(np.copyto, part, source)]
 
 
@@ -154,8 +147,8 @@ def _split_axes(source, out, dims):
     return array.detach().numpy(), result.numpy(), axes
 
 
-def _reduce(node):
-    array, result, axes = _split_axes(node.reads[0], node.out[0], node.settings["dims"])
+def _fold(node, dims):
+    array, result, axes = _split_axes(node.reads[0], node.out[0], dims)
     if not axes:
         return [partial(np.copyto, result, array)]
     if node.name == "sum" and len(axes) == 1:
@@ -184,14 +177,15 @@ def _multiply_with_ones(array, result, axis):
 
 
 NUMPY = {
-    **dict.fromkeys(_FUNCTIONS, _apply),
+    **dict.fromkeys(("abs", "add", "div", "exp", "expm1", "log", "log1p"), _apply),
+    **dict.fromkeys(("mul", "reciprocal", "sign", "sqrt", "sub", "tanh"), _apply),
     "affine": _affine,
-    "amax": _reduce,
+    "amax": _fold,
     "bounded_gradient": _bounded_gradient,
     "clamp": _clamp,
     "copy": _copy,
     "dot": _dot,
     "matmul": _matmul,
     "pad": _pad,
-    "sum": _reduce,
+    "sum": _fold,
 }

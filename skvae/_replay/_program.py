@@ -1,8 +1,10 @@
 """Programs: operations on fixed memory, arranged once and run many times."""
 
+from collections import Counter, defaultdict
+
 from ._lowering import lower
 from ._memory import place
-from ._tensors import get_storage, is_same_layout, is_tensor
+from ._tensors import is_same_layout, is_tensor
 
 
 class Program:
@@ -23,44 +25,39 @@ class Program:
     """
 
     def __init__(self, nodes, owned, uses_numpy):
-        nodes = _join_sums(_drop_dead(nodes))
-        self.nodes = place(nodes, owned)
+        self.nodes = place(_join_sums(_drop_dead(nodes)), owned)
         self.changes = {
-            get_storage(t) for n in self.nodes if n.is_kept and n.writes for t in n.out
+            s for n in self.nodes if n.is_kept and n.writes for s in n.written
         }
-        self.operations = [
-            operation for node in self.nodes for operation in lower(node, uses_numpy)
-        ]
+        self.functions = [f for node in self.nodes for f in lower(node, uses_numpy)]
 
     def run(self):
         """Do all operations."""
-        for operation in self.operations:
-            operation()
+        for function in self.functions:
+            function()
 
 
 def _drop_dead(nodes):
     """Return the nodes without those that no result depends on."""
     needed, kept = set(), []
     for node in reversed(nodes):
-        if node.is_kept or any(get_storage(tensor) in needed for tensor in node.out):
-            needed |= {get_storage(tensor) for tensor in node.inputs}
+        if node.is_kept or not needed.isdisjoint(node.written):
+            needed.update(node.read)
             kept.append(node)
     return kept[::-1]
 
 
 def _join_sums(nodes):
     """Return the nodes with total sums of sums, and of products, in one step."""
-    uses, makers, dropped = {}, {}, set()
+    uses, makers, dropped = Counter(), defaultdict(list), set()
     for node in nodes:
-        for tensor in node.inputs:
-            storage = get_storage(tensor)
-            uses[storage] = uses.get(storage, 0) + 1
-        for tensor in node.out:
-            makers.setdefault(get_storage(tensor), []).append(node)
+        uses.update(node.read)
+        for storage in node.written:
+            makers[storage].append(node)
 
-    def find_maker(tensor):
-        """Return the node whose whole result is read here alone."""
-        storage = get_storage(tensor)
+    def find_maker(node):
+        """Return the node whose whole result a node reads, and no other does."""
+        (storage,), (tensor,) = node.read, node.inputs
         found = makers.get(storage, [])
         if len(found) != 1 or uses[storage] != 1 or len(found[0].out) != 1:
             return None
@@ -69,17 +66,18 @@ def _join_sums(nodes):
     for node in nodes:
         if node.name != "sum" or node.out[0].numel() != 1:
             continue
-        maker = find_maker(node.reads[0])
+        out, maker = [node.out[0].reshape(())], find_maker(node)
         while maker is not None and maker.name == "sum":
-            node.reads = maker.reads
-            dropped.add(id(maker))
-            maker = find_maker(node.reads[0])
+            node.set(maker.reads, out)
+            dropped.add(maker)
+            maker = find_maker(node)
         node.settings = {"dims": tuple(range(node.reads[0].dim()))}
-        node.out = [node.out[0].reshape(())]
+        node.set(node.reads, out)
         if maker is not None and maker.name == "mul" and _is_pair(maker.reads):
-            node.name, node.reads = "dot", maker.reads
-            dropped.add(id(maker))
-    return [node for node in nodes if id(node) not in dropped]
+            node.name, node.settings = "dot", {}
+            node.set(maker.reads, out)
+            dropped.add(maker)
+    return [node for node in nodes if node not in dropped]
 
 
 def _is_pair(values):

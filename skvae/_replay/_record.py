@@ -1,13 +1,15 @@
 """From a function to the program that computes its results again."""
 
+import gc
 import random
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
+from ._builder import ProgramBuilder
 from ._calls import CallRecorder
 from ._program import Program
-from ._reduction import Reduction
 
 # what torch and arithmetic raise
 _FAILURES = RuntimeError, ArithmeticError, LookupError, TypeError, ValueError
@@ -23,6 +25,23 @@ def _get_states():
     return random.getstate(), keys.tobytes(), rest
 
 
+@contextmanager
+def _collection_paused():
+    """Let Python not look for cycles.
+
+    A recording makes none, but so many objects that a search through all those of the
+    process would come due, which takes longer than ten recordings.
+    """
+    is_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_enabled:
+            gc.enable()
+
+
+@_collection_paused()
 def record(function, inputs, targets, uses_numpy):
     """Call a function, and return a program that computes its results again.
 
@@ -68,7 +87,8 @@ def record(function, inputs, targets, uses_numpy):
         if recorder.is_full:
             raise NotRepeatableError("too much memory is needed")
         try:
-            return _make_program(recorder.calls, inputs, results, targets, uses_numpy)
+            calls = recorder.list_calls()
+            return _make_program(calls, inputs, results, targets, uses_numpy)
         except _FAILURES as error:
             # an operation in a form that the rules do not foresee
             raise NotRepeatableError(str(error)) from error
@@ -76,16 +96,16 @@ def record(function, inputs, targets, uses_numpy):
 
 def _make_program(calls, inputs, results, targets, uses_numpy):
     """Return the program of all calls."""
-    reduction = Reduction(calls, inputs)
+    builder = ProgramBuilder(calls, inputs)
     for call in calls:
         if not call.has_fixed_shape:
             raise NotRepeatableError(f"a value decides the shape of {call.func}")
         if call.changes_type:
             raise NotRepeatableError(f"{call.func} reads memory as of another type")
-        if not call.operation.reads_values:
-            reduction.add(call)
-        elif not all(reduction.is_constant(tensor) for tensor in call.tensors):
+        if not call.schema.reads_values:
+            builder.add(call)
+        elif not all(builder.get(tensor).is_constant for tensor in call.tensors):
             raise NotRepeatableError(f"a value is read by {call.func}")
     for result, target in zip(results, targets, strict=True):
-        reduction.finish(result, target)
-    return Program(reduction.nodes, reduction.owned, uses_numpy)
+        builder.finish(result, target)
+    return Program(builder.nodes, builder.owned, uses_numpy)

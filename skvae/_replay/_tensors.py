@@ -16,9 +16,8 @@ def get_storage(tensor):
 
 
 def get_place(tensor):
-    """Return what identifies a view: its memory, and how it is laid out there."""
-    geometry = tensor.shape, tensor.stride(), tensor.storage_offset()
-    return get_storage(tensor), *geometry, tensor.dtype
+    """Return what identifies a view: where it begins, and how it is laid out."""
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
 
 
 def is_whole(tensor):
@@ -55,6 +54,9 @@ def make_result(shape, operands):
     operands : list of Tensor
         Of that shape, or larger where the operation reduces it to 1.
     """
+    most = operands[0]
+    if most.shape == shape and most.is_contiguous():
+        return torch.empty_like(most)
     most = max(operands, key=count_places)
     order = [d for d in range(len(shape)) if most.stride(d)]
     order.sort(key=lambda d: -most.stride(d))
@@ -86,7 +88,13 @@ def list_tensors(tree):
     if isinstance(tree, torch.Tensor):
         return [tree]
     if isinstance(tree, dict):
-        tree = list(tree.values())
-    if isinstance(tree, (list, tuple)):
-        return [tensor for item in tree for tensor in list_tensors(item)]
-    return []
+        tree = tree.values()
+    elif not isinstance(tree, (list, tuple)):
+        return []
+    found = []
+    for item in tree:
+        if isinstance(item, torch.Tensor):
+            found.append(item)
+        elif isinstance(item, (list, tuple, dict)):
+            found += list_tensors(item)
+    return found

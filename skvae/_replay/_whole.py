@@ -5,22 +5,22 @@ Rules are as in `_elementwise`.
 
 import torch
 
-from ._elementwise import add, apply, get_operand, is_float, make_plain, multiply
+from ._elementwise import add, apply, make_plain, multiply
 from ._expression import Expression
 from ._tensors import count_places, is_same_layout, make_like, make_result
 
 # sums -------------------------------------------------------------------------------
 
 
-def _reduce(reduction, name, values, dims):
+def _fold(builder, name, values, dims):
     """Return a reduction that keeps its dimensions, as of size 1."""
-    shape = [1 if d in dims else size for d, size in enumerate(values.shape)]
+    shape = tuple(1 if d in dims else n for d, n in enumerate(values.shape))
     out = make_result(shape, [values])
-    return reduction.emit(name, [values], out, dims=tuple(dims))
+    return builder.emit(name, [values], out, dims=tuple(dims))
 
 
-def _find_dims(tensor, dims):
-    n_dims = tensor.dim()
+def _find_dims(expression, dims):
+    n_dims = expression.values.dim()
     return sorted({d % n_dims for d in dims or range(n_dims)}) if n_dims else []
 
 
@@ -31,7 +31,7 @@ def _squeeze(expression, dims):
     return expression.view(values)
 
 
-def sum_over(reduction, expression, dims):
+def sum_over(builder, expression, dims):
     """Return the sum over dimensions, which are kept as of size 1."""
     values, scale, count = expression.values, expression.scale, 1
     for dim in dims:
@@ -42,208 +42,166 @@ def sum_over(reduction, expression, dims):
             values = values.narrow(dim, 0, 1)
     left = [d for d in dims if values.shape[d] != 1]
     if left:
-        values = _reduce(reduction, "sum", values, left)
+        values = _fold(builder, "sum", values, left)
     return Expression(values, scale, expression.shift * count)
 
 
-def _sum(reduction, args, kwargs, out):
-    x, dims, keeps = (*args, None, False)[:3] if len(args) < 3 else args
-    if kwargs.get("dtype") is not None or not is_float(out, x):
+def _sum(builder, call, x, dims=None, keeps=False, dtype=None):
+    if dtype is not None:
         return None
     dims = _find_dims(x, dims)
-    found = sum_over(reduction, reduction.get(x), dims)
+    found = sum_over(builder, x, dims)
     return found if keeps else _squeeze(found, dims)
 
 
-def _mean(reduction, args, kwargs, out):
-    found = _sum(reduction, args, kwargs, out) if args[0].numel() else None
-    return found and found.multiply(out.numel() / args[0].numel())
+def _mean(builder, call, x, *args, **kwargs):
+    found = _sum(builder, call, x, *args, **kwargs) if x.values.numel() else None
+    return found and found.multiply(call.out.numel() / x.values.numel())
 
 
-def _amax(reduction, args, kwargs, out):
-    x, dims, keeps = (*args, [], False)[:3] if len(args) < 3 else args
-    if kwargs or not is_float(out, x):
-        return None
+def _amax(builder, call, x, dims=None, keeps=False):
     dims = _find_dims(x, dims)
-    x = reduction.make_values(reduction.get(x))
-    found = Expression(_reduce(reduction, "amax", x, dims))
+    found = Expression(_fold(builder, "amax", builder.make_values(x), dims))
     return found if keeps else _squeeze(found, dims)
 
 
-def _exponentiate(reduction, x, dims, is_bounded=False):
+def _exponentiate(builder, x, dims, is_bounded=False):
     """Return x - highest along dimensions, its exponential, the sum, the highest."""
     far = torch.finfo(x.values.dtype).max
-    highest = Expression(_reduce(reduction, "amax", x.values, dims))
+    highest = Expression(_fold(builder, "amax", x.values, dims))
     # where all is -inf the difference must not be NaN, nor where one is inf and
     # the logarithm of the sum is asked for
     high = far if is_bounded else None
-    highest = apply(reduction, "clamp", highest, low=-far, high=high)
-    wide = highest.view(highest.values.expand(x.values.shape))
-    centred = add(reduction, x, wide, -1.0)
-    share = apply(reduction, "exp", centred)
-    return centred, share, sum_over(reduction, share, dims), highest
+    highest = apply(builder, "clamp", highest, low=-far, high=high)
+    centred = add(builder, x, highest.expand(x.values.shape), -1.0)
+    share = apply(builder, "exp", centred)
+    return centred, share, sum_over(builder, share, dims), highest
 
 
-def _logsumexp(reduction, args, kwargs, out):
-    x, dims, keeps = (*args, False)[:3]
-    if kwargs or not is_float(out, x):
-        return None
-    dims, x = _find_dims(x, dims), make_plain(reduction, reduction.get(x))
-    _, _, total, highest = _exponentiate(reduction, x, dims, is_bounded=True)
-    found = add(reduction, apply(reduction, "log", total), highest)
+def _logsumexp(builder, call, x, dims, keeps=False):
+    dims, x = _find_dims(x, dims), make_plain(builder, x)
+    _, _, total, highest = _exponentiate(builder, x, dims, is_bounded=True)
+    found = add(builder, apply(builder, "log", total), highest)
     return found if keeps else _squeeze(found, dims)
 
 
-def _widen(reduction, expression, out):
-    values = reduction.make_values(expression)
-    return Expression(values.expand(out.shape))
+def _softmax(builder, call, x, dim, is_half):
+    dims, x = _find_dims(x, [dim]), make_plain(builder, x)
+    _, share, total, _ = _exponentiate(builder, x, dims)
+    shape = share.values.shape
+    operands = [share.values, builder.make_values(total).expand(shape)]
+    return Expression(builder.emit_by_element("div", operands, shape))
 
 
-def _softmax(reduction, args, kwargs, out):
-    x, dim, is_half = args
-    if is_half or not is_float(out, x):
-        return None
-    dims, x = _find_dims(x, [dim]), make_plain(reduction, reduction.get(x))
-    _, share, total, _ = _exponentiate(reduction, x, dims)
-    operands = [share.values, _widen(reduction, total, out).values]
-    return Expression(reduction.emit_by_element("div", operands, out.shape))
+def _log_softmax(builder, call, x, dim, is_half):
+    dims, x = _find_dims(x, [dim]), make_plain(builder, x)
+    centred, _, total, _ = _exponentiate(builder, x, dims)
+    total = apply(builder, "log", total).expand(x.values.shape)
+    return add(builder, centred, total, -1.0)
 
 
-def _log_softmax(reduction, args, kwargs, out):
-    x, dim, is_half = args
-    if is_half or not is_float(out, x):
-        return None
-    dims, x = _find_dims(x, [dim]), make_plain(reduction, reduction.get(x))
-    centred, _, total, _ = _exponentiate(reduction, x, dims)
-    total = _widen(reduction, apply(reduction, "log", total), out)
-    return add(reduction, centred, total, -1.0)
-
-
-def _softmax_backward(reduction, args, kwargs, out):
+def _softmax_backward(builder, call, grad, share, dim, dtype):
     """Return s (g - Σ s g), for shares s."""
-    grad, share, dim, dtype = args
-    if dtype != out.dtype or not is_float(out, grad, share):
-        return None
-    grad, share = (get_operand(reduction, value, out) for value in (grad, share))
-    product = multiply(reduction, share, grad)
+    product = multiply(builder, share, grad) if dtype == call.out.dtype else None
     if product is None:
         return None
-    total = sum_over(reduction, product, _find_dims(out, [dim]))
-    other = multiply(reduction, share, total.view(total.values.expand(out.shape)))
-    return add(reduction, product, other, -1.0)
+    total = sum_over(builder, product, _find_dims(share, [dim]))
+    other = multiply(builder, share, total.expand(share.values.shape))
+    return add(builder, product, other, -1.0)
 
 
-def _log_softmax_backward(reduction, args, kwargs, out):
+def _log_softmax_backward(builder, call, grad, share, dim, dtype):
     """Return g - exp(l) Σ g, for log-shares l."""
-    grad, log_share, dim, dtype = args
-    if dtype != out.dtype or not is_float(out, grad, log_share):
+    if dtype != call.out.dtype:
         return None
-    grad, share = (get_operand(reduction, value, out) for value in (grad, log_share))
-    total = sum_over(reduction, grad, _find_dims(out, [dim]))
-    total = total.view(total.values.expand(out.shape))
-    other = multiply(reduction, apply(reduction, "exp", share), total)
-    return other and add(reduction, grad, other, -1.0)
+    total = sum_over(builder, grad, _find_dims(share, [dim]))
+    total = total.expand(share.values.shape)
+    other = multiply(builder, apply(builder, "exp", share), total)
+    return other and add(builder, grad, other, -1.0)
 
 
 # products ---------------------------------------------------------------------------
 
 
-def _matmul(reduction, args, kwargs, out):
-    if not is_float(out, *args) or not all(tensor.numel() for tensor in args[:2]):
+def _matmul(builder, call, a, b):
+    operands = [builder.make_values(a), builder.make_values(b)]
+    if not all(values.numel() for values in operands):
         return None
-    operands = [reduction.make_values(reduction.get(tensor)) for tensor in args]
-    return Expression(reduction.emit("matmul", operands, make_like(out)))
+    return Expression(builder.emit("matmul", operands, make_like(call.out)))
 
 
-def _add_matmul(reduction, args, kwargs, out):
-    if any(value != 1 for value in kwargs.values()) or not is_float(out, *args):
-        return None
-    product = _matmul(reduction, args[1:], {}, out)
-    return product and add(reduction, product, get_operand(reduction, args[0], out))
+def _add_matmul(builder, call, x, a, b, beta=1, alpha=1):
+    product = _matmul(builder, call, a, b) if alpha == beta == 1 else None
+    return product and add(builder, product, x.expand(call.out.shape))
 
 
 # parts and layouts ------------------------------------------------------------------
 
 
-def _copy(reduction, args, kwargs, out):
+def _copy(builder, call, x, **kwargs):
     """Return what is copied: it never changes."""
-    if args[0].dtype != out.dtype or args[0].device != out.device:
+    values, out = x.values, call.out
+    if values.device != out.device:
         return None
-    expression = reduction.get(args[0])
-    values = expression.values
     if count_places(values) < values.numel() or is_same_layout(values, out):
-        return expression
+        return x
     # another layout was asked for
-    return reduction.make_dense(out, expression)
+    return builder.make_dense(out, x)
 
 
-def _place(reduction, expression, dim, begin, out):
+def _place(builder, call, expression, dim, begin):
     """Return zeros that hold an expression from somewhere on along a dimension."""
-    if expression.values.shape == out.shape:
+    if expression.values.shape == call.out.shape:
         return expression
-    operands = [reduction.make_values(expression)]
-    out = make_like(out)
-    return Expression(reduction.emit("pad", operands, out, dim=dim, begin=begin))
+    operands, out = [builder.make_values(expression)], make_like(call.out)
+    return Expression(builder.emit("pad", operands, out, dim=dim, begin=begin))
 
 
-def _select_backward(reduction, args, kwargs, out):
-    grad, shape, dim, index = args
-    if not is_float(out, grad):
-        return None
-    dim, expression = dim % out.dim(), reduction.get(grad)
-    expression = expression.view(expression.values.unsqueeze(dim))
-    return _place(reduction, expression, dim, index % shape[dim], out)
+def _select_backward(builder, call, grad, shape, dim, index):
+    dim %= len(shape)
+    grad = grad.view(grad.values.unsqueeze(dim))
+    return _place(builder, call, grad, dim, index % shape[dim])
 
 
-def _slice_backward(reduction, args, kwargs, out):
-    grad, shape, dim, begin, end, step = args
-    if not is_float(out, grad) or step != 1:
+def _slice_backward(builder, call, grad, shape, dim, begin, end, step):
+    if step != 1:
         return None
     begin, _, _ = slice(begin, end).indices(shape[dim])
-    return _place(reduction, reduction.get(grad), dim % out.dim(), begin, out)
+    return _place(builder, call, grad, dim % len(shape), begin)
 
 
-def _pad_constant(reduction, args, kwargs, out):
+def _pad_constant(builder, call, x, widths, value=0.0):
     """Return zeros around a tensor; where a width is negative, a part of it."""
-    x, widths, value = (*args, 0.0)[:3]
-    if value != 0 or kwargs or not is_float(out, x):
-        return None
-    expression, places = reduction.get(x), []
-    values = expression.values
+    values, places = x.values, []
     for i in range(len(widths) // 2):
-        dim, (before, after) = out.dim() - 1 - i, widths[2 * i : 2 * i + 2]
+        dim, (before, after) = values.dim() - 1 - i, widths[2 * i : 2 * i + 2]
         size = values.shape[dim] + min(before, 0) + min(after, 0)
         values = values.narrow(dim, max(-before, 0), size)
         if before > 0 or after > 0:
             places.append((dim, max(before, 0)))
-    expression = expression.view(values)
-    if len(places) > 1:
+    if value != 0 or len(places) > 1:
         return None
-    return _place(reduction, expression, *places[0], out) if places else expression
+    x = x.view(values)
+    return _place(builder, call, x, *places[0]) if places else x
 
 
-def _join(reduction, expressions, dim, out):
+def _join(builder, expressions, dim, shape):
     """Return expressions side by side along a dimension."""
-    values = [reduction.make_values(expression) for expression in expressions]
-    out = make_result(out.shape, values)
-    return Expression(reduction.emit("cat", values, out, dim=dim))
+    values = [builder.make_values(expression) for expression in expressions]
+    out = make_result(shape, values)
+    return Expression(builder.emit("cat", values, out, dim=dim))
 
 
-def _cat(reduction, args, kwargs, out):
-    tensors, dim = (*args, kwargs.get("dim", 0))[:2]
-    if not is_float(out, *tensors):
-        return None
-    found = [reduction.get(tensor) for tensor in tensors if tensor.numel()]
-    return _join(reduction, found, dim % out.dim(), out)
+def _cat(builder, call, expressions, dim=0):
+    shape, found = call.out.shape, [e for e in expressions if e.values.numel()]
+    return _join(builder, found, dim % len(shape), shape)
 
 
-def _stack(reduction, args, kwargs, out):
-    tensors, dim = (*args, kwargs.get("dim", 0))[:2]
-    if not is_float(out, *tensors):
-        return None
-    dim, found = dim % out.dim(), [reduction.get(tensor) for tensor in tensors]
-    found = [e.view(e.values.unsqueeze(dim)) for e in found]
-    return _join(reduction, found, dim, out)
+def _stack(builder, call, expressions, dim=0):
+    shape = call.out.shape
+    dim %= len(shape)
+    found = [e.view(e.values.unsqueeze(dim)) for e in expressions]
+    return _join(builder, found, dim, shape)
 
 
 RULES = {

@@ -7,11 +7,11 @@ copies are not repeated at all, and equal operations are done once.
 
 import math
 
+from . import _elementwise, _whole
 from ._calls import find_memory
 from ._expression import Expression
 from ._lowering import can_write_into
 from ._nodes import Node
-from ._rules import RULES
 from ._tensors import (
     get_place,
     get_storage,
@@ -22,11 +22,13 @@ from ._tensors import (
     map_tensors,
 )
 
+# what is known of ATen's operations, by their names
+RULES = {**_elementwise.RULES, **_whole.RULES}
 # masks of `clamp` and of its gradient
 _COMPARISONS = ("ge", "le", "logical_and", "logical_and_")
 
 
-class Reduction:
+class ProgramBuilder:
     """The operations to be repeated, gathered call by call.
 
     Parameters
@@ -41,23 +43,27 @@ class Reduction:
     owned : set
         The memory that was made for results.
     bounds : dict
-        Of masks that tell which values are within bounds: the values, and the bounds.
+        Of masks that tell which values are within bounds, by place: the values, the
+        bounds, and the memory of the mask.
     """
 
     def __init__(self, calls, inputs):
         self.nodes, self.owned, self.bounds = [], set(), {}
         self.created, self.mutable = find_memory(calls)
         self.inputs = {get_storage(tensor) for tensor in inputs}
-        # by place, by memory, and by operation
+        # expressions by place and by memory, and results by operation
         self.known, self.wholes, self.done = {}, {}, {}
         # memory is told apart by where it is: none is given up before the end
-        self.alive = []
+        self.alive = [calls]
+        self.places = {}
 
     # what is known of tensors -------------------------------------------------------
 
     def get(self, tensor):
         """Return the expression of a tensor of the recording."""
-        place = get_place(tensor)
+        place = self.places.get(id(tensor))
+        if place is None:
+            place = self.places[id(tensor)] = get_place(tensor)
         if place not in self.known:
             self.known[place] = self._find(tensor)
         return self.known[place]
@@ -87,68 +93,49 @@ class Reduction:
         self.known[get_place(tensor)] = expression
         self.wholes[get_storage(tensor)] = tensor, expression
 
-    def is_constant(self, tensor):
-        """Return whether a tensor is the same in every run."""
-        return self.get(tensor).is_constant
-
     def make_constant(self, tensor):
         """Return the expression of a tensor that never changes."""
         self.alive.append(tensor)
-        number = None
+        number, tensor = None, tensor.detach()
         if tensor.is_floating_point() and tensor.numel():
             first = tensor[(0,) * tensor.dim()]
             if tensor.numel() == 1 or (tensor == first).all():
                 number = first.item()
-        return Expression(tensor.detach(), is_constant=True, number=number)
+        return Expression(tensor, is_constant=True, number=number)
 
     # nodes --------------------------------------------------------------------------
 
     def emit(self, name, operands, out, **settings):
         """Return the result of an operation on whole tensors, done once.
 
-        Parameters
-        ----------
-        name : str
-        operands : list of Tensor
-        out : Tensor
-            Memory for the result, if it has to be computed.
-        **settings : dict
-            Of the operation.
+        ``out`` is memory for the result, if it has to be computed.
         """
         key = *_make_key(name, operands, out.shape, settings), out.stride()
         if key not in self.done:
-            self.nodes.append(Node(name, list(operands), [self._own(out)], settings))
+            self.nodes.append(Node(name, operands, [self._own(out)], settings))
             self.done[key] = out
         return self.done[key]
 
     def emit_by_element(self, name, operands, shape, **settings):
         """Return the result of an operation element by element, done once.
 
-        Parameters
-        ----------
-        name : str
-        operands : list of Tensor or float
-        shape : tuple of int
-            Of the result.
-        **settings : dict
-            Of the operation.
+        Operands are tensors and numbers; the result has the shape given.
         """
         key = _make_key(name, operands, shape, settings)
         if key in self.done:
             return self.done[key]
-        operands = [o.expand(shape) if is_tensor(o) else o for o in operands]
-        strides = [o.stride() for o in operands if is_tensor(o)]
-        small = list(shape)
-        for dim, size in enumerate(shape):
-            # the same along a dimension: computed once
-            if size > 1 and not any(stride[dim] for stride in strides):
-                small[dim] = 1
-                operands = [
-                    o.narrow(dim, 0, 1) if is_tensor(o) else o for o in operands
-                ]
-        out = make_result(small, [o for o in operands if is_tensor(o)])
-        self.nodes.append(Node(name, operands, [self._own(out)], settings))
-        self.done[key] = found = out.expand(shape)
+        tensors = [o for o in operands if is_tensor(o)]
+        tensors = [o if o.shape == shape else o.expand(shape) for o in tensors]
+        if not any(tensor.is_contiguous() for tensor in tensors):
+            for dim, size in enumerate(shape):
+                # the same along a dimension: computed once
+                if size > 1 and not any(tensor.stride(dim) for tensor in tensors):
+                    tensors = [tensor.narrow(dim, 0, 1) for tensor in tensors]
+        out = self._own(make_result(tensors[0].shape, tensors))
+        rest = iter(tensors)
+        operands = [next(rest) if is_tensor(o) else o for o in operands]
+        self.nodes.append(Node(name, operands, [out], settings))
+        self.done[key] = found = out if out.shape == shape else out.expand(shape)
         return found
 
     def _own(self, tensor):
@@ -179,57 +166,69 @@ class Reduction:
 
     def add(self, call):
         """Take in a call."""
-        read, returned, operation = set(call.read), set(call.returned), call.operation
-        if operation.name in _COMPARISONS or (call.written and self.bounds):
+        schema = call.schema
+        if schema.name in _COMPARISONS or (call.written and self.bounds):
             self._note_bounds(call)
-        if call.written or returned & self.mutable:
-            self._add_writing(call, returned)
-        elif returned & read:
+        if call.written or not call.returned.isdisjoint(self.mutable):
+            self._add_writing(call)
+        elif not call.returned.isdisjoint(call.read):
             self._add_view(call)
-        elif operation.is_factory or not (
-            operation.is_random or not all(self.is_constant(t) for t in call.tensors)
+        elif schema.is_factory or not (
+            schema.is_random or not all(self.get(t).is_constant for t in call.tensors)
         ):
             for tensor in call.outs:
                 self.put(tensor, self.make_constant(tensor))
         else:
-            found, rule = None, RULES.get(operation.name)
-            # masks of bounds are looked through
-            changing = read & self.mutable
-            if changing:
-                changing -= {place[0] for place in self.bounds}
-            if rule is not None and not changing:
-                found = rule(self, call.args, call.kwargs, call.out)
+            found = self._apply_rule(call)
             if found is not None:
                 self.put(call.out, found)
             else:
                 self._add_as_it_is(call)
 
+    def _apply_rule(self, call):
+        """Return the expression of what a call returns, None if no rule knows it."""
+        name, out, tensors = call.schema.name, call.out, call.tensors
+        # masks of bounds are looked through
+        changing = call.read & self.mutable
+        if name == "where":
+            tensors = tensors[1:]
+            changing -= {memory for *_, memory in self.bounds.values()}
+        if name not in RULES or changing or not out.is_floating_point():
+            return None
+        if any(tensor.dtype != out.dtype for tensor in tensors):
+            return None
+        shape = out.shape if name in _elementwise.RULES else None
+
+        def express(tensor):
+            found = self.get(tensor)
+            return found.expand(shape) if shape is not None else found
+
+        args, kwargs = map_tensors(express, (call.args, call.kwargs))
+        return RULES[name](self, call, *args, **kwargs)
+
     def _note_bounds(self, call):
         """Note masks that tell which values are within bounds, as `clamp` needs."""
-        name, a, b = call.operation.name, None, None
+        name, found = call.schema.name, None
         if name.startswith("logical_and"):
             a, b = (self.bounds.get(get_place(t)) for t in call.args[:2])
+            if a and b and get_place(a[0]) == get_place(b[0]):
+                found = a[0], max(a[1], b[1]), min(a[2], b[2])
+        elif name in ("ge", "le") and not is_tensor(call.args[1]):
+            bound = float(call.args[1])
+            if get_storage(call.args[0]) not in self.mutable:
+                bounds = (bound, math.inf) if name == "ge" else (-math.inf, bound)
+                found = call.args[0], *bounds
         changed = {get_storage(tensor) for tensor in call.written}
         # any view of it
-        self.bounds = {
-            place: bounds
-            for place, bounds in self.bounds.items()
-            if place[0] not in changed
-        }
-        if name in ("ge", "le") and not is_tensor(call.args[1]):
-            bound = float(call.args[1])
-            bounds = (bound, math.inf) if name == "ge" else (-math.inf, bound)
-            if get_storage(call.args[0]) not in self.mutable:
-                self.bounds[get_place(call.out)] = call.args[0], *bounds
-        elif a is not None and b is not None and get_place(a[0]) == get_place(b[0]):
-            bounds = max(a[1], b[1]), min(a[2], b[2])
-            self.bounds[get_place(call.out)] = a[0], *bounds
+        self.bounds = {p: b for p, b in self.bounds.items() if b[3] not in changed}
+        if found is not None:
+            self.bounds[get_place(call.out)] = *found, get_storage(call.out)
 
-    def _add_writing(self, call, returned):
+    def _add_writing(self, call):
         """Take in a call that writes to its arguments, or to what others write to."""
         kept = {get_storage(tensor) for tensor in call.written}
-        storages = returned | kept
-        if not storages & self.mutable:
+        storages = call.returned | kept
+        if storages.isdisjoint(self.mutable):
             if len(call.written) == 1 and call.args[0] is call.written[0]:
                 self._add_filling(call)
                 return
@@ -238,7 +237,7 @@ class Reduction:
         outs = [tensor.detach() for tensor in call.outs]
         for tensor in outs:
             self.wholes.setdefault(get_storage(tensor), (tensor, Expression(tensor)))
-        if call.operation.is_allocation:
+        if call.schema.is_allocation:
             return
         found = self._fetch((call.args, call.kwargs), kept)
         # batch normalisation writes, and returns something else
@@ -248,27 +247,24 @@ class Reduction:
             settings["writes_into"] = can_write_into(call)
         out = [tensor.detach() for tensor in call.written]
         out += [tensor for tensor in new if tensor is not None]
-        node = Node(call.func, list_tensors(found), out, settings)
-        node.writes = bool(kept)
-        node.is_kept = call.operation.is_random or not storages <= self.created
+        is_kept = call.schema.is_random or not storages <= self.created
+        node = Node(call.func, list_tensors(found), out, settings, bool(kept), is_kept)
         self.nodes.append(node)
 
     def _add_filling(self, call):
         """Take in a call that fills memory which was empty."""
         (target,), rest = call.written, call.args[1:]
-        if call.operation.name in ("zero_", "fill_") and not list_tensors(rest):
+        if call.schema.name in ("zero_", "fill_") and not list_tensors(rest):
             self.put(target, self.make_constant(target))
-        elif call.operation.name == "copy_" and self._can_share(rest[0], target):
-            expression = self.get(rest[0])
-            self.put(target, expression.view(expression.values.expand(target.shape)))
+        elif call.schema.name == "copy_" and self._can_share(rest[0], target):
+            self.put(target, self.get(rest[0]).expand(target.shape))
         else:
             fresh = self._own(make_like(target))
             rest, kwargs = self._fetch((rest, call.kwargs))
-            found = (fresh, *rest), kwargs
-            reads = list_tensors((rest, kwargs))
-            node = Node(call.func, reads, [fresh], {"call": found}, True)
-            node.is_kept = call.operation.is_random
-            self.nodes.append(node)
+            settings, reads = {"call": ((fresh, *rest), kwargs)}, list_tensors(rest)
+            reads += list_tensors(kwargs)
+            is_kept = call.schema.is_random
+            self.nodes.append(Node(call.func, reads, [fresh], settings, True, is_kept))
             self.put(target, Expression(fresh))
 
     def _can_share(self, source, target):
@@ -279,8 +275,11 @@ class Reduction:
     def _add_view(self, call):
         """Take in a view: of the values, with the same scale and shift."""
         source, func, args = call.args[0], call.func, call.args
-        if get_storage(source) in self.mutable or "as_strided" in call.operation.name:
+        if get_storage(source) in self.mutable or "as_strided" in call.schema.name:
             # found by its place in memory, when it is asked for
+            return
+        places = [get_place(tensor) for tensor in call.outs]
+        if all(place in self.known for place in places):
             return
         expression = self.get(source)
         try:
@@ -289,17 +288,17 @@ class Reduction:
             # values are laid out in another way than torch's were
             expression = self.make_dense(source, expression)
             views = list_tensors(func(expression.values, *args[1:], **call.kwargs))
-        for tensor, values in zip(call.outs, views, strict=True):
-            self.known[get_place(tensor)] = expression.view(values)
+        for place, values in zip(places, views, strict=True):
+            self.known[place] = expression.view(values)
 
     def _add_as_it_is(self, call):
         """Take in a call about which nothing better is known."""
         found = self._fetch((call.args, call.kwargs))
         out = [self._own(make_like(tensor)) for tensor in call.outs]
         settings = {"call": found, "writes_into": can_write_into(call)}
-        node = Node(call.func, list_tensors(found), out, settings)
         # the generator has to come to the same state
-        node.is_kept = call.operation.is_random
+        is_kept = call.schema.is_random
+        node = Node(call.func, list_tensors(found), out, settings, is_kept=is_kept)
         self.nodes.append(node)
         for tensor, values in zip(call.outs, out, strict=True):
             self.put(tensor, Expression(values))
@@ -326,4 +325,4 @@ class Reduction:
 
 def _make_key(name, operands, shape, settings):
     names = [get_place(o) if is_tensor(o) else o for o in operands]
-    return name, *names, tuple(shape), *sorted(settings.items())
+    return name, *names, tuple(shape), *settings.items()
