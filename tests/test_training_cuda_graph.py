@@ -61,7 +61,7 @@ class StandIn:
         self.n_aside += 1
         function()
 
-    def record(self, function):
+    def capture(self, function):
         """Return what calls the function again; recording does not run it."""
         self.n_recorded += 1
 
@@ -76,8 +76,8 @@ class StandIn:
 def stand_in(monkeypatch):
     stand_in = StandIn()
     monkeypatch.setattr(_cuda_graph, "run_aside", stand_in.run_aside)
-    monkeypatch.setattr(_cuda_graph, "record", stand_in.record)
-    monkeypatch.setattr(StepGraph, "can_record", staticmethod(lambda *args: True))
+    monkeypatch.setattr(_cuda_graph, "capture", stand_in.capture)
+    monkeypatch.setattr(StepGraph, "can_capture", staticmethod(lambda *args: True))
     return stand_in
 
 
@@ -89,7 +89,7 @@ def assert_close(one, two, X):
 
 def fit_without(X, monkeypatch, **params):
     with monkeypatch.context() as patch:
-        patch.setattr(StepGraph, "can_record", staticmethod(lambda *args: False))
+        patch.setattr(StepGraph, "can_capture", staticmethod(lambda *args: False))
         vae, seen = fit(X, **params)
     assert set(seen.counts_) == {0}
     return vae

@@ -826,6 +826,29 @@ def test_only_means_over_rows_are_computed_in_parts(monkeypatch):
         assert isinstance(_parted_gradient.make_gradient(*args), BatchGradient)
 
 
+def test_modules_with_hooks_see_whole_batches(monkeypatch):
+    monkeypatch.setattr(_parted_gradient, "_PART_VALUES", 256)
+    monkeypatch.setattr(_parted_gradient, "_PART_ROWS", 3)
+    module = make_module(MLP((6, 4)), Gaussian(), LIKELIHOOD_CASES["mixture"])
+    args = module, ELBO(), (N, D), FlatWeights([list(module.parameters())]), False, True
+    assert not isinstance(_parted_gradient.make_gradient(*args), BatchGradient)
+    module.encoder.register_forward_hook(lambda *args: None)
+    assert isinstance(_parted_gradient.make_gradient(*args), BatchGradient)
+
+
+def test_another_thread_may_draw_by_numpy_meanwhile():
+    gradient = make_default()
+    compute = gradient.compute
+
+    def compute_and_draw():
+        np.random.random()  # noqa: NPY002
+        return compute()
+
+    gradient.compute = compute_and_draw
+    run(gradient, *make_batch())
+    assert gradient.is_recorded
+
+
 def test_a_setting_that_changes_leads_to_another_recording():
     objective = ELBO()
     gradient = make_default(MLP((6, 4)), objective=objective)

@@ -42,7 +42,7 @@ def _collection_paused():
 
 
 @_collection_paused()
-def record(function, inputs, targets, uses_numpy):
+def record(function, inputs, targets, uses_numpy, watches=True):
     """Call a function, and return a program that computes its results again.
 
     What depends on no input, and is not drawn, is taken for a constant. Memory that the
@@ -60,6 +60,8 @@ def record(function, inputs, targets, uses_numpy):
         for each; those without a result are filled with zeros.
     uses_numpy : bool
         Whether numpy may do what it does faster than torch, on the memory of tensors.
+    watches : bool, default=True
+        Whether a draw by Python or numpy is noticed. It may be another thread's.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def record(function, inputs, targets, uses_numpy):
         computed, or if its tensors take more than 256 MiB. The targets hold the results
         of the call then too.
     """
-    states, recorder = _get_states(), CallRecorder()
+    states, recorder = watches and _get_states(), CallRecorder()
     with recorder:
         results = function()
     targets = targets()
@@ -82,7 +84,7 @@ def record(function, inputs, targets, uses_numpy):
         results = [torch.zeros_like(t) if r is None else r for r, t in pairs]
         for result, target in zip(results, targets, strict=True):
             target.copy_(result)
-        if _get_states() != states:
+        if watches and _get_states() != states:
             raise NotRepeatableError("a generator of Python or numpy is drawn from")
         if recorder.is_full:
             raise NotRepeatableError("too much memory is needed")

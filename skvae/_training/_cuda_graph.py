@@ -1,4 +1,4 @@
-"""A training step on an accelerator, recorded once and replayed.
+"""A training step on an accelerator, captured in a graph and replayed.
 
 Launching a step's small kernels one by one takes the processor far longer than the
 accelerator needs for them; a graph launches them all at once. What changes from step to
@@ -7,7 +7,7 @@ step (rows, learning rates) is copied into tensors that the graph reads.
 
 import torch
 
-# steps taken before recording, as CUDA asks
+# steps taken before the capture, as CUDA asks
 _STEPS_BEFORE = 3
 
 
@@ -20,7 +20,7 @@ def run_aside(function):
     torch.cuda.current_stream().wait_stream(stream)
 
 
-def record(function):
+def capture(function):
     """Return what replays the work of a function."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
@@ -44,8 +44,8 @@ class StepGraph:
         self.numbers = self.written = self.replay = None
 
     @staticmethod
-    def can_record(weights, stepper):
-        """Return whether weights are on CUDA, and the optimizer can be recorded."""
+    def can_capture(weights, stepper):
+        """Return whether weights are on CUDA, and steps can be captured."""
         return weights.device.type == "cuda" and stepper.is_flat
 
     def _step(self):
@@ -64,5 +64,5 @@ class StepGraph:
             run_aside(self._step)
             return
         if self.replay is None:
-            self.replay = record(self._step)
+            self.replay = capture(self._step)
         self.replay()

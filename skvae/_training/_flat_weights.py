@@ -218,7 +218,7 @@ class FlatAdam(Stepper):
 
 
 def make_stepper(optimizer, weights):
-    """Return what takes the optimizer's steps, the quickest way there is."""
+    """Return the stepper of an optimizer: `FlatAdam` where it fits."""
     if FlatAdam.fits(optimizer):
         return FlatAdam(optimizer, weights)
     return Stepper(optimizer)

@@ -76,7 +76,7 @@ class BatchGradient:
         # a number, until it changes: then a tensor that recordings read
         self.beta, self.known_share = None, None
         self.program = self.state = None
-        self.is_recorded = not _has_hooks(module)
+        self.is_recorded = not has_hooks(module)
         self.is_checked = is_ours(module, objective)
 
     def begin_epoch(self, beta):
@@ -87,8 +87,7 @@ class BatchGradient:
         beta : float
             Weight of the KL.
         """
-        has_hooks = _has_hooks(self.module)
-        if has_hooks and self.is_recorded:
+        if self.is_recorded and has_hooks(self.module):
             self.is_recorded, self.program = False, None
         state = self._get_state()
         if state != self.state:
@@ -138,11 +137,10 @@ class BatchGradient:
         inputs += [self.seen] if self.seen is not None else []
         inputs += [self.share] if self.is_weighted else []
         inputs += [self.beta] if isinstance(self.beta, torch.Tensor) else []
-        uses_numpy = suits_numpy(self.x.device)
+        # nothing of ours, or of torch, draws by Python or numpy
+        settings = suits_numpy(self.x.device), not self.is_checked
         try:
-            self.program = record(
-                self.compute, inputs, lambda: self.targets, uses_numpy
-            )
+            self.program = record(self.compute, inputs, lambda: self.targets, *settings)
         except NotRepeatableError:
             self.is_recorded = False
         self.state = self._get_state()
@@ -214,7 +212,7 @@ class BatchGradient:
         self.targets = [*self.terms[:-1].unbind(), *(p.grad for p in self.parameters)]
 
 
-def _has_hooks(module):
+def has_hooks(module):
     """Return whether anything is to be called when torch runs a module."""
     names = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks"
     names = *names, "_backward_pre_hooks"

@@ -1,75 +1,59 @@
 """The gradient of a large batch, computed in parts that take little memory."""
 
+from functools import partial
+
 import torch
 
 from .._model._cost import count_draws, count_widest
-from ._gradient import BatchGradient, is_ours
+from ._gradient import BatchGradient, has_hooks, is_ours
 
 # values of the widest tensor of a part, about, and rows of a part, at least
 _PART_VALUES = 2**19
 _PART_ROWS = 32
 
 
-def make_gradient(module, objective, shape, *args):
+def make_gradient(module, objective, shape, weights, has_missing, is_weighted, *args):
     """Return the gradient of batches of a shape, in parts where that saves memory.
 
-    Parameters
-    ----------
-    module : VAEModule
-    objective : Objective
-    shape : tuple of int
-    *args
-        The other arguments of `BatchGradient`.
+    Parameters are those of `BatchGradient`.
     """
+
+    def make(shape, is_weighted):
+        rest = weights, has_missing, is_weighted, *args
+        return BatchGradient(module, objective, shape, *rest)
+
     n_rows = shape[-2]
     values = n_rows * count_draws(module, objective.n_draws) * count_widest(module)
     n_parts = min(-(-values // _PART_VALUES), n_rows // _PART_ROWS)
-    # a subclass may be no mean over rows, and own networks may mix rows
+    # a subclass may be no mean over rows, own networks may mix rows, and hooks are
+    # called for batches
     is_additive = "is_additive" in vars(type(objective)) and objective.is_additive
-    is_on_cpu = module.free.device.type == "cpu"
-    if n_parts < 2 or not (is_additive and is_on_cpu and is_ours(module, objective)):
-        return BatchGradient(module, objective, shape, *args)
-    return PartedGradient(module, objective, shape, *args, n_parts=n_parts)
+    is_parted = n_parts > 1 and is_additive and weights.values.is_cpu
+    if not is_parted or has_hooks(module) or not is_ours(module, objective):
+        return make(shape, is_weighted)
+    return PartedGradient(partial(make, is_weighted=True), shape, weights, n_parts)
 
 
 class PartedGradient:
     """Loss of a module on batches of one shape, and its gradient, part by part.
 
     For objectives that are means over rows. It has the interface of `BatchGradient`;
-    each part is one, so that a batch takes no more memory than a part.
-
-    Parameters
-    ----------
-    module, objective, shape, weights, has_missing, is_weighted, autocast
-        As for `BatchGradient`.
-    n_parts : int
+    each part is one, so that a batch takes no more memory than a part. `make_part`
+    returns the gradient of batches of a smaller shape.
     """
 
     # steps are not recorded as a whole
     program, is_recorded, is_checked = None, False, True
 
-    def __init__(
-        self,
-        module,
-        objective,
-        shape,
-        weights,
-        has_missing,
-        is_weighted=False,
-        autocast=None,
-        *,
-        n_parts,
-    ):
-        self.module, self.shape, self.weights = module, shape, weights
+    def __init__(self, make_part, shape, weights, n_parts):
+        self.shape, self.weights = shape, weights
         self.x = weights.grad.new_zeros(shape)
         self.parts, self.gradients = [], {}
         for part in torch.arange(shape[-2]).tensor_split(n_parts):
             self.parts.append(slice(int(part[0]), int(part[-1]) + 1))
             size = *shape[:-2], len(part), shape[-1]
             if size not in self.gradients:
-                self.gradients[size] = BatchGradient(
-                    module, objective, size, weights, has_missing, True, autocast
-                )
+                self.gradients[size] = make_part(size)
         first = next(iter(self.gradients.values()))
         self.seen = None
         if first.seen is not None:

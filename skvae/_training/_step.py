@@ -12,6 +12,7 @@ from ..callbacks import StopTraining
 from ._batches import TrainBatches
 from ._cuda_graph import StepGraph
 from ._flat_weights import FlatWeights, make_stepper
+from ._gradient import has_hooks
 from ._parted_gradient import make_gradient
 
 
@@ -39,7 +40,7 @@ class Steps:
         self.module, self.objective = module, objective
         self.gradients, self.shares, self.graphs = {}, {}, {}
         self.rows = self.seen = self.version = None
-        self.records = StepGraph.can_record(self.weights.values, self.stepper)
+        self.uses_graphs = StepGraph.can_capture(self.weights.values, self.stepper)
         if net.averages_ is not None:
             average = torch.zeros_like(self.weights.values)
             for view, value in zip(self._split(average), net.averages_, strict=True):
@@ -86,7 +87,7 @@ class Steps:
 
     def _get_gradient(self, shape, has_missing, is_weighted):
         """Return the gradient of batches of a shape; there are seldom more than two."""
-        key = shape, has_missing, is_weighted
+        key = shape, has_missing, is_weighted, self.has_hooks
         if key not in self.gradients:
             self.gradients[key] = make_gradient(
                 self.module,
@@ -159,6 +160,7 @@ class Steps:
         """
         self.net._set_training(True)
         self.stepper.read_settings()
+        self.has_hooks = has_hooks(self.module)
         for gradient in self.gradients.values():
             gradient.begin_epoch(self.net.criterion_.beta)
         programs = {gradient.program for gradient in self.gradients.values()}
@@ -173,14 +175,14 @@ class Steps:
                 volumes.append(volume)
                 sizes.append(gradient.shape[0])
         if found:
-            self._record(torch.stack(found), gradient.names, volumes, sizes)
+            self._write_history(torch.stack(found), gradient.names, volumes, sizes)
         self.net.history.record("train_batch_count", len(sizes))
 
     def _take_step(self, gradient):
         """Take a step, as part of a graph where there can be one."""
         rates, pull = self._schedule()
         program = gradient.program
-        if not self.records or program is None or not gradient.is_checked:
+        if not self.uses_graphs or program is None or not gradient.is_checked:
             self.step(gradient, rates, pull)
             return
         key = gradient.shape, program, *self.stepper.settings
@@ -202,7 +204,7 @@ class Steps:
 
         Parameters
         ----------
-        gradient : BatchGradient
+        gradient : BatchGradient or PartedGradient
         rates : list of float or Tensor ()
         pull : float or Tensor ()
             How far the average of the weights moves towards them.
@@ -210,16 +212,16 @@ class Steps:
         net = self.net
         gradient.run()
         if self.module.n_copies is not None:
-            # the loss is the mean over copies: bring back the gradient of each alone
+            # the loss is the mean over networks: give each its own gradient again
             self.weights.grad.mul_(self.module.n_copies)
         self.weights.bound_gradient(net.max_gradient_norm, gradient.length)
         self.stepper.step(rates)
         if net.averaging:
             net.averages_[0].lerp_(self.weights.values, pull)
 
-    def _record(self, found, names, volumes, sizes):
+    def _write_history(self, found, names, volumes, sizes):
         """Write the epoch's means into the history, as one batch."""
-        # a few numbers: numpy is several times as quick
+        # numpy is several times as fast on a few numbers
         found = found.double().cpu().numpy()
         if not np.isfinite(found).all():
             self.stepper.forget()
