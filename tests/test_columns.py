@@ -566,8 +566,9 @@ def make_incomplete(n_samples=2000, dtype=np.float64):
     return X.astype(dtype), rng.uniform(0.1, 2, n_samples)
 
 
-def make_table(X, is_scaled=True, weight=None, **kwargs):
-    return ColumnTable.from_input(X, X, weight, is_scaled, True, **kwargs)
+def make_table(X, is_scaled=True, weight=None):
+    _, kinds = read_table(X, None, "V")
+    return ColumnTable.from_input(X, X, weight, is_scaled, True, None, kinds)
 
 
 def test_encoded_cells_are_standardised_and_missing_ones_stay():

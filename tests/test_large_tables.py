@@ -9,6 +9,7 @@ import torch
 
 from skvae import VAETransformer
 from skvae._columns import ColumnTable, EncodedRows
+from skvae._columns._reading import read_table
 from skvae._training import _fit
 from skvae.datasets import make_factors
 
@@ -95,12 +96,17 @@ def test_start_is_that_of_a_sample(X, small_limits):
     assert exact - 0.05 < lazy.score(X) < exact
 
 
+def learn_columns(X):
+    _, kinds = read_table(X, None, "V")
+    return ColumnTable.from_input(X, X, None, True, True, None, kinds)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
 def test_encoded_rows_are_slices_of_what_encode_returns(dtype):
     rng = np.random.default_rng(0)
     tables = [rng.integers(0, 9, (n, 4)).astype(dtype) for n in (7, 5)]
     tables[0][:, 1] = tables[1][:, 1] = 3
-    columns = ColumnTable.from_input(tables[0], tables[0], None, True, True)
+    columns = learn_columns(tables[0])
     whole = columns.encode(np.concatenate(tables))
     for n in (1, 2):
         x = EncodedRows(columns, tables[:n])
@@ -119,7 +125,7 @@ def test_missing_cells_of_constant_columns_are_none_of_the_model():
     X = np.arange(12.0).reshape(6, 2)
     X[:, 0] = 1
     X[2, 0] = np.nan
-    columns = ColumnTable.from_input(X, X, None, True, True)
+    columns = learn_columns(X)
     assert not EncodedRows(columns, [X]).has_missing()
     X[2, 1] = np.nan
     assert EncodedRows(columns, [X]).has_missing()

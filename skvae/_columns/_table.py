@@ -13,7 +13,7 @@ from ._checks import capitalize, check_observed, label_column
 from ._constant import ConstantColumns
 from ._containers import get_container, get_names, make_table
 from ._images import count_dimensions
-from ._kinds import Boolean, Category, Number, as_integers
+from ._kinds import Boolean, Category, as_integers
 
 
 @dataclass(repr=False)
@@ -41,16 +41,13 @@ class ColumnTable:
     all_constant: bool = False
 
     @classmethod
-    def from_input(
-        cls, X, array, weight, is_scaled, standardize, image_shape=None, kinds=None
-    ):
+    def from_input(cls, X, array, weight, is_scaled, standardize, image_shape, kinds):
         """Learn names and types from the table of the user, and units from its values.
 
         X is the table and `array` its values, ``(n_samples, n_features)``; `weight` is
         that of rows, or None. `is_scaled` is whether the likelihood of the columns, or
         of each, is for columns of any unit; others keep their values and never count as
-        constant. With an `image_shape` integer pixels are returned as integers. `kinds`
-        None means numbers of the dtype of the array.
+        constant. With an `image_shape` integer pixels are returned as integers.
 
         Raises
         ------
@@ -58,8 +55,6 @@ class ColumnTable:
             If a column has no observed value, or values too far apart.
         """
         container, names = get_container(X), get_names(X)
-        if kinds is None:
-            kinds = [Number(array.dtype)] * array.shape[1]
         share = compute_share(array, weight)
         if (share < 1).any():
             check_observed(array, names)

@@ -10,13 +10,12 @@ _SKIPPED = {"skvae", "sklearn", "joblib"}
 def warn_user(message, category):
     """Warn, with the line of the user's code as the location."""
     frame, level = sys._getframe(1), 2
-    while frame.f_back and _find_package(frame) in _SKIPPED:
+    while frame.f_back:
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        if package not in _SKIPPED:
+            break
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
-
-
-def _find_package(frame):
-    return frame.f_globals.get("__name__", "").partition(".")[0]
 
 
 class UnusedComponentsWarning(UserWarning):
