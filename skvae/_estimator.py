@@ -343,6 +343,7 @@ class VAETransformer(
             `image_shape` also images (n_samples, channels, height, width), as in all
             methods that take rows.
         y : ignored
+            There for scikit-learn's convention.
         sample_weight : array-like (n_samples,), default=None
             Weights of the rows. An integer weight stands for that many equal rows;
             training being stochastic, the fits agree in distribution.
@@ -375,8 +376,11 @@ class VAETransformer(
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
+            Rows of the columns that were fitted.
         y : ignored
+            There for scikit-learn's convention.
         sample_weight : array-like (n_samples,), default=None
+            Weights of the rows.
 
         Returns
         -------
@@ -525,6 +529,7 @@ class VAETransformer(
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
+            Rows of the columns that were fitted.
 
         Returns
         -------
@@ -541,6 +546,7 @@ class VAETransformer(
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
+            Rows of the columns that were fitted.
         refine : bool, default=False
             Optimise q for every row, from the output of the encoder until the bound no
             longer improves: the E-step run to convergence, as in ``method="refined"``
@@ -548,7 +554,10 @@ class VAETransformer(
 
         Returns
         -------
-        mean, std : ndarray (n_samples, n_components), float32
+        mean : ndarray (n_samples, n_components), float32
+            Posterior means.
+        std : ndarray (n_samples, n_components), float32
+            Posterior standard deviations.
 
         References
         ----------
@@ -595,10 +604,12 @@ class VAETransformer(
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
+            Rows of the columns that were fitted.
 
         Returns
         -------
         ndarray or data frame (n_samples, n_features)
+            In the units, columns and types of the X that was fitted.
         """
         model, array = self._open(X)
         return self.columns_.make_output(model.reconstruct(array), get_index(X))
@@ -611,6 +622,7 @@ class VAETransformer(
         Parameters
         ----------
         n_samples : int, default=1
+            Number of rows.
         random_state : int, RandomState or None, default=None
             None draws a new seed.
         mean : bool, default=False
@@ -710,6 +722,7 @@ class VAETransformer(
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
+            Rows of the columns that were fitted.
         method : {'elbo', 'evidence', 'reconstruction', 'kl', 'refined'}, default='elbo'
             'elbo' is the lower bound; 'evidence' the importance-weighted estimate of
             log p(x) from `n_draws` draws, never below the ELBO; 'reconstruction' and
@@ -758,6 +771,7 @@ class VAETransformer(
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
+            Rows of the columns that were fitted.
 
         Returns
         -------
@@ -773,8 +787,11 @@ class VAETransformer(
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
+            Rows of the columns that were fitted.
         y : ignored
+            There for scikit-learn's convention.
         sample_weight : array-like (n_samples,), default=None
+            Weights of the rows.
 
         Returns
         -------

@@ -183,19 +183,19 @@ class BestWeights(Callback):
         Least improvement that counts, in nats.
     first_epoch : int, default=0
         Epochs before this one do not count: those of a warm-up.
-    keep_initial : bool, default=True
+    keep_start : bool, default=True
         Whether the initial weights may be kept.
     restore : bool, default=True
         Whether the best weights are restored at the end, rather than the last kept.
     """
 
     def __init__(
-        self, patience=10, tol=1e-4, first_epoch=0, keep_initial=True, restore=True
+        self, patience=10, tol=1e-4, first_epoch=0, keep_start=True, restore=True
     ):
         self.patience = patience
         self.tol = tol
         self.first_epoch = first_epoch
-        self.keep_initial = keep_initial
+        self.keep_start = keep_start
         self.restore = restore
 
     @override
@@ -203,7 +203,7 @@ class BestWeights(Callback):
         self.best_loss_ = float("inf")
         self.best_epoch_ = self.best_weights_ = self.parameters_ = self.initial_ = None
         self.misses_ = 0
-        self.scores_initial_ = self.keep_initial and bool(X.valid)
+        self.scores_initial_ = self.keep_start and bool(X.valid)
         if self.scores_initial_:
             self._compare(net, net.compute_valid_loss(X), 0)
             scores = net.score_valid_rows(X)

@@ -14,13 +14,16 @@ def make_factors(
     Parameters
     ----------
     n_samples, n_features, n_components : int
+        Numbers of rows, of columns and of factors.
     noise : float, default=0.5
         Standard deviations of the noise are spread around it, by a factor of 2.
     random_state : int or None, default=None
+        Seed of the draws.
 
     Returns
     -------
     X : ndarray (n_samples, n_features)
+        Rows.
     covariance : ndarray (n_features, n_features)
         Rows are drawn from N(0, covariance).
 
@@ -53,6 +56,7 @@ def make_counts(
     Parameters
     ----------
     n_samples, n_features, n_components : int
+        Numbers of rows, of columns and of factors.
     kind : {'poisson', 'negative_binomial', 'zero_inflated'}, default='poisson'
         Poisson counts with the rate; with the rate times gamma noise; or with the
         rate, and some counts replaced by zero.
@@ -61,10 +65,12 @@ def make_counts(
     extra_zeros : float, default=0.3
         Probability that a count is replaced by zero.
     random_state : int or None, default=None
+        Seed of the draws.
 
     Returns
     -------
     X : ndarray of int (n_samples, n_features)
+        Rows.
     rate : ndarray (n_samples, n_features)
         Mean of each count given the factors, without extra zeros.
 
@@ -105,13 +111,16 @@ def make_spiral(n_samples=500, noise=0.05, random_state=None):
     Parameters
     ----------
     n_samples : int
+        Number of rows.
     noise : float, default=0.05
         Standard deviation of the noise in each column.
     random_state : int or None, default=None
+        Seed of the draws.
 
     Returns
     -------
     X : ndarray (n_samples, 3)
+        Rows.
     t : ndarray (n_samples,)
         Position along the spiral, in [0, 1].
 
@@ -141,6 +150,7 @@ def make_clusters(
     Parameters
     ----------
     n_samples, n_features : int
+        Numbers of rows and of columns.
     weights : sequence of float, default=(0.4, 0.25, 0.18, 0.12, 0.05)
         Probabilities of the clusters.
     separation : float, default=2.0
@@ -148,14 +158,16 @@ def make_clusters(
         within clusters are spread around 0.4, by a factor of 2, for each cluster and
         column.
     random_state : int or None, default=None
+        Seed of the draws.
 
     Returns
     -------
     X : ndarray (n_samples, n_features)
+        Rows.
     labels : ndarray of int (n_samples,)
         Cluster of each row.
     log_density : ndarray (n_samples,)
-        log p(x) of each row, nats.
+        Log density of each row, nats.
 
     Examples
     --------
@@ -196,10 +208,12 @@ def make_mixed(n_samples=500, missing=0.0, random_state=None):
     Parameters
     ----------
     n_samples : int, default=500
+        Number of rows.
     missing : float, default=0.0
         Probability that a value is missing, independent of all values. The other values
         are the same as with ``missing=0.0`` and the same `random_state`.
     random_state : int or None, default=None
+        Seed of the draws.
 
     Returns
     -------

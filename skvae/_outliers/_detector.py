@@ -58,9 +58,6 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         p(x|z), as in `VAETransformer`, except that 'auto' is a normal distribution for
         numbers, whose noise is at least a quarter of a column's variance: otherwise
         directions of small variance would dominate the score.
-    n_draws : int, default=8
-        Number of noise vectors, which all scores share. More draws barely change the
-        ranking.
     latent, network, hidden_layer_sizes, activation, dropout : optional
         The model, as in `VAETransformer`.
     init, standardize, image_shape : optional
@@ -69,8 +66,13 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         Training, as in `VAETransformer`.
     weight_decay, early_stopping, validation_fraction : optional
         Regularisation and held-out rows, as in `VAETransformer`.
-    n_iter_no_change, tol, device, warm_start : optional
-        When training stops, and where it runs, as in `VAETransformer`.
+    n_iter_no_change, tol : optional
+        When training stops, as in `VAETransformer`.
+    n_draws : int, default=8
+        Number of noise vectors, which all scores share. More draws barely change the
+        ranking.
+    device, warm_start : optional
+        Where training runs, and where it starts, as in `VAETransformer`.
     random_state, verbose, net_callbacks, net_params : optional
         As in `VAETransformer`.
 
@@ -283,6 +285,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
+            Rows of the columns that were fitted.
         method : str, default=None
             None is `score_method`. Two methods beside those of `VAETransformer`:
 
@@ -346,6 +349,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
+            Rows of the columns that were fitted.
 
         Returns
         -------
@@ -362,6 +366,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
+            Rows of the columns that were fitted.
 
         Returns
         -------
@@ -376,10 +381,12 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
+            Rows of the columns that were fitted.
 
         Returns
         -------
         ndarray (n_samples,), int
+            -1 for outliers, 1 for all other rows.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
@@ -396,6 +403,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
+            Rows of the columns that were fitted.
         X_calibration : array-like or data frame (n_new, n_features), default=None
             Normal rows, none of which was in the X of `fit`. None uses
             `calibration_scores_`, which needs a fit with a number for `contamination`.
@@ -403,6 +411,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         Returns
         -------
         ndarray (n_samples,), float64
+            Probabilities; small for outliers.
 
         Raises
         ------

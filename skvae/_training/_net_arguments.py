@@ -120,7 +120,7 @@ def make_net(plan, module, rows, log_volumes, is_chunk):
             for name, value in _get_early_stopping(settings).items()
         },
         "callbacks__best_weights__first_epoch": n_warmup,
-        "callbacks__best_weights__keep_initial": not n_warmup,
+        "callbacks__best_weights__keep_start": not n_warmup,
         "train_split": None,
         "verbose": 0,
         "device": str(plan.device),
