@@ -46,8 +46,7 @@ class LowRankNormal(UncheckedDistribution):
     def _observe(self, value, missing):
         """Return residuals, factors and log σ, with zeros for missing cells.
 
-        They give the distribution of the observed columns: the marginal of a normal
-        has a part of its mean and of its covariance.
+        They give the distribution of the observed columns, a marginal.
         """
         e = (value - self.loc) * torch.exp(-self.log_scale)
         if missing is None:
@@ -74,12 +73,9 @@ class LowRankNormal(UncheckedDistribution):
         # not `cholesky`, which waits for an accelerator to look for errors
         root = torch.linalg.cholesky_ex(matrix).L
         # e has the leading dimensions of the value too
-        projected = (factor @ e.unsqueeze(-1)).squeeze(-1)
-        *leading, _ = projected.shape
-        root = root.expand(*leading, rank, rank)
-        solved = torch.linalg.solve_triangular(
-            root, projected.unsqueeze(-1), upper=False
-        )
+        projected = factor @ e.unsqueeze(-1)
+        root = root.expand(*projected.shape[:-1], rank)
+        solved = torch.linalg.solve_triangular(root, projected, upper=False)
         distance = e.square().sum(dim=-1) - solved.square().sum(dim=(-2, -1))
         half_log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
         half_log_det = half_log_det + log_scale.sum(dim=-1)

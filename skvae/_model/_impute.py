@@ -36,9 +36,9 @@ class Pool:
 def _make_proposal(module, x):
     """Return the distribution that z of rows with missing cells is drawn from.
 
-    The best q of independent components is as wide as one component given the others,
-    which is much too narrow where cells are missing. It keeps its standard deviations,
-    and takes the correlation of the linear start given the observed cells.
+    The best q of independent components is much too narrow where cells are missing. It
+    keeps its standard deviations, and takes the correlation of the linear start given
+    the observed cells.
     """
     posterior, root = module.encode(x), module.linear_start.compute_root(x)
     if root is None or not isinstance(posterior, Independent):

@@ -176,12 +176,8 @@ class Categorical(Latent):
 
     @override
     def make_prior(self, n_components, n_copies=None):
-        return CategoricalPrior(
-            self._split(n_components),
-            self.prior == "learned",
-            self.temperature,
-            n_copies,
-        )
+        shape, is_learned = self._split(n_components), self.prior == "learned"
+        return CategoricalPrior(shape, is_learned, self.temperature, n_copies)
 
     @override
     def initialize_prior(self, prior, z, seed):
@@ -225,9 +221,8 @@ class CategoricalPrior(nn.Module):
             self.logits = nn.Parameter(logits)
         else:
             self.register_buffer("logits", logits, persistent=False)
-        self.register_buffer(
-            "temperature", torch.tensor(float(temperature), dtype=torch.float32)
-        )
+        temperature = torch.tensor(float(temperature), dtype=torch.float32)
+        self.register_buffer("temperature", temperature)
 
     @override
     def forward(self):

@@ -1,5 +1,7 @@
 """Hierarchies: several layers of z, each a prior for the one below."""
 
+import itertools
+
 import torch
 from torch import nn
 from typing_extensions import override
@@ -129,12 +131,8 @@ class Hierarchical(Latent):
 
     @override
     def make_prior(self, n_components, n_copies=None):
-        return LayeredPrior(
-            self.split(n_components),
-            tuple(self.hidden_layer_sizes),
-            self.inference == "bottom_up",
-            n_copies,
-        )
+        sizes, is_bottom_up = self.split(n_components), self.inference == "bottom_up"
+        return LayeredPrior(sizes, self.hidden_layer_sizes, is_bottom_up, n_copies)
 
     @override
     def posterior(self, raw, loc, scale, prior):
@@ -215,15 +213,14 @@ class LayeredPrior(nn.Module):
         super().__init__()
         self.sizes = sizes
         self.batch_shape = () if n_copies is None else (n_copies, 1)
-        pairs = list(zip(sizes[1:], sizes[:-1], strict=True))
-        self.generative = nn.ModuleList(
-            [LayerNetwork(a, b, hidden_layer_sizes, n_copies) for a, b in pairs]
-        )
-        self.inference = nn.ModuleList(
-            [LayerNetwork(b, a, hidden_layer_sizes, n_copies) for a, b in pairs]
-            if is_bottom_up
-            else []
-        )
+
+        def make(a, b):
+            return LayerNetwork(a, b, hidden_layer_sizes, n_copies)
+
+        pairs = list(itertools.pairwise(sizes))
+        self.generative = nn.ModuleList([make(b, a) for a, b in pairs])
+        upwards = pairs if is_bottom_up else []
+        self.inference = nn.ModuleList([make(a, b) for a, b in upwards])
         loc = torch.zeros(sizes[-1], dtype=torch.float32)
         self.register_buffer("loc", loc, persistent=False)
 
@@ -243,11 +240,10 @@ class LayerNetwork(nn.Module):
 
     def __init__(self, n_inputs, n_outputs, hidden_layer_sizes, n_copies=None):
         super().__init__()
-        self.hidden, width = nn.ModuleList(), n_inputs
-        for size in hidden_layer_sizes:
-            self.hidden.append(Linear(width, size, n_copies))
-            width = size
-        n_seen = n_inputs + (width if hidden_layer_sizes else 0)
+        widths = n_inputs, *hidden_layer_sizes
+        hidden = [Linear(a, b, n_copies) for a, b in itertools.pairwise(widths)]
+        self.hidden = nn.ModuleList(hidden)
+        n_seen = n_inputs + (widths[-1] if hidden else 0)
         self.head = Linear(n_seen, 2 * n_outputs, n_copies, zero=True)
 
     @override
