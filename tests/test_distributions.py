@@ -214,9 +214,9 @@ def test_gradients_are_finite_at_extreme_inputs(family, x, log_scale, logit):
 def test_beta_draws_meet_mean_and_variance_at_small_shapes(mean, precision, dtype):
     n = 100_000
     logit = torch.full((n,), math.log(mean / (1 - mean)), dtype=dtype)
-    law = Beta(logit, torch.full((n,), math.log(precision), dtype=dtype))
+    distribution = Beta(logit, torch.full((n,), math.log(precision), dtype=dtype))
     with seeded(0):
-        x = law.sample().double()
+        x = distribution.sample().double()
     variance = mean * (1 - mean) / (1 + precision)
     assert ((x > 0) & (x < 1)).all()
     assert abs(x.mean() - mean) < N_STANDARD_ERRORS * (variance / n) ** 0.5

@@ -85,7 +85,7 @@ def randomize(module, scale=0.3, seed=0):
 # the distribution ---------------------------------------------------------------------
 
 
-def test_law_of_one_variable_is_that_of_torch():
+def test_distribution_of_one_variable_is_that_of_torch():
     logits, other = make_logits(3, 1, 5), make_logits(1, 5, seed=1)
     ours, theirs = OneHotCategoricals(logits), OneHotCategorical(logits=logits[:, 0])
     assert ours.batch_shape == theirs.batch_shape == (3,)
@@ -104,8 +104,8 @@ def test_law_of_one_variable_is_that_of_torch():
 def test_probabilities_of_all_values_sum_to_one(latent):
     states = latent.enumerate(6).double()
     assert len(states) == (6 if latent.n_categories is None else 9)
-    for law in (make_posterior(latent), make_prior(latent)):
-        total = law.log_prob(states[:, None]).exp().sum(dim=0)
+    for distribution in (make_posterior(latent), make_prior(latent)):
+        total = distribution.log_prob(states[:, None]).exp().sum(dim=0)
         torch.testing.assert_close(total, torch.ones_like(total))
 
 
@@ -185,7 +185,7 @@ def test_kl_of_components_is_positive_and_sums_to_the_kl(latent):
     torch.testing.assert_close(terms.sum(-1)[0], kl_divergence(posterior, prior))
 
 
-def test_detached_law_has_no_gradient():
+def test_detached_distribution_has_no_gradient():
     logits = make_logits(2, 2, 3).requires_grad_()
     assert not detach(OneHotCategoricals(logits)).log_probs.requires_grad
 

@@ -46,7 +46,7 @@ def randomize(module, scale=0.5, seed=0):
     return module
 
 
-def make_laws(latent, n_samples=4, q=3, scale=0.5):
+def make_distributions(latent, n_samples=4, q=3, scale=0.5):
     """Return posterior and prior with networks away from where they start."""
     prior = randomize(latent.make_prior(q).double(), scale)
     raw = 0.5 * draw(n_samples, *latent.raw_shape(q), seed=90)
@@ -86,13 +86,18 @@ def make_module(
 def test_draws_have_the_density_that_log_prob_says(latent):
     # E_q[r(z)/q(z)] = 1 for any density r within the tails of q
     with seeded(0):
-        for law in make_laws(latent, scale=0.2):
-            for z in (law.sample((20_000,)), law.transform(torch.randn(20_000, 1, 3))):
+        for distribution in make_distributions(latent, scale=0.2):
+            for z in (
+                distribution.sample((20_000,)),
+                distribution.transform(torch.randn(20_000, 1, 3)),
+            ):
                 with torch.no_grad():
                     flat = z.reshape(20_000, -1, 3)
                     loc, spread = flat.mean(dim=0), flat.std(dim=0)
                     other = Independent(Normal(loc, 0.6 * spread), 1)
-                    log_ratio = other.log_prob(flat) - law.log_prob(z).view(20_000, -1)
+                    log_ratio = other.log_prob(flat) - distribution.log_prob(z).view(
+                        20_000, -1
+                    )
                     ratio = log_ratio.exp()
                 error = ratio.std(dim=0) / 20_000**0.5
                 assert ((ratio.mean(dim=0) - 1).abs() < 5 * error + 1e-12).all()
@@ -104,15 +109,15 @@ def test_densities_integrate_to_one(inference):
     latent = Hierarchical((1, 1), inference=inference)
     grid = torch.linspace(-12, 12, 601, dtype=torch.float64)
     z = torch.cartesian_prod(grid, grid).view(601, 601, 1, 2)
-    for law in make_laws(latent, n_samples=1, q=2, scale=0.2):
-        density = law.log_prob(z).exp().detach().reshape(601, 601).numpy()
+    for distribution in make_distributions(latent, n_samples=1, q=2, scale=0.2):
+        density = distribution.log_prob(z).exp().detach().reshape(601, 601).numpy()
         total = simpson(simpson(density, x=grid.numpy()), x=grid.numpy())
         assert total == pytest.approx(1, abs=1e-5)
 
 
 @over_variants
 def test_top_down_conditional_weighs_by_precision(latent):
-    posterior, prior = make_laws(latent)
+    posterior, prior = make_distributions(latent)
     z = draw(4, 3, seed=5)
     if latent.inference == "bottom_up":
         return
@@ -192,8 +197,8 @@ def test_recentred_posterior_is_itself(latent):
 
 
 @over_variants
-def test_detached_law_is_the_same_without_gradients_but_by_z(latent):
-    posterior, _ = make_laws(latent)
+def test_detached_distribution_is_the_same_without_gradients_but_by_z(latent):
+    posterior, _ = make_distributions(latent)
     raw = torch.zeros(4, *latent.raw_shape(3)).requires_grad_()
     prior = randomize(latent.make_prior(3).double())
     posterior = latent.posterior(raw, draw(4, 3), torch.full((4, 3), 0.6), prior)
@@ -208,7 +213,7 @@ def test_detached_law_is_the_same_without_gradients_but_by_z(latent):
 
 @over_variants
 def test_components_sum_to_the_log_ratio_and_the_kl_is_positive(latent):
-    posterior, prior = make_laws(latent)
+    posterior, prior = make_distributions(latent)
     with seeded(0):
         z = posterior.sample((20_000,))
     with torch.no_grad():

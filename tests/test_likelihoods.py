@@ -225,9 +225,9 @@ def test_known_noise_is_the_unit_of_the_module():
     torch.testing.assert_close(scale.expand(3, 4), torch.ones(3, 4).double())
 
 
-@pytest.mark.parametrize("law", [Gaussian, Laplace, StudentT])
-def test_shared_noise_is_one_value_for_all_columns(law):
-    likelihood = law(noise="shared")
+@pytest.mark.parametrize("distribution", [Gaussian, Laplace, StudentT])
+def test_shared_noise_is_one_value_for_all_columns(distribution):
+    likelihood = distribution(noise="shared")
     raw, free, start, _ = draw_inputs(likelihood)
     log_range = torch.tensor([[2.0, 0.8, 3.0, 0.5]], dtype=torch.float64)
     scale = likelihood(raw, free - 0.7, start, log_range).scale

@@ -76,16 +76,21 @@ class TruncatedExponential:
 
     def __init__(self, logits):
         size = np.abs(logits)
-        self.law, self.is_rising = stats.truncexpon(size, scale=1 / size), logits > 0
+        self.distribution, self.is_rising = (
+            stats.truncexpon(size, scale=1 / size),
+            logits > 0,
+        )
 
     def logpdf(self, x):
-        return self.law.logpdf(np.where(self.is_rising, 1 - x, x))
+        return self.distribution.logpdf(np.where(self.is_rising, 1 - x, x))
 
     def mean(self):
-        return np.where(self.is_rising, 1 - self.law.mean(), self.law.mean())
+        return np.where(
+            self.is_rising, 1 - self.distribution.mean(), self.distribution.mean()
+        )
 
     def var(self):
-        return self.law.var()
+        return self.distribution.var()
 
 
 def make_continuous_bernoulli(likelihood, raw, free, start, log_range):
@@ -436,14 +441,20 @@ def test_zero_is_the_linear_start(case):
         expected = start, torch.ones_like(start)
     elif isinstance(likelihood, LogNormal):
         loc, log_scale = (part.numpy() for part in start.unbind(dim=-2))
-        law = stats.lognorm(np.exp(log_scale), scale=np.exp(loc))
-        expected = torch.as_tensor(law.mean()), torch.as_tensor(law.var())
+        distribution = stats.lognorm(np.exp(log_scale), scale=np.exp(loc))
+        expected = (
+            torch.as_tensor(distribution.mean()),
+            torch.as_tensor(distribution.var()),
+        )
     elif isinstance(likelihood, Beta):
         mean = torch.sigmoid(start[:, 0])
         expected = mean, mean * (1 - mean) / (1 + start[:, 1].exp())
     else:
-        law = TruncatedExponential(start.numpy())
-        expected = torch.as_tensor(law.mean()), torch.as_tensor(law.var())
+        distribution = TruncatedExponential(start.numpy())
+        expected = (
+            torch.as_tensor(distribution.mean()),
+            torch.as_tensor(distribution.var()),
+        )
     torch.testing.assert_close(zero.mean, expected[0], rtol=1e-9, atol=1e-12)
     variance = expected[1].expand_as(zero.mean)
     torch.testing.assert_close(zero.variance, variance, rtol=1e-9, atol=1e-12)
@@ -464,11 +475,11 @@ def test_start_is_the_scale_of_maximum_likelihood(kind, noise):
     raw, free = likelihood.initialize(residual, zeros, log_range)
     raw, free = raw.expand(len(residual), -1, -1), free[None]
     assert free.shape[1:] == likelihood.free_shape(2)
-    law = likelihood(raw, free, zeros, log_range[None])
-    found = law.scale[0].expand(2).numpy()
+    distribution = likelihood(raw, free, zeros, log_range[None])
+    found = distribution.scale[0].expand(2).numpy()
     np.testing.assert_allclose(found, sizes, rtol=0.1)
     if kind is StudentT:
-        assert (law.df.expand(1, 2) == 2.5).all()
+        assert (distribution.df.expand(1, 2) == 2.5).all()
 
 
 @pytest.mark.parametrize("kind", [Laplace, StudentT])
@@ -536,12 +547,12 @@ def test_log_normal_is_transformed_by_the_logarithm(noise):
 
     raw, free, offset = draw(7, likelihood.n_raw), draw(1), draw(7, 2)
     log_range = draw().exp()
-    law = likelihood(raw, free, offset, log_range)
+    distribution = likelihood(raw, free, offset, log_range)
     loc, log_unit = offset.unbind(dim=-2)
     base = Gaussian(noise=noise)(raw, free, loc * torch.exp(-log_unit), log_range)
     expected = TransformedColumns(base, log_unit, likelihood.link.map)
     x = draw(7).exp()
-    torch.testing.assert_close(law.log_prob(x), expected.log_prob(x))
+    torch.testing.assert_close(distribution.log_prob(x), expected.log_prob(x))
 
 
 def test_log_normal_is_factor_analysis_of_logarithms():
@@ -577,44 +588,46 @@ def draw_low_rank(shape=(3,), rank=2, n_features=5, seed=0):
     return loc, log_scale, draw(*shape, rank, n_features)
 
 
-def make_normal(law, index):
-    scale = law.log_scale[index].exp().numpy()
-    factor = law.factor[index].numpy() * scale
+def make_normal(distribution, index):
+    scale = distribution.log_scale[index].exp().numpy()
+    factor = distribution.factor[index].numpy() * scale
     covariance = np.diag(scale**2) + factor.T @ factor
-    return stats.multivariate_normal(law.loc[index].numpy(), covariance)
+    return stats.multivariate_normal(distribution.loc[index].numpy(), covariance)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 4, 7])
 def test_low_rank_density_is_that_of_the_whole_covariance(rank):
-    law = LowRankNormal(*draw_low_rank(rank=rank))
+    distribution = LowRankNormal(*draw_low_rank(rank=rank))
     with seeded(0):
-        x = law.sample()
-    log_prob = law.log_prob(x)
+        x = distribution.sample()
+    log_prob = distribution.log_prob(x)
     assert log_prob.shape == (3,)
     for i in range(3):
-        oracle = make_normal(law, i)
+        oracle = make_normal(distribution, i)
         np.testing.assert_allclose(log_prob[i], oracle.logpdf(x[i]), atol=1e-10)
-        np.testing.assert_allclose(law.variance[i], np.diag(oracle.cov), rtol=1e-12)
+        np.testing.assert_allclose(
+            distribution.variance[i], np.diag(oracle.cov), rtol=1e-12
+        )
         first = stats.norm(oracle.mean[0], np.sqrt(oracle.cov[0, 0]))
-        by_column = law.log_prob_by_column(x)[i]
+        by_column = distribution.log_prob_by_column(x)[i]
         np.testing.assert_allclose(by_column[0], first.logpdf(x[i, 0]), atol=1e-12)
 
 
 def test_low_rank_columns_sum_to_the_whole():
     # draws against rows
-    law = LowRankNormal(*draw_low_rank((6, 3)))
+    distribution = LowRankNormal(*draw_low_rank((6, 3)))
     x = torch.linspace(-3, 3, 15, dtype=torch.float64).reshape(3, 5)
-    by_column = law.log_prob_by_column(x)
+    by_column = distribution.log_prob_by_column(x)
     assert by_column.shape == (6, 3, 5)
-    expected = law.log_prob(x)
+    expected = distribution.log_prob(x)
     torch.testing.assert_close(by_column.sum(dim=-1), expected, rtol=0, atol=1e-10)
 
 
 def test_low_rank_samples_have_the_covariance():
-    law = LowRankNormal(*draw_low_rank((1,)))
+    distribution = LowRankNormal(*draw_low_rank((1,)))
     with seeded(0):
-        x = law.sample((200_000,))[:, 0]
-    oracle = make_normal(law, 0)
+        x = distribution.sample((200_000,))[:, 0]
+    oracle = make_normal(distribution, 0)
     error = np.sqrt(np.outer(np.diag(oracle.cov), np.diag(oracle.cov)) * 2 / len(x))
     assert (np.abs(np.cov(x.T.numpy()) - oracle.cov) < N_STANDARD_ERRORS * error).all()
 
@@ -638,13 +651,13 @@ def test_low_rank_noise_is_finite_at_extreme_raw_values(dtype, value, width, ran
     raw = 1e3 * raw.sign() if value == "mixed" else torch.full_like(raw, value)
     raw.requires_grad_()
     log_range = torch.full((1, 300), width, dtype=dtype)
-    law = likelihood(raw, None, torch.zeros(2, 300, dtype=dtype), log_range)
-    log_prob = law.log_prob(torch.ones(2, 300, dtype=dtype))
+    distribution = likelihood(raw, None, torch.zeros(2, 300, dtype=dtype), log_range)
+    log_prob = distribution.log_prob(torch.ones(2, 300, dtype=dtype))
     assert torch.isfinite(log_prob).all()
     (gradient,) = torch.autograd.grad(log_prob.sum(), raw)
     assert torch.isfinite(gradient).all()
-    assert torch.isfinite(law.variance).all()
-    assert torch.isfinite(law.sample()).all()
+    assert torch.isfinite(distribution.variance).all()
+    assert torch.isfinite(distribution.sample()).all()
 
 
 def test_low_rank_noise_is_the_linear_start_at_zero():
@@ -652,10 +665,10 @@ def test_low_rank_noise_is_the_linear_start_at_zero():
     assert likelihood.n_raw == 5
     start = torch.randn(2, 4, dtype=torch.float64)
     raw = torch.zeros(2, 5, 4, dtype=torch.float64)
-    law = likelihood(raw, None, start, torch.ones(1, 4, dtype=torch.float64))
+    distribution = likelihood(raw, None, start, torch.ones(1, 4, dtype=torch.float64))
     x = start + torch.linspace(-3, 3, 4, dtype=torch.float64)
     expected = torch.distributions.Normal(start, 1.0).log_prob(x).sum(dim=-1)
-    torch.testing.assert_close(law.log_prob(x), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(distribution.log_prob(x), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 9])
@@ -670,8 +683,10 @@ def test_low_rank_noise_starts_at_the_correlations_left(rank):
         zeros = torch.zeros_like(residual)
         raw, _ = likelihood.initialize(residual, zeros, log_range)
         raw = raw.expand(500, -1, -1).clone().requires_grad_()
-        law = likelihood(raw, None, torch.zeros_like(residual), log_range[None])
-        log_prob = law.log_prob(residual)
+        distribution = likelihood(
+            raw, None, torch.zeros_like(residual), log_range[None]
+        )
+        log_prob = distribution.log_prob(residual)
         expected = stats.norm.logpdf(residual).sum(axis=1)
         assert log_prob.mean() - expected.mean() > least
         # no factor is left where it has no gradient

@@ -69,8 +69,10 @@ def make_grid(name, distribution):
     """Return all values that occur, as a column of rows, (K, 1, 1)."""
     if name in COUNTS:
         # the tail of a negative binomial falls by e in variance / mean, about
-        law = getattr(distribution, "base", distribution)
-        top = float((law.mean + 40 * law.variance / law.mean).max())
+        distribution = getattr(distribution, "base", distribution)
+        top = float(
+            (distribution.mean + 40 * distribution.variance / distribution.mean).max()
+        )
         return torch.arange(max(top, 100.0), dtype=torch.float64)[:, None, None]
     top = 20 if name == "discretized logistic" else 5
     return torch.arange(top + 1, dtype=torch.float64)[:, None, None]
@@ -249,12 +251,12 @@ def test_single_precision_holds_large_counts(mean, dispersion):
         rate *= generator.gamma(dispersion, 1 / dispersion, size=500)
     x = torch.as_tensor(generator.poisson(rate)).float()
     parameters = [torch.full((500,), np.log(mean)).float()]
-    law = LogPoisson
+    distribution = LogPoisson
     if dispersion is not None:
         parameters.append(torch.full((500,), np.log(dispersion)).float())
-        law = MeanNegativeBinomial
-    single = law(*parameters).log_prob(x)
-    expected = law(*(p.double() for p in parameters)).log_prob(x.double())
+        distribution = MeanNegativeBinomial
+    single = distribution(*parameters).log_prob(x)
+    expected = distribution(*(p.double() for p in parameters)).log_prob(x.double())
     # rounding of log μ - log x by 1e-6, times the slope of log p, some √mean
     torch.testing.assert_close(single.double(), expected, rtol=1e-6, atol=0.02)
 
@@ -290,74 +292,78 @@ def test_negative_binomial_equals_scipy(log_dispersion):
     log_mean = 3 * draw(60)
     x = torch.cat([torch.arange(50.0), torch.tensor(10 * [1000.0])]).double()
     theta = np.exp(log_dispersion)
-    law = MeanNegativeBinomial(log_mean, torch.full_like(log_mean, log_dispersion))
+    distribution = MeanNegativeBinomial(
+        log_mean, torch.full_like(log_mean, log_dispersion)
+    )
     expected = stats.nbinom.logpmf(x, theta, theta / (theta + log_mean.exp().numpy()))
-    np.testing.assert_allclose(law.log_prob(x), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(distribution.log_prob(x), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_negative_binomial_of_large_dispersion_is_poisson(dtype):
     log_mean = (2 * draw(40) + 1).to(dtype)
     x = torch.arange(40.0).to(dtype)
-    law = MeanNegativeBinomial(log_mean, torch.full_like(log_mean, 16.0))
+    distribution = MeanNegativeBinomial(log_mean, torch.full_like(log_mean, 16.0))
     expected = LogPoisson(log_mean).log_prob(x)
     # (x - μ)² / 2θ is what is left, e^16 being nine million
-    torch.testing.assert_close(law.log_prob(x), expected, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(distribution.log_prob(x), expected, rtol=1e-5, atol=1e-3)
 
 
 def test_zero_inflated_poisson_equals_its_formula():
     log_rate, logits = draw(5), draw(5, seed=1)
-    law = ZeroInflated(LogPoisson(log_rate), logits)
+    distribution = ZeroInflated(LogPoisson(log_rate), logits)
     share = 1 / (1 + np.exp(-logits.numpy()))
     for x in (0.0, 1.0, 4.0):
         base = stats.poisson.pmf(x, log_rate.exp())
         expected = share * (x == 0) + (1 - share) * base
-        found = law.log_prob(torch.full((5,), x).double()).exp()
+        found = distribution.log_prob(torch.full((5,), x).double()).exp()
         np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_categorical_equals_torch():
     logits = draw(7, 4, 3)
-    law = CategoricalColumns(logits, torch.tensor([3.0, 3.0, 3.0]).double())
+    distribution = CategoricalColumns(logits, torch.tensor([3.0, 3.0, 3.0]).double())
     other = torch.distributions.Categorical(logits=logits.movedim(-2, -1))
     x = torch.randint(4, (7, 3), generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(law.log_prob(x.double()), other.log_prob(x))
+    torch.testing.assert_close(distribution.log_prob(x.double()), other.log_prob(x))
 
 
 def test_categories_that_a_column_lacks_have_no_probability():
-    law = CategoricalColumns(draw(7, 4, 3), torch.tensor([3.0, 1.0, 0.0]).double())
-    assert (law.probs[:, 2:, 1] == 0).all()
-    assert (law.probs[:, 0, 2] == 1).all()
-    assert (law.sample((100,)).amax(dim=(0, 1)) <= law.highest).all()
+    distribution = CategoricalColumns(
+        draw(7, 4, 3), torch.tensor([3.0, 1.0, 0.0]).double()
+    )
+    assert (distribution.probs[:, 2:, 1] == 0).all()
+    assert (distribution.probs[:, 0, 2] == 1).all()
+    assert (distribution.sample((100,)).amax(dim=(0, 1)) <= distribution.highest).all()
 
 
-def test_ordinal_equals_differences_of_the_logistic_law():
-    likelihood, law = make("ordinal of known sizes")
-    assert (law.thresholds.diff(dim=-2) > 0).all()
-    cdf = stats.logistic.cdf(law.thresholds, law.loc.unsqueeze(-2))
+def test_ordinal_equals_differences_of_the_logistic_distribution():
+    likelihood, distribution = make("ordinal of known sizes")
+    assert (distribution.thresholds.diff(dim=-2) > 0).all()
+    cdf = stats.logistic.cdf(distribution.thresholds, distribution.loc.unsqueeze(-2))
     cdf = np.concatenate([np.zeros((N, 1, D)), cdf, np.ones((N, 1, D))], axis=1)
     for k in range(5):
-        found = law.log_prob(torch.full((N, D), float(k)).double()).exp()
+        found = distribution.log_prob(torch.full((N, D), float(k)).double()).exp()
         np.testing.assert_allclose(found, np.diff(cdf, axis=1)[:, k], rtol=1e-9)
-    assert (likelihood.get_highest(law.loc) == 4).all()
+    assert (likelihood.get_highest(distribution.loc) == 4).all()
 
 
 @pytest.mark.parametrize("value", [-1e3, 0.0, 1e3])
 def test_thresholds_are_ordered_whatever_is_learned(value):
     likelihood, _ = adapt(CASES["ordinal of known sizes"], D)
     raw, free, start, log_range = draw_inputs(likelihood)
-    law = likelihood(raw, torch.full_like(free, value), start, log_range)
-    assert (law.thresholds.diff(dim=-2) > 0).all()
+    distribution = likelihood(raw, torch.full_like(free, value), start, log_range)
+    assert (distribution.thresholds.diff(dim=-2) > 0).all()
 
 
 def test_discretized_logistic_equals_differences_of_scipy():
     loc, log_scale = 10 + 8 * draw(30), draw(30, seed=1)
-    law = DiscretizedLogistic(loc, log_scale, 0, 20)
+    distribution = DiscretizedLogistic(loc, log_scale, 0, 20)
     logistic = stats.logistic(loc.numpy(), log_scale.exp().numpy())
     for x in range(21):
         upper = 1.0 if x == 20 else logistic.cdf(x + 0.5)
         lower = 0.0 if x == 0 else logistic.cdf(x - 0.5)
-        found = law.log_prob(torch.full((30,), float(x)).double()).exp()
+        found = distribution.log_prob(torch.full((30,), float(x)).double()).exp()
         np.testing.assert_allclose(found, upper - lower, rtol=1e-8, atol=1e-15)
 
 
@@ -392,20 +398,22 @@ def average_start(likelihood, x, n_components=2, n_draws=40_000):
 @over_cases
 def test_start_meets_the_means_and_frequencies_of_columns(name):
     likelihood, x = adapt(CASES[name], D, n_samples=2000)
-    law = average_start(likelihood, x)
+    distribution = average_start(likelihood, x)
     if name in LEVELS:
         for k in range(int(x.max()) + 1):
             expected = (x == k).mean(axis=0)
             value = torch.full((1, D), float(k)).double()
-            inside = law.support.check(value)
-            found = torch.where(inside, law.log_prob(value).exp(), 0.0).mean(dim=0)
+            inside = distribution.support.check(value)
+            found = torch.where(inside, distribution.log_prob(value).exp(), 0.0).mean(
+                dim=0
+            )
             np.testing.assert_allclose(found, expected, atol=0.01)
         return
-    found = law.mean.mean(dim=0)
+    found = distribution.mean.mean(dim=0)
     # open ends and bent rates take a little off what the linear model has
     np.testing.assert_allclose(found, x.mean(axis=0), rtol=0.06)
     if "zero-inflated" in name:
-        zeros = law.log_prob(torch.zeros(1, D).double()).exp().mean(dim=0)
+        zeros = distribution.log_prob(torch.zeros(1, D).double()).exp().mean(dim=0)
         np.testing.assert_allclose(zeros, (x == 0).mean(axis=0), atol=0.08)
 
 
@@ -483,10 +491,10 @@ def test_rates_do_not_explode_beyond_the_counts_seen(name):
     raw, free, start, log_range = draw_inputs(likelihood)
     raw, start = torch.full_like(raw, 0.0), 0 * start
     raw[:, 0] = 50.0
-    law = likelihood(raw, free, start, log_range)
-    law = getattr(law, "base", law)
+    distribution = likelihood(raw, free, start, log_range)
+    distribution = getattr(distribution, "base", distribution)
     # linear from twice the largest on: exp(50) is 5e21
-    assert (law.mean < (2 * x.max() + 2) * 51).all()
+    assert (distribution.mean < (2 * x.max() + 2) * 51).all()
 
 
 # in the estimator ---------------------------------------------------------------------

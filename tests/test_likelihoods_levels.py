@@ -168,15 +168,18 @@ def test_codes_drawn_of_many_are_as_frequent_as_their_probabilities():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, MANY, 2, generator=generator, dtype=torch.float64)
     logits[0, 17, 0], logits[1, MANY - 1, 0], logits[1, 0, 1] = 9.0, 10.0, 10.0
-    law = CategoricalColumns(logits, torch.tensor([MANY - 1, 4000]).double())
+    distribution = CategoricalColumns(logits, torch.tensor([MANY - 1, 4000]).double())
     with seeded(0):
-        x = law.sample((n_draws,))
+        x = distribution.sample((n_draws,))
     assert x.shape == (n_draws, 2, 2)
-    assert (x.amax(dim=(0, 1)) <= law.highest).all()
-    likely = law.mean.long()
+    assert (x.amax(dim=(0, 1)) <= distribution.highest).all()
+    likely = distribution.mean.long()
     for i, j in np.ndindex(2, 2):
         for code in (likely[i, j], 100, 3000):
-            p, found = law.probs[i, code, j], (x[:, i, j] == code).double().mean()
+            p, found = (
+                distribution.probs[i, code, j],
+                (x[:, i, j] == code).double().mean(),
+            )
             error = (p * (1 - p) / n_draws).sqrt() + 1e-4
             assert (found - p).abs() < N_STANDARD_ERRORS * error
 
@@ -184,14 +187,14 @@ def test_codes_drawn_of_many_are_as_frequent_as_their_probabilities():
 def test_impossible_codes_are_never_drawn():
     logits = torch.full((1, 6, 1), -1e30, dtype=torch.float64)
     logits[0, [1, 4]] = 0.0
-    law = CategoricalColumns(logits, torch.tensor([5.0]).double())
+    distribution = CategoricalColumns(logits, torch.tensor([5.0]).double())
     with seeded(0):
-        x = law.sample((2000,))
+        x = distribution.sample((2000,))
     assert set(x.unique().tolist()) == {1.0, 4.0}
-    assert law.sample((0,)).shape == (0, 1, 1)
+    assert distribution.sample((0,)).shape == (0, 1, 1)
 
 
-def test_laws_without_gaps_need_no_mask():
+def test_distributions_without_gaps_need_no_mask():
     logits = torch.randn(3, 5, 2, generator=torch.Generator().manual_seed(0))
     highest = torch.tensor([4.0, 4.0])
     one = CategoricalColumns(logits, highest)
@@ -220,9 +223,9 @@ def test_what_stands_for_a_missing_code_is_taken_for_the_first(name):
 
     free = draw(1, likelihood.free_shape(4)[0])
     start = draw(20, likelihood.link.n_offsets)
-    law = likelihood(draw(20, likelihood.n_raw), free, start, draw(1))
-    assert (law.log_prob(neutral) == law.log_prob(zero)).all()
-    assert (law.log_prob(neutral)[0] == law.log_prob(x)[0]).all()
+    distribution = likelihood(draw(20, likelihood.n_raw), free, start, draw(1))
+    assert (distribution.log_prob(neutral) == distribution.log_prob(zero)).all()
+    assert (distribution.log_prob(neutral)[0] == distribution.log_prob(x)[0]).all()
     if not isinstance(likelihood, Categorical):
         return
     assert (likelihood.link.represent(neutral) == likelihood.link.represent(zero)).all()

@@ -184,11 +184,11 @@ def test_weights_stand_for_repeated_rows(method):
 @over_bases
 def test_density_integrates_to_one(method, base):
     likelihood = adapt(method, base)
-    law = likelihood(*draw_inputs(likelihood))
+    distribution = likelihood(*draw_inputs(likelihood))
     # a grid that is even in T, on which nothing is missed
     t = torch.linspace(-14, 14, 80_001, dtype=torch.float64)[:, None, None]
     x = likelihood._map.inverse(t.expand(-1, 1, 5))
-    density = law.log_prob(x).exp()
+    density = distribution.log_prob(x).exp()
     total = trapezoid(density.numpy(), x=x.numpy(), axis=0)
     # Student's t has mass beyond
     atol = 2e-2 if isinstance(base, StudentT) else 2e-3
@@ -199,19 +199,19 @@ def test_density_integrates_to_one(method, base):
 @over_bases
 def test_samples_meet_mean_and_variance(method, base):
     likelihood = adapt(method, base)
-    law = likelihood(*draw_inputs(likelihood))
+    distribution = likelihood(*draw_inputs(likelihood))
     with seeded(0):
-        x = law.sample((20_000,))
+        x = distribution.sample((20_000,))
     assert x.shape == (20_000, 2, 5)
     error = x.std(dim=0) / len(x) ** 0.5
-    assert ((x.mean(dim=0) - law.mean).abs() < N_STANDARD_ERRORS * error).all()
+    assert ((x.mean(dim=0) - distribution.mean).abs() < N_STANDARD_ERRORS * error).all()
     # the square of the rare and far is no matter of 20,000 draws: from the density
     t = torch.linspace(-30, 30, 120_001, dtype=torch.float64)[:, None, None]
     x = likelihood._map.inverse(t.expand(-1, 1, 5))
-    density = law.log_prob(x).exp() * (x - law.mean) ** 2
+    density = distribution.log_prob(x).exp() * (x - distribution.mean) ** 2
     expected = torch.trapezoid(density, x.expand_as(density), dim=0)
     # where the map has a corner far out, the quadrature is good to 3 %
-    torch.testing.assert_close(law.variance, expected, rtol=0.04, atol=0)
+    torch.testing.assert_close(distribution.variance, expected, rtol=0.04, atol=0)
 
 
 @over_methods
@@ -239,15 +239,15 @@ def test_all_is_finite_at_extremes(method, base, dtype, value):
     raw, free, start, _ = (t.to(dtype) for t in draw_inputs(likelihood))
     raw, free = torch.full_like(raw, value), torch.full_like(free, value)
     inputs = [t.requires_grad_() for t in (raw, free, start)]
-    law = likelihood(*inputs, torch.full((1, 5), 2.0, dtype=dtype))
+    distribution = likelihood(*inputs, torch.full((1, 5), 2.0, dtype=dtype))
     x = torch.tensor([[-1e9, 0.0, 0.5, 1.0, 1e9]], dtype=dtype).expand(2, 5)
-    log_prob = law.log_prob(x)
+    log_prob = distribution.log_prob(x)
     assert torch.isfinite(log_prob).all()
     for grad in torch.autograd.grad(log_prob.sum(), inputs, allow_unused=True):
         assert grad is None or torch.isfinite(grad).all()
-    assert torch.isfinite(law.mean).all()
-    assert torch.isfinite(law.variance).all()
-    assert torch.isfinite(law.sample((3,))).all()
+    assert torch.isfinite(distribution.mean).all()
+    assert torch.isfinite(distribution.variance).all()
+    assert torch.isfinite(distribution.sample((3,))).all()
 
 
 @over_methods
@@ -255,21 +255,21 @@ def test_all_is_finite_at_extremes(method, base, dtype, value):
 def test_leading_dimensions_are_free(method, leading):
     likelihood = adapt(method)
     raw, free, start, log_range = draw_inputs(likelihood)
-    law = likelihood(raw, free, start, log_range)
-    x = law.sample()
+    distribution = likelihood(raw, free, start, log_range)
+    x = distribution.sample()
     repeated = likelihood(
         raw.expand(*leading, *raw.shape),
         free,
         start.expand(*leading, 2, 2, 5),
         log_range,
     )
-    expected = law.log_prob(x).expand(*leading, 2, 5)
+    expected = distribution.log_prob(x).expand(*leading, 2, 5)
     torch.testing.assert_close(repeated.log_prob(x), expected)
     assert repeated.mean.shape == repeated.variance.shape == (*leading, 2, 5)
     assert repeated.sample((2,)).shape == (2, *leading, 2, 5)
 
 
-def test_law_without_rows_is_the_base():
+def test_distribution_without_rows_is_the_base():
     likelihood = Transformed(base="gaussian")
     raw, free, start, log_range = draw_inputs(likelihood)
     start[:, 1] = 0.0

@@ -107,8 +107,8 @@ def make_inputs(likelihood, n=50):
 def test_log_prob_is_that_of_every_member_in_its_columns():
     likelihood, x = make_members()
     raw, free, offset, log_range = make_inputs(likelihood)
-    law = likelihood(raw, free, offset, log_range)
-    log_prob = law.log_prob(x)
+    distribution = likelihood(raw, free, offset, log_range)
+    log_prob = distribution.log_prob(x)
     assert log_prob.shape == (50, 5)
     begin = {"raw": 0, "free": 0, "offset": 0}
     for member, columns in likelihood.list_groups():
@@ -127,8 +127,8 @@ def test_log_prob_is_that_of_every_member_in_its_columns():
             begin[name] += size
         alone = member(*parts, log_range[columns])
         torch.testing.assert_close(log_prob[:, columns], alone.log_prob(x[:, columns]))
-        torch.testing.assert_close(law.mean[:, columns], alone.mean)
-        torch.testing.assert_close(law.variance[:, columns], alone.variance)
+        torch.testing.assert_close(distribution.mean[:, columns], alone.mean)
+        torch.testing.assert_close(distribution.variance[:, columns], alone.variance)
     assert begin == {
         "raw": raw.shape[-1],
         "free": free.shape[-1],
@@ -143,8 +143,8 @@ def test_one_group_of_all_columns_is_its_member():
     assert not likelihood.is_mixed
     raw, offset = torch.randn(7, 1, 4), torch.randn(7, 4)
     free, log_range = torch.zeros(member.free_shape(4)), torch.ones(4)
-    law = likelihood(raw, free, offset, log_range)
-    assert type(law) is type(member(raw, free, offset, log_range))
+    distribution = likelihood(raw, free, offset, log_range)
+    assert type(distribution) is type(member(raw, free, offset, log_range))
     assert likelihood.raw_shape(4) == (1, 4)
     assert likelihood.free_shape(4) == member.free_shape(4)
     assert likelihood.link.is_scaled
@@ -154,15 +154,15 @@ def test_columns_of_one_group_may_be_out_of_order():
     likelihood = PerColumn([Bernoulli()], [[2, 0, 1]])
     assert likelihood.single is None
     raw, offset = torch.tensor([[1.0, 2.0, 3.0]]), torch.zeros(1, 3)
-    law = likelihood(raw, torch.zeros(0), offset, torch.ones(3))
+    distribution = likelihood(raw, torch.zeros(0), offset, torch.ones(3))
     expected = torch.sigmoid(torch.tensor([[2.0, 3.0, 1.0]]))
-    torch.testing.assert_close(law.mean, expected)
+    torch.testing.assert_close(distribution.mean, expected)
 
 
 def test_draws_are_in_the_support():
     likelihood, _ = make_members()
-    law = likelihood(*make_inputs(likelihood))
-    drawn = law.sample((20,))
+    distribution = likelihood(*make_inputs(likelihood))
+    drawn = distribution.sample((20,))
     assert drawn.shape == (20, 50, 5)
     check_support(likelihood, drawn.flatten(0, 1).numpy(), None, slice(None))
     drawn[3, 4, 3] = 7
