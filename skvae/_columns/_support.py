@@ -52,10 +52,12 @@ class Support:
         Parameters
         ----------
         x : ndarray of float (..., n_features)
+            Missing values are NaN.
 
         Returns
         -------
         ndarray of bool (..., n_features)
+            True where a value is refused.
         """
         if self.is_open:
             is_outside = (x <= self.low) | (x >= self.high)

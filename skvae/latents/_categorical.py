@@ -208,8 +208,16 @@ class Categorical(Latent):
 class CategoricalPrior(nn.Module):
     """Weights of the categories of independent variables, learned or equal.
 
-    ``shape`` is the number of variables and of categories. The temperature of relaxed
-    draws is kept here so that it travels with the module.
+    Parameters
+    ----------
+    shape : tuple of int
+        Number of variables, and of categories of each.
+    is_learned : bool
+        Whether weights are learned.
+    temperature : float
+        Of relaxed draws; it is kept here so that it travels with the module.
+    n_copies : int or None, default=None
+        Number of folds trained side by side.
     """
 
     def __init__(self, shape, is_learned, temperature, n_copies=None):

@@ -204,9 +204,18 @@ class Hierarchical(Latent):
 class LayeredPrior(nn.Module):
     """N(0, I) for the uppermost layer, and networks for those below.
 
-    They start at N(0, I) as well, whatever the layer above is. ``sizes`` are the widths
-    of the layers, the one next to the data first; ``is_bottom_up`` is whether there are
-    networks for q(z_{i+1}|z_i), too.
+    They start at N(0, I) as well, whatever the layer above is.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Widths of the layers, the one next to the data first.
+    hidden_layer_sizes : sequence of int
+        Widths of the networks.
+    is_bottom_up : bool
+        Whether there are networks for q(z_{i+1}|z_i), too.
+    n_copies : int or None, default=None
+        Number of folds trained side by side.
     """
 
     def __init__(self, sizes, hidden_layer_sizes, is_bottom_up, n_copies=None):
@@ -236,6 +245,15 @@ class LayerNetwork(nn.Module):
     """Mean and standard deviation of one layer, given another.
 
     A linear map plus a network with SiLU, both zero at first: N(0, I).
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+        Widths of the given layer and of this one.
+    hidden_layer_sizes : sequence of int
+        Widths of the network.
+    n_copies : int or None, default=None
+        Number of folds trained side by side.
     """
 
     def __init__(self, n_inputs, n_outputs, hidden_layer_sizes, n_copies=None):

@@ -21,7 +21,15 @@ _ROWS_PER_COMPONENT = 20
 
 
 class StandardPrior(nn.Module):
-    """N(0, scale² I), without weights."""
+    """N(0, scale² I), without weights.
+
+    Parameters
+    ----------
+    n_components : int
+        Size of the latent.
+    scale : float, default=1.0
+        Standard deviation.
+    """
 
     def __init__(self, n_components, scale=1.0):
         super().__init__()
@@ -42,6 +50,15 @@ class MixturePrior(nn.Module):
     The first component stays N(0, I), the prior of the linear start; only its weight is
     learned. It bounds the loss of rows far from all others. Until the values of
     `initialize` are set it has all the weight.
+
+    Parameters
+    ----------
+    n_components : int
+        Size of the latent.
+    n_mixture : int
+        Number of components beside N(0, I).
+    n_copies : int or None, default=None
+        Number of folds trained side by side.
     """
 
     def __init__(self, n_components, n_mixture, n_copies=None):

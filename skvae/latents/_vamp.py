@@ -12,8 +12,19 @@ class VampPrior(nn.Module):
     """(1/K) Σ_k q(z|u_k): the mean of the posteriors of K pseudo-inputs u_k.
 
     Pseudo-inputs are learned, in the units in which the encoder sees rows, and have
-    equal weights (Tomczak & Welling 2018, eq. 10). ``width`` is the number of values
-    that a row and a pseudo-input have in the widest tensor of the density.
+    equal weights (Tomczak & Welling 2018, eq. 10).
+
+    Parameters
+    ----------
+    n_inputs : int
+        Width of a pseudo-input.
+    n_mixture : int
+        Number of pseudo-inputs, K.
+    n_copies : int or None, default=None
+        Number of folds trained side by side.
+    width : int, default=1
+        Number of values that a row and a pseudo-input have in the widest tensor of the
+        density.
     """
 
     # `forward` takes the encoder, u (..., K, n_inputs) -> q(z|u)

@@ -102,8 +102,12 @@ class Link:
 class ScaledLink(Link):
     """The link of columns that are centred and scaled.
 
-    The offset is in units of the noise around the linear model. For the parameters see
-    `Link`.
+    The offset is in units of the noise around the linear model.
+
+    Parameters
+    ----------
+    least_noise, noise_floor, fixed_noise, is_isotropic : optional
+        Attributes of `Link`.
     """
 
     is_scaled = True

@@ -176,9 +176,9 @@ class Conv(Network):
         Number of residual blocks of every stage.
     n_hidden : int, default=128
         Number of units of the dense layer.
-    activation : {'silu', 'relu', 'tanh', 'gelu', 'elu', 'leaky_relu', 'softplus', \
-'sigmoid'}, default='silu'
-        Activation after the convolutions.
+    activation : str, default='silu'
+        Activation after the convolutions: 'silu', 'relu', 'tanh', 'gelu', 'elu',
+        'leaky_relu', 'softplus' or 'sigmoid'.
     dropout : float, default=0.0
         Probability that a unit of the dense layer is dropped in a training step.
 

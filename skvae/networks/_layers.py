@@ -25,6 +25,7 @@ class Linear(nn.Module):
     Parameters
     ----------
     n_inputs, n_outputs : int
+        Widths.
     n_copies : int or None
         None is a plain affine map.
     zero : bool

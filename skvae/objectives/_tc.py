@@ -32,7 +32,7 @@ class TC(KLObjective):
     alpha : float, default=1.0
         Weight of the mutual information of row and latent.
     beta_tc : float, default=6.0
-        Weight of the total correlation. (The transformer's `beta` weights all three.)
+        Weight of the total correlation. The transformer's `beta` weights all three.
     gamma : float, default=1.0
         Weight of the divergence of the marginals from the prior.
     n_draws : int, default=1
