@@ -7,6 +7,8 @@ copies are not repeated at all, and equal operations are done once.
 
 import math
 
+import torch
+
 from . import _elementwise, _whole
 from ._calls import find_memory
 from ._expression import Expression
@@ -15,7 +17,6 @@ from ._nodes import Node
 from ._tensors import (
     get_place,
     get_storage,
-    is_tensor,
     list_tensors,
     make_like,
     make_result,
@@ -31,24 +32,15 @@ _COMPARISONS = ("ge", "le", "logical_and", "logical_and_")
 class ProgramBuilder:
     """The operations to be repeated, gathered call by call.
 
-    Parameters
-    ----------
-    calls : list of Call
-        All of them; `add` then takes them in one by one.
-    inputs : sequence of Tensor
-
-    Attributes
-    ----------
-    nodes : list of Node
-    owned : set
-        The memory that was made for results.
-    bounds : dict
-        Of masks that tell which values are within bounds, by place: the values, the
-        bounds, and the memory of the mask.
+    It is told of all calls; `add` then takes them in one by one. The result is `nodes`
+    and `owned`, the memory that was made for results.
     """
 
     def __init__(self, calls, inputs):
-        self.nodes, self.owned, self.bounds = [], set(), {}
+        self.nodes, self.owned = [], set()
+        # of masks that tell which values are within bounds, by place: the values, the
+        # bounds, and the memory of the mask
+        self.bounds = {}
         self.created, self.mutable = find_memory(calls)
         self.inputs = {get_storage(tensor) for tensor in inputs}
         # expressions by place and by memory, and results by operation
@@ -124,7 +116,7 @@ class ProgramBuilder:
         key = _make_key(name, operands, shape, settings)
         if key in self.done:
             return self.done[key]
-        tensors = [o for o in operands if is_tensor(o)]
+        tensors = [o for o in operands if torch.is_tensor(o)]
         tensors = [o if o.shape == shape else o.expand(shape) for o in tensors]
         if not any(tensor.is_contiguous() for tensor in tensors):
             for dim, size in enumerate(shape):
@@ -133,7 +125,7 @@ class ProgramBuilder:
                     tensors = [tensor.narrow(dim, 0, 1) for tensor in tensors]
         out = self._own(make_result(tensors[0].shape, tensors))
         rest = iter(tensors)
-        operands = [next(rest) if is_tensor(o) else o for o in operands]
+        operands = [next(rest) if torch.is_tensor(o) else o for o in operands]
         self.nodes.append(Node(name, operands, [out], settings))
         self.done[key] = found = out if out.shape == shape else out.expand(shape)
         return found
@@ -213,7 +205,7 @@ class ProgramBuilder:
             a, b = (self.bounds.get(get_place(t)) for t in call.args[:2])
             if a and b and get_place(a[0]) == get_place(b[0]):
                 found = a[0], max(a[1], b[1]), min(a[2], b[2])
-        elif name in ("ge", "le") and not is_tensor(call.args[1]):
+        elif name in ("ge", "le") and not torch.is_tensor(call.args[1]):
             bound = float(call.args[1])
             if get_storage(call.args[0]) not in self.mutable:
                 bounds = (bound, math.inf) if name == "ge" else (-math.inf, bound)
@@ -324,5 +316,5 @@ class ProgramBuilder:
 
 
 def _make_key(name, operands, shape, settings):
-    names = [get_place(o) if is_tensor(o) else o for o in operands]
+    names = [get_place(o) if torch.is_tensor(o) else o for o in operands]
     return name, *names, tuple(shape), *settings.items()

@@ -30,30 +30,12 @@ _SILENTLY_WRITTEN = ("running_mean", "running_var")
 
 
 class Schema:
-    """What torch tells of an operation.
-
-    Attributes
-    ----------
-    name : str
-        Without the overload.
-    written : list of (int, str)
-        Positions and names of the arguments that are changed.
-    is_view : bool
-        Whether memory of the arguments is returned.
-    is_allocation : bool
-        Whether memory is asked for, and nothing put into it.
-    is_factory : bool
-        Whether the values returned are always the same.
-    is_random : bool
-        Whether something is drawn.
-    reads_values : bool
-        Whether a value leaves torch, and may decide what comes next.
-    has_dynamic_shape : bool
-        Whether values may decide the shape of the result.
-    """
+    """What torch tells of an operation."""
 
     def __init__(self, func):
+        # without the overload
         self.name = name = func._schema.name.split("::")[1]
+        # positions and names of the arguments that are changed
         is_normalisation = "batch_norm" in name and "backward" not in name
         self.written = [
             (i, argument.name)
@@ -61,11 +43,13 @@ class Schema:
             if (argument.alias_info is not None and argument.alias_info.is_write)
             or (is_normalisation and argument.name in _SILENTLY_WRITTEN)
         ]
+        # memory of the arguments is returned
         self.is_view = not self.written and any(
             argument.alias_info is not None for argument in func._schema.arguments
         )
         self.is_allocation, self.is_factory = name in _ALLOCATIONS, name in _FACTORIES
         self.is_random = torch.Tag.nondeterministic_seeded in func.tags
+        # a value leaves torch, or shapes the result: it may decide what comes next
         self.reads_values = torch.Tag.data_dependent_output in func.tags
         self.has_dynamic_shape = torch.Tag.dynamic_output_shape in func.tags
 
@@ -74,18 +58,11 @@ get_schema = cache(Schema)
 
 
 class Call:
-    """An operation that was called.
+    """An operation that was called, its arguments, and ``out``, what it returned.
 
-    Attributes
-    ----------
-    func : OpOverload
-    schema : Schema
-    args, kwargs : tuple, dict
-    out : Tensor or sequence of Tensor
-    tensors, outs, written : list of Tensor
-        Those among the arguments, what is returned, and the arguments that are changed.
-    read, returned : set
-        The memory of the first two.
+    ``tensors`` are those among the arguments, ``outs`` those that are returned;
+    ``read`` and ``returned`` are the memory of both. ``written`` are the arguments that
+    are changed.
     """
 
     __slots__ = ("args", "func", "kwargs", "out", "outs", "read", "returned", "schema")

@@ -9,16 +9,8 @@ import torch
 class Expression:
     """``scale * values + shift``; never changed.
 
-    Attributes
-    ----------
-    values : Tensor
-        In memory that the program fills, or that holds an input or a constant. May be
-        expanded.
-    scale, shift : float
-    is_constant : bool
-        Whether it is the same in every run.
-    number : float or None
-        Of a constant: the one value that it has everywhere.
+    Values, which may be expanded, are in memory that the program fills, or that holds
+    an input or a constant. ``number`` is the one value that a constant has everywhere.
     """
 
     values: torch.Tensor

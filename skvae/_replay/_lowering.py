@@ -5,7 +5,7 @@ from functools import cache, partial
 import torch
 
 from ._numpy import NUMPY, flatten_pair
-from ._tensors import is_same_layout, is_tensor, list_tensors, make_like
+from ._tensors import is_same_layout, list_tensors, make_like
 
 
 def lower(node, uses_numpy):
@@ -27,7 +27,7 @@ def _align(node):
     (out,) = node.out
     return [
         out
-        if is_tensor(value)
+        if torch.is_tensor(value)
         and value.data_ptr() == out.data_ptr()
         and is_same_layout(value, out)
         else value

@@ -13,31 +13,14 @@ from ._nodes import Node
 from ._tensors import get_storage, is_same_layout, is_whole
 
 # operations that may write over what they read
-_IN_PLACE = {
-    "add",
-    "sub",
-    "mul",
-    "div",
-    "exp",
-    "log",
-    "tanh",
-    "sqrt",
-    "reciprocal",
-    "clamp",
-}
+_IN_PLACE = {"add", "sub", "mul", "div", "exp", "log", "tanh", "sqrt"}
+_IN_PLACE |= {"reciprocal", "clamp"}
 # every block begins at a multiple of so many bytes
 _ALIGNMENT = 64
 
 
 def place(nodes, owned):
-    """Return the nodes on memory chosen for them.
-
-    Parameters
-    ----------
-    nodes : list of Node
-    owned : set
-        The memory that was made for results, and may be given up.
-    """
+    """Return the nodes on memory chosen for them; what is owned may be given up."""
     moves = {}
     nodes = _join_parts(nodes, owned)
     nodes = _join_copies(nodes, owned, moves)

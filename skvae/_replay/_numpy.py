@@ -10,8 +10,6 @@ from functools import partial
 import numpy as np
 import torch
 
-from ._tensors import is_tensor
-
 # names of numpy's functions where they are not those of torch
 _NAMES = {"abs": "absolute", "div": "divide", "mul": "multiply", "sub": "subtract"}
 
@@ -23,12 +21,14 @@ def _merge(tensors):
     """
     out = tensors[-1]
     if all(
-        not is_tensor(t) or (t.shape == out.shape and t.is_contiguous())
+        not torch.is_tensor(t) or (t.shape == out.shape and t.is_contiguous())
         for t in tensors
     ):
-        return [t.detach() if is_tensor(t) else t for t in tensors]
-    views = [t.expand(out.shape) if is_tensor(t) else t for t in tensors]
-    all_strides = [v.stride() if is_tensor(v) else (0,) * out.dim() for v in views]
+        return [t.detach() if torch.is_tensor(t) else t for t in tensors]
+    views = [t.expand(out.shape) if torch.is_tensor(t) else t for t in tensors]
+    all_strides = [
+        v.stride() if torch.is_tensor(v) else (0,) * out.dim() for v in views
+    ]
     dims = [d for d in range(out.dim()) if out.shape[d] != 1]
     dims.sort(key=lambda d: -out.stride(d))
     merged = []
@@ -42,7 +42,7 @@ def _merge(tensors):
         merged.append((size, strides))
     found = []
     for i, view in enumerate(views):
-        if not is_tensor(view):
+        if not torch.is_tensor(view):
             found.append(view)
             continue
         shape = [size for size, _ in merged]
@@ -59,7 +59,7 @@ def _as_arrays(*tensors):
     *rest, out = _merge(tensors)
     out = out.numpy()
     # numpy is faster with an array () than with a number
-    rest = [t.numpy() if is_tensor(t) else np.asarray(t, out.dtype) for t in rest]
+    rest = [t.numpy() if torch.is_tensor(t) else np.asarray(t, out.dtype) for t in rest]
     return [*rest, out]
 
 

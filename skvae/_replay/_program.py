@@ -2,26 +2,18 @@
 
 from collections import Counter, defaultdict
 
+import torch
+
 from ._lowering import lower
 from ._memory import place
-from ._tensors import is_same_layout, is_tensor
+from ._tensors import is_same_layout
 
 
 class Program:
-    """Operations to be done in their order.
+    """Operations to be done in their order, by numpy where it may and is faster.
 
-    Parameters
-    ----------
-    nodes : list of Node
-    owned : set
-        The memory that was made for results.
-    uses_numpy : bool
-        Whether numpy may do what it does faster than torch.
-
-    Attributes
-    ----------
-    changes : set
-        The memory, there before the recording, that is written to.
+    ``owned`` is the memory that was made for results. ``changes`` is the memory, there
+    before the recording, that is written to.
     """
 
     def __init__(self, nodes, owned, uses_numpy):
@@ -83,7 +75,7 @@ def _join_sums(nodes):
 def _is_pair(values):
     """Return whether values are two tensors that fill their memory in one order."""
     return all(
-        is_tensor(value)
+        torch.is_tensor(value)
         and value.numel() * value.itemsize == value.untyped_storage().nbytes()
         for value in values
     ) and is_same_layout(*values)

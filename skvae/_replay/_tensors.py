@@ -5,11 +5,6 @@ import math
 import torch
 
 
-def is_tensor(value):
-    """Return whether a value is a tensor."""
-    return isinstance(value, torch.Tensor)
-
-
 def get_storage(tensor):
     """Return what identifies the memory of a tensor."""
     return tensor.untyped_storage()._cdata

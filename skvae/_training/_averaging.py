@@ -20,12 +20,8 @@ class AveragedWeights:
     def advance(self):
         """Count a step.
 
-        Returns
-        -------
-        factor : float
-            Share of the learning rate that the step takes.
-        pull : float
-            How far the average moves towards the weights after the step.
+        Return the share of the learning rate that it takes, and how far the average
+        moves towards the weights after it.
         """
         n_steps = self.n_steps_ + 1
         # past skorch's own, which looks for modules and takes a hundredth of a step

@@ -31,12 +31,8 @@ def capture(function):
 class StepGraph:
     """A step on batches of one size, and the numbers that it reads.
 
-    Parameters
-    ----------
-    step : callable
-        Takes rates and pull as tensors (), see `Steps.step`.
-    like : Tensor
-        Has the data type and device of the weights.
+    ``step`` takes rates and pull as tensors (), see `Steps.step`; ``like`` has the data
+    type and device of the weights.
     """
 
     def __init__(self, step, like):

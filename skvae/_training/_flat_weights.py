@@ -4,6 +4,7 @@ The optimizer, the bound on the gradient and the average of the weights are then
 operations each, however many layers there are.
 """
 
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -12,15 +13,25 @@ import torch
 _ALIGNMENT = 16
 
 
+@contextmanager
+def learning_rates(optimizer, rates):
+    """Give the groups of an optimizer these rates; schedulers see those before."""
+    groups = optimizer.param_groups
+    full = [group["lr"] for group in groups]
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"] = rate
+    try:
+        yield
+    finally:
+        for group, rate in zip(groups, full, strict=True):
+            group["lr"] = rate
+
+
 class FlatWeights:
     """The weights of a module and their gradients, each in one tensor.
 
     The module's parameters, and their ``grad``, become views; `release` undoes it.
-
-    Parameters
-    ----------
-    groups : list of list of Parameter
-        Weights that one call of the optimizer updates lie side by side.
+    Those of a group, which one call of the optimizer updates, lie side by side.
     """
 
     def __init__(self, groups):
@@ -47,13 +58,9 @@ class FlatWeights:
         ]
 
     def bound_gradient(self, limit, length):
-        """Cut the gradient to a length of at most limit.
+        """Cut the gradient to a length of at most limit, unless that is None.
 
-        Parameters
-        ----------
-        limit : float or None
-        length : Tensor ()
-            Is set to the length that the gradient had.
+        ``length``, a tensor (), is set to the length that the gradient had.
         """
         torch.linalg.vector_norm(self.grad, out=length)
         if limit is None:
@@ -71,14 +78,9 @@ class FlatWeights:
 
 
 class Stepper:
-    """Steps of an optimizer.
+    """Steps of an optimizer."""
 
-    Attributes
-    ----------
-    is_flat : bool
-        Whether rates may be tensors, and a step is a fixed run of operations.
-    """
-
+    # whether rates may be tensors, and a step is a fixed run of operations
     is_flat = False
 
     def __init__(self, optimizer):
@@ -95,15 +97,8 @@ class Stepper:
 
     def step(self, rates):
         """Take a step at these learning rates, one for each group."""
-        groups = self.optimizer.param_groups
-        full = [group["lr"] for group in groups]
-        for group, rate in zip(groups, rates, strict=True):
-            group["lr"] = rate
-        try:
+        with learning_rates(self.optimizer, rates):
             self.optimizer.step()
-        finally:
-            for group, rate in zip(groups, full, strict=True):
-                group["lr"] = rate
 
     def forget(self):
         """Drop the optimizer's state."""

@@ -80,13 +80,7 @@ class BatchGradient:
         self.is_checked = is_ours(module, objective)
 
     def begin_epoch(self, beta):
-        """Take over what may change between epochs.
-
-        Parameters
-        ----------
-        beta : float
-            Weight of the KL.
-        """
+        """Take over what may change between epochs; beta is the weight of the KL."""
         if self.is_recorded and has_hooks(self.module):
             self.is_recorded, self.program = False, None
         state = self._get_state()

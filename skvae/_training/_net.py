@@ -19,6 +19,7 @@ from ..callbacks import BestWeights, EpochMeans, StopTraining
 from ..objectives import ELBO
 from ._averaging import AveragedWeights
 from ._batches import Rows, TrainBatches, ValidBatches
+from ._flat_weights import learning_rates
 from ._gradient import TERMS
 from ._net_state import NetState
 from ._step import NonFiniteLossError, Steps
@@ -244,16 +245,9 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
     @override
     def train_step(self, batch, **fit_params):
         factor, pull = self.advance()
-        groups = self.optimizer_.param_groups
-        # for this step only: schedulers see the full rate
-        full = [group["lr"] for group in groups]
-        for group in groups:
-            group["lr"] *= factor
-        try:
+        rates = [factor * group["lr"] for group in self.optimizer_.param_groups]
+        with learning_rates(self.optimizer_, rates):
             step = super().train_step(batch, **fit_params)
-        finally:
-            for group, lr in zip(groups, full, strict=True):
-                group["lr"] = lr
         if self.averaging:
             self._move_averages(pull)
         return step

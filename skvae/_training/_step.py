@@ -151,13 +151,7 @@ class Steps:
 
     @torch.no_grad()
     def run(self, batches):
-        """Take a step on every batch, and record what the epoch comes to.
-
-        Raises
-        ------
-        NonFiniteLossError
-            If a loss or a gradient was no number.
-        """
+        """Take a step on every batch, and write the epoch's means into the history."""
         self.net._set_training(True)
         self.stepper.read_settings()
         self.has_hooks = has_hooks(self.module)
@@ -200,14 +194,10 @@ class Steps:
         return self.stepper.get_rates(factor), pull
 
     def step(self, gradient, rates, pull):
-        """Take a step on the rows that a gradient holds.
+        """Take a step on the rows that a `BatchGradient` or `PartedGradient` holds.
 
-        Parameters
-        ----------
-        gradient : BatchGradient or PartedGradient
-        rates : list of float or Tensor ()
-        pull : float or Tensor ()
-            How far the average of the weights moves towards them.
+        Learning rates, and how far the average moves towards the weights, are numbers
+        or tensors ().
         """
         net = self.net
         gradient.run()
