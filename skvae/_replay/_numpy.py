@@ -20,11 +20,10 @@ def _merge(tensors):
     The last tensor has the shape of the result. Others may be numbers.
     """
     out = tensors[-1]
-    if all(
-        not torch.is_tensor(t) or (t.shape == out.shape and t.is_contiguous())
-        for t in tensors
-    ):
-        return [t.detach() if torch.is_tensor(t) else t for t in tensors]
+    known = [t for t in tensors if torch.is_tensor(t)]
+    if all(t.shape == out.shape and t.is_contiguous() for t in known):
+        shape = () if out.numel() == 1 else (-1,)
+        return [t.detach().view(shape) if torch.is_tensor(t) else t for t in tensors]
     views = [t.expand(out.shape) if torch.is_tensor(t) else t for t in tensors]
     all_strides = [
         v.stride() if torch.is_tensor(v) else (0,) * out.dim() for v in views
