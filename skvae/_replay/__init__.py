@@ -4,7 +4,7 @@
 backward pass included. The `Program` that it returns does what has to be done again,
 with numpy where that is faster. Nothing here knows what is computed.
 
-The way of a recording: `_calls` (what was called) → `_reduction` and the rules (what
+The way of a recording: `_calls` (what was called) → `_builder` and the rules (what
 has to be done again) → `_program` (in which order, and what can be joined) → `_memory`
 (where results go) → `_lowering` and `_numpy` (which functions do it).
 """
