@@ -392,8 +392,9 @@ class VAETransformer(
 
     def _fit(self, X, sample_weight, X_val=None, *, is_warm, is_chunk=False):
         from ._training._fit import start, train
+        from ._utils._device import isolated
 
-        with restored_on_failure(self):
+        with restored_on_failure(self), isolated():
             data = read(self, X, sample_weight, X_val, is_warm, is_chunk)
             plan = self._plan(data)
             begin = start(plan, data)

@@ -205,6 +205,150 @@ def test_network_of_ones_own_is_trained():
     assert np.isfinite(vae.score_samples(X)).all()
 
 
+class Bodies(Network):
+    """A network of one's own from any function that makes a body."""
+
+    def __init__(self, make=None):
+        self.make = make
+
+    def make_encoder(self, n_inputs, n_copies=None):
+        return self.make(n_inputs), 4
+
+    make_decoder = make_encoder
+
+
+class Layer(nn.Module):
+    def __init__(self, n_inputs):
+        super().__init__()
+        self.layer = nn.Linear(n_inputs, 4)
+
+    def forward(self, h):
+        return torch.tanh(self.layer(h))
+
+
+class PlainTensor(Layer):
+    def __init__(self, n_inputs):
+        super().__init__(n_inputs)
+        self.matrix = torch.full((4, 4), 0.5)
+
+    def forward(self, h):
+        return super().forward(h) @ self.matrix
+
+
+class NewTensor(Layer):
+    def forward(self, h):
+        return super().forward(h) @ torch.full((4, 4), 0.5)
+
+
+class LayersInAList(Layer):
+    def __init__(self, n_inputs):
+        super().__init__(n_inputs)
+        self.frozen = [nn.Linear(n_inputs, n_inputs).requires_grad_(False)]
+
+    def forward(self, h):
+        return super().forward(self.frozen[0](h))
+
+
+class CastsInside(Layer):
+    def forward(self, h):
+        return super().forward(h).float()
+
+
+def make_parametrized(n_inputs):
+    weight_norm = nn.utils.parametrizations.weight_norm
+    return nn.Sequential(weight_norm(nn.Linear(n_inputs, 4)), nn.Tanh())
+
+
+def fit_bodies(make, n_samples=60, **params):
+    X = np.random.default_rng(0).standard_normal((n_samples, 3))
+    network = Bodies(make)
+    params = {"max_epochs": 2, "random_state": 0} | params
+    return VAETransformer(2, network=network, **params).fit(X), X
+
+
+# two epochs from random weights
+@pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
+@pytest.mark.parametrize("init", ["linear", "random"])
+@pytest.mark.parametrize(
+    "make", [PlainTensor, NewTensor, LayersInAList, CastsInside], ids=repr
+)
+def test_network_without_double_precision_is_scored_in_single(make, init):
+    vae, X = fit_bodies(make, init=init)
+    assert vae.net_.module_.single_bodies == ("encoder", "decoder")
+    elbo = vae.score_samples(X)
+    assert elbo.dtype == np.float64
+    np.testing.assert_allclose(vae.score_samples(X[5:6]), elbo[5:6], rtol=1e-5)
+    assert (vae.score_samples(X[:9], "refined") >= elbo[:9] - 1e-5).all()
+    X[0, 0] = np.nan
+    assert np.isfinite(vae.impute(X)).all()
+
+
+def test_scores_in_single_precision_are_those_in_double():
+    class Buffer(PlainTensor):
+        def __init__(self, n_inputs):
+            super().__init__(n_inputs)
+            matrix = self.matrix
+            del self.matrix
+            self.register_buffer("matrix", matrix)
+
+    single, X = fit_bodies(PlainTensor)
+    double, _ = fit_bodies(Buffer)
+    assert double.net_.module_.single_bodies == ()
+    for method in ("elbo", "evidence"):
+        scores = [vae.score_samples(X, method) for vae in (single, double)]
+        np.testing.assert_allclose(*scores, rtol=1e-5)
+
+
+def test_network_with_parametrizations_is_scored_in_double_precision():
+    vae, X = fit_bodies(make_parametrized)
+    assert vae.net_.module_.single_bodies == ()
+    elbo = vae.score_samples(X)
+    np.testing.assert_allclose(vae.score_samples(X[5:6]), elbo[5:6], atol=1e-9)
+
+
+@pytest.mark.parametrize("make", [Layer, PlainTensor, make_parametrized])
+def test_default_type_of_torch_does_not_matter(make):
+    before = torch.get_default_dtype()
+    vae, X = fit_bodies(make)
+    try:
+        torch.set_default_dtype(torch.float64)
+        if make is PlainTensor:
+            with pytest.raises(RuntimeError, match="dtype") as caught:
+                fit_bodies(make)
+            assert "zeros in single precision" in caught.value.__notes__[0]
+            return
+        other, _ = fit_bodies(make)
+        assert other.net_.module_.dtype == torch.float32
+        assert {p.dtype for p in other.net_.module_.parameters()} == {torch.float32}
+        # initial weights are drawn in double precision, and so are others
+        assert other.score(X) == pytest.approx(vae.score(X), abs=0.5)
+    finally:
+        torch.set_default_dtype(before)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda n: torch.jit.script(nn.Linear(n, 4)), "the encoder's body is a module"),
+        (lambda n: torch.tanh, "the encoder's body is a builtin_function"),
+    ],
+)
+def test_bodies_that_are_no_modules_in_python_are_refused(make, message):
+    with pytest.raises(TypeError, match=f"network=Bodies.*{message}"):
+        fit_bodies(make)
+
+
+def test_error_of_a_body_names_the_network():
+    class Fails(Layer):
+        def forward(self, h):
+            return super().forward(h[..., :1])
+
+    with pytest.raises(RuntimeError) as caught:
+        fit_bodies(Fails)
+    assert "network=Bodies" in caught.value.__notes__[0]
+
+
 # convolutions -------------------------------------------------------------------------
 
 images = st.tuples(st.integers(1, 3), st.integers(1, 11), st.integers(1, 11))

@@ -18,10 +18,11 @@ from skvae.likelihoods import Gaussian
         lambda: torch.autocast("cpu", dtype=torch.bfloat16),
     ],
 )
-def test_modes_of_torch_do_not_reach_fits_and_scores(mode, quick, X):
-    expected = quick().fit(X)
+@pytest.mark.parametrize("params", [{}, {"early_stopping": False, "batch_size": 20}])
+def test_modes_of_torch_do_not_reach_fits_and_scores(mode, params, quick, X):
+    expected = quick(**params).fit(X)
     with mode():
-        vae = quick().fit(X)
+        vae = quick(**params).fit(X)
         np.testing.assert_array_equal(vae.score_samples(X), expected.score_samples(X))
         np.testing.assert_array_equal(
             vae.score_samples(X[:5], "refined"),

@@ -9,6 +9,8 @@ import math
 import torch
 from torch import nn
 
+from ._precision import can_double
+
 _CONVOLUTIONS = (
     nn.Conv1d,
     nn.Conv2d,
@@ -22,13 +24,14 @@ _CONVOLUTIONS = (
 def measure_bodies(module, n_outputs):
     """Return what `measure_body` finds in encoder and decoder together.
 
-    ``n_outputs`` are the widths of their bodies that the heads expect.
+    And the names of those that can compute in single precision only. ``n_outputs`` are
+    the widths of their bodies that the heads expect.
     """
     if module.network.is_linear:
-        return 0, 0
+        return 0, 0, ()
     folds = () if module.n_copies is None else (module.n_copies,)
     shapes = (module.n_inputs + module.n_flags,), (1, module.n_components)
-    found = []
+    found, single = [], []
     for kind, (*draws, n_inputs), width in zip(
         ("encoder", "decoder"), shapes, n_outputs, strict=True
     ):
@@ -44,9 +47,34 @@ def measure_bodies(module, n_outputs):
             f"network={module.network!r}: the {kind}'s body maps {shape} to {{given}}, "
             f"but the last dimension must be {width}, {source}."
         )
-        found.append(measure_body(getattr(module, kind), shape, width, message))
+        body = getattr(module, kind)
+        _check_body(body, module.network, kind)
+        try:
+            found.append(measure_body(body, shape, width, message))
+        except Exception as error:
+            error.add_note(
+                f"network={module.network!r}: before training, the {kind}'s body was "
+                f"called with zeros in single precision, {shape}."
+            )
+            raise
+        if not can_double(body, shape):
+            single.append(kind)
     n_widest, n_repeated = zip(*found, strict=True)
-    return max(n_widest), sum(n_repeated)
+    return max(n_widest), sum(n_repeated), tuple(single)
+
+
+def _check_body(body, network, kind):
+    """Refuse what cannot be measured, copied and recorded."""
+    problem = None
+    if not isinstance(body, nn.Module):
+        problem = f"a {type(body).__name__}"
+    elif any(isinstance(part, torch.jit.ScriptModule) for part in body.modules()):
+        problem = "a module of torch.jit, or has one"
+    if problem is not None:
+        raise TypeError(
+            f"network={network!r}: the {kind}'s body is {problem}; make_{kind} must "
+            "return (body, n_outputs), the body a torch.nn.Module in Python."
+        )
 
 
 @torch.no_grad()

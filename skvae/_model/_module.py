@@ -13,6 +13,7 @@ from ..networks._layers import squash
 from ._cost import measure_bodies
 from ._evidence import VAEOutput
 from ._linear_start import LinearStart
+from ._precision import make_single
 
 # standard deviations beyond which inputs of the networks are the same
 _FARTHEST = 1e30
@@ -85,7 +86,11 @@ class VAEModule(nn.Module):
             self.decoder_head = Linear(
                 n_seen + n_decoded, n_outputs, n_copies, is_corrected, self.rows_last
             )
-        self.n_widest, self.n_repeated = measure_bodies(self, (n_hidden, n_decoded))
+        for body in (self.encoder, self.decoder):
+            make_single(body)
+        self.n_widest, self.n_repeated, self.single_bodies = measure_bodies(
+            self, (n_hidden, n_decoded)
+        )
         folds = (1,) if n_copies is None else (n_copies, 1)
         self.free = nn.Parameter(
             torch.zeros(*folds, *likelihood.free_shape(n_features), dtype=torch.float32)
@@ -94,6 +99,7 @@ class VAEModule(nn.Module):
         self.prior = latent.make_prior(n_components, n_copies, **inputs)
         self.needs_encoder = getattr(self.prior, "needs_encoder", False)
         self.known_prior = None
+        make_single(self.prior)
 
     @property
     def dtype(self):
@@ -105,14 +111,20 @@ class VAEModule(nn.Module):
         """Whether rows in double precision give other results than in single."""
         return self.dtype != torch.float32 or not self.linear_start.is_identity
 
-    def _apply_body(self, body, u):
+    def _apply_body(self, kind, u):
         """Return the input of a head: a body's output, and beside it u itself."""
         if self.network.is_linear:
             return u
         if not self.is_corrected:
-            return body(u)
+            return self._run_body(kind, u)
         u = squash(u)
-        return torch.cat([u, body(u)], dim=-1)
+        return torch.cat([u, self._run_body(kind, u)], dim=-1)
+
+    def _run_body(self, kind, u):
+        body = getattr(self, kind)
+        if kind in self.single_bodies:
+            return body(u.to(torch.float32)).to(u.dtype)
+        return body(u)
 
     def _infer(self, x):
         """Return the encoder's input, the linear start's posterior, what is missing."""
@@ -160,7 +172,7 @@ class VAEModule(nn.Module):
 
     def _encode(self, u, loc, scale, missing=None):
         """Return q(z|x) for what the encoder's body sees, and loc and scale."""
-        raw = self.encoder_head(self._apply_body(self.encoder, u))
+        raw = self.encoder_head(self._apply_body("encoder", u))
         if missing is not None:
             # a row without observed values has the prior
             raw = raw.masked_fill(missing.all(dim=-1, keepdim=True), 0.0)
@@ -188,7 +200,7 @@ class VAEModule(nn.Module):
         """Return p(x|z) for z (..., n, n_components)."""
         z = self.latent.make_decoder_input(z)
         offset = self.linear_start.compute_offset(z, self.rows_last)
-        raw = self.decoder_head(self._apply_body(self.decoder, z.to(self.dtype)))
+        raw = self.decoder_head(self._apply_body("decoder", z.to(self.dtype)))
         raw = raw.unflatten(-1, self.raw_shape).to(z.dtype)
         log_range = self.linear_start.cast(z.dtype).log_range
         return self.likelihood(raw, self.free.to(z.dtype), offset, log_range)
