@@ -7,10 +7,13 @@ import pytest
 import torch
 from scipy.integrate import simpson
 from sklearn.base import clone
+from skorch.callbacks import Callback
 from torch.distributions import (
     Independent,
+    Laplace,
     MultivariateNormal,
     Normal,
+    StudentT,
     kl_divergence,
 )
 
@@ -20,6 +23,7 @@ from skvae._utils._seed import seeded
 from skvae.latents import (
     LATENTS,
     Gaussian,
+    Latent,
     MixturePrior,
     StandardPrior,
     VampPrior,
@@ -590,3 +594,115 @@ def test_parameters_survive_clone(latent):
     assert copy is not latent
     assert copy.get_params() == latent.get_params()
     assert repr(copy) == repr(latent)
+
+
+# latents of one's own -----------------------------------------------------------------
+
+
+def independent(distribution):
+    return Independent(distribution, 1, validate_args=False)
+
+
+class Own(Latent):
+    """The least that a latent must define."""
+
+    def posterior(self, raw, loc, scale):
+        loc = loc + scale * raw[..., 0, :]
+        scale = scale * raw[..., 1, :].exp()
+        return independent(self.make(loc, scale))
+
+    def make(self, loc, scale):
+        return Normal(loc, scale, validate_args=False)
+
+
+class OwnLaplace(Own):
+    def make(self, loc, scale):
+        return Laplace(loc, scale, validate_args=False)
+
+
+class Undefined(Latent):
+    """Without a posterior."""
+
+
+class WithoutQuantiles(Own):
+    def make(self, loc, scale):
+        return StudentT(torch.full_like(loc, 5.0), loc, scale, validate_args=False)
+
+
+class WithoutEvent(Own):
+    def posterior(self, raw, loc, scale):
+        return self.make(loc, scale * raw[..., 1, :].exp())
+
+
+class WithoutDtype(Own):
+    def make(self, loc, scale):
+        return super().make(loc @ torch.ones(2, 2), scale)
+
+
+class Centre(torch.nn.Module):
+    def __init__(self, n_components):
+        super().__init__()
+        self.loc = torch.nn.Parameter(torch.zeros(n_components))
+
+    def forward(self):
+        scale = torch.ones_like(self.loc)
+        return independent(Normal(self.loc, scale, validate_args=False))
+
+
+class SharedPrior(Own):
+    def make_prior(self, n_components, n_copies=None):
+        return Centre(n_components)
+
+
+class UnstackedPrior(SharedPrior):
+    is_stackable = False
+
+
+@pytest.mark.parametrize("latent", [Own(), OwnLaplace(), UnstackedPrior()], ids=repr)
+def test_latent_of_ones_own_needs_a_posterior_alone(latent, X, quick):
+    vae = quick(latent=latent).fit(X)
+    elbo = vae.score_samples(X)
+    np.testing.assert_allclose(vae.score_samples(X[5:6]), elbo[5:6], atol=1e-9)
+    assert (vae.score_samples(X, "evidence") >= elbo - 1e-9).all()
+    assert vae.transform(X).shape == (len(X), 2)
+    assert np.isfinite(vae.kl_per_component_).all()
+
+
+@pytest.mark.parametrize(
+    ("latent", "error", "message"),
+    [
+        (Undefined(), NotImplementedError, "Undefined must define posterior"),
+        (WithoutQuantiles(), TypeError, "StudentT, which has no icdf"),
+        (WithoutEvent(), ValueError, r"WithoutEvent.*Independent\(..., 1\)"),
+        (WithoutDtype(), RuntimeError, "dtype"),
+        (SharedPrior(), ValueError, "SharedPrior.*'loc'.*is_stackable = False"),
+    ],
+    ids=repr,
+)
+def test_latent_that_cannot_be_scored_is_refused_before_training(
+    latent, error, message, X, quick
+):
+    epochs = []
+
+    class Count(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            epochs.append(1)
+
+    with pytest.raises(error, match=message) as caught:
+        quick(latent=latent, net_callbacks=[Count()]).fit(X)
+    assert not epochs
+    text = " ".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+    assert f"{type(latent).__name__}()" in text
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_default_draw_follows_the_quantiles_of_the_noise(dtype):
+    loc, scale = torch.tensor([0.5, -1.0], dtype=dtype), torch.tensor(0.3, dtype=dtype)
+    noise = torch.tensor([[-9.0, -1.0], [0.0, 0.3], [2.0, 9.0]], dtype=dtype)
+    posterior = OwnLaplace().posterior(torch.zeros(2, 2, dtype=dtype), loc, scale)
+    z = OwnLaplace().draw(posterior, noise)
+    assert z.dtype == dtype
+    assert torch.isfinite(z).all()
+    inner = noise.abs() < 5
+    found, expected = posterior.base_dist.cdf(z), torch.special.ndtr(noise)
+    torch.testing.assert_close(found[inner], expected[inner])

@@ -14,6 +14,7 @@ from ._cost import measure_bodies
 from ._evidence import VAEOutput
 from ._linear_start import LinearStart
 from ._precision import make_single
+from ._trial import try_members
 
 # standard deviations beyond which inputs of the networks are the same
 _FARTHEST = 1e30
@@ -100,6 +101,7 @@ class VAEModule(nn.Module):
         self.needs_encoder = getattr(self.prior, "needs_encoder", False)
         self.known_prior = None
         make_single(self.prior)
+        try_members(self)
 
     @property
     def dtype(self):
@@ -177,6 +179,7 @@ class VAEModule(nn.Module):
             # a row without observed values has the prior
             raw = raw.masked_fill(missing.all(dim=-1, keepdim=True), 0.0)
         raw = raw.unflatten(-1, self.latent.raw_shape(self.n_components))
+        raw = raw.to(loc.dtype)
         if self.latent.unit != 1:
             loc, scale = loc * self.latent.unit, scale * self.latent.unit
         return self.make_posterior(raw, loc, scale)

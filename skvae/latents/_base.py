@@ -1,7 +1,10 @@
 """The contract of all latents."""
 
+import torch
 from sklearn.base import BaseEstimator
-from torch.distributions import Normal
+from torch.distributions import Independent, Normal
+
+from ._priors import StandardPrior
 
 # scales of posteriors stay within a factor of exp(8) of where they start
 _MAX_LOG_RATIO = 8.0
@@ -18,7 +21,8 @@ class Latent(BaseEstimator):
     Attributes
     ----------
     n_raw : int
-        Raw encoder outputs per component.
+        Raw encoder outputs per component, such as one of the location and one of the
+        scale.
     is_anchored : bool
         Whether raw outputs correct the posterior of the linear start. Otherwise
         training starts at random weights.
@@ -38,7 +42,7 @@ class Latent(BaseEstimator):
         start and the decoder's network see z in units of it.
     """
 
-    n_raw = 0
+    n_raw = 2
     is_anchored = True
     is_stackable = True
     posterior_takes_prior = False
@@ -89,7 +93,7 @@ class Latent(BaseEstimator):
         (..., n_components), are mean and standard deviation; or they are what
         `get_loc_scale` returned.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define posterior.")
 
     def get_loc_scale(self, posterior):
         """Return ``(loc, scale)`` for which raw outputs of zero give a posterior."""
@@ -109,12 +113,28 @@ class Latent(BaseEstimator):
     def draw(self, posterior, noise=None, n_draws=1):
         """Return differentiable draws from a posterior, ``(n_draws, ...)``.
 
-        ``noise`` is standard, broadcastable to (n_draws, ..., n_components), for the
-        posterior's ``transform``; None draws it.
+        ``noise`` are standard normal numbers, broadcastable to (n_draws, ...,
+        n_components), that all rows share; None draws new ones. A posterior of this
+        package has ``transform``. One of torch is drawn from by ``rsample``, or by the
+        quantiles of the noise.
         """
         if noise is None:
             return posterior.rsample((n_draws,))
-        return posterior.transform(noise)
+        if hasattr(posterior, "transform"):
+            return posterior.transform(noise)
+        base = posterior.base_dist if isinstance(posterior, Independent) else posterior
+        if isinstance(base, Normal):
+            return base.loc + base.scale * noise
+        # not 0 or 1, whose quantiles are infinite
+        eps = torch.finfo(noise.dtype).eps
+        try:
+            return base.icdf(torch.special.ndtr(noise).clamp(eps, 1 - eps))
+        except NotImplementedError:
+            raise TypeError(
+                f"{type(self).__name__}: the posterior is a {type(base).__name__}, "
+                "which has no icdf that makes draws of normal noise; define "
+                "draw(posterior, noise=None, n_draws=1)."
+            ) from None
 
     def draw_initial(self, loc, scale, noise):
         """Return draws from the posterior that training starts at.
@@ -124,8 +144,8 @@ class Latent(BaseEstimator):
         return loc + scale * noise
 
     def make_prior(self, n_components, n_copies=None):
-        """Return a module that, called, returns p(z)."""
-        raise NotImplementedError
+        """Return a module that, called, returns p(z): by default N(0, I)."""
+        return StandardPrior(n_components)
 
     def initialize_prior(self, prior, z, seed):
         """Return values for the prior's weights that fit the linear start, by name.
@@ -137,7 +157,7 @@ class Latent(BaseEstimator):
 
     def embed(self, posterior):
         """Return the point that `transform` returns, ``(..., n_embedded)``."""
-        raise NotImplementedError
+        return posterior.mean
 
     def point_estimate(self, posterior):
         """Return the point that `reconstruct` decodes, ``(..., n_components)``."""
@@ -159,12 +179,21 @@ class Latent(BaseEstimator):
 
         Only `log_ratio_per_component` of this class needs it.
         """
-        raise NotImplementedError
+        if isinstance(prior, Independent):
+            return prior.base_dist.log_prob(z)
+        raise TypeError(
+            f"{type(self).__name__}: the prior is a {type(prior).__name__}, not an "
+            "Independent; define log_prior_per_component(prior, z)."
+        )
 
     def log_ratio_per_component(self, posterior, prior, z):
         """Return log q(z_k|x) - log p(z_k), ``(n_draws, ..., n_components)``.
 
-        The densities are those of the marginals; here the posterior's are normal.
+        The densities are those of the marginals. Those of a posterior that is not an
+        Independent are taken to be normal.
         """
-        marginal = Normal(posterior.mean, posterior.stddev, validate_args=False)
+        if isinstance(posterior, Independent):
+            marginal = posterior.base_dist
+        else:
+            marginal = Normal(posterior.mean, posterior.stddev, validate_args=False)
         return marginal.log_prob(z) - self.log_prior_per_component(prior, z)

@@ -137,13 +137,6 @@ class Gaussian(Latent):
         return super().get_loc_scale(posterior)
 
     @override
-    def draw(self, posterior, noise=None, n_draws=1):
-        if noise is None or not isinstance(posterior, Independent):
-            return super().draw(posterior, noise, n_draws)
-        normal = posterior.base_dist
-        return normal.loc + normal.scale * noise
-
-    @override
     def make_prior(self, n_components, n_copies=None, n_inputs=None):
         if self.prior == "mixture":
             return MixturePrior(n_components, self.n_mixture, n_copies)
@@ -157,13 +150,9 @@ class Gaussian(Latent):
         return prior.initialize(z, seed) if self.initializes_prior else {}
 
     @override
-    def embed(self, posterior):
-        return posterior.mean
-
-    @override
     def log_prior_per_component(self, prior, z):
         if isinstance(prior, Independent):
-            return prior.base_dist.log_prob(z)
+            return super().log_prior_per_component(prior, z)
         if isinstance(prior, EqualMixture):
             return prior.log_prob_marginals(z)
         # marginals of a mixture of diagonal normals have the weights of the mixture
