@@ -10,7 +10,7 @@ from skvae import VAETransformer
 from skvae.latents import LATENTS, Categorical, Gaussian, Hierarchical
 from skvae.likelihoods import LIKELIHOODS
 from skvae.likelihoods import Gaussian as GaussianNoise
-from skvae.networks import MLP
+from skvae.networks import MLP, NETWORKS
 from skvae.objectives import ELBO, IWAE, OBJECTIVES
 
 pytestmark = pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
@@ -109,6 +109,19 @@ def test_all_methods_work_with_all_members(likelihood, latent):
     assert vae.kl_per_component_.shape == (Q,)
     again = vae.score_samples(X[::-1][:5])
     np.testing.assert_allclose(again, vae.score_samples(X)[::-1][:5], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("members", "network"),
+    cover(cover(LATENTS, OBJECTIVES, strength=1), NETWORKS, strength=2),
+)
+def test_all_networks_train_and_score(members, network):
+    X, (latent, objective) = make_rows("gaussian"), members
+    image_shape = (1, 2, 3) if NETWORKS[network].needs_images else None
+    vae = fit(
+        X, latent=latent, objective=objective, network=network, image_shape=image_shape
+    )
+    assert_scores_are_finite(vae, X)
 
 
 # codes are no pixels: an image of them has no channels

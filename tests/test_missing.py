@@ -16,7 +16,7 @@ from skvae.datasets import make_factors
 from skvae.latents import LATENTS, Gaussian
 from skvae.likelihoods import LIKELIHOODS
 from skvae.likelihoods import Gaussian as GaussianNoise
-from skvae.networks import MLP
+from skvae.networks import MLP, NETWORKS
 from skvae.objectives import OBJECTIVES
 
 pytestmark = pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
@@ -253,9 +253,13 @@ def test_other_gaussian_latents_take_missing_cells(latent):
     assert np.isfinite(fit(X, latent=latent).score(X))
 
 
-def test_convolutions_take_missing_pixels():
-    X = delete(make_rows("gaussian")).reshape(N, 1, 2, 3)
-    vae = fit(X, network="conv", image_shape=(1, 2, 3), likelihood="gaussian")
+@pytest.mark.parametrize("network", NETWORKS)
+def test_all_networks_take_missing_cells(network):
+    X, image_shape = delete(make_rows("gaussian")), None
+    if NETWORKS[network].needs_images:
+        image_shape = (1, 2, 3)
+        X = X.reshape(N, *image_shape)
+    vae = fit(X, network=network, image_shape=image_shape, likelihood="gaussian")
     assert vae.impute(X).shape == X.shape
     assert np.isfinite(vae.impute(X)).all()
 

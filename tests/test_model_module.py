@@ -17,10 +17,10 @@ from skvae._start import initialize_linear, initialize_random, stack_tensors
 from skvae._training._splits import make_splits
 from skvae._utils._seed import seeded
 from skvae.datasets import make_factors
-from skvae.latents import LATENTS, Gaussian
+from skvae.latents import LATENTS, Categorical, Gaussian, Hierarchical
 from skvae.likelihoods import LIKELIHOODS, GaussianMixture
 from skvae.likelihoods import Gaussian as GaussianNoise
-from skvae.networks import MLP
+from skvae.networks import MLP, NETWORKS
 from skvae.networks._layers import squash
 from skvae.objectives import ELBO
 
@@ -44,8 +44,10 @@ TABLES = {
     # numbers, not zeros and ones: those have next to no noise, and no digits left
     "Transformed": lambda X: X,
 }
+# these do not start at the posterior of the linear model: their tests are elsewhere
+OTHER_LATENTS = Categorical, Hierarchical
 LATENT_VARIANTS = [
-    *(cls() for cls in LATENTS.values() if issubclass(cls, Gaussian)),
+    *(cls() for cls in LATENTS.values() if cls not in OTHER_LATENTS),
     Gaussian(prior="mixture", n_mixture=3),
     Gaussian(prior="vamp", n_mixture=3),
     Gaussian(prior="standard", prior_scale=2.5),
@@ -53,11 +55,19 @@ LATENT_VARIANTS = [
     Gaussian(prior="vamp", n_mixture=3, covariance="full"),
 ]
 # whose prior starts as that of the linear model
-ANCHORED = [latent for latent in LATENT_VARIANTS if latent.prior != "vamp"]
+ANCHORED = [latent for latent in LATENT_VARIANTS if latent.is_anchored]
 
 over_likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOOD_VARIANTS, ids=repr)
 over_latents = pytest.mark.parametrize("latent", LATENT_VARIANTS, ids=repr)
-NETWORKS = [MLP((8,)), MLP(())]
+# small ones of the first, and all others of the registry
+NETWORK_VARIANTS = [
+    MLP((8,)),
+    MLP(()),
+    *(cls() for cls in NETWORKS.values() if cls is not MLP),
+]
+for network in NETWORK_VARIANTS:
+    network.set_image((1, 2, 3))
+STACKABLE = [network for network in NETWORK_VARIANTS if network.is_stackable]
 # A likelihood and a latent meet in the sum of two log densities only: every one of
 # either is here, and both meet all that else there is. All pairs of the two are in
 # `test_every_parameter_gets_a_gradient`.
@@ -145,7 +155,11 @@ def randomize(module, scale=0.1, seed=0):
 
 
 @over_pairs(
-    "likelihood,latent,network,n_components", EXACT, ANCHORED, NETWORKS, [1, 2, 9]
+    "likelihood,latent,network,n_components",
+    EXACT,
+    ANCHORED,
+    NETWORK_VARIANTS,
+    [1, 2, 9],
 )
 def test_module_without_corrections_is_the_linear_model(
     likelihood, latent, network, n_components
@@ -287,7 +301,7 @@ def test_width_counts_the_densities_of_pseudo_inputs():
     assert count(covariance="full") == 2000
 
 
-@over_members("network", NETWORKS)
+@over_members("network", NETWORK_VARIANTS)
 def test_shapes_follow_draws_and_rows(likelihood, latent, network):
     module, rows, _, _, _ = make_module(likelihood, latent, network)
     rows = rows[:7].float()
@@ -311,7 +325,7 @@ def test_shared_noise_makes_a_row_depend_on_itself_alone(likelihood, latent):
     torch.testing.assert_close(part, whole[:, 5:6], rtol=0, atol=1e-10)
 
 
-@over_members("network", NETWORKS)
+@over_members("network", STACKABLE)
 def test_stacked_copies_are_separate_modules(likelihood, latent, network):
     module, rows, _, splits, _ = make_module(likelihood, latent, network, stacked=True)
     assert module.n_copies == splits.n_copies == 6
@@ -368,13 +382,16 @@ def test_module_of_one_copy_selects_itself():
 
 
 @over_pairs(
-    "likelihood,latent,network,stacked",
+    "likelihood,latent,setting",
     LIKELIHOOD_VARIANTS,
     LATENT_VARIANTS,
-    NETWORKS,
-    [False, True],
+    [
+        *((network, False) for network in NETWORK_VARIANTS),
+        *((network, True) for network in STACKABLE),
+    ],
 )
-def test_every_parameter_gets_a_gradient(likelihood, latent, network, stacked):
+def test_every_parameter_gets_a_gradient(likelihood, latent, setting):
+    network, stacked = setting
     module, rows, *_ = make_module(
         likelihood, latent, network, stacked=stacked, init="random"
     )
