@@ -17,6 +17,14 @@ def read_drawing():
     return re.findall(r"^  (\w+)(?:/|\.py) +\S", drawing, flags=re.MULTILINE)
 
 
+def read_places():
+    """Return the (file, name or None) pairs of the table of what is where."""
+    table = PAGE.read_text(encoding="utf-8").split("## Where is ...?")[1]
+    cells = [line.split("|")[2] for line in table.split("\n## ")[0].splitlines()[4:-1]]
+    pairs = re.findall(r"`([\w/]+\.py)`(?:, `([\w.]+)`)?", "\n".join(cells))
+    return [(file, name or None) for file, name in pairs]
+
+
 def list_entries():
     """Return the modules and folders of the package."""
     return {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py")}
@@ -58,3 +66,12 @@ def test_imports_go_down_the_drawing():
         imported = (find_imports(path) & set(level)) - {room}
         upward += [f"{path.relative_to(PACKAGE)} imports {n}" for n in imported - below]
     assert upward == []
+
+
+def test_what_is_looked_for_is_where_the_page_says():
+    places = read_places()
+    assert len(places) > 20
+    for file, name in places:
+        source = (PACKAGE / file).read_text(encoding="utf-8")
+        for part in name.split(".") if name else []:
+            assert re.search(rf"(def|class) {part}\b", source), (file, name)
