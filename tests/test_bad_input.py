@@ -378,9 +378,9 @@ def test_columns_with_integer_names_are_called_by_them(quick, X):
 
 
 def test_missing_values_of_pandas_and_polars_are_missing(quick, X):
-    holes = X.copy()
-    holes[3, 2] = np.nan
-    expected = quick().fit(holes).score_samples(holes)
+    incomplete = X.copy()
+    incomplete[3, 2] = np.nan
+    expected = quick().fit(incomplete).score_samples(incomplete)
     table = pd.DataFrame(X, columns=list("abcdef")).astype({"c": "Float64"})
     table.loc[3, "c"] = pd.NA
     other = pl.DataFrame(X, schema=list("abcdef"))

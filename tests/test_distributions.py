@@ -27,7 +27,7 @@ def draw_parameters(shape, n_mixture, n_features, is_vector=False, seed=0):
 
 
 def as_torch_columns(logits, loc, log_scale):
-    """Return the law of NormalMixture in torch's own words."""
+    """Return what NormalMixture is among the distributions of torch."""
     return MixtureSameFamily(
         Categorical(logits=logits.movedim(-2, -1)),
         Normal(loc.movedim(-2, -1), log_scale.movedim(-2, -1).exp()),
@@ -35,7 +35,7 @@ def as_torch_columns(logits, loc, log_scale):
 
 
 def as_torch_vector(logits, loc, log_scale):
-    """Return the law of DiagonalNormalMixture in torch's own words."""
+    """Return what DiagonalNormalMixture is among the distributions of torch."""
     return MixtureSameFamily(
         Categorical(logits=logits), Independent(Normal(loc, log_scale.exp()), 1)
     )

@@ -333,8 +333,8 @@ def test_bound_of_a_linear_model_is_its_likelihood(name):
         mean, *ends = columns.decode(module.decode(z).mean.numpy())
     loadings = np.array(ends) - mean
     covariance = loadings.T @ loadings + np.diag(vae.noise_variance_)
-    law = scipy.stats.multivariate_normal(mean, covariance, allow_singular=True)
-    exact = law.logpdf(table)
+    normal = scipy.stats.multivariate_normal(mean, covariance, allow_singular=True)
+    exact = normal.logpdf(table)
     # of moment-matched draws the ELBO is exact, and so below the likelihood
     elbo = vae.score_samples(table)
     assert (elbo < exact + 1e-6).all()

@@ -33,7 +33,7 @@ from skvae.objectives import OBJECTIVES
 # a seeded average further than this from its expectation is a bug, not bad luck
 N_STANDARD_ERRORS = 5
 
-# laws of normal posteriors; others have files of their own
+# tests of normal posteriors; others have files of their own
 VARIANTS = [
     *(cls() for cls in LATENTS.values() if issubclass(cls, Gaussian)),
     Gaussian(prior="standard"),
@@ -47,7 +47,7 @@ VARIANTS = [
     Gaussian(prior="vamp", n_mixture=4, covariance="full"),
 ]
 FULL = [latent for latent in VARIANTS if latent.covariance == "full"]
-# whose prior starts as a normal law
+# whose prior starts as a normal distribution
 ANCHORED = [latent for latent in VARIANTS if latent.prior != "vamp"]
 # inputs of the toy encoder that pseudo-inputs are for
 N_INPUTS = 3

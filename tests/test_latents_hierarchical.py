@@ -79,7 +79,7 @@ def make_module(
     return module.double(), (torch.stack(scaled) if n_copies else scaled[0]), starts, x
 
 
-# the laws -----------------------------------------------------------------------------
+# what holds for all of them -----------------------------------------------------------
 
 
 @over_variants

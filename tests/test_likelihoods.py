@@ -21,7 +21,7 @@ from skvae.likelihoods import (
 # a seeded average further than this from its expectation is a bug, not bad luck
 N_STANDARD_ERRORS = 5
 
-# the others have their laws in files of their own
+# the others have tests in files of their own
 VARIANTS = [
     *(LIKELIHOODS[name]() for name in ("gaussian", "gaussian_mixture", "bernoulli")),
     Gaussian(noise="shared"),

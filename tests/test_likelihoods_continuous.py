@@ -1,7 +1,7 @@
-"""Laws of likelihoods with a density: each goes through all of them.
+"""Properties of likelihoods with a density: each goes through all of them.
 
-What depends on the likelihood is in one table: its law by scipy, a grid over its
-support, values at the edges of it.
+What depends on the likelihood is in one table: its distribution by scipy, a grid over
+its support, values at the edges of it.
 """
 
 import functools
@@ -72,7 +72,7 @@ def make_log_normal(likelihood, raw, free, start, log_range):
 
 
 class TruncatedExponential:
-    """The continuous Bernoulli law in the words of scipy."""
+    """The continuous Bernoulli distribution as scipy has distributions."""
 
     def __init__(self, logits):
         size = np.abs(logits)
@@ -117,7 +117,7 @@ UNIT = (
 
 @dataclass
 class Case:
-    """What the laws need to know of one likelihood."""
+    """What the tests need to know of one likelihood."""
 
     likelihood: object
     make_oracle: Callable
@@ -187,7 +187,7 @@ def name_case(value):
 
 
 over_cases = pytest.mark.parametrize("case", CASES.values(), ids=name_case)
-# whose laws are in other files: several densities a column, or none
+# whose tests are in other files: several densities a column, or none
 ELSEWHERE = {
     "transformed",
     "gaussian",
@@ -229,7 +229,7 @@ def test_every_registered_density_has_a_case():
     assert covered == registered
 
 
-# laws ---------------------------------------------------------------------------------
+# what holds for all of them -----------------------------------------------------------
 
 
 # in every case the cells have parameters of their own: one seed is a dozen of them
@@ -511,7 +511,7 @@ def test_start_of_continuous_bernoulli_has_the_moments_of_the_linear_model():
 
 
 def test_start_of_continuous_bernoulli_is_finite_for_impossible_moments():
-    # no law on [0, 1] has so much covariance, or such a mean
+    # no distribution on [0, 1] has so much covariance, or such a mean
     mean, scale = np.array([0.0, 1.0, 0.5]), np.array([0.03, 0.03, 0.5])
     found = ContinuousBernoulli().link.convert(mean, scale, np.full((1, 3), 0.99), mean)
     assert all(np.isfinite(part).all() for part in found)

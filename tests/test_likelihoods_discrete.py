@@ -1,4 +1,4 @@
-"""Laws of likelihoods of counts, categories and pixels, and training with them."""
+"""Likelihoods of counts, categories and pixels, and training with them."""
 
 import functools
 import pickle

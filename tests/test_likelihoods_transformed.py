@@ -177,7 +177,7 @@ def test_weights_stand_for_repeated_rows(method):
     assert error < (1e-2 if method == "yeo_johnson" else 0.1)
 
 
-# laws ---------------------------------------------------------------------------------
+# what holds for all of them -----------------------------------------------------------
 
 
 @over_methods
@@ -358,10 +358,10 @@ def test_columns_beside_others_have_their_own_map():
     vae = VAETransformer(
         2, likelihood=likelihood, hidden_layer_sizes=(8,), max_epochs=2, random_state=0
     ).fit(X)
-    holes = X.copy()
-    holes[::3, 1] = np.nan
+    incomplete = X.copy()
+    incomplete[::3, 1] = np.nan
     assert np.isfinite(vae.score_samples(X)).all()
-    assert np.isfinite(vae.impute(holes)).all()
+    assert np.isfinite(vae.impute(incomplete)).all()
     assert np.isfinite(vae.sample(50, random_state=0)).all()
 
 

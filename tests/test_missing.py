@@ -81,8 +81,8 @@ def test_evidence_is_that_of_the_observed_cells(linear):
         o = ~np.isnan(row)
         exact = 0.0
         if o.any():
-            law = multivariate_normal(mean[o], covariance[np.ix_(o, o)])
-            exact = law.logpdf(row[o])
+            normal = multivariate_normal(mean[o], covariance[np.ix_(o, o)])
+            exact = normal.logpdf(row[o])
         assert abs(score - exact) < 5 * std + 1e-6
 
 
@@ -116,8 +116,8 @@ def test_full_covariance_starts_at_the_posterior_of_the_observed_cells(linear):
         np.testing.assert_allclose(s, exact, rtol=1e-5)
         exact = 0.0
         if o.any():
-            law = multivariate_normal(mean[o], covariance[np.ix_(o, o)])
-            exact = law.logpdf(row[o])
+            normal = multivariate_normal(mean[o], covariance[np.ix_(o, o)])
+            exact = normal.logpdf(row[o])
         assert bound == pytest.approx(exact, abs=1e-5)
 
 
@@ -173,19 +173,23 @@ def test_constant_column_counts_where_it_is_observed():
 def test_model_of_complete_rows_reads_missing_cells():
     X, _ = make_factors(300, D, 2, random_state=0)
     vae = VAETransformer(2, max_epochs=5, random_state=0).fit(X)
-    holes = delete(X, 0.5)
-    assert np.isfinite(vae.transform(holes)).all()
+    incomplete = delete(X, 0.5)
+    assert np.isfinite(vae.transform(incomplete)).all()
     assert (
-        vae.score_samples(holes, "evidence") >= vae.score_samples(holes) - 1e-9
+        vae.score_samples(incomplete, "evidence")
+        >= vae.score_samples(incomplete) - 1e-9
     ).all()
-    assert r2_score(X[np.isnan(holes)], vae.impute(holes)[np.isnan(holes)]) > 0.2
+    assert (
+        r2_score(X[np.isnan(incomplete)], vae.impute(incomplete)[np.isnan(incomplete)])
+        > 0.2
+    )
 
 
 def test_low_rank_normal_marginalises():
     generator = torch.Generator().manual_seed(0)
     loc, log_scale = (torch.randn(5, generator=generator).double() for _ in range(2))
     factor = torch.randn(2, 5, generator=generator).double()
-    law = LowRankNormal(loc, log_scale, factor)
+    normal = LowRankNormal(loc, log_scale, factor)
     x = torch.randn(3, 5, generator=generator).double()
     missing = torch.tensor([[1, 0, 0, 1, 0], [0] * 5, [1] * 5]).bool()
     s = log_scale.exp()
@@ -197,8 +201,8 @@ def test_low_rank_normal_marginalises():
             continue
         part = covariance[~m][:, ~m]
         exact.append(multivariate_normal(loc[~m], part).logpdf(row[~m]))
-    np.testing.assert_allclose(law.log_prob(x, missing), exact, atol=1e-10)
-    by_column = law.log_prob_by_column(x, missing)
+    np.testing.assert_allclose(normal.log_prob(x, missing), exact, atol=1e-10)
+    by_column = normal.log_prob_by_column(x, missing)
     np.testing.assert_allclose(by_column.sum(dim=-1), exact, atol=1e-10)
     assert (by_column[missing] == 0).all()
 
@@ -324,11 +328,11 @@ def test_impute_gives_the_conditional_mean_of_a_linear_model(linear):
 def test_many_components_do_not_spoil_what_is_filled():
     # all of z goes together where half of the cells are missing
     X, _ = make_factors(500, 12, 3, random_state=0)
-    holes = delete(X, 0.5)
-    vae = fit_linear(holes, 11)
+    incomplete = delete(X, 0.5)
+    vae = fit_linear(incomplete, 11)
     mean, covariance = get_moments(vae)
-    filled = vae.impute(holes)
-    for row, found in zip(holes[:40], filled, strict=False):
+    filled = vae.impute(incomplete)
+    for row, found in zip(incomplete[:40], filled, strict=False):
         o = ~np.isnan(row)
         exact = mean[~o] + covariance[np.ix_(~o, o)] @ np.linalg.solve(
             covariance[np.ix_(o, o)], (row - mean)[o]

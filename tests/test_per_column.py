@@ -32,7 +32,7 @@ N = 400
 SMALL = {"hidden_layer_sizes": (16,), "max_epochs": 15, "lr": 0.01, "random_state": 0}
 
 
-def make_table(n_samples=N, seed=0, holes=0.0):
+def make_table(n_samples=N, seed=0, missing_share=0.0):
     """Return a table of all kinds of column, driven by one factor."""
     generator = np.random.default_rng(seed)
     z = generator.standard_normal(n_samples)
@@ -54,8 +54,8 @@ def make_table(n_samples=N, seed=0, holes=0.0):
             ),
         }
     )
-    if holes:
-        gone = generator.random(frame.shape) < holes
+    if missing_share:
+        gone = generator.random(frame.shape) < missing_share
         frame = frame.astype({"visits": "Int64", "smokes": "boolean"}).mask(gone)
     return frame
 
@@ -68,7 +68,7 @@ def fitted():
 
 @pytest.fixture(scope="module")
 def with_holes():
-    frame = make_table(holes=0.2)
+    frame = make_table(missing_share=0.2)
     return VAETransformer(2, **SMALL).fit(frame), frame
 
 
@@ -270,7 +270,7 @@ def test_order_of_columns_does_not_matter_to_their_start():
 
 
 @pytest.mark.parametrize(
-    ("latent", "init", "holes"),
+    ("latent", "init", "missing_share"),
     cover(
         [*LATENTS, Gaussian(prior="vamp", n_mixture=4)],
         ["linear", "random"],
@@ -278,8 +278,8 @@ def test_order_of_columns_does_not_matter_to_their_start():
         strength=2,
     ),
 )
-def test_all_latents_take_several_kinds(latent, init, holes):
-    frame = make_table(120, holes=holes)
+def test_all_latents_take_several_kinds(latent, init, missing_share):
+    frame = make_table(120, missing_share=missing_share)
     vae = VAETransformer(
         4,
         latent=latent,
@@ -295,7 +295,7 @@ def test_all_latents_take_several_kinds(latent, init, holes):
 
 
 def test_linear_network_takes_several_kinds():
-    frame = make_table(holes=0.1)
+    frame = make_table(missing_share=0.1)
     vae = VAETransformer(1, hidden_layer_sizes=(), random_state=0).fit(frame)
     assert vae.columns_.likelihoods[0] == "Gaussian"
     assert np.isfinite(vae.score(frame))
@@ -363,7 +363,7 @@ def test_searches_over_tables_of_several_kinds():
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
-# holes --------------------------------------------------------------------------------
+# missing cells ------------------------------------------------------------------------
 
 
 def test_filled_rows_keep_kinds_and_what_is_observed(with_holes):

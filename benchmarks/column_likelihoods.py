@@ -10,10 +10,10 @@ rows alike, so that spikes at values that recur raise no score (Theis, van den O
 Bethge 2016, section 3.1). Of data frames the number columns are taken. Columns that are
 constant in the training rows are left out, and all others standardised on them.
 
-``python benchmarks/column_laws.py`` prints one Markdown table, a line a table and size:
-nats per test row of normal noise, and the differences of the others from it. Tables
-come from the folder that `tables.find_folder` returns. After ``--minutes`` no further
-fit starts.
+``python benchmarks/column_likelihoods.py`` prints one Markdown table, a line a table
+and size: nats per test row of normal noise, and the differences of the others from it.
+Tables come from the folder that `tables.find_folder` returns. After ``--minutes`` no
+further fit starts.
 """
 
 import numpy as np
