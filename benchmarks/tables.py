@@ -37,7 +37,13 @@ MIXED = {
         ["alive", "class", "who", "adult_male", "alone", "embark_town"],
     ),
 }
+# name: column of the labels
+_LABELS = {"banknote": "class", "wine_red": "quality", "wine_white": "quality"}
+_LABELS |= {"yeast": "class"}
+_IMAGES = ("mnist", "fashion_mnist_900")
 _MAX_ROWS = 10_000
+# of images, and of rows of a mixed table, whose maps are compared
+_MAX_MAPPED = 5_000
 
 
 def find_folder():
@@ -136,3 +142,35 @@ def split_mixed(name, seed):
     n_test = min(_MAX_ROWS, len(frame) // 3)
     train, test = frame.iloc[rows[n_test:]], frame.iloc[rows[:n_test]]
     return train.reset_index(drop=True), test.reset_index(drop=True), target
+
+
+def list_labelled():
+    """Return the names of the tables with classes that can be loaded here."""
+    folder = find_folder()
+    names = [name for name in SKLEARN if name != "diabetes"]
+    names += [f"u_{name}" for name in _LABELS if f"u_{name}" in list_tables()]
+    names += [n for n in _IMAGES if (folder / f"images/{n}.npz").exists()]
+    return names + list_mixed()
+
+
+def load_labelled(name):
+    """Return rows, 5,000 at most, and their classes; mixed rows are a data frame."""
+    if name in SKLEARN:
+        bunch = getattr(datasets, f"load_{name}")()
+        return bunch.data.astype(float), bunch.target
+    if name in MIXED:
+        X, target = load_mixed(name)
+        X, y = X.drop(columns=target), X[target].to_numpy()
+    elif name in _IMAGES:
+        with np.load(find_folder() / f"images/{name}.npz") as file:
+            X = file["X_train" if name == "mnist" else "X"]
+            y = file["y_train" if name == "mnist" else "y"]
+        X = X.reshape(len(X), -1).astype(float)
+    else:
+        frame = pd.read_csv(find_folder() / f"uci/{name[2:]}.csv")
+        X = frame.drop(columns=_LABELS[name[2:]]).to_numpy(float)
+        y = frame[_LABELS[name[2:]]].to_numpy()
+    if len(X) > _MAX_MAPPED:
+        rows = np.random.default_rng(0).permutation(len(X))[:_MAX_MAPPED]
+        X, y = X.iloc[rows] if name in MIXED else X[rows], y[rows]
+    return X, y

@@ -70,6 +70,11 @@ class VAETransformer(
     ----------
     n_components : int, default=2
         Size of the latent; it may exceed the number of features.
+    density : {'joint'} or None, default='joint'
+        How p(x|z) of ``likelihood='auto'`` is learned. 'joint' maximises the ELBO of a
+        flexible density. None learns a map alone: z as PCA would, with one noise for
+        all numbers, and in units of the columns, so that distances in z are distances
+        of reconstructed rows. A likelihood that is named is trained as named.
     likelihood : str, Likelihood or dict, default='auto'
         p(x|z): 'auto', a name in `skvae.likelihoods.LIKELIHOODS` such as 'poisson', or
         an instance. 'auto' is 'bernoulli' for boolean columns, 'categorical' for
@@ -206,6 +211,7 @@ class VAETransformer(
 
     _parameter_constraints = {  # noqa: RUF012
         "n_components": [POSITIVE_INTEGER],
+        "density": [StrOptions({"joint"}), None],
         "likelihood": "no_validation",
         "latent": "no_validation",
         "network": "no_validation",
@@ -244,6 +250,7 @@ class VAETransformer(
         self,
         n_components=2,
         *,
+        density="joint",
         likelihood="auto",
         latent="gaussian",
         network="auto",
@@ -274,6 +281,7 @@ class VAETransformer(
         net_params=None,
     ):
         self.n_components = n_components
+        self.density = density
         self.likelihood = likelihood
         self.latent = latent
         self.network = network
@@ -404,7 +412,7 @@ class VAETransformer(
 
     def _plan(self, data):
         """Resolve the parameters for the data: return members and settings, checked."""
-        from ._parameters._members import resolve_members
+        from ._parameters._members import is_automatic, resolve_members
         from ._parameters._net_params import check_net_params
         from ._training._net import check_net_callbacks
         from ._training._plan import SETTINGS, Plan, check_rows, learn_columns
@@ -423,6 +431,7 @@ class VAETransformer(
             settings={name: getattr(self, name) for name in SETTINGS}
             | {"net_params": self.net_params or {}},
             callbacks=list(self.net_callbacks or []),
+            is_map=self.density is None and is_automatic(self.likelihood),
         )
         plan.latent.check_components(plan.n_components)
         if data.is_warm:
@@ -448,7 +457,11 @@ class VAETransformer(
 
     def _make_number_likelihood(self):
         """Return the likelihood of 'auto' for all numbers; None chooses by column."""
-        return None
+        if self.density == "joint":
+            return None
+        from ._training._map import make_number_likelihood
+
+        return make_number_likelihood()
 
     def _count_components(self, n_features):
         """Return the size of the latent."""
@@ -470,6 +483,8 @@ class VAETransformer(
         self.columns_ = data.columns.rescaled(*net.units_)
         self._noise = plan.noise
         self._net_parameters = copy_fixed(self)
+        if plan.is_map and not data.is_warm and plan.latent.has_units:
+            self._set_unit(data.get_kept()[0])
         self.n_iter_ = len(net.history)
         self.loss_curve_ = losses
         self.validation_scores_ = [
@@ -492,6 +507,16 @@ class VAETransformer(
 
     def _conclude(self, data):
         """Compute further fitted attributes, before the fit counts as done."""
+
+    def _set_unit(self, X):
+        """Let a unit of z be a unit of the reconstructed columns, as that of PCA is."""
+        import torch
+
+        step = max(1, len(X) // _DIAGNOSTIC_ROWS)
+        unit = self._get_model().measure_unit(X[::step][:_DIAGNOSTIC_ROWS])
+        # of a component without effect, any
+        unit = torch.as_tensor(np.maximum(unit, 1e-3)).to(self.net_.module_.z_unit)
+        self.net_.module_.z_unit.copy_(unit)
 
     def _diagnose(self, X):
         step = max(1, len(X) // _DIAGNOSTIC_ROWS)

@@ -229,10 +229,12 @@ class BestWeights(Callback):
         return True
 
     @override
-    def on_epoch_end(self, net, **kwargs):
+    def on_epoch_end(self, net, dataset_valid=None, **kwargs):
         """Compare the epoch with the best, and stop after too many that are worse."""
         epoch = len(net.history)
         loss = net.history[-1].get("valid_loss")
+        if loss is not None and net.judge is not None:
+            loss = net.compute_valid_loss(dataset_valid)
         if loss is None or epoch <= self.first_epoch:
             # without a held-out score the last weights are kept, in case the next epoch
             # diverges
@@ -268,7 +270,7 @@ class BestWeights(Callback):
 
         The test compares ELBOs of rows; with other objectives any improvement counts.
         """
-        if not net.criterion_.is_elbo:
+        if net.judge is None and not net.criterion_.is_elbo:
             return True
         before, weight = self.initial_[2]
         gain = net.score_valid_rows(X)[0] - before

@@ -33,6 +33,8 @@ class VAEOutput:
         Log-weights of draws in averages, if z takes all its values; else None.
     unit : float
         Unit of z: the standard deviation of the prior before training.
+    column_weight : Tensor (..., n_features) or None
+        Weights of columns in training, None for equal ones.
     """
 
     posterior: Distribution
@@ -41,6 +43,7 @@ class VAEOutput:
     z: torch.Tensor
     log_share: torch.Tensor | None = None
     unit: float = 1.0
+    column_weight: torch.Tensor | None = None
 
     def average(self, values):
         """Return the mean over draws, (n_draws, ..., n) to ``(..., n)``."""
@@ -75,7 +78,10 @@ class VAEOutput:
         """Return log p(x|z) of the observed cells, ``(n_draws, ..., n)``."""
         if self.likelihood.event_shape:
             return self.likelihood.log_prob(*_fill_missing(x))
-        return self.log_likelihood_by_column(x).sum(dim=-1)
+        by_column = self.log_likelihood_by_column(x)
+        if self.column_weight is not None:
+            by_column = by_column * self.column_weight
+        return by_column.sum(dim=-1)
 
     def log_likelihood_by_column(self, x):
         """Return log p(x|z) of every column, ``(n_draws, ..., n, n_features)``.

@@ -19,6 +19,8 @@ from ._score import compute_kl_per_component, score_cells, score_refined, score_
 # The bound is flat near the best q: an error of 0.01 standard deviations costs no more
 # than 1e-4 nats. Mean and standard deviation need a longer search than scores.
 _POSTERIOR_SEARCH = {"tol": 1e-9, "least_rate": 1e-5}
+# of components, in standard deviations of the prior, on which slopes are measured
+_DIFFERENCE = 0.05
 
 
 def _stack_moments(posterior):
@@ -39,6 +41,17 @@ class FittedModel:
             self.noise, self.search_noise = (
                 torch.as_tensor(np.asarray(block)) for block in noise
             )
+
+    @property
+    def has_unit(self):
+        """Whether `transform` returns z in other units than those of the module."""
+        return bool((self.module.z_unit != 1).any())
+
+    def _scale(self, moments):
+        """Return means and standard deviations in the units of `transform`."""
+        if not self.has_unit:
+            return moments
+        return moments * self.module.z_unit.cpu().float().numpy()
 
     def _map(self, function, n_samples, n_draws=None):
         """Return the results of a function of a slice for all rows, in one array."""
@@ -70,12 +83,21 @@ class FittedModel:
         """Return the point summaries of rows, ``(n, n_embedded)`` float32."""
         module = self.module
         embed = module.latent.embed
-        return self._map_rows(lambda x: to_float32(embed(module.encode(x))), X, module)
+
+        def encode(x):
+            z = embed(module.encode(x))
+            return to_float32(z * module.z_unit if self.has_unit else z)
+
+        return self._map_rows(encode, X, module)
 
     def compute_posterior(self, X):
         """Return mean and standard deviation, ``(n, 2, n_components)`` float32."""
         module = self.module
-        return self._map_rows(lambda x: _stack_moments(module.encode(x)), X, module)
+
+        def encode(x):
+            return self._scale(_stack_moments(module.encode(x)))
+
+        return self._map_rows(encode, X, module)
 
     def refine_posterior(self, X):
         """Return the same of the best q of every row, ``(n, 2, n_components)``."""
@@ -84,7 +106,7 @@ class FittedModel:
         def refine(x):
             posteriors = RowPosteriors(precise, x)
             raw = posteriors.maximize(noise.to(x), **_POSTERIOR_SEARCH)
-            return _stack_moments(posteriors.make(raw))
+            return self._scale(_stack_moments(posteriors.make(raw)))
 
         return self._map_rows(refine, X, precise, len(noise))
 
@@ -103,6 +125,8 @@ class FittedModel:
 
         def decode(rows):
             z = to_tensor(Z[rows], module)
+            if self.has_unit:
+                z = z / module.z_unit
             if Z.shape[1] != module.n_components:
                 z = module.latent.invert_embedding(z, module.prior)
                 z = z.to(scoring_dtype(z.device))
@@ -218,6 +242,30 @@ class FittedModel:
             return self.columns.convert_cell_scores(scores, X[rows])
 
         return self._map(score, len(X), len(self.noise))
+
+    def measure_unit(self, X):
+        """Return how far E[x|z] moves per unit of every component, (n_components,).
+
+        The root mean square over rows of the length of ∂E[x|z]/∂z_k, by central
+        differences; columns in units of their standard deviation.
+        """
+        module, width = self.module, _DIFFERENCE * self.module.latent.unit
+        steps = width * torch.eye(module.n_components)
+
+        def compute(x):
+            z = self._locate(x, module)
+            step = steps.to(z).unsqueeze(1)  # (n_components, 1, n_components)
+            ahead, behind = (
+                torch.cat(module.likelihood.summarise_groups(module.decode(z + s)), -1)
+                for s in (step, -step)
+            )
+            slope = (ahead - behind) / (2 * width)
+            scale = module.linear_start.cast(z.dtype).input_scale
+            if scale is not None and scale.shape[-1] == slope.shape[-1]:
+                slope = slope * scale
+            return to_float64(slope.square().sum(dim=-1).mT)
+
+        return np.sqrt(self._map_rows(compute, X, module, len(steps)).mean(axis=0))
 
     def diagnose(self, X):
         """Return the KL of every component and the noise variance of every column."""

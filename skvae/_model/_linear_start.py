@@ -109,6 +109,31 @@ class LinearStart(nn.Module):
             u = u * tensors.input_scale
         return u, loc, scale, missing
 
+    def corrupt(self, u, loc, missing, share):
+        """Return inputs and posterior means of rows with some of their noise added.
+
+        ``u`` and ``loc`` are those of `infer`; the standard deviation of what is added
+        to an input is a share of its noise under the linear model.
+        """
+        tensors = self.cast(u.dtype)
+        deviation = share * torch.ones_like(u[..., : self.n_inputs])
+        if tensors.input_noise is not None:
+            deviation = deviation * tensors.input_noise.sqrt()
+        noise = deviation * torch.randn_like(deviation)
+        if missing is not None:
+            columns = self.link.get_input_columns(self.n_features)
+            hidden = missing if columns is None else missing[..., columns]
+            noise = noise.masked_fill(hidden, 0.0)
+        if tensors.encoder_weight is not None:
+            # of rows with missing cells as of others
+            loc = loc + noise @ tensors.encoder_weight
+        if tensors.input_scale is not None:
+            noise = noise * tensors.input_scale
+        if u.shape[-1] == self.n_inputs:
+            return u + noise, loc
+        flags = u[..., self.n_inputs :]
+        return torch.cat([u[..., : self.n_inputs] + noise, flags], dim=-1), loc
+
     def _compute_loc(self, u):
         """Return the posterior mean given centred inputs."""
         tensors = self.cast(u.dtype)

@@ -99,6 +99,11 @@ class VAEModule(nn.Module):
         inputs = {"n_inputs": n_inputs} if latent.needs_n_inputs else {}
         self.prior = latent.make_prior(n_components, n_copies, **inputs)
         self.needs_encoder = getattr(self.prior, "needs_encoder", False)
+        # noise of training rows, see `LinearStart.corrupt`
+        self.corruption = 0.0
+        self.register_buffer("column_weight", None)
+        # of z in the estimator's methods: what `transform` returns is z times this
+        self.register_buffer("z_unit", torch.ones(n_components))
         self.known_prior = None
         make_single(self.prior)
         try_members(self)
@@ -167,11 +172,6 @@ class VAEModule(nn.Module):
         flags = u.new_zeros(*u.shape[:-1], self.n_flags)
         return torch.cat([u, flags if missing is None else missing.to(u)], dim=-1)
 
-    def _encode_seen(self, seen, missing):
-        """Return q(z|x) for what `see` returns."""
-        sizes = self.n_inputs + self.n_flags, self.n_components, self.n_components
-        return self._encode(*seen.split(sizes, dim=-1), missing)
-
     def _encode(self, u, loc, scale, missing=None):
         """Return q(z|x) for what the encoder's body sees, and loc and scale."""
         raw = self.encoder_head(self._apply_body("encoder", u))
@@ -220,9 +220,14 @@ class VAEModule(nn.Module):
             shape = (len(noise),) + (1,) * (x.dim() - 1) + (self.n_components,)
             noise = noise.reshape(shape).to(x)
         if seen is None:
-            posterior = self.encode(x)
+            u, loc, scale, missing = self._infer(x)
         else:
-            posterior = self._encode_seen(seen, find_missing(x))
+            sizes = self.n_inputs + self.n_flags, self.n_components, self.n_components
+            u, loc, scale = seen.split(sizes, dim=-1)
+            missing = find_missing(x)
+        if self.training and self.corruption:
+            u, loc = self.linear_start.corrupt(u, loc, missing, self.corruption)
+        posterior = self._encode(u, loc, scale, missing)
         return self.complete(posterior, noise, n_draws, may_sum)
 
     def complete(self, posterior, noise=None, n_draws=1, may_sum=True):
@@ -234,7 +239,13 @@ class VAEModule(nn.Module):
         if states is None:
             z = self.latent.draw(posterior, noise, n_draws)
             decoded, unit = self.decode(z), self.latent.unit
-            return VAEOutput(posterior, self.get_prior(), decoded, z, unit=unit)
+            weight = self.column_weight if self.training else None
+            if weight is not None:
+                # that of numbers falls with their noise
+                variance = self.likelihood.get_shared_variance(decoded)
+                weight = torch.where(weight == 1, weight, weight / variance)
+            prior = self.get_prior()
+            return VAEOutput(posterior, prior, decoded, z, None, unit, weight)
         # (n_values, ..., 1, n_components): p(x|z) does not depend on the row
         *leading, _ = posterior.batch_shape
         z = states.to(self.free.device)[:, *(None,) * len(posterior.batch_shape)]
@@ -266,4 +277,6 @@ class VAEModule(nn.Module):
         ):
             if buffer.shape == value.shape:
                 buffer.copy_(value)
+        module.corruption, module.column_weight = self.corruption, self.column_weight
+        module.z_unit.copy_(self.z_unit)
         return module.train(self.training)

@@ -205,6 +205,13 @@ def _split_by_size(member, columns, kinds):
     return found
 
 
+def is_automatic(likelihood):
+    """Return whether 'auto' chooses the likelihood, or those that a dict leaves out."""
+    return isinstance(likelihood, dict) or (
+        isinstance(likelihood, str) and likelihood == "auto"
+    )
+
+
 def resolve_latent(latent, is_linear):
     """Return the Latent, with a choice for the prior 'auto'."""
     member = _resolve("latent", latent, LATENTS, Latent)

@@ -7,7 +7,7 @@ linear model of the inputs into one of the likelihood's parameters.
 import numpy as np
 
 from .._closed_form._incomplete import fit_incomplete
-from .._closed_form._linear import NOISE_FLOOR, fit_factor_analysis
+from .._closed_form._linear import NOISE_FLOOR, fit_factor_analysis, fit_ppca
 from .._closed_form._moments import compute_moments
 from .._utils._missing import has_missing
 from ._base import (
@@ -20,12 +20,14 @@ from ._base import (
 )
 
 
-def _fit_factor_analysis(r, weight, n_used, mean, scale):
-    """Return factor analysis of standardised inputs."""
+def _fit_inputs(r, weight, n_used, mean, scale, is_isotropic):
+    """Return factor analysis of standardised inputs, or probabilistic PCA."""
     if not has_missing(r):
         covariance = compute_covariance(r, weight).in_units(mean, scale)
-        return fit_factor_analysis(covariance, n_used)
-    return fit_incomplete((r - mean) / scale, weight, n_used)
+        fit = fit_ppca if is_isotropic else fit_factor_analysis
+        return fit(covariance, n_used)
+    r = (r - mean) / scale
+    return fit_incomplete(r, weight, n_used, is_isotropic=is_isotropic)
 
 
 def initialize_linked(x, weight, n_components, link, n_linear):
@@ -55,7 +57,8 @@ def initialize_linked(x, weight, n_components, link, n_linear):
     loadings, noise = np.zeros((0, n_inputs)), np.ones(n_inputs)
     encoder_weight, posterior_scale = np.zeros((n_inputs, 0)), np.ones(0)
     if n_used:
-        model = _fit_factor_analysis(r, weight, n_used, mean, scale)
+        is_isotropic = any(part.is_isotropic for part, _ in groups)
+        model = _fit_inputs(r, weight, n_used, mean, scale, is_isotropic)
         model = model.with_least_noise(
             gather(lambda p: NOISE_FLOOR if p.least_noise is None else p.least_noise)
         )

@@ -8,6 +8,7 @@ from .._model._cost import count_draws, count_widest
 from .._model._evidence import make_noise
 from ..callbacks import Annealing, KLWarmup
 from ._batches import TrainBatches
+from ._map import BETA_SHARE, CORRUPTION, balance_columns, compute_error
 from ._net import Loss, VAENet
 
 # held-out rows that are scored at a time, and values of the widest tensor of them
@@ -81,10 +82,14 @@ def _get_early_stopping(settings):
     }
 
 
+def _get_beta(plan):
+    return plan.settings["beta"] * (BETA_SHARE if plan.is_map else 1)
+
+
 def _list_callbacks(plan, n_warmup):
     callbacks, settings = list(plan.callbacks), plan.settings
     if n_warmup:
-        callbacks.append(("kl_warmup", KLWarmup(settings["beta"], n_warmup)))
+        callbacks.append(("kl_warmup", KLWarmup(_get_beta(plan), n_warmup)))
     if plan.latent.is_annealed:
         callbacks.append(("annealing", Annealing(settings["max_epochs"])))
     return callbacks
@@ -108,7 +113,7 @@ def make_net(plan, module, rows, log_volumes, is_chunk):
     arguments = {
         "criterion": Loss,
         "criterion__objective": plan.objective,
-        "criterion__beta": settings["beta"],
+        "criterion__beta": _get_beta(plan),
         "log_volume": float(log_volumes[0]) if len(log_volumes) == 1 else log_volumes,
         "noise": noise.to(torch.float32),
         "max_gradient_norm": 10 * math.sqrt(module.n_features),
@@ -135,6 +140,9 @@ def make_net(plan, module, rows, log_volumes, is_chunk):
             _MAX_VALID_ROWS, max(1, _VALID_VALUES // n_values)
         ),
     }
+    if plan.is_map:
+        module.corruption, arguments["judge"] = CORRUPTION, compute_error
+        balance_columns(module)
     if not plan.has_own_loader:
         arguments["iterator_train"] = TrainBatches
         arguments["iterator_train__min_steps"] = 1 if is_chunk else min_steps

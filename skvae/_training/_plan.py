@@ -52,6 +52,8 @@ class Plan:
         Whether models with held-out rows of their own are asked for.
     net : VAENet or None
         The trained net of a warm start.
+    is_map : bool
+        Whether training has the recipe of a map, see `_map`.
     """
 
     network: object
@@ -66,6 +68,7 @@ class Plan:
     noise: list | None = None
     keeps_fold_models: bool = False
     net: object = None
+    is_map: bool = False
 
     @property
     def is_corrected(self):

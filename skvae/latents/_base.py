@@ -63,6 +63,11 @@ class Latent(BaseEstimator):
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""
 
+    @property
+    def has_units(self):
+        """Whether `embed` returns z itself, in units that may be chosen."""
+        return False
+
     def check_components(self, n_components):
         """Refuse a number of components that the hyper-parameters do not allow."""
 

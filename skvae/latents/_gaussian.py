@@ -111,6 +111,11 @@ class Gaussian(Latent):
 
     @property
     @override
+    def has_units(self):
+        return self.prior_scale == 1
+
+    @property
+    @override
     def unit(self):
         return self.prior_scale
 

@@ -137,6 +137,13 @@ class PerColumn(Likelihood):
         columns = [torch.as_tensor(c, device=raw.device) for _, c in self.list_groups()]
         return ColumnGroups(found, columns, torch.cat(columns).argsort())
 
+    def get_shared_variance(self, distribution):
+        """Return the noise variance that numbers share, (..., 1), a constant; or 1."""
+        for member, part in zip(self.members, distribution.distributions, strict=True):
+            if getattr(member, "noise", None) == "shared":
+                return part.scale[..., :1].detach().square()
+        return 1.0
+
     @property
     def learns(self):
         """Whether a member reads the rows."""
