@@ -141,7 +141,7 @@ def fit_ppca(covariance, n_components, column_scale=1.0, noise=None):
     return _from_whitened(covariance, noise * scale**2, values / noise, vectors)
 
 
-def fit_factor_analysis(covariance, n_components, floor=NOISE_FLOOR):
+def fit_factor_analysis(covariance, n_components, floor=NOISE_FLOOR, max_iter=200):
     """Fit factor analysis by maximum likelihood in the noise variances alone.
 
     Given the noise the best loadings are known, so what is left is a smooth function of
@@ -184,7 +184,7 @@ def fit_factor_analysis(covariance, n_components, floor=NOISE_FLOOR):
         jac=True,
         method="L-BFGS-B",
         bounds=list(zip(upper + np.log(floor), upper, strict=True)),
-        options={"maxiter": 200, "ftol": 1e-9, "gtol": 1e-6},
+        options={"maxiter": max_iter, "ftol": 1e-9, "gtol": 1e-6},
     )
     noise = np.exp(result.x)
     values, vectors = covariance.top_eigenpairs(n_components, np.sqrt(noise))

@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from typing_extensions import override
 
-from .._estimator import POSITIVE_INTEGER, VAETransformer
+from .._estimator import VAETransformer
 from ._calibration import LEAST_ROWS, collect_scores, find_threshold
 from ._explanation import choose_usual_rows, compute_usual_scores, score_given_rest
 from ._reservoir import Reservoir
@@ -89,7 +89,9 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     usual_scores_ : ndarray (n_features,)
         Median of log p(x_j | all other cells) in every column, over some of the
         training rows, nats; see `explain`.
-    net_, columns_, device_, n_features_in_, feature_names_in_, n_iter_, history_ :
+    net_, columns_, device_, n_components_, n_features_in_, feature_names_in_ :
+        As in `VAETransformer`.
+    n_iter_, history_ :
         As in `VAETransformer`.
     loss_curve_, validation_scores_, best_validation_score_, noise_variance_ :
         As in `VAETransformer`.
@@ -141,7 +143,6 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
 
     _parameter_constraints = {  # noqa: RUF012
         **VAETransformer._parameter_constraints,
-        "n_components": [StrOptions({"auto"}), POSITIVE_INTEGER],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
         "score_method": [
             StrOptions({"tempered", "regret", *VAETransformer._methods} - {"kl"})
@@ -240,7 +241,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     @override
     def _count_components(self, n_features):
         if self.n_components != "auto":
-            return self.n_components
+            return super()._count_components(n_features)
         return int(np.clip(n_features // 2, 2, _MAX_COMPONENTS))
 
     @override

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from .. import _start
 from .._columns import ColumnTable, check_support
 from .._columns._images import check_pixels
 from .._model._evidence import make_noise
+from .._utils._device import threads_for
 from .._utils._missing import fill_at_random
 
 # constructor arguments that a plan holds as they are
@@ -38,7 +40,8 @@ class Plan:
     Attributes
     ----------
     network, likelihood, latent, objective : members
-    n_components : int
+    n_components : int or None
+        None until `choose_components`, for 'auto'.
     device : torch.device
     settings : dict
         Constructor arguments by name: `SETTINGS` and `net_params`.
@@ -60,7 +63,7 @@ class Plan:
     likelihood: object
     latent: object
     objective: object
-    n_components: int
+    n_components: int | None
     device: torch.device
     settings: dict
     callbacks: list = field(default_factory=list)
@@ -93,6 +96,7 @@ class Plan:
     def resume(self, net, noise):
         """Train a net further, with its likelihood, device and callbacks."""
         self.net, self.noise, self.callbacks = net, noise, []
+        self.n_components = net.module_.n_components
         # it keeps what it has learned of the columns, such as levels
         self.likelihood = net.module_.likelihood
         self.device = torch.device(net.device)
@@ -146,3 +150,25 @@ def _make_columns(plan, data):
     if data.image_shape is not None:
         plan.network.set_image(data.image_shape, np.flatnonzero(columns.varies))
     return columns
+
+
+def choose_components(plan, data):
+    """Set the number of components, if 'auto' leaves it to the rows; check it."""
+    latent = plan.latent
+    if plan.n_components is None:
+        plan.n_components = latent.count_components(None)
+    if plan.n_components is None:
+        plan.n_components = latent.count_components(_find_size(plan, data))
+    latent.check_components(plan.n_components)
+
+
+def _find_size(plan, data):
+    x, weight = data.encode()
+    if data.n_valid:
+        x = x[: -data.n_valid]
+        weight = None if weight is None else weight[: -data.n_valid]
+    link = plan.likelihood.link
+    with threads_for(x.shape[1] ** 3):
+        if not plan.latent.is_anchored and plan.latent.count_clusters(2):
+            return _start.choose_clusters(x, weight, link)
+        return _start.choose_size(x, weight, link, data.columns.scale)

@@ -75,6 +75,14 @@ class Latent(BaseEstimator):
         """Return how many of the first components the linear start may have."""
         return n_components
 
+    def count_components(self, n_linear):
+        """Return the number of components where ``n_components="auto"``.
+
+        A linear model needs ``n_linear`` for the table, or None if that is not known;
+        None is then returned unless the hyper-parameters alone give the number.
+        """
+        return n_linear
+
     def count_clusters(self, n_components):
         """Return the number of clusters of rows that z stands for, or 0.
 

@@ -136,6 +136,11 @@ class Categorical(Latent):
         return self.prior == "learned"
 
     @override
+    def count_components(self, n_linear):
+        # one variable
+        return n_linear if self.n_categories is None else self.n_categories
+
+    @override
     def count_clusters(self, n_components):
         n_variables, n_categories = self._split(n_components)
         return n_categories if n_variables == 1 and n_categories > 1 else 0

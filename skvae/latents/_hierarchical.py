@@ -119,6 +119,18 @@ class Hierarchical(Latent):
         return self.split(n_components)[0]
 
     @override
+    def count_components(self, n_linear):
+        if self.sizes is not None:
+            return sum(self.sizes)
+        if n_linear is None:
+            return None
+        # the least whose lowest layer is as wide as the linear model
+        n = n_linear
+        while self.count_linear_components(n) < n_linear:
+            n += 1
+        return n
+
+    @override
     def count_embedded(self, n_components):
         sizes = self.split(n_components)
         widths = {"all": n_components, "bottom": sizes[0], "top": sizes[-1]}
