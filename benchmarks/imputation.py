@@ -110,7 +110,9 @@ def recommend():
 def fill_with_skvae(X, seed, **changes):
     """Fill with the importance-weighted mean of a VAE."""
     vae = fit_skvae(X, seed, **changes)
-    return vae.impute(X), lambda seed: vae.impute(X, random_state=seed)
+    # conditional means, as those of the other imputers
+    means = vae.impute(X, bounded=False)
+    return means, lambda seed: vae.impute(X, random_state=seed)
 
 
 def fill_with_recommended_skvae(X, seed):

@@ -673,10 +673,10 @@ class VAETransformer(
         model, array = self._open(X)
         return self.columns_.make_output(model.reconstruct(array), get_index(X))
 
-    def sample(self, n_samples=1, *, random_state=None, mean=False, given=None):
+    def sample(
+        self, n_samples=1, *, random_state=None, mean=False, given=None, bounded=True
+    ):
         """Draw new rows from the model.
-
-        Integer columns of data frames, and integer pixels, are rounded.
 
         Parameters
         ----------
@@ -692,6 +692,11 @@ class VAETransformer(
             is chosen among many draws by importance weights, exact as the number of
             draws grows; an `EffectiveSampleSizeWarning` warns if few of them have
             weight.
+        bounded : bool, default=True
+            Round numbers to as many decimals as they have in the X that was fitted (up
+            to six; columns with more are continuous), and move them into their range
+            there. Values that are given, and means, stay as they are. Without it only
+            integer columns of data frames, and integer pixels, are rounded.
 
         Returns
         -------
@@ -718,17 +723,20 @@ class VAETransformer(
             check_support(model.module.likelihood, row, columns.names, columns.varies)
         with seeded(draw_seed(make_generator(random_state)), self.device_):
             if row is None:
-                return columns.make_output(model.draw(n_samples, mean))
-            rows, n_effective = model.draw_given(row, n_samples, mean)
+                rows, n_effective = model.draw(n_samples, mean), np.inf
+            else:
+                rows, n_effective = model.draw_given(row, n_samples, mean)
         if n_effective < min(n_samples, _ENOUGH_EFFECTIVE):
             warn_user(
                 f"given={given!r} is rare in the model: it leaves {n_effective:.3g} "
                 "effective draws of z, and the drawn rows are too similar.",
                 EffectiveSampleSizeWarning,
             )
+        if bounded and not mean:
+            rows = columns.restrict(rows, np.nan if row is None else row)
         return columns.make_output(rows)
 
-    def impute(self, X, *, n_draws=None, random_state=None):
+    def impute(self, X, *, n_draws=None, random_state=None, bounded=True):
         """Fill the missing values of X.
 
         Parameters
@@ -743,6 +751,9 @@ class VAETransformer(
             None fills in conditional means given the observed values, and the most
             likely level of categories. A seed fills in one joint draw of all missing
             values of a row; several seeds make a multiple imputation.
+        bounded : bool, default=True
+            Round numbers to as many decimals as they have in the X that was fitted, and
+            move them into their range there, as in `sample`.
 
         Returns
         -------
@@ -771,6 +782,8 @@ class VAETransformer(
         seed = draw_seed(make_generator(random_state if is_drawn else 0))
         with seeded(seed, self.device_):
             filled = model.impute(array, n_draws, is_drawn)
+        if bounded:
+            filled = self.columns_.restrict(filled, array)
         return self.columns_.make_output(filled, get_index(X))
 
     # scores -------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from ._checks import capitalize, check_observed, label_column
 from ._constant import ConstantColumns
 from ._containers import get_container, get_names, make_table
 from ._images import count_dimensions
-from ._kinds import Boolean, Category, as_integers
+from ._kinds import Boolean, Category, Number, as_integers
+from ._observed import ObservedValues
 
 
 @dataclass(repr=False)
@@ -35,6 +36,7 @@ class ColumnTable:
     scale: np.ndarray  # their standard deviations or 1: the units before training
     constant: ConstantColumns  # the constant columns
     observed_share: np.ndarray  # (n_features,), weighted share of observed values
+    observed: ObservedValues  # decimals and range of numbers
     image_shape: tuple | None = None  # (channels, height, width)
     is_stack: bool = False  # whether X at fit was images, and not rows
     likelihoods: list | None = None  # names, for display
@@ -83,6 +85,7 @@ class ColumnTable:
                 find_first(array, is_constant), n_samples * share[is_constant]
             ),
             observed_share=share,
+            observed=ObservedValues.learn(array, kinds),
             image_shape=image_shape,
             is_stack=count_dimensions(X) == 4,
             all_constant=all_constant,
@@ -95,8 +98,9 @@ class ColumnTable:
     def to_frame(self):
         """Return a pandas data frame with a row for each column.
 
-        Its columns are kind, likelihood, levels, location, unit and missing (a share).
-        Constant columns have no likelihood and a unit of 0.
+        Its columns are kind, likelihood, levels, location, unit, decimals, low, high
+        (the range of numbers) and missing (a share). Constant columns have no
+        likelihood and a unit of 0; continuous columns have no decimals.
         """
         import pandas as pd
 
@@ -109,12 +113,17 @@ class ColumnTable:
                 "levels": [_show_levels(kind.levels) for kind in self.kinds],
                 "location": self.merge(self.location, self.constant.values),
                 "unit": self.merge(self.unit, 0.0),
+                "decimals": pd.array(self.observed.decimals, dtype="Int64"),
+                "low": self.observed.low,
+                "high": self.observed.high,
                 "missing": 1 - self.observed_share,
             },
             index=pd.Index(names, name="column"),
         )
         has_levels = [kind.levels is not None for kind in self.kinds]
         frame.loc[has_levels, ["location", "unit"]] = np.nan
+        ends = ["low", "high"]
+        frame[ends] = frame[ends].replace([-np.inf, np.inf], np.nan)
         return frame
 
     def rescaled(self, shift, unit):
@@ -122,6 +131,18 @@ class ColumnTable:
         return replace(
             self, location=self.location + self.unit * shift, unit=self.unit * unit
         )
+
+    def extended(self, X):
+        """Return a copy whose ranges contain the numbers of more rows."""
+        return replace(self, observed=self.observed.extend(X))
+
+    def restrict(self, X, given):
+        """Return rows with numbers like those at fit, but for the cells given.
+
+        Both are ``(n, n_features)`` in the units of X, or broadcast to it; `given` has
+        NaN where a cell is not given.
+        """
+        return np.where(np.isnan(given), self.observed.restrict(X), given)
 
     @property
     def log_volume(self):

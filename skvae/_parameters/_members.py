@@ -5,8 +5,10 @@ All names are resolved here, so that errors about parameters are worded alike.
 
 from numbers import Integral
 
+import numpy as np
 from sklearn.base import clone
 
+from .._columns._observed import MAX_REPEATED, find_repeated
 from .._utils._nested_parameters import instantiate_named
 from ..latents import LATENTS, Latent
 from ..likelihoods import LIKELIHOODS, Bernoulli, GaussianMixture, Likelihood, PerColumn
@@ -14,10 +16,6 @@ from ..likelihoods._levels import LevelLikelihood, group_by_size
 from ..networks import MLP, NETWORKS, Conv, Network
 from ..objectives import OBJECTIVES, Objective
 from ._comparison import describe_meaning
-
-# largest number of repeated values with a component of their own, in integer columns
-_MAX_ATOMS = 8
-
 
 # parameters whose names stand for instances with parameters of their own
 MEMBERS = {
@@ -106,19 +104,24 @@ def resolve_network(network, hidden_layer_sizes, activation, dropout, image_shap
     return network
 
 
-def resolve_likelihood(likelihood, columns, kinds, is_linear, for_numbers=None):
+def resolve_likelihood(
+    likelihood, columns, kinds, is_linear, for_numbers=None, array=None
+):
     """Return the likelihood of all columns, a `PerColumn`.
 
     `columns` are the names of the columns or None, and `kinds` a `Kind` for each.
     'auto' for a column of numbers is `for_numbers`, or if None it is chosen by column,
-    and is that of the linear model where the network is linear.
+    and is that of the linear model where the network is linear. Numbers have atoms next
+    to other kinds of column, if they are integers or repeat in the rows of `array`.
     """
     names = list(range(len(kinds))) if columns is None else list(columns)
     # a table of numbers only has one likelihood for all, and the fastest steps
-    is_rounded = any(kind.likelihood != "auto" for kind in kinds)
+    is_mixed = any(kind.likelihood != "auto" for kind in kinds)
     automatic = [
-        _choose_automatically(kind, is_linear, is_rounded, for_numbers)
-        for kind in kinds
+        _choose_automatically(kind, is_linear, for_numbers, has_atoms)
+        for kind, has_atoms in zip(
+            kinds, _find_atoms(kinds, array, is_mixed), strict=True
+        )
     ]
     chosen = _choose_likelihoods(likelihood, names, automatic)
     groups = {}
@@ -152,7 +155,17 @@ def resolve_likelihood(likelihood, columns, kinds, is_linear, for_numbers=None):
     return PerColumn([clone(m) for m, _ in groups], [found for _, found in groups])
 
 
-def _choose_automatically(kind, is_linear, is_rounded, for_numbers):
+def _find_atoms(kinds, array, is_mixed):
+    """Return which columns are numbers with atoms, ``(n_features,)`` bool."""
+    found = np.array([is_mixed and kind.is_integer for kind in kinds], dtype=bool)
+    if is_mixed and array is not None:
+        is_number = [kind.likelihood == "auto" for kind in kinds]
+        numbers = np.flatnonzero(is_number & ~found)
+        found[numbers] = find_repeated(array, numbers)
+    return found
+
+
+def _choose_automatically(kind, is_linear, for_numbers, has_atoms):
     """Return the likelihood of 'auto' for a kind of column."""
     if kind.likelihood != "auto":
         return kind.likelihood
@@ -160,9 +173,7 @@ def _choose_automatically(kind, is_linear, is_rounded, for_numbers):
         return for_numbers
     if is_linear:
         return "gaussian"
-    if kind.is_integer and is_rounded:
-        return GaussianMixture(n_atoms=_MAX_ATOMS)
-    return "gaussian_mixture"
+    return GaussianMixture(n_atoms=MAX_REPEATED) if has_atoms else "gaussian_mixture"
 
 
 def _choose_likelihoods(likelihood, names, automatic):
@@ -233,7 +244,12 @@ def resolve_members(estimator, table, image_shape, for_numbers=None):
     return {
         "network": network,
         "likelihood": resolve_likelihood(
-            estimator.likelihood, table.labels, table.kinds, is_linear, for_numbers
+            estimator.likelihood,
+            table.labels,
+            table.kinds,
+            is_linear,
+            for_numbers,
+            table.array,
         ),
         "latent": resolve_latent(estimator.latent, is_linear),
         "objective": _resolve("objective", estimator.objective, OBJECTIVES, Objective),

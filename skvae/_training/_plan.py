@@ -123,7 +123,9 @@ def learn_columns(plan, data):
 
     The validation set is checked here: values of constant columns are not.
     """
-    if not data.is_warm:
+    if data.is_warm:
+        data.columns = data.columns.extended(data.get_kept()[0])
+    else:
         data.columns = _make_columns(plan, data)
     if data.validation is not None:
         data.validation.check_support(plan.likelihood, data.columns.varies)

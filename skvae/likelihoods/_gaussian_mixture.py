@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from .._closed_form._linear import NOISE_FLOOR
 from .._closed_form._mixtures import fit_columns
+from .._columns._observed import REPEATED_SHARE, count_decimals
 from .._distributions._mixtures import NormalMixture
 from .._utils._checks import check_choice, check_count
 from .._utils._missing import fill_at_random
@@ -20,8 +21,6 @@ from ._base import (
 )
 from ._link import NARROW_FLOOR, ScaledLink
 
-# smallest share of rows with the same value that makes it an atom
-_REPEATED_SHARE = 0.05
 # log-weight of an atom that a column does not have
 _NO_ATOM = -30.0
 # initial share of the linear model itself in a column's mixture
@@ -64,7 +63,7 @@ class GaussianMixture(Likelihood):
         of at least every twentieth row, for integers and other numbers on a grid. A
         draw from it is the value itself; its density there is its weight divided by the
         smallest step between values, so that scores compare with those of a probability
-        on the grid.
+        on the grid. Beside values on no grid, it is a normal of the smallest variance.
 
     References
     ----------
@@ -104,9 +103,9 @@ class GaussianMixture(Likelihood):
         floor = NARROW_FLOOR if self.variance_floor == "auto" else self.variance_floor
         width, self._n_used_atoms = np.full(x.shape[1], floor), 0
         for j, column in enumerate(x.T):
-            values, _ = _find_atoms(column, self.n_atoms, _REPEATED_SHARE)
+            values, _ = _find_atoms(column, self.n_atoms, REPEATED_SHARE)
             if len(values):
-                width[j] = _find_width(column)
+                width[j] = _find_width(column, floor)
                 self._n_used_atoms = max(self._n_used_atoms, len(values))
         self._floor = np.minimum(width, floor)
         # by how much atoms are wider than the narrowest of the other components
@@ -155,7 +154,7 @@ class GaussianMixture(Likelihood):
         for j, column in enumerate(x.T):
             is_observed = ~torch.isnan(column)
             # a weaker test than in `adapt`, for there are fewer rows
-            least = _REPEATED_SHARE / 2
+            least = REPEATED_SHARE / 2
             found = _find_atoms(column[is_observed].numpy(), n_atoms, least)
             values, counts = (torch.as_tensor(part) for part in found)
             atoms[: len(values), j] = values.to(atoms)
@@ -188,9 +187,15 @@ def _find_atoms(column, n_atoms, least_share):
     return values[order], counts[order]
 
 
-def _find_width(column):
-    """Return the variance of atoms, a share: the normal's height is 1 / step."""
-    values = np.unique(column).astype(np.float64)
+def _find_width(column, floor):
+    """Return the variance of atoms, a share: the normal's height is 1 / step.
+
+    It is the floor where the other values of the column are not on a grid.
+    """
+    decimals = count_decimals(column)
+    if decimals is None:
+        return floor
+    values = np.unique(np.round(column.astype(np.float64), decimals))
     step = np.diff(values).min() if len(values) > 1 else 1.0
     variance = max(column.var(dtype=np.float64), NOISE_FLOOR)
     return max(step**2 / (2 * np.pi * variance), NOISE_FLOOR)

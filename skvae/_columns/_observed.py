@@ -1,0 +1,155 @@
+"""The values that numbers have at fit: their decimals, range and repeated values."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .._utils._missing import list_chunks
+from ._kinds import Integer, Number
+
+# more decimals than these are not counted: the column is continuous
+_MAX_DECIMALS = 6
+# rows that are looked at first: most continuous columns need no more
+_FIRST_ROWS = 256
+# values this close to a repeated one, as a share of the range, are that value
+_CLOSE = 1e-6
+# least share of the rows that have a repeated value, and the most such values
+REPEATED_SHARE = 0.05
+MAX_REPEATED = 8
+# rows on which repeated values are looked for
+_MAX_ROWS = 10_000
+
+
+@dataclass
+class ObservedValues:
+    """Which values drawn and imputed numbers may have: those like the values at fit.
+
+    Booleans and categories have levels instead, and are not changed.
+    """
+
+    # (n_features,): NaN for continuous columns, and those that are not numbers
+    decimals: np.ndarray
+    low: np.ndarray  # (n_features,), the range; infinite where there is none
+    high: np.ndarray
+    # repeated values of continuous columns, by the number of the column
+    repeated: dict
+
+    @classmethod
+    def learn(cls, array, kinds):
+        """Return those of a table ``(n_samples, n_features)``; NaN are left out."""
+        kinds_of_number = [isinstance(kind, (Number, Integer)) for kind in kinds]
+        is_number = np.array(kinds_of_number, dtype=bool)
+        low, high = find_range(array)
+        low, high = np.where(is_number, low, -np.inf), np.where(is_number, high, np.inf)
+        numbers = np.flatnonzero(is_number)
+        decimals = np.full(len(kinds), np.nan)
+        is_single = np.array([_is_single(kind.dtype) for kind in kinds], dtype=bool)
+        for part, precision in ((is_single, np.float32), (~is_single, array.dtype)):
+            columns = np.flatnonzero(is_number & part)
+            reach = np.maximum(np.abs(low), np.abs(high))[columns]
+            decimals[columns] = _count_decimals(array, columns, reach, precision)
+        continuous = numbers[np.isnan(decimals[numbers])]
+        repeated = {
+            int(column): values
+            for column, values in _iterate_repeated(array, continuous)
+            if len(values)
+        }
+        return cls(decimals, low, high, repeated)
+
+    def extend(self, array):
+        """Return a copy whose ranges contain the values of more rows."""
+        low, high = find_range(array)
+        return replace(self, low=np.fmin(self.low, low), high=np.fmax(self.high, high))
+
+    def restrict(self, X):
+        """Return rows, ``(n, n_features)`` float64, with values like those at fit.
+
+        Numbers are rounded to as many decimals and moved into the range.
+        """
+        X = np.clip(X, self.low, self.high)
+        for decimals in np.unique(self.decimals[~np.isnan(self.decimals)]):
+            columns = self.decimals == decimals
+            # no negative zeros
+            X[:, columns] = np.round(X[:, columns], int(decimals)) + 0.0
+        for column, values in self.repeated.items():
+            # drawn in single precision
+            width = _CLOSE * (self.high[column] - self.low[column])
+            for value in values:
+                X[np.abs(X[:, column] - value) <= width, column] = value
+        return X
+
+
+def find_range(array):
+    """Return smallest and largest observed value of every column, float64."""
+    low, high = np.full(array.shape[1], np.inf), np.full(array.shape[1], -np.inf)
+    for rows in list_chunks(array):
+        part = array[rows]
+        low = np.fmin(low, np.fmin.reduce(part, axis=0))
+        high = np.fmax(high, np.fmax.reduce(part, axis=0))
+    return low, high
+
+
+def count_decimals(values):
+    """Return how many decimals the values ``(n,)`` have, None if more than six."""
+    low, high = find_range(values[:, None])
+    reach = np.maximum(np.abs(low), np.abs(high))
+    (found,) = _count_decimals(values[:, None], np.arange(1), reach, values.dtype)
+    return None if np.isnan(found) else int(found)
+
+
+def _count_decimals(array, columns, reach, precision):
+    """Return how many decimals the values of columns have, NaN if more than six.
+
+    It is the fewest to which every value can be rounded, and still be the same number
+    in a precision, a dtype. Values up to `reach` can always be rounded to the last
+    digits of the precision: a column that needs these is continuous.
+    """
+    if array.dtype.kind in "biu":
+        return np.zeros(len(columns))
+    found = np.full(len(columns), np.nan)
+    open_ = np.arange(len(columns))
+    for decimals in range(_MAX_DECIMALS + 1):
+        for rows in [slice(_FIRST_ROWS), *list_chunks(array)]:
+            if len(open_) == 0:
+                break
+            part = array[rows][:, columns[open_]].astype(precision, copy=False)
+            with np.errstate(over="ignore", invalid="ignore"):
+                rounded = np.round(part.astype(np.float64), decimals).astype(precision)
+            is_same = ((rounded == part) | np.isnan(part)).all(axis=0)
+            open_ = open_[is_same]
+        found[open_] = decimals
+        open_ = np.flatnonzero(np.isnan(found))
+    resolution = 10 * np.finfo(precision).eps * reach
+    found[10.0 ** -np.nan_to_num(found) < resolution] = np.nan
+    return found
+
+
+def _is_single(dtype):
+    """Return whether a dtype, of numpy, pandas or polars, is of single precision."""
+    return str(dtype).lower() in ("float32", "float[pyarrow]")
+
+
+def find_repeated(array, columns):
+    """Return which columns have values that repeat, ``(n_columns,)`` bool."""
+    found = [len(values) > 0 for _, values in _iterate_repeated(array, columns)]
+    return np.array(found, dtype=bool)
+
+
+def _iterate_repeated(array, columns):
+    """Yield the number and the repeated values of columns, most frequent first."""
+    step = max(1, len(array) // _MAX_ROWS)
+    array = array[::step]
+    for column in columns:
+        values = array[:, column].astype(np.float64)
+        values = np.sort(values[~np.isnan(values)])
+        least = max(2, int(np.ceil(REPEATED_SHARE * len(values))))
+        # equal values lie side by side
+        if (
+            len(values) < least
+            or not (values[least - 1 :] == values[: 1 - least]).any()
+        ):
+            yield column, values[:0]
+            continue
+        values, counts = np.unique(values, return_counts=True)
+        order = np.argsort(-counts, kind="stable")[:MAX_REPEATED]
+        yield column, values[order[counts[order] >= least]]
