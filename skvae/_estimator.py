@@ -74,9 +74,9 @@ class VAETransformer(
     Parameters
     ----------
     n_components : int or 'auto', default=2
-        Size of the latent; it may exceed the number of features. 'auto' is the size
-        from 1 to 60 at which the linear model describes held-out rows about as well as
-        at any; see `n_components_`.
+        Size of the latent; it may exceed the number of features. 'auto' is the least
+        size, of a grid from 1 to 60, at which the linear model describes held-out rows
+        about as well as at any; see `n_components_`.
     density : {'joint'} or None, default='joint'
         How p(x|z) of ``likelihood='auto'`` is learned. 'joint' maximises the ELBO of a
         flexible density. None learns a map alone: z as PCA would, with one noise for

@@ -13,7 +13,7 @@ from ._checks import capitalize, check_observed, label_column
 from ._constant import ConstantColumns
 from ._containers import get_container, get_names, make_table
 from ._images import count_dimensions
-from ._kinds import Boolean, Category, Number, as_integers
+from ._kinds import Boolean, Category, as_integers
 from ._observed import ObservedValues
 
 

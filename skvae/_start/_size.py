@@ -20,7 +20,7 @@ SIZES = 1, 2, 3, 5, 8, 12, 18, 27, 40, 60
 # rows, and values, that the choice is made on; rows where cells are missing
 _MAX_ROWS = 3000
 _MAX_VALUES = 1_000_000
-_MAX_INCOMPLETE_ROWS = 600
+_MAX_INCOMPLETE_ROWS = 1000
 # a third of the rows is held out; with many inputs once, with few three times
 _N_FOLDS = 3
 _MAX_INPUTS_FOR_FOLDS = 30
@@ -36,6 +36,8 @@ _MAX_DEVIATIONS = 5.0
 _PATIENCE = 2
 # share of what components gain together that is not worth a larger size
 _SMALL_GAIN = 0.05
+# largest size for n rows, as a share of sqrt(n): networks overfit before linear models
+_MOST_BY_ROOT = 0.6
 # every category of a latent is decoded in every step
 _MAX_CLUSTERS = 27
 # score of a size that was not tried
@@ -48,8 +50,8 @@ def choose_size(x, weight, link, column_scale):
     It is the smallest in `SIZES` whose score is below the best by no more than a
     standard error, that of the paired difference, or a twentieth of what the best gains
     over a single component. The linear model is the better of those that training may
-    start at. Rows ``(n_samples, n_features)`` and `column_scale` are
-    those of `initialize_linear`.
+    start at. Of n rows, no size above 0.6 sqrt(n) is tried. Rows ``(n_samples,
+    n_features)`` and `column_scale` are those of `initialize_linear`.
 
     References
     ----------
@@ -59,7 +61,8 @@ def choose_size(x, weight, link, column_scale):
     """
     r, weight = _take_inputs(x, weight, link)
     n_samples, n_inputs = r.shape
-    largest = min(n_inputs - 1, n_samples // _N_FOLDS)
+    by_rows = int(_MOST_BY_ROOT * np.sqrt(len(x)))
+    largest = min(n_inputs - 1, n_samples // _N_FOLDS, by_rows)
     sizes = [size for size in SIZES if size <= largest]
     if len(sizes) < 2:
         return 1
