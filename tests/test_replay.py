@@ -851,6 +851,10 @@ JOINED = {
         *(torch.cat([x * y, y.exp()], 1) * 2).split((3, 5), 1),
         *torch.cat([x * 3, y.tanh()]).chunk(2),
     ],
+    "a part of a result, changed": lambda x, y: [
+        torch.cat([x[:, :1], (x * y)[:, :3].exp()], 1).tanh(),
+        torch.cat([y[:1], 2 * (x - y)[:2]]).tanh(),
+    ],
     "three dimensions": lambda x, y: [
         torch.stack([x * y, x.exp(), y], 1).softmax(1),
         torch.cat([(x * y)[:, None], (x + y)[:, None]], 1).sum(1),

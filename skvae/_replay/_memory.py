@@ -159,7 +159,9 @@ def _share(nodes, owned, moves):
 
 def _take_over(node, tensor, ending, blocks):
     """Return the block of something that is read for the last time, and overwritten."""
-    if node.name not in _IN_PLACE or ending.isdisjoint(node.read):
+    # a result that is part of a whole begins elsewhere
+    is_part = tensor.storage_offset() != 0
+    if is_part or node.name not in _IN_PLACE or ending.isdisjoint(node.read):
         return None
     pairs = list(zip(node.inputs, node.read, strict=True))
     for operand, storage in pairs:
