@@ -449,10 +449,19 @@ def test_values_at_the_edges_are_those_of_torch(case, dtype, uses_numpy):
     compute = differentiate(EDGE_CASES[case], [x])
     # infinities have no gradient where there is one bound, and that of no number may
     # be a number in torch
-    one_sided = dict.fromkeys(("clamp min", "clamp max", "where"), EDGES[:-3])
+    one_sided = dict.fromkeys(("clamp min", "clamp max"), EDGES[:-3])
     left_out = one_sided | dict.fromkeys(("clamp", "celu", "elu"), EDGES[:-1])
     edges = left_out.get(case, EDGES)
     check(compute, [x], uses_numpy, draw=draw_edges(edges))
+
+
+@pytest.mark.parametrize("compare", [torch.ge, torch.le])
+def test_conditions_are_those_of_torch_for_infinities_and_no_numbers(
+    compare, uses_numpy
+):
+    x, y = make(12, 5), make(12, 5, seed=1)
+    compute = lambda: [torch.where(compare(x, 0.5), 3 * y, 0.0)]  # noqa: E731
+    check(compute, [x, y], uses_numpy, draw=draw_edges(EDGES))
 
 
 def test_rows_without_anything_possible_have_a_softmax_as_torch_has_it(uses_numpy):

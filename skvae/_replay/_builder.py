@@ -27,6 +27,7 @@ from ._tensors import (
 RULES = {**_elementwise.RULES, **_whole.RULES}
 # masks of `clamp` and of its gradient
 _COMPARISONS = ("ge", "le", "logical_and", "logical_and_")
+_CLAMPS = ("clamp", "clamp_max", "clamp_min")
 
 
 class ProgramBuilder:
@@ -41,6 +42,12 @@ class ProgramBuilder:
         # of masks that tell which values are within bounds, by place: the values, the
         # bounds, and the memory of the mask
         self.bounds = {}
+        # places of what is clamped, and has a gradient
+        self.clamped = {
+            get_place(c.args[0])
+            for c in calls
+            if c.schema.name in _CLAMPS and c.args[0].requires_grad
+        }
         self.created, self.mutable = find_memory(calls)
         self.inputs = {get_storage(tensor) for tensor in inputs}
         # expressions by place and by memory, and results by operation

@@ -160,6 +160,9 @@ def _where(builder, call, mask, grad, other):
     if found is None or not isinstance(grad, Expression) or _get_number(other) != 0:
         return None
     x, low, high, _ = found
+    if get_place(x) not in builder.clamped:
+        # whose NaN and infinities may well be finite here
+        return None
     if x.shape != out.shape or x.dtype != out.dtype:
         return None
     # the bounds themselves are inside; those of torch's operation are outside, as are
