@@ -511,6 +511,15 @@ class Recurrent(nn.Module):
         return h
 
 
+class Sequence(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(1, 3, batch_first=True)
+
+    def forward(self, x):
+        return self.lstm(x.unsqueeze(-1))[0][:, -1]
+
+
 class Attention(nn.Module):
     def __init__(self):
         super().__init__()
@@ -563,6 +572,7 @@ NETS = {
     ),
     "embedding": Embedded,
     "recurrent": Recurrent,
+    "sequence": Sequence,
     "attention": Attention,
     "weight norm": lambda: nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)),
 }
@@ -990,6 +1000,8 @@ UNREPEATABLE = {
         x.repeat_interleave(x[:, 0].abs().long(), 0).sum() * x
     ),
     "equal": lambda x: x * torch.equal(x, x),
+    "sparse": lambda x: torch.eye(3, dtype=x.dtype).to_sparse() @ x,
+    "shape in place": lambda x: (x.T * 2).t_(),
     "python's random": lambda x: x * random.random(),
     "numpy's random": lambda x: x * np.random.rand(),  # noqa: NPY002
 }

@@ -51,6 +51,8 @@ class Schema:
         self.is_random = torch.Tag.nondeterministic_seeded in func.tags
         # a value leaves torch, or shapes the result: it may decide what comes next
         self.reads_values = torch.Tag.data_dependent_output in func.tags
+        # of a tensor that earlier calls have returned
+        self.changes_layout = torch.Tag.inplace_view in func.tags
         self.has_dynamic_shape = torch.Tag.dynamic_output_shape in func.tags
 
 
@@ -129,7 +131,8 @@ class CallRecorder(TorchDispatchMode):
         self.made.append((func, args, kwargs, out))
         schema = get_schema(func)
         if not (schema.is_view or schema.written):
-            self.n_bytes += sum(tensor.nbytes for tensor in list_tensors(out))
+            # a sparse tensor has no nbytes
+            self.n_bytes += sum(t.numel() * t.itemsize for t in list_tensors(out))
         if self.n_bytes > _MAX_BYTES:
             self.made, self.is_full = [], True
         return out

@@ -2,6 +2,7 @@
 
 import gc
 import random
+import warnings
 from contextlib import contextmanager
 
 import numpy as np
@@ -10,9 +11,6 @@ import torch
 from ._builder import ProgramBuilder
 from ._calls import CallRecorder
 from ._program import Program
-
-# what torch and arithmetic raise
-_FAILURES = RuntimeError, ArithmeticError, LookupError, TypeError, ValueError
 
 
 class NotRepeatableError(Exception):
@@ -89,15 +87,21 @@ def record(function, inputs, targets, uses_numpy, watches=True):
         if recorder.is_full:
             raise NotRepeatableError("too much memory is needed")
         try:
-            calls = recorder.list_calls()
-            return _make_program(calls, inputs, results, targets, uses_numpy)
-        except _FAILURES as error:
-            # an operation in a form that the rules do not foresee
+            with warnings.catch_warnings():
+                # of what is tried
+                warnings.simplefilter("ignore")
+                calls = recorder.list_calls()
+                return _make_program(calls, inputs, results, targets, uses_numpy)
+        except Exception as error:
+            # an operation, or a tensor, in a form that the rules do not foresee
             raise NotRepeatableError(str(error)) from error
 
 
 def _make_program(calls, inputs, results, targets, uses_numpy):
     """Return the program of all calls."""
+    for call in calls:
+        if call.schema.changes_layout:
+            raise NotRepeatableError(f"{call.func} changes the shape of a tensor")
     builder = ProgramBuilder(calls, inputs)
     for call in calls:
         if not call.has_fixed_shape:
