@@ -241,7 +241,9 @@ class ProgramBuilder:
         found = self._fetch((call.args, call.kwargs), kept)
         # batch normalisation writes, and returns something else
         new = [None if get_storage(tensor) in kept else tensor for tensor in outs]
-        settings = {"call": found, "new": new}
+        changed = [t.detach() for t in call.written]
+        changed = [t for t in changed if get_storage(t) not in self.created]
+        settings = {"call": found, "new": new, "changed": changed}
         if not kept:
             settings["writes_into"] = can_write_into(call)
         out = [tensor.detach() for tensor in call.written]

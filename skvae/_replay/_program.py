@@ -12,15 +12,19 @@ from ._tensors import is_same_layout
 class Program:
     """Operations to be done in their order, by numpy where it may and is faster.
 
-    ``owned`` is the memory that was made for results. ``changes`` is the memory, there
-    before the recording, that is written to.
+    ``owned`` is the memory that was made for results. ``changed`` are the tensors,
+    there before the recording, that are written to, ``generators`` those of torch that
+    were handed over to be drawn from.
     """
 
     def __init__(self, nodes, owned, uses_numpy):
         self.nodes = place(_join_sums(_drop_dead(nodes)), owned)
-        self.changes = {
-            s for n in self.nodes if n.is_kept and n.writes for s in n.written
-        }
+        self.changed, self.generators = [], []
+        for node in self.nodes:
+            self.changed += node.settings.get("changed", ())
+            args, kwargs = node.settings.get("call", ((), {}))
+            values = *args, *kwargs.values()
+            self.generators += [v for v in values if isinstance(v, torch.Generator)]
         self.functions = [f for node in self.nodes for f in lower(node, uses_numpy)]
 
     def run(self):

@@ -4,10 +4,12 @@ import torch
 
 from .._replay import NotRepeatableError, get_storage, record
 from .._utils._missing import missing_cells_known
+from ._contents import are_known, list_contents
 
 TERMS = ("reconstruction", "kl")
-# relative distance from autograd's gradient up to which a recording is believed
-_TOLERANCE = 1e-3
+# relative distance from autograd's results up to which a recording is believed, and
+# what is negligible beside the largest of them
+_TOLERANCE, _NEGLIGIBLE = 1e-3, 1e-6
 
 
 def suits_numpy(device):
@@ -50,6 +52,8 @@ class BatchGradient:
         Of the gradient; `FlatWeights` fills it in.
     names : tuple of str
         Of the terms between loss and length.
+    idle : list of Parameter
+        Weights that no gradient reaches.
     """
 
     def __init__(
@@ -75,17 +79,20 @@ class BatchGradient:
         self.names = self.terms = self.length = self.targets = None
         # a number, until it changes: then a tensor that recordings read
         self.beta, self.known_share = None, None
-        self.program = self.state = None
+        self.program = self.contents = None
         self.is_recorded = not has_hooks(module)
-        self.is_checked = is_ours(module, objective)
+        self._look()
+        # whether the recording and autograd have been compared in this epoch
+        self.is_checked = self.is_trusted
 
     def begin_epoch(self, beta):
         """Take over what may change between epochs; beta is the weight of the KL."""
         if self.is_recorded and has_hooks(self.module):
             self.is_recorded, self.program = False, None
-        state = self._get_state()
-        if state != self.state:
-            self.program, self.state = None, state
+        if self.is_recorded and self._look():
+            self.program = None
+        # code of one's own may depend on what no contents tell
+        self.is_checked = self.is_trusted
         if isinstance(self.beta, torch.Tensor):
             self.beta.fill_(beta)
         elif self.beta is None or not self.is_recorded:
@@ -114,14 +121,6 @@ class BatchGradient:
         is_annealed = self.module.latent.is_annealed
         return list(self.module.prior.buffers()) if is_annealed else []
 
-    def _list_constants(self):
-        """Return the buffers that a recording takes for constants."""
-        changing = {get_storage(buffer) for buffer in self._list_annealed()}
-        if self.program is not None:
-            # such as the running means of batch normalisation
-            changing |= self.program.changes
-        return [b for b in self.module.buffers() if get_storage(b) not in changing]
-
     def _run_first(self):
         """Run by autograd, and record what it does."""
         if not self.is_recorded:
@@ -132,47 +131,60 @@ class BatchGradient:
         inputs += [self.share] if self.is_weighted else []
         inputs += [self.beta] if isinstance(self.beta, torch.Tensor) else []
         # nothing of ours, or of torch, draws by Python or numpy
-        settings = suits_numpy(self.x.device), not self.is_checked
+        settings = suits_numpy(self.x.device), not self.is_trusted
         try:
             self.program = record(self.compute, inputs, lambda: self.targets, *settings)
         except NotRepeatableError:
             self.is_recorded = False
-        self.state = self._get_state()
+        self._look()
 
-    def _get_state(self):
-        """Return what a recording takes for constant, and callbacks may change."""
-        module = self.module
-        # held on to, lest another buffer has the same number
-        self.constants = self._list_constants()
-        buffers = [(id(buffer), buffer._version) for buffer in self.constants]
-        members = *module.likelihood.members, module.latent, self.objective
-        owners = *members, *module.modules()
-        settings = [
-            (name, value)
-            for owner in owners
-            for name, value in vars(owner).items()
-            if isinstance(value, (bool, int, float, str))
-        ]
-        return buffers, settings
+    def _look(self):
+        """Note what a recording takes for constant; return whether that has changed."""
+        changing = [self.weights.values, *self._list_annealed()]
+        if self.program is not None:
+            # such as the running means of batch normalisation
+            changing += self.program.changed
+        changing, before = {get_storage(t) for t in changing}, self.contents
+        members = self.module, self.objective
+        # objects are held on to, lest others have the same number
+        self.contents, self.objects = list_contents(members, changing)
+        self.is_trusted = are_known(self.objects)
+        return self.contents != before
 
     def _check(self):
-        """Run by autograd as well, once: own members may keep a state in Python."""
-        devices = [self.x.device] if self.x.device.type == "cuda" else []
-        buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
-        with torch.random.fork_rng(devices=devices):
-            self.program.run()
-        for buffer, value in buffers:
-            # running means have moved once
-            if get_storage(buffer) in self.program.changes:
-                buffer.copy_(value)
-        found = [target.clone() for target in self.targets]
+        """Run by autograd, and compare what the recording does."""
+        found, n = self._rehearse(), len(self.names) + 1
         self._run_autograd()
         self.is_checked = True
-        pairs = zip(found, self.targets, strict=True)
-        distance = sum((a - b).square().sum() for a, b in pairs)
-        size = sum(target.square().sum() for target in self.targets)
-        if not distance <= _TOLERANCE**2 * size:
+        expected = self.targets + self.program.changed
+        ends = n, len(self.targets), len(expected)
+        parts = [slice(*part) for part in zip((0, *ends), ends, strict=False)]
+        if (
+            found is None
+            or not all(_agree(found[part], expected[part]) for part in parts)
+            # such as a count of calls
+            or self._look()
+        ):
             self.is_recorded, self.program = False, None
+
+    def _rehearse(self):
+        """Return what a run of the program comes to, and undo it; None if it fails."""
+        program = self.program
+        before = [(tensor, tensor.clone()) for tensor in program.changed]
+        states = [(g, g.get_state()) for g in program.generators]
+        devices = [self.x.device] if self.x.device.type == "cuda" else []
+        try:
+            with torch.random.fork_rng(devices=devices):
+                program.run()
+            return [t.clone() for t in (*self.targets, *program.changed)]
+        except Exception:
+            # an operation that autograd itself calls in another way
+            return None
+        finally:
+            for tensor, value in before:
+                tensor.copy_(value)
+            for generator, state in states:
+                generator.set_state(state)
 
     def _run_autograd(self):
         values = self.compute()
@@ -194,10 +206,26 @@ class BatchGradient:
             loss, terms = objective(output, self.x, self.share, self.beta)
         # what the gradient does not need is given back before it is computed
         del output
-        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
         if self.targets is None:
             self._make_targets(tuple(terms))
+            self.calls_backward = not self.is_trusted and _has_checkpoint(loss)
+        if self.calls_backward:
+            gradients = self._call_backward(loss)
+        else:
+            gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        pairs = zip(self.parameters, gradients, strict=True)
+        self.idle = [p for p, gradient in pairs if gradient is None]
         return [loss, *(terms[name] for name in self.names), *gradients]
+
+    def _call_backward(self, loss):
+        views = [p.grad for p in self.parameters]
+        for p in self.parameters:
+            p.grad = None
+        loss.backward()
+        gradients = [p.grad for p in self.parameters]
+        for p, view in zip(self.parameters, views, strict=True):
+            p.grad = view
+        return gradients
 
     def _make_targets(self, names):
         self.names = names
@@ -206,19 +234,34 @@ class BatchGradient:
         self.targets = [*self.terms[:-1].unbind(), *(p.grad for p in self.parameters)]
 
 
+def _agree(found, expected):
+    """Return whether tensors differ by rounding, each on its own scale."""
+    pairs = [(a.double(), b.double()) for a, b in zip(found, expected, strict=True)]
+    sizes = [b.norm() for _, b in pairs]
+    least = _NEGLIGIBLE * max(sizes, default=0.0)
+    return all(
+        (a - b).norm() <= _TOLERANCE * size + least
+        for (a, b), size in zip(pairs, sizes, strict=True)
+    )
+
+
+def _has_checkpoint(loss):
+    """Return whether part of a loss has a gradient by `backward` alone."""
+    seen, nodes = set(), [loss.grad_fn]
+    for node in nodes:
+        if node is not None and node not in seen:
+            seen.add(node)
+            nodes += [following for following, _ in node.next_functions]
+    return any(node.name() == "CheckpointFunctionBackward" for node in seen)
+
+
 def has_hooks(module):
     """Return whether anything is to be called when torch runs a module."""
     names = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks"
     names = *names, "_backward_pre_hooks"
+    if torch.nn.modules.module._has_any_global_hook():
+        return True
     of_weights = "_backward_hooks", "_post_accumulate_grad_hooks"
     return any(getattr(m, name) for m in module.modules() for name in names) or any(
         getattr(p, name) for p in module.parameters() for name in of_weights
     )
-
-
-def is_ours(module, objective):
-    """Return whether all members are of this package or of torch."""
-    members = *module.likelihood.members, module.latent, module.network, objective
-    classes = [type(m) for m in (*members, *module.modules())]
-    own = __name__.split(".")[0]
-    return all(c.__module__.split(".")[0] in (own, "torch") for c in classes)

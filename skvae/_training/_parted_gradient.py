@@ -5,7 +5,8 @@ from functools import partial
 import torch
 
 from .._model._cost import count_draws, count_widest
-from ._gradient import BatchGradient, has_hooks, is_ours
+from ._contents import are_known, list_contents
+from ._gradient import BatchGradient, has_hooks
 
 # values of the widest tensor of a part, about, and rows of a part, at least
 _PART_VALUES = 2**19
@@ -29,7 +30,8 @@ def make_gradient(module, objective, shape, weights, has_missing, is_weighted, *
     # called for batches
     is_additive = "is_additive" in vars(type(objective)) and objective.is_additive
     is_parted = n_parts > 1 and is_additive and weights.values.is_cpu
-    if not is_parted or has_hooks(module) or not is_ours(module, objective):
+    _, objects = list_contents([module, objective], ())
+    if not is_parted or has_hooks(module) or not are_known(objects):
         return make(shape, is_weighted)
     return PartedGradient(partial(make, is_weighted=True), shape, weights, n_parts)
 
@@ -88,5 +90,5 @@ class PartedGradient:
             self.total.add_(self.weights.grad * weight)
             terms = terms + weight * gradient.terms
         self.weights.grad.copy_(self.total)
-        self.names, self.terms = gradient.names, terms
+        self.names, self.idle, self.terms = gradient.names, gradient.idle, terms
         self.length = self.terms[-1]
