@@ -12,7 +12,7 @@ _PLAIN = frozenset((bool, int, float, complex, str, bytes, type(None)))
 _SEQUENCES = list, tuple, set, frozenset, deque
 _OPAQUE = type, FunctionType, BuiltinFunctionType, ModuleType
 # whose classes have no state of their own, or one that `list_contents` finds
-_TRUSTED = {"builtins", "collections", "copyreg", "numpy", "torch"}
+_TRUSTED = {"builtins", "collections", "copyreg", "numpy", "torch", "types"}
 _TRUSTED.add(__name__.split(".")[0])
 # values looked at
 _MAX_VALUES = 100_000
@@ -36,12 +36,16 @@ def list_contents(roots, changing):
             continue
         objects.append(value)
         found.append(kind)
-        if isinstance(value, torch.Tensor):
-            is_strided = value.layout is torch.strided and not value.is_inference()
-            is_fixed = is_strided and get_storage(value) not in changing
-            found.append((id(value), value._version if is_fixed else 0))
-        elif isinstance(value, dict):
-            stack += _read(value)
+        if isinstance(value, dict):
+            _read(value, found, stack)
+        elif isinstance(value, torch.Tensor):
+            is_fixed = (
+                kind is not torch.nn.Parameter
+                and value.layout is torch.strided
+                and not value.is_inference()
+                and get_storage(value) not in changing
+            )
+            found.append((id(value), value._version if is_fixed else None))
         elif isinstance(value, _SEQUENCES):
             stack += value
         elif isinstance(value, _OPAQUE):
@@ -49,7 +53,7 @@ def list_contents(roots, changing):
         elif isinstance(value, torch.Generator):
             found.append(value.get_state().numpy().tobytes())
         elif hasattr(value, "__dict__") and kind.__module__ != "random":
-            stack += _read(vars(value))
+            _read(vars(value), found, stack)
         else:
             try:
                 # such as arrays, and generators of numpy and Python
@@ -61,11 +65,16 @@ def list_contents(roots, changing):
     return found, objects
 
 
-def _read(values):
-    """Return names and values of a dict, without empty dicts: modules have many."""
-    kinds = dict, OrderedDict
-    items = [i for i in values.items() if type(i[1]) not in kinds or i[1]]
-    return [x for item in items for x in item]
+def _read(values, found, stack):
+    """Note names and plain values of a dict; the rest goes on the stack."""
+    for name, value in values.items():
+        kind = type(value)
+        if kind in _PLAIN:
+            found += name, value
+        elif not (kind is dict or kind is OrderedDict) or value:
+            # modules have many empty ones
+            found.append(name)
+            stack.append(value)
 
 
 def are_known(objects):

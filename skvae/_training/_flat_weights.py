@@ -45,10 +45,8 @@ class FlatWeights:
             self.slices.append(slice(begin, size))
         like = self.parameters[0].detach()
         self.values, self.grad = like.new_zeros(size), like.new_zeros(size)
-        values, grads = self.split(self.values), self.split(self.grad)
-        for p, value, grad in zip(self.parameters, values, grads, strict=True):
-            value.copy_(p.detach())
-            p.data, p.grad = value, grad
+        self.views = self.split(self.values), self.split(self.grad)
+        self.take_back()
 
     def split(self, flat):
         """Return the views of a flat tensor, one for each parameter."""
@@ -56,6 +54,13 @@ class FlatWeights:
             flat[begin:end].view(p.shape)
             for p, (begin, end) in zip(self.parameters, self.spans, strict=True)
         ]
+
+    def take_back(self):
+        """Take over values from memory that callbacks have given to parameters."""
+        for p, value, grad in zip(self.parameters, *self.views, strict=True):
+            if p.data_ptr() != value.data_ptr():
+                value.copy_(p.detach())
+            p.data, p.grad = value, grad
 
     def bound_gradient(self, limit, length):
         """Cut the gradient to a length of at most limit, unless that is None.
@@ -100,6 +105,10 @@ class Stepper:
         with learning_rates(self.optimizer, rates):
             self.optimizer.step()
 
+    def is_current(self):
+        """Return whether the optimizer's state is still the one that steps change."""
+        return True
+
     def forget(self):
         """Drop the optimizer's state."""
         self.optimizer.state.clear()
@@ -121,19 +130,15 @@ class FlatAdam(Stepper):
         self.first = torch.zeros_like(weights.values)
         self.second = torch.zeros_like(weights.values)
         self.steps = weights.values.new_zeros(len(weights.parameters))
-        views = zip(
-            weights.parameters,
-            self.steps,
-            weights.split(self.first),
-            weights.split(self.second),
-            strict=True,
-        )
-        for p, *new in views:
-            state = optimizer.state[p]
-            for name, view in zip(("step", "exp_avg", "exp_avg_sq"), new, strict=True):
-                if name in state:
-                    view.copy_(state[name])
-                state[name] = view
+        names = "step", "exp_avg", "exp_avg_sq"
+        views = self.steps, weights.split(self.first), weights.split(self.second)
+        self.views = []
+        for p, *new in zip(weights.parameters, *views, strict=True):
+            state, new = optimizer.state[p], dict(zip(names, new, strict=True))
+            for name in state.keys() & new:
+                new[name].copy_(state[name])
+            state |= new
+            self.views.append(new)
         is_decoupled = optimizer.defaults.get(
             "decoupled_weight_decay", isinstance(optimizer, torch.optim.AdamW)
         )
@@ -204,12 +209,18 @@ class FlatAdam(Stepper):
         for tensor in (self.first, self.second, self.steps):
             tensor.zero_()
 
+    def is_current(self):
+        """Return whether the optimizer's state is still the one that steps change."""
+        return all(
+            self.optimizer.state.get(p, {}).get(name) is view
+            for p, views in zip(self.weights.parameters, self.views, strict=True)
+            for name, view in views.items()
+        )
+
     def release(self):
         """Give the optimizer's state memory of its own again."""
-        for p in self.weights.parameters:
-            state = self.optimizer.state[p]
-            for name in ("step", "exp_avg", "exp_avg_sq"):
-                state[name] = state[name].clone()
+        for state in self.optimizer.state.values():
+            state |= {name: value.clone() for name, value in state.items()}
 
 
 def make_stepper(optimizer, weights):

@@ -260,6 +260,11 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
     @override
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """Train on raw weights; validate, and let callbacks see, averaged ones."""
+        if self._steps is not None:
+            if self._steps.is_current():
+                self._steps.weights.take_back()
+            else:
+                self._drop_steps()
         if training:
             self.use_raw_weights()
             if self._has_steps():
@@ -278,8 +283,6 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         """Return whether `Steps` train the net; they are made at the first epoch."""
         if self._steps is None and Steps.can_train(self):
             self._steps = Steps(self)
-        if self._steps is not None and not self._steps.is_current():
-            self._drop_steps()
         return self._steps is not None
 
     def _drop_steps(self):

@@ -35,6 +35,7 @@ class Steps:
     def __init__(self, net):
         self.net, self.optimizer = net, net.optimizer_
         module, objective = net.module_, net.criterion_.objective
+        self.parameters = list(module.parameters())
         self.weights = FlatWeights([g["params"] for g in self.optimizer.param_groups])
         self.stepper = make_stepper(self.optimizer, self.weights)
         self.module, self.objective = module, objective
@@ -55,8 +56,8 @@ class Steps:
         return (
             not any(_watches_batches(callback) for _, callback in net.callbacks_)
             and all(p.requires_grad and p.dtype == torch.float32 for p in parameters)
-            and sum(len(g["params"]) for g in net.optimizer_.param_groups)
-            == len(parameters)
+            and {id(p) for g in net.optimizer_.param_groups for p in g["params"]}
+            == {id(p) for p in parameters}
             and not _needs_closure(net.optimizer_)
         )
 
@@ -64,12 +65,18 @@ class Steps:
         """Return the views of a flat tensor in the order of the module."""
         views = zip(self.weights.parameters, self.weights.split(flat), strict=True)
         by_parameter = {id(p): view for p, view in views}
-        return [by_parameter[id(p)] for p in self.net.module_.parameters()]
+        return [by_parameter[id(p)] for p in self.parameters]
 
     def is_current(self):
         """Return whether the net is still the one that the steps were made for."""
-        is_same = self.optimizer is self.net.optimizer_
-        return is_same and all(p.requires_grad for p in self.weights.parameters)
+        parameters = list(self.module.parameters())
+        return (
+            self.optimizer is self.net.optimizer_
+            and self.objective is self.net.criterion_.objective
+            and [id(p) for p in parameters] == [id(p) for p in self.parameters]
+            and all(p.requires_grad and p.dtype == torch.float32 for p in parameters)
+            and self.stepper.is_current()
+        )
 
     def release(self):
         """Give weights, averages and optimizer memory of their own again."""
@@ -205,7 +212,11 @@ class Steps:
             # the loss is the mean over networks: give each its own gradient again
             self.weights.grad.mul_(self.module.n_copies)
         self.weights.bound_gradient(net.max_gradient_norm, gradient.length)
+        # weight decay would move them
+        kept = [(p.detach(), p.detach().clone()) for p in gradient.idle]
         self.stepper.step(rates)
+        for p, value in kept:
+            p.copy_(value)
         if net.averaging:
             net.averages_[0].lerp_(self.weights.values, pull)
 
