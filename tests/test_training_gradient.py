@@ -12,6 +12,7 @@ import torch
 from covering import cover
 from discrete_cases import CASES, DISCRETE, adapt, draw_rows
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from skvae._model._module import VAEModule
 from skvae._training import _gradient, _parted_gradient
@@ -867,3 +868,108 @@ def test_hooks_that_come_later_are_called():
     for seed in range(3):
         run(gradient, *make_batch(seed=seed))
     assert len(called) == 3
+
+
+# states of one's own ------------------------------------------------------------------
+
+GLOBAL = {"factor": 1.0}
+
+
+class Stateful(nn.Module):
+    """A layer that depends on something in Python, by its kind."""
+
+    def __init__(self, n_inputs, kind):
+        super().__init__()
+        self.layer, self.kind = nn.Linear(n_inputs, 4), kind
+        self.settings, self.slope, self.random = {"factor": 1.0}, 1.0, random.Random(0)
+        self.plain, self.generator = torch.zeros(()), torch.Generator()
+        self.register_buffer("mean", torch.zeros(4))
+
+    def forward(self, x):
+        h = self.layer(x)
+        if self.kind == "slow":
+            self.slope *= 0.9999
+        elif self.kind == "random":
+            h = h * (self.random.random() > 0.01)
+        elif self.kind == "rebound":
+            self.mean = 0.9 * self.mean + 0.1 * h.detach().mean(0)
+        elif self.kind == "plain":
+            self.plain += 1
+        elif self.kind == "generator":
+            h = h + torch.randn(4, generator=self.generator)
+        elif self.kind == "checkpoint" and h.requires_grad:
+            h = checkpoint(torch.tanh, h, use_reentrant=True)
+        return h * self.slope * self.settings["factor"] * GLOBAL["factor"]
+
+
+def make_stateful(kind):
+    network = Bodies(lambda n_inputs, n_copies=None: (Stateful(n_inputs, kind), 4))
+    return make_default(network)
+
+
+@pytest.mark.parametrize("kind", ["slow", "random", "rebound"])
+def test_small_states_are_noticed_at_the_second_batch(kind):
+    gradient = make_stateful(kind)
+    for seed in range(2):
+        run(gradient, *make_batch(seed=seed))
+    assert not gradient.is_recorded
+
+
+@pytest.mark.parametrize("change", ["settings", "slope", "mean", "global"])
+def test_what_changes_between_epochs_is_noticed(change):
+    gradient = make_stateful("none")
+    layer = gradient.module.encoder
+    try:
+        for seed in range(6):
+            if seed == 3:
+                layer.settings["factor"] = 2.0 if change == "settings" else 1.0
+                layer.slope = 2.0 if change == "slope" else 1.0
+                if change == "mean":
+                    layer.mean = layer.mean + 1
+                GLOBAL["factor"] = 2.0 if change == "global" else 1.0
+            found = run(gradient, *make_batch(seed=seed), seed=seed)
+            assert_close(found, run_autograd(gradient, seed=seed))
+    finally:
+        GLOBAL["factor"] = 1.0
+    assert gradient.is_recorded == (change != "global")
+
+
+def test_a_check_moves_no_state_twice():
+    gradient = make_stateful("plain")
+    before = gradient.module.encoder.plain.item()
+    for seed in range(4):
+        run(gradient, *make_batch(seed=seed))
+        assert gradient.module.encoder.plain == before + seed + 1
+    gradient = make_stateful("generator")
+    layer = gradient.module.encoder
+    expected = torch.Generator()
+    expected.set_state(layer.generator.get_state())
+    for seed in range(4):
+        run(gradient, *make_batch(seed=seed))
+        torch.randn(4, generator=expected)
+        assert torch.equal(layer.generator.get_state(), expected.get_state())
+
+
+def test_reentrant_checkpoints_have_their_gradient():
+    gradient, other = make_stateful("checkpoint"), make_default()
+    for seed in range(3):
+        found = run(gradient, *make_batch(seed=seed))
+        assert all(value.isfinite().all() for value in found)
+        assert gradient.module.encoder.layer.weight.grad.any()
+    assert not other.calls_backward
+    assert gradient.calls_backward
+
+
+def test_members_within_members_are_checked():
+    likelihood = Transformed(base=WiderNoise())
+    assert not make_default(likelihood=likelihood).is_trusted
+    assert make_default(likelihood=Transformed()).is_trusted
+
+
+def test_global_hooks_are_hooks():
+    handle = nn.modules.module.register_module_forward_hook(ignore)
+    try:
+        assert not make_default().is_recorded
+    finally:
+        handle.remove()
+    assert make_default().is_recorded

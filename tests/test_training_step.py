@@ -1,15 +1,18 @@
 """What holds steps together: their batches, their gradients, their weights."""
 
+import copy
 from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from skorch.callbacks import Callback, LRScheduler
+from torch import nn
 
 from skvae import VAETransformer
 from skvae._training import _gradient
 from skvae._training._step import Steps
+from skvae.objectives import IWAE
 
 SMALL = {"hidden_layer_sizes": (8,), "random_state": 0, "early_stopping": False}
 
@@ -100,3 +103,64 @@ def test_who_watches_batches_has_them_of_skorch(params, expected, X):
     with mock.patch.object(Steps, "run", autospec=True, side_effect=Steps.run) as run:
         fit(X, max_epochs=1, **params)
     assert run.called == expected
+
+
+class Does(Callback):
+    """Do something before the third epoch."""
+
+    def __init__(self, do):
+        self.do = do
+
+    def __getstate__(self):
+        return {"do": None}
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == 3:
+            self.do(net)
+
+
+def assign_weights(net):
+    for p in net.module_.parameters():
+        p.data = p.data.clone()
+
+
+def load_state(net):
+    net.optimizer_.load_state_dict(copy.deepcopy(net.optimizer_.state_dict()))
+
+
+def clear_moments(net):
+    for state in net.optimizer_.state.values():
+        state["exp_avg"] = torch.zeros_like(state["exp_avg"])
+
+
+def replace_objective(net):
+    net.criterion_.objective = IWAE(n_draws=2)
+
+
+def replace_layers(net):
+    for module in net.module_.modules():
+        if isinstance(module, nn.Sequential):
+            for i, layer in enumerate(module):
+                if isinstance(layer, nn.SiLU):
+                    module[i] = nn.Tanh()
+
+
+@pytest.mark.parametrize(
+    "do",
+    [
+        assign_weights,
+        load_state,
+        clear_moments,
+        lambda net: net.optimizer_.state.clear(),
+        replace_objective,
+        replace_layers,
+    ],
+)
+def test_callbacks_that_change_a_net_have_the_effect_of_skorchs_steps(do, X):
+    found = []
+    for watches in ([], [WatchesBatches()]):
+        params = {"max_epochs": 5, "batch_size": 50, "init": "random", "lr": 0.01}
+        vae, seen = fit(X, [Does(do), *watches], **params)
+        assert (seen.steps_ is None) == bool(watches)
+        found.append(vae.loss_curve_)
+    assert found[0] == pytest.approx(found[1], rel=1e-4)

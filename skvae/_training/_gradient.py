@@ -82,6 +82,7 @@ class BatchGradient:
         # a number, until it changes: then a tensor that recordings read
         self.beta, self.known_share = None, None
         self.program = self.contents = None
+        self.idle, self.calls_backward = [], False
         self.is_recorded = not has_hooks(module)
         self._look()
         # whether the recording and autograd have been compared in this epoch
