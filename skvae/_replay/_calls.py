@@ -3,6 +3,7 @@
 from functools import cache
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ._tensors import get_storage, list_tensors
@@ -25,6 +26,8 @@ _FACTORIES = (
 )
 # of tensors that are held on to: for more, the time that recordings save is little
 _MAX_BYTES = 2**28
+# values leave torch by them, and no operation is called
+_EXITS = {torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__}
 # batch normalisation writes to these, and its schema does not say so
 _SILENTLY_WRITTEN = ("running_mean", "running_var")
 
@@ -140,6 +143,19 @@ class CallRecorder(TorchDispatchMode):
     def list_calls(self):
         """Return the operations, as `Call`."""
         return [Call(*made) for made in self.made]
+
+
+class ExitRecorder(TorchFunctionMode):
+    """Notes the tensors whose values leave torch without an operation."""
+
+    def __init__(self):
+        super().__init__()
+        self.tensors = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in _EXITS:
+            self.tensors.append(args[0])
+        return func(*args, **(kwargs or {}))
 
 
 def find_memory(calls):

@@ -3,13 +3,13 @@
 import gc
 import random
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
 
 from ._builder import ProgramBuilder
-from ._calls import CallRecorder
+from ._calls import CallRecorder, ExitRecorder
 from ._program import Program
 
 
@@ -59,7 +59,8 @@ def record(function, inputs, targets, uses_numpy, watches=True):
     uses_numpy : bool
         Whether numpy may do what it does faster than torch, on the memory of tensors.
     watches : bool, default=True
-        Whether a draw by Python or numpy is noticed. It may be another thread's.
+        Whether draws by Python or numpy, which may be another thread's, and values that
+        become lists or arrays are noticed.
 
     Returns
     -------
@@ -74,7 +75,8 @@ def record(function, inputs, targets, uses_numpy, watches=True):
         of the call then too.
     """
     states, recorder = watches and _get_states(), CallRecorder()
-    with recorder:
+    exits = ExitRecorder()
+    with recorder, exits if watches else nullcontext():
         results = function()
     targets = targets()
     with torch.no_grad():
@@ -91,13 +93,14 @@ def record(function, inputs, targets, uses_numpy, watches=True):
                 # of what is tried
                 warnings.simplefilter("ignore")
                 calls = recorder.list_calls()
-                return _make_program(calls, inputs, results, targets, uses_numpy)
+                sent = exits.tensors, results, targets
+                return _make_program(calls, inputs, *sent, uses_numpy)
         except Exception as error:
             # an operation, or a tensor, in a form that the rules do not foresee
             raise NotRepeatableError(str(error)) from error
 
 
-def _make_program(calls, inputs, results, targets, uses_numpy):
+def _make_program(calls, inputs, exits, results, targets, uses_numpy):
     """Return the program of all calls."""
     for call in calls:
         if call.schema.changes_layout:
@@ -112,6 +115,8 @@ def _make_program(calls, inputs, results, targets, uses_numpy):
             builder.add(call)
         elif not all(builder.get(tensor).is_constant for tensor in call.tensors):
             raise NotRepeatableError(f"a value is read by {call.func}")
+    if not all(builder.get(tensor).is_constant for tensor in exits):
+        raise NotRepeatableError("values leave torch")
     for result, target in zip(results, targets, strict=True):
         builder.finish(result, target)
     return Program(builder.nodes, builder.owned, uses_numpy)
