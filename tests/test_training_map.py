@@ -33,7 +33,9 @@ def compute_r2(X, found, mean):
 
 
 @pytest.mark.parametrize(
-    ("load", "q"), [(load_iris, 2), (load_wine, 2), (load_wine, 5)], ids=str
+    ("load", "q"),
+    [(load_iris, 2), (load_wine, 2), (load_wine, 5)],
+    ids=["iris-2", "wine-2", "wine-5"],
 )
 def test_held_out_rows_are_reconstructed_and_placed_as_well_as_by_pca(load, q):
     train, test = split(load)
