@@ -3,6 +3,7 @@
 import copy
 import math
 
+import numpy as np
 import torch
 from torch.distributions import Distribution, constraints
 from typing_extensions import override
@@ -40,6 +41,14 @@ def pick(values, index):
     shape = torch.broadcast_shapes(values.shape[:-2] + values.shape[-1:], index.shape)
     values = values.expand(*shape[:-1], *values.shape[-2:])
     return values.gather(-2, index.expand(shape).unsqueeze(-2)).squeeze(-2)
+
+
+def apply_numpy(function, *tensors):
+    """Return a function of arrays, which torch lacks, of tensors of one shape."""
+    arrays = (tensor.detach().double().cpu().numpy() for tensor in tensors)
+    with np.errstate(all="ignore"):
+        found = function(*arrays)
+    return torch.as_tensor(found).to(tensors[0])
 
 
 def detach(distribution):

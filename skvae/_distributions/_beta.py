@@ -1,11 +1,12 @@
 """The beta distribution."""
 
 import torch
+from scipy.special import betaincinv
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 from typing_extensions import override
 
-from ._base import HALF_LOG_2PI, UncheckedDistribution, stirling_error
+from ._base import HALF_LOG_2PI, UncheckedDistribution, apply_numpy, stirling_error
 
 # largest size of the mean's logit
 MAX_LOGIT = 30.0
@@ -60,6 +61,15 @@ class Beta(UncheckedDistribution):
         up, down = (_draw_log_gamma(log_shape, shape) for log_shape in log_shapes)
         info = torch.finfo(up.dtype)
         return torch.sigmoid(up - down).clamp(info.tiny, 1 - info.eps / 2)
+
+    def draw_at(self, level):
+        """Return the draws that uniform levels stand for, ``(..., n_features)``."""
+        precision = self.log_precision.exp().expand_as(level)
+        mean = torch.sigmoid(self._bounded_logit).expand_as(level)
+        x = apply_numpy(betaincinv, mean * precision, (1 - mean) * precision, level)
+        info = torch.finfo(x.dtype)
+        x = torch.where(x.isnan(), mean, x)
+        return x.clamp(info.tiny, 1 - info.eps / 2)
 
     @override
     def log_prob(self, value):

@@ -85,9 +85,13 @@ class ContinuousBernoulli(UncheckedDistribution):
 
     def _draw(self, shape):
         u = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
+        return self.draw_at(u)
+
+    def draw_at(self, level):
+        """Return the draws that uniform levels stand for, ``(..., n_features)``."""
         # for logits -|η|; below a millionth the distribution is uniform
         size = self.logits.abs().clamp_min(1e-6)
-        x = -torch.log1p(u * torch.expm1(-size)) / size
+        x = -torch.log1p(level * torch.expm1(-size)) / size
         return torch.where(self.logits > 0, 1 - x, x).clamp(0.0, 1.0)
 
     @override

@@ -1,11 +1,12 @@
 """Columns of counts."""
 
 import torch
+from scipy.stats import nbinom, poisson
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid, softplus
 from typing_extensions import override
 
-from ._base import HALF_LOG_2PI, UncheckedDistribution, stirling_error
+from ._base import HALF_LOG_2PI, UncheckedDistribution, apply_numpy, stirling_error
 
 # from this rate on Poisson counts are normal to all digits of a float
 _NORMAL_FROM = 1e15
@@ -53,6 +54,12 @@ class LogPoisson(UncheckedDistribution):
     def _draw(self, shape):
         return draw_counts(self.mean.expand(shape))
 
+    def draw_at(self, level):
+        """Return the draws that uniform levels stand for, ``(..., n_features)``."""
+        mean = self.mean.expand_as(level)
+        x = apply_numpy(poisson.ppf, level, mean)
+        return torch.where(x.isfinite(), x, mean.round())
+
 
 class MeanNegativeBinomial(UncheckedDistribution):
     """Counts of mean μ and variance μ + μ² / θ: Poisson counts with a gamma rate."""
@@ -78,6 +85,13 @@ class MeanNegativeBinomial(UncheckedDistribution):
         theta = self.log_dispersion.exp().expand(shape).contiguous()
         noise = torch._standard_gamma(theta) / theta
         return draw_counts(self.log_mean.exp() * noise)
+
+    def draw_at(self, level):
+        """Return the draws that uniform levels stand for, ``(..., n_features)``."""
+        mean = self.mean.expand_as(level)
+        theta = self.log_dispersion.exp().expand_as(level)
+        x = apply_numpy(nbinom.ppf, level, theta, theta / (theta + mean))
+        return torch.where(x.isfinite(), x, mean.round())
 
     @override
     def log_prob(self, value):
@@ -140,6 +154,14 @@ class ZeroInflated(UncheckedDistribution):
         with torch.no_grad():
             x = self.base.sample(sample_shape)
             return torch.where(torch.rand_like(x) < torch.sigmoid(self.logits), 0.0, x)
+
+    def draw_at(self, level):
+        """Return the draws that uniform levels stand for, ``(..., n_features)``."""
+        zero = torch.sigmoid(self.logits)
+        # above that share the rest of the level is uniform again
+        eps = torch.finfo(level.dtype).eps
+        rest = ((level - zero) / (1 - zero)).clamp(eps, 1 - eps)
+        return torch.where(level < zero, 0.0, self.base.draw_at(rest))
 
     @override
     def log_prob(self, value):

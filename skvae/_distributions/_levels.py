@@ -66,6 +66,14 @@ class CategoricalColumns(UncheckedDistribution):
         code = index.movedim(-1, 0).reshape(shape).to(top)
         return torch.minimum(code, self.highest.to(top))
 
+    def draw_at(self, level):
+        """Return the draws that uniform levels stand for, ``(..., n_features)``."""
+        cumulated = self.probs.cumsum(dim=-2)
+        # rounding may leave the last below 1
+        level = cumulated[..., -1, :] * level
+        code = (cumulated <= level.unsqueeze(-2)).sum(dim=-2).to(level)
+        return torch.minimum(code, self.highest.to(level))
+
     @override
     def log_prob(self, value):
         """Return the log-probability of every column, ``(..., n_features)``.
@@ -125,8 +133,11 @@ class OrdinalColumns(UncheckedDistribution):
         return (square - exceeding.sum(dim=-2) ** 2).clamp_min(0.0)
 
     def _draw(self, shape):
-        level = torch.rand_like(self.loc.expand(shape)).unsqueeze(-2)
-        return (level < self._exceeding).sum(dim=-2).to(self.loc)
+        return self.draw_at(torch.rand_like(self.loc.expand(shape)))
+
+    def draw_at(self, level):
+        """Return the draws that uniform levels stand for, ``(..., n_features)``."""
+        return (level.unsqueeze(-2) < self._exceeding).sum(dim=-2).to(self.loc)
 
     @override
     def log_prob(self, value):
@@ -177,7 +188,10 @@ class DiscretizedLogistic(UncheckedDistribution):
         return (second - first**2).clamp_min(0.0)
 
     def _draw(self, shape):
-        level = torch.rand_like(self.loc.expand(shape))
+        return self.draw_at(torch.rand_like(self.loc.expand(shape)))
+
+    def draw_at(self, level):
+        """Return the draws that uniform levels stand for, ``(..., n_features)``."""
         x = self.loc + self.log_scale.exp() * torch.logit(level, eps=1e-7)
         return x.round().clamp(self.low, self.high)
 

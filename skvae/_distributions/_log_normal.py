@@ -16,6 +16,10 @@ class LogMap:
         """Return the map for tensors of a kind."""
         return self
 
+    def select(self, column):
+        """Return the map of one column."""
+        return self
+
     def forward(self, x):
         """Return logarithms, and the logarithm of the slope there."""
         # what single precision rounds to zero has a logarithm all the same

@@ -42,13 +42,29 @@ class NormalMixture(UncheckedDistribution):
         return (self.probs * (torch.exp(2 * self.log_scale) + spread)).sum(dim=-2)
 
     def _draw(self, shape):
-        # the number of cumulated weights below a uniform draw
-        bounds = self.probs.cumsum(dim=-2)[..., :-1, :]
-        level = torch.rand_like(self.loc[..., 0, :].expand(shape)).unsqueeze(-2)
-        index = (bounds < level).sum(dim=-2)
+        level = torch.rand_like(self.loc[..., 0, :].expand(shape))
+        index = self._choose(level)
         loc, log_scale = pick(self.loc, index), pick(self.log_scale, index)
         is_atom = index >= self.loc.shape[-2] - self.n_atoms
         return torch.where(is_atom, loc, torch.normal(loc, log_scale.exp()))
+
+    def _choose(self, level):
+        """Return components: the number of cumulated weights below a level."""
+        bounds = self.probs.cumsum(dim=-2)[..., :-1, :]
+        return (bounds < level.unsqueeze(-2)).sum(dim=-2)
+
+    def draw_at(self, level):
+        """Return the draws that uniform levels stand for, ``(..., n_features)``."""
+        index, probs = self._choose(level), self.probs
+        loc, log_scale = pick(self.loc, index), pick(self.log_scale, index)
+        is_atom = index >= self.loc.shape[-2] - self.n_atoms
+        # where the level is between the two bounds of its component, again uniform
+        share = pick(probs, index)
+        below = pick(probs.cumsum(dim=-2), index) - share
+        rest = (level - below) / share.clamp_min(torch.finfo(level.dtype).tiny)
+        eps = torch.finfo(level.dtype).eps
+        normal = torch.special.ndtri(rest.clamp(eps, 1 - eps))
+        return torch.where(is_atom, loc, loc + log_scale.exp() * normal)
 
     @override
     def log_prob(self, value):

@@ -26,6 +26,10 @@ class Identity:
         """Return the map with the dtype and device of a tensor."""
         return self
 
+    def select(self, column):
+        """Return the map of one column."""
+        return self
+
     def forward(self, x):
         """Return the mapped values, and the logarithm of the slope there."""
         return x, torch.zeros_like(x)
@@ -46,13 +50,20 @@ class MonotoneMap:
         self.centre, self.scale = centre, scale
         self.shift, self.unit = torch.zeros_like(centre), torch.ones_like(scale)
 
-    def to(self, like):
-        """Return the map with the dtype and device of a tensor."""
+    def _convert(self, function):
         moved = copy.copy(self)
         for name, value in vars(self).items():
             if isinstance(value, torch.Tensor):
-                setattr(moved, name, value.to(like))
+                setattr(moved, name, function(value))
         return moved
+
+    def to(self, like):
+        """Return the map with the dtype and device of a tensor."""
+        return self._convert(lambda value: value.to(like))
+
+    def select(self, column):
+        """Return the map of one column."""
+        return self._convert(lambda value: value[column : column + 1])
 
     def bend(self, v):
         """Return f and log f' of standardised columns (..., n_features)."""
@@ -205,6 +216,12 @@ class TransformedColumns(UncheckedDistribution):
         with torch.no_grad():
             u = self.base.sample(sample_shape)
             return self._invert(u.expand(self._extended_shape(sample_shape)))
+
+    def draw_at(self, level):
+        """Return the draws that uniform levels stand for, ``(..., n_features)``."""
+        if hasattr(self.base, "draw_at"):
+            return self._invert(self.base.draw_at(level))
+        return self._invert(self.base.icdf(level))
 
     def _list_components(self):
         """Return weights, locations and scales, one component at a time."""

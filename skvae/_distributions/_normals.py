@@ -43,6 +43,34 @@ class LowRankNormal(UncheckedDistribution):
         shared = (f @ self.factor).squeeze(-2)
         return self.loc + torch.exp(self.log_scale) * (own + shared)
 
+    # missing cells are drawn given all observed ones
+    completes_exactly = True
+
+    def complete(self, value, missing, mean=False):
+        """Return values with missing cells drawn, or their means, and the density.
+
+        They are conditional on the observed cells, and the density, ``(...)``, is that
+        of these. The factors given them have the precision M = I + V Vᵀ and the mean
+        M⁻¹ V e.
+        """
+        e, factor, _ = self._observe(value, missing)
+        rank = factor.shape[-2]
+        identity = torch.eye(rank, dtype=e.dtype, device=e.device)
+        root = torch.linalg.cholesky_ex(identity + factor @ factor.mT).L
+        projected = factor @ e.unsqueeze(-1)
+        root = root.expand(*projected.shape[:-2], rank, rank)
+        f = torch.cholesky_solve(projected, root)
+        own = torch.zeros_like(e)
+        if not mean:
+            # of covariance M⁻¹ = L⁻ᵀ L⁻¹
+            spread = torch.linalg.solve_triangular(
+                root.mT, torch.randn_like(f), upper=True
+            )
+            f, own = f + spread, torch.randn_like(e)
+        found = (self.factor.mT @ f).squeeze(-1) + own
+        found = self.loc + torch.exp(self.log_scale) * found
+        return torch.where(missing, found, value), self.log_prob(value, missing)
+
     def _observe(self, value, missing):
         """Return residuals, factors and log σ, with zeros for missing cells.
 

@@ -1,9 +1,10 @@
 """Student's t distribution."""
 
 import torch
+from scipy.special import stdtrit
 from typing_extensions import override
 
-from ._base import HALF_LOG_2PI, UncheckedDistribution
+from ._base import HALF_LOG_2PI, UncheckedDistribution, apply_numpy
 
 # below, torch's functions lose no digits; above, the asymptotic series is exact
 _SERIES_FROM = 20.0
@@ -52,6 +53,11 @@ class StudentT(UncheckedDistribution):
         mean = torch._standard_gamma(self.df.to(self.loc) / 2.0 + normal * 0)
         mean = (2 * mean / self.df).clamp_min(torch.finfo(mean.dtype).tiny)
         return self.loc + self.scale * normal * mean.rsqrt()
+
+    def draw_at(self, level):
+        """Return the draws that uniform levels stand for, ``(..., n_features)``."""
+        unit = apply_numpy(stdtrit, self.df.to(level).expand_as(level), level)
+        return self.loc + self.scale * unit
 
     @override
     def log_prob(self, value):

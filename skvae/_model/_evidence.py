@@ -27,7 +27,8 @@ class VAEOutput:
     likelihood : Distribution
         p(x|z), (n_draws, ..., n, n_features). Either columns are independent, and
         ``log_prob`` has a value for each; or a row is one event, and ``log_prob`` and
-        ``log_prob_by_column`` take a mask of the missing cells, if there are any.
+        ``log_prob_by_column`` take a mask of the missing cells, if there are any;
+        ``complete`` fills these.
     z : Tensor (n_draws, ..., n, n_components)
     log_share : Tensor (n_draws, ..., n) or None
         Log-weights of draws in averages, if z takes all its values; else None.
@@ -94,6 +95,23 @@ class VAEOutput:
             return self.likelihood.log_prob_by_column(x, *missing)
         log_prob = self.likelihood.log_prob(x)
         return log_prob.masked_fill(*missing, 0.0) if missing else log_prob
+
+    def complete(self, x, mean=False):
+        """Return the cells of rows, and log p(x|z) of the observed ones.
+
+        Cells ``(n_draws, ..., n, n_features)`` are None where columns are independent
+        given z. Missing ones are such that averages, over draws weighed by p(x|z), are
+        averages given the observed cells: draws, or with ``mean`` their means.
+        """
+        likelihood = self.likelihood
+        if not likelihood.event_shape:
+            return None, self.log_likelihood(x)
+        x, *missing = _fill_missing(x)
+        if not missing:
+            log_likelihood = likelihood.log_prob(x)
+            return x.expand(*log_likelihood.shape, -1), log_likelihood
+        mean = mean and likelihood.completes_exactly
+        return likelihood.complete(x, *missing, mean=mean)
 
     def log_ratio(self, drops_score=False):
         """Return log q(z|x) - log p(z), ``(n_draws, ..., n)``.

@@ -9,6 +9,7 @@ import torch
 
 from .._columns import ColumnTable
 from .._utils._device import isolated, scoring_dtype, threads_for
+from .._utils._missing import NEUTRAL
 from ._chunks import get_chunk_size, make_precise, to_float32, to_float64, to_tensor
 from ._cost import count_draws, count_work
 from ._evidence import make_noise
@@ -166,10 +167,19 @@ class FittedModel:
         work = count_work(self.module, get_chunk_size(precise))
         with threads_for(work), isolated(self.module.free.device), torch.no_grad():
             x = self._encode(row, precise)
-            z, n_effective = draw_latent(precise, x, n_samples)
+            z, cells, n_effective = draw_latent(precise, x, n_samples)
 
         def draw(rows):
-            return np.where(np.isnan(row), self._draw(precise, z[rows], mean), row)
+            if cells is None:
+                drawn = self._draw(precise, z[rows], mean)
+            else:
+                chosen = cells[rows]
+                if mean:
+                    likelihood, missing = precise.decode(z[rows]), x.isnan()
+                    value = torch.where(missing, NEUTRAL, x)
+                    chosen, _ = likelihood.complete(value, missing, mean=True)
+                drawn = self.columns.decode(to_float64(chosen))
+            return np.where(np.isnan(row), drawn, row)
 
         return self._map(draw, n_samples), n_effective
 
@@ -177,7 +187,7 @@ class FittedModel:
         """Return rows with missing cells filled, ``(n, n_features)`` float64."""
         precise = make_precise(self.module)
         with isolated(self.module.free.device), torch.no_grad():
-            pool = Pool(precise, n_draws)
+            pool = Pool(precise, n_draws, is_drawn)
             noise = self.get_noise(n_draws)
             if is_drawn:
                 noise = torch.randn_like(noise)

@@ -23,14 +23,16 @@ class Pool:
     """Draws of z from the prior, with p(x|z): the same for all rows.
 
     They are decoded once, and cost little beside the ``n_draws`` draws from q(z|x) of
-    every row; they reach values of z that q(z|x) misses.
+    every row; they reach values of z that q(z|x) misses. ``is_drawn``: whether missing
+    cells are drawn anew for every row, where p(x|z) draws them.
     """
 
-    def __init__(self, module, n_draws):
+    def __init__(self, module, n_draws, is_drawn=False):
         z = module.get_prior().sample((_POOL_DRAWS * n_draws,))
         z = z.reshape(len(z), 1, -1)
         self.z = z.to(scoring_dtype(z.device))  # (n_draws, 1, n_components)
-        self.likelihood = module.decode(self.z)
+        self.is_drawn = is_drawn
+        self.likelihood = module.decode(self.z, None if is_drawn else self.z)
 
 
 def _make_proposal(module, x):
@@ -46,7 +48,7 @@ def _make_proposal(module, x):
     return CorrelatedNormal(posterior.mean, posterior.stddev.unsqueeze(-1) * root)
 
 
-def _weigh(output, x, n_pool, n_draws):
+def _weigh(output, log_likelihood, n_pool, n_draws):
     """Return log-weights p(x|z) p(z) / r(z) of draws, for the observed cells of x.
 
     r is the mixture of q(z|x) and p(z) that all draws together come from (Veach &
@@ -59,20 +61,29 @@ def _weigh(output, x, n_pool, n_draws):
         output.posterior.log_prob(output.z) + math.log1p(-share),
         log_prior + math.log(share),
     )
-    return output.log_likelihood(x) + log_prior - log_mixture
+    return log_likelihood + log_prior - log_mixture
 
 
 def _run_weighed(module, x, noise, pool):
-    """Yield outputs with their log-weights: of draws from q(z|x), and of the pool."""
+    """Yield outputs, cells and log-weights: of draws from q(z|x), and of the pool.
+
+    For the cells see `VAEOutput.complete`.
+    """
+    mean = not pool.is_drawn
     if module.latent.enumerate(module.n_components) is not None:
         for output in run_blocks(module, x, noise):
-            yield output, output.log_weights(x) + output.log_share
+            if pool.is_drawn and output.likelihood.event_shape:
+                output.likelihood.noise = None
+            cells, log_likelihood = output.complete(x, mean)
+            log_weights = log_likelihood - output.log_ratio() + output.log_share
+            yield output, cells, log_weights
         return
     posterior, prior = _make_proposal(module, x), module.get_prior()
 
     def weigh(likelihood, z):
         output = VAEOutput(posterior, prior, likelihood, z)
-        return output, _weigh(output, x, len(pool.z), len(noise))
+        cells, log_likelihood = output.complete(x, mean)
+        return output, cells, _weigh(output, log_likelihood, len(pool.z), len(noise))
 
     for block in split_draws(module, x, noise):
         block = block.unsqueeze(1)
@@ -80,7 +91,7 @@ def _run_weighed(module, x, noise, pool):
             z = posterior.transform(block)
         else:
             z = module.latent.draw(posterior, block)
-        yield weigh(module.decode(z), z)
+        yield weigh(module.decode(z, None if pool.is_drawn else block), z)
     yield weigh(pool.likelihood, pool.z)
 
 
@@ -91,8 +102,11 @@ def expect_cells(module, x, noise, pool):
     sum (Mattei & Frellsen 2019, eq. 12).
     """
     means, log_total = None, x.new_full((len(x),), -torch.inf)
-    for output, log_weights in _run_weighed(module, x, noise, pool):
-        summaries = module.likelihood.summarise_groups(output.likelihood)
+    for output, cells, log_weights in _run_weighed(module, x, noise, pool):
+        if cells is None:
+            summaries = module.likelihood.summarise_groups(output.likelihood)
+        else:
+            summaries = module.likelihood.summarise_values(cells)
         share = torch.softmax(log_weights, dim=0)
         means = means or [0.0] * len(summaries)
         # a running mean: blocks count as much as the weights of their draws
@@ -116,18 +130,19 @@ def draw_cells(module, x, noise, pool):
     resampling (Rubin 1987).
     """
     found = [
-        (output.z.expand(-1, len(x), -1), log_weights)
-        for output, log_weights in _run_weighed(module, x, noise, pool)
+        (output.z.expand(-1, len(x), -1) if cells is None else cells, log_weights)
+        for output, cells, log_weights in _run_weighed(module, x, noise, pool)
     ]
-    z, log_weights = (torch.cat(parts) for parts in zip(*found, strict=True))
+    values, log_weights = (torch.cat(parts) for parts in zip(*found, strict=True))
     chosen = torch.distributions.Categorical(logits=log_weights.mT).sample()
-    z = z[chosen, torch.arange(len(x), device=x.device)]
-    return module.decode(z).sample()
+    values = values[chosen, torch.arange(len(x), device=x.device)]
+    return values if module.likelihood.is_joint else module.decode(values).sample()
 
 
 def draw_latent(module, x, n_samples):
-    """Return draws of z given the observed cells of one row, and n_effective.
+    """Return draws of z given the observed cells of one row, cells, and n_effective.
 
+    The cells, those of every draw, are None where columns are independent given z.
     Half of the proposals are from the prior, half from q(z|x): where the encoder errs
     the prior still reaches what q leaves out, and no weight is more than twice p(x|z)
     (a defensive mixture, Hesterberg 1995). Their effective number is that of Kong, Liu
@@ -135,14 +150,17 @@ def draw_latent(module, x, n_samples):
     """
     size, n_proposals = get_chunk_size(module), max(_LEAST_PROPOSALS, 2 * n_samples)
     found = [_propose(module, x, size) for _ in range(-(-n_proposals // size))]
-    z, log_weights = (torch.cat(parts) for parts in zip(*found, strict=True))
+    z, log_weights = (torch.cat(parts) for parts in list(zip(*found, strict=True))[:2])
     weights = torch.softmax(log_weights, dim=0)
     chosen = torch.multinomial(weights, n_samples, replacement=True)
-    return z[chosen], float(1 / weights.square().sum())
+    cells = None
+    if module.likelihood.is_joint:
+        cells = torch.cat([part for _, _, part in found])[chosen]
+    return z[chosen], cells, float(1 / weights.square().sum())
 
 
 def _propose(module, x, n_draws):
-    """Return 2 * n_draws draws of z for a row, and their log-weights."""
+    """Return 2 * n_draws draws of z for a row, log-weights, and cells if joint."""
     prior, posterior = module.get_prior(), module.encode(x)
     z = torch.cat(
         [
@@ -151,4 +169,7 @@ def _propose(module, x, n_draws):
         ]
     )
     output = VAEOutput(posterior, prior, module.decode(z), z)
-    return z.squeeze(1), _weigh(output, x, n_draws, n_draws).squeeze(1)
+    cells, log_likelihood = output.complete(x)
+    log_weights = _weigh(output, log_likelihood, n_draws, n_draws)
+    cells = None if cells is None else cells.squeeze(1)
+    return z.squeeze(1), log_weights.squeeze(1), cells

@@ -199,14 +199,21 @@ class VAEModule(nn.Module):
         """Compute p(z) once, for a module whose weights do not change any more."""
         self.known_prior = self.get_prior()
 
-    def decode(self, z):
-        """Return p(x|z) for z (..., n, n_components)."""
+    def decode(self, z, noise=None):
+        """Return p(x|z) for z (..., n, n_components).
+
+        ``noise`` (n_draws, ...) are draws of the first dimension that all rows share:
+        what p(x|z) draws in place of missing cells is then derived from them.
+        """
         z = self.latent.make_decoder_input(z)
         offset = self.linear_start.compute_offset(z, self.rows_last)
         raw = self.decoder_head(self._apply_body("decoder", z.to(self.dtype)))
         raw = raw.unflatten(-1, self.raw_shape).to(z.dtype)
         log_range = self.linear_start.cast(z.dtype).log_range
-        return self.likelihood(raw, self.free.to(z.dtype), offset, log_range)
+        likelihood = self.likelihood(raw, self.free.to(z.dtype), offset, log_range)
+        if likelihood.event_shape:
+            likelihood.noise = noise
+        return likelihood
 
     def forward(self, x, noise=None, n_draws=1, may_sum=True, seen=None):
         """Return posterior, prior, draws of z and likelihood of a batch, a `VAEOutput`.
@@ -238,7 +245,7 @@ class VAEModule(nn.Module):
             states = self.latent.enumerate(self.n_components, in_training=is_step)
         if states is None:
             z = self.latent.draw(posterior, noise, n_draws)
-            decoded, unit = self.decode(z), self.latent.unit
+            decoded, unit = self.decode(z, noise), self.latent.unit
             weight = self.column_weight if self.training else None
             if weight is not None:
                 # that of numbers falls with their noise
@@ -250,7 +257,7 @@ class VAEModule(nn.Module):
         *leading, _ = posterior.batch_shape
         z = states.to(self.free.device)[:, *(None,) * len(posterior.batch_shape)]
         z = z.to(posterior.mean.dtype).expand(-1, *leading, -1, -1)
-        output = VAEOutput(posterior, self.get_prior(), self.decode(z), z)
+        output = VAEOutput(posterior, self.get_prior(), self.decode(z, noise), z)
         output.log_share = posterior.log_prob(z)
         return output
 

@@ -11,7 +11,15 @@ from sklearn.base import clone
 from .._columns._observed import MAX_REPEATED, find_repeated
 from .._utils._nested_parameters import instantiate_named
 from ..latents import LATENTS, Latent
-from ..likelihoods import LIKELIHOODS, Bernoulli, GaussianMixture, Likelihood, PerColumn
+from ..likelihoods import (
+    LIKELIHOODS,
+    Autoregressive,
+    Bernoulli,
+    GaussianMixture,
+    Likelihood,
+    PerColumn,
+)
+from ..likelihoods._autoregressive import MAX_COLUMNS, AutoregressiveColumns
 from ..likelihoods._levels import LevelLikelihood, group_by_size
 from ..networks import MLP, NETWORKS, Conv, Network
 from ..objectives import OBJECTIVES, Objective
@@ -115,6 +123,18 @@ def resolve_likelihood(
     to other kinds of column, if they are integers or repeat in the rows of `array`.
     """
     names = list(range(len(kinds))) if columns is None else list(columns)
+    if likelihood == "autoregressive" or isinstance(likelihood, Autoregressive):
+        member = _resolve("likelihood", likelihood, LIKELIHOODS, Likelihood)
+        if len(kinds) > MAX_COLUMNS:
+            raise ValueError(
+                f"likelihood={likelihood!r} is for tables of at most {MAX_COLUMNS} "
+                f"columns, but X has {len(kinds)}; use likelihood='auto'."
+            )
+        return member.join(
+            resolve_likelihood(
+                member.base, columns, kinds, is_linear, for_numbers, array
+            )
+        )
     # a table of numbers only has one likelihood for all, and the fastest steps
     is_mixed = any(kind.likelihood != "auto" for kind in kinds)
     automatic = [
@@ -241,16 +261,23 @@ def resolve_members(estimator, table, image_shape, for_numbers=None):
         image_shape,
     )
     is_linear = network.is_linear
+    likelihood = resolve_likelihood(
+        estimator.likelihood,
+        table.labels,
+        table.kinds,
+        is_linear,
+        for_numbers,
+        table.array,
+    )
+    has_images = image_shape is not None or network.has_outputs
+    if has_images and isinstance(likelihood, AutoregressiveColumns):
+        raise ValueError(
+            f"likelihood={estimator.likelihood!r} is not for images, nor for networks "
+            "that bring the raw outputs of the decoder; use likelihood='auto'."
+        )
     return {
         "network": network,
-        "likelihood": resolve_likelihood(
-            estimator.likelihood,
-            table.labels,
-            table.kinds,
-            is_linear,
-            for_numbers,
-            table.array,
-        ),
+        "likelihood": likelihood,
         "latent": resolve_latent(estimator.latent, is_linear),
         "objective": _resolve("objective", estimator.objective, OBJECTIVES, Objective),
     }

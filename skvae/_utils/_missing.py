@@ -54,6 +54,16 @@ def find_missing(x):
     return missing if missing.any() else None
 
 
+def list_incomplete(missing):
+    """Return the columns of a mask (..., n_features) in which any value is missing.
+
+    Where a step is recorded no value may be read: then these are all columns.
+    """
+    if _KNOWN.get() is not None:
+        return list(range(missing.shape[-1]))
+    return missing.flatten(0, -2).any(dim=0).nonzero().flatten().tolist()
+
+
 def has_missing(x):
     """Return whether an array has missing values; see `find_missing` for tensors."""
     if x.dtype.kind != "f":

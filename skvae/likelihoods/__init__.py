@@ -5,6 +5,7 @@ which the noise around the linear model is 1 in every column.
 """
 
 from .._columns import Support
+from ._autoregressive import Autoregressive
 from ._base import Likelihood
 from ._bernoulli import Bernoulli
 from ._beta import Beta
@@ -27,6 +28,7 @@ from ._zero_inflated import ZeroInflated
 
 __all__ = [
     "LIKELIHOODS",
+    "Autoregressive",
     "Bernoulli",
     "Beta",
     "Categorical",
@@ -66,4 +68,9 @@ LIKELIHOODS = {
     "negative_binomial": NegativeBinomial,
     "zero_inflated": ZeroInflated,
     "discretized_logistic": DiscretizedLogistic,
+    "autoregressive": Autoregressive,
+}
+# its base may be any other
+Autoregressive._named = {
+    "base": {name: cls for name, cls in LIKELIHOODS.items() if cls.is_joint is not True}
 }

@@ -82,6 +82,17 @@ class Likelihood(BaseEstimator):
         """Whether `adapt` reads the rows."""
         return type(self).adapt is not Likelihood.adapt
 
+    def select(self, column):
+        """Return the likelihood of one of the columns it has adapted to.
+
+        It is this one, unless `adapt` learns something of every column.
+        """
+        return self
+
+    def summarise_values(self, x):
+        """Return what `summarise` would for columns that are known to be x."""
+        return x
+
     def summarise(self, distribution):
         """Return what is averaged where p(x|z) of several z is, ``(..., n_values)``."""
         return distribution.mean

@@ -1,5 +1,7 @@
 """What likelihoods of counts share: their link, and how large rates may become."""
 
+import copy
+
 import numpy as np
 import torch
 from torch.nn.functional import relu
@@ -87,6 +89,14 @@ class CountLikelihood(Likelihood):
     @override
     def adapt(self, x, weight=None):
         self._link = self.link.refit(x, weight)
+
+    @override
+    def select(self, column):
+        part = copy.copy(self)
+        if hasattr(self, "_link"):
+            part._link = copy.copy(self._link)
+            part._link.ceiling = self._link.ceiling[[column]]
+        return part
 
     @override
     def conclude(self, summary):

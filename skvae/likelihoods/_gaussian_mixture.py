@@ -112,6 +112,13 @@ class GaussianMixture(Likelihood):
         self._widening = 0.5 * np.log(width / self._floor)
 
     @override
+    def select(self, column):
+        part = copy.copy(self)
+        if hasattr(self, "_widening"):
+            part._widening = self._widening[[column]]
+        return part
+
+    @override
     def free_shape(self, n_features):
         # the atoms
         return (self.n_used_atoms, n_features)

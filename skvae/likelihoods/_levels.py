@@ -42,6 +42,8 @@ class LevelLikelihood(Likelihood):
     """
 
     _link_type = LevelLink
+    # of one column, with the raw outputs of one of more categories
+    _is_part = False
 
     def __init__(self, n_categories=None):
         self.n_categories = n_categories
@@ -73,6 +75,13 @@ class LevelLikelihood(Likelihood):
             )
         return np.broadcast_to(sizes, n_features)
 
+    @override
+    def select(self, column):
+        part = copy.copy(self)
+        if hasattr(self, "_sizes"):
+            part._sizes, part._is_part = self._sizes[[column]], True
+        return part
+
     @property
     def n_levels(self):
         """Categories of the column that has most, at least 2."""
@@ -83,7 +92,8 @@ class LevelLikelihood(Likelihood):
     @property
     def has_gaps(self):
         """Whether some columns have fewer categories than others."""
-        return not hasattr(self, "_sizes") or bool((self._sizes < self.n_levels).any())
+        is_known = hasattr(self, "_sizes") and not self._is_part
+        return not is_known or bool((self._sizes < self.n_levels).any())
 
     def get_highest(self, like):
         """Return the highest code of every column, ``(n_features,)``."""
@@ -107,6 +117,11 @@ class LevelLikelihood(Likelihood):
     @override
     def summarise(self, distribution):
         return distribution.probs.flatten(-2)
+
+    @override
+    def summarise_values(self, x):
+        codes = torch.arange(self.n_levels, device=x.device).unsqueeze(-1)
+        return (x.unsqueeze(-2) == codes).to(x).flatten(-2)
 
     @override
     def conclude(self, summary):

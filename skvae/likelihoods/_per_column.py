@@ -44,6 +44,9 @@ class PerColumn(Likelihood):
         """Return the PerColumn with one likelihood for all columns, or itself."""
         if isinstance(likelihood, PerColumn):
             return likelihood
+        if hasattr(likelihood, "cover"):
+            # one that is no product over columns
+            return likelihood.cover(n_features)
         return cls([likelihood], [list(range(n_features))])
 
     @override
@@ -69,6 +72,11 @@ class PerColumn(Likelihood):
     def n_features(self):
         """Number of columns."""
         return sum(map(len, self.columns))
+
+    @property
+    def is_joint(self):
+        """Whether columns depend on one another given z."""
+        return any(member.is_joint for member in self.members)
 
     def list_groups(self):
         """Return every member, with the numbers of its columns."""
@@ -187,6 +195,13 @@ class PerColumn(Likelihood):
             return [self.single.summarise(distribution)]
         parts = zip(self.members, distribution.distributions, strict=True)
         return [member.summarise(part) for member, part in parts]
+
+    def summarise_values(self, x):
+        """Return a list of what `summarise_values` of each member returns."""
+        if self.single is not None:
+            return [self.single.summarise_values(x)]
+        pairs = zip(self.members, self._select(x), strict=True)
+        return [member.summarise_values(part) for member, part in pairs]
 
     def conclude_groups(self, summaries):
         """Return the values of a row, given averages of such summaries."""

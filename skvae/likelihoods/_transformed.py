@@ -3,6 +3,8 @@
 How the map is found is here; maps themselves are in `skvae._distributions`.
 """
 
+import copy
+
 import numpy as np
 import torch
 from scipy.special import ndtri
@@ -144,6 +146,12 @@ class Transformed(Wrapper):
         # a constant column has no spread: there T only standardises
         found.unit = torch.as_tensor(np.where(spread > 1e-6, spread, 1.0))
         self._map = found
+
+    @override
+    def select(self, column):
+        part = copy.copy(self)
+        part._map = self.link.map.select(column)
+        return part
 
     @property
     def initialize(self):

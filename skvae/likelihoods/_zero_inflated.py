@@ -1,5 +1,7 @@
 """Counts with more zeros than their distribution has."""
 
+import copy
+
 import numpy as np
 from sklearn.base import clone
 from typing_extensions import override
@@ -117,6 +119,13 @@ class ZeroInflated(Wrapper, CountLikelihood):
         self._link = ZeroInflatedLink(adapted.link).refit(x, weight)
         adapted._link = self._link.counts
         self._adapted = adapted
+
+    @override
+    def select(self, column):
+        part = copy.copy(self)
+        if hasattr(self, "_adapted"):
+            part._adapted = self._adapted.select(column)
+        return part
 
     @property
     @override
