@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from .._utils._device import fits_on
-from .._utils._missing import find_missing
+from .._utils._missing import find_missing, list_incomplete
 
 # rows mapped at a time, and bytes of the result at most
 _CHUNK_ROWS = 1024
@@ -56,6 +56,12 @@ class Table:
     def has_missing(self):
         """Whether any cell is missing."""
         return find_missing(self.x) is not None
+
+    @property
+    def incomplete(self):
+        """Numbers of the columns with missing cells, a tuple."""
+        missing = find_missing(self.x)
+        return () if missing is None else tuple(list_incomplete(missing))
 
     def own(self):
         """Return a copy of the rows."""
@@ -115,6 +121,8 @@ class LazyTable:
     def __init__(self, read, shape, has_missing):
         self.read, self.shape, self.has_missing = read, shape, has_missing
         self.n_features = shape[1]
+        # not looked for
+        self.incomplete = tuple(range(shape[1])) if has_missing else ()
 
     def gather(self, rows, out):
         """Copy rows by number, ``(n,)``, into a tensor."""
@@ -157,7 +165,8 @@ class Rows(Dataset):
         self.weight = weight
         self.train, self.valid = train, valid
         self.is_uniform = bool((weight == weight[0]).all())
-        self.has_missing = self.table.has_missing
+        self.incomplete = self.table.incomplete
+        self.has_missing = len(self.incomplete) > 0
 
     @property
     def n_features(self):

@@ -34,8 +34,8 @@ class BatchGradient:
         Of the batches, (..., n, n_features).
     weights : FlatWeights
         Of the module.
-    has_missing : bool
-        Whether cells of the rows may be missing.
+    has_missing : bool or tuple of int
+        Whether cells of the rows may be missing, or the columns of such cells.
     is_weighted : bool, default=False
         Whether the weights of rows change from batch to batch.
     autocast : torch.dtype, default=None

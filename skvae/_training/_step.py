@@ -93,7 +93,10 @@ class Steps:
         net._trained = None
 
     def _get_gradient(self, shape, has_missing, is_weighted):
-        """Return the gradient of batches of a shape; there are seldom more than two."""
+        """Return the gradient of batches of a shape; there are seldom more than two.
+
+        ``has_missing`` is a bool, or the columns with missing cells.
+        """
         key = shape, has_missing, is_weighted, self.has_hooks
         if key not in self.gradients:
             self.gradients[key] = make_gradient(
@@ -123,7 +126,7 @@ class Steps:
         n_features, is_weighted = rows.n_features, not rows.is_uniform
         for chosen in batches.choose():
             shape = (*chosen.shape, n_features)
-            gradient = self._get_gradient(shape, rows.has_missing, is_weighted)
+            gradient = self._get_gradient(shape, rows.incomplete, is_weighted)
             rows.gather(chosen, gradient.x)
             if gradient.seen is not None:
                 self._see(rows, chosen, gradient)

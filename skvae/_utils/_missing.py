@@ -25,13 +25,13 @@ def list_chunks(x, n_values=_CHUNK_VALUES):
     return [slice(begin, begin + size) for begin in range(0, len(x), size)]
 
 
-# whether values are missing, where that is known without looking
+# whether values are missing, or in which columns, where that is known without looking
 _KNOWN = ContextVar("has_missing", default=None)
 
 
 @contextmanager
 def missing_cells_known(has_missing):
-    """Tell `find_missing` whether values are missing.
+    """Tell `find_missing` whether values are missing, or in which columns.
 
     It then reads no value, so that a step that calls it can be recorded.
     """
@@ -57,10 +57,12 @@ def find_missing(x):
 def list_incomplete(missing):
     """Return the columns of a mask (..., n_features) in which any value is missing.
 
-    Where a step is recorded no value may be read: then these are all columns.
+    Where a step is recorded no value may be read: then these are the known ones, or all
+    columns.
     """
-    if _KNOWN.get() is not None:
-        return list(range(missing.shape[-1]))
+    known = _KNOWN.get()
+    if known is not None:
+        return list(range(missing.shape[-1]) if known is True else known)
     return missing.flatten(0, -2).any(dim=0).nonzero().flatten().tolist()
 
 

@@ -128,6 +128,10 @@ class AutoregressiveColumns(PerColumn):
     the coupling: from the codes of columns to all raw outputs, and to the locations of
     scaled columns. The other rows hold the values of the members, and what is not
     learned: log scales of columns given those before, and moments of codes.
+
+    Codes are the inputs that links represent columns by, centred and scaled; a scaled
+    column is one itself, and has its residual around the linear model as another, which
+    only locations depend on.
     """
 
     is_joint = True
@@ -169,8 +173,8 @@ class AutoregressiveColumns(PerColumn):
         shape = offset.shape[1:]
         offset, log_range = offset.flatten(1), log_range.clone()
         codes, centre, log_scale = self._compute_codes(x, offset)
-        scaled = layout.scaled
-        chain = fit_chain(codes.numpy(), layout.scaled_codes)
+        scaled, linear = layout.scaled, layout.linear_codes
+        chain = fit_chain(codes[:, linear].numpy(), layout.targets)
         log_unit = torch.as_tensor(np.log(chain.scale)).to(x)
         # no narrower than the floor of the noise
         log_unit = torch.maximum(log_unit, _MIN_LOG_RANGE - log_range[scaled])
@@ -185,7 +189,7 @@ class AutoregressiveColumns(PerColumn):
         if super().initialize is not None:
             raw, own = self._initialize_members(*given, log_range + by_column)
         coupling = x.new_zeros(layout.n_codes, layout.width)
-        coupling[:, layout.n_raw :] = torch.as_tensor(chain.slope).to(x)
+        coupling[linear, layout.n_raw :] = torch.as_tensor(chain.slope).to(x)
         rest = [own.flatten(), log_unit, centre, log_scale]
         free = x.new_zeros(layout.free_shape)
         flat = torch.cat([coupling.flatten(), *rest])
@@ -193,7 +197,7 @@ class AutoregressiveColumns(PerColumn):
         return raw, free
 
     def _compute_codes(self, x, offset):
-        """Return codes (n, n_codes) without gaps, and moments of those not scaled."""
+        """Return codes (n, n_codes) without gaps, and moments of those but residuals."""
         layout = self._arrange()
         missing = find_missing(x)
         known = x if missing is None else torch.where(missing, NEUTRAL, x)
@@ -201,10 +205,10 @@ class AutoregressiveColumns(PerColumn):
         hidden = torch.isnan(x)[:, layout.code_columns]
         found = found.masked_fill(hidden, torch.nan).numpy()
         found = torch.as_tensor(fill_at_random(found))
-        other = found[:, layout.other_codes]
-        centre = other.mean(dim=0)
-        scale = other.std(dim=0, unbiased=False).clamp_min(_LEAST_SCALE)
-        found[:, layout.other_codes] = (other - centre) / scale
+        inputs = found[:, layout.inputs]
+        centre = inputs.mean(dim=0)
+        scale = inputs.std(dim=0, unbiased=False).clamp_min(_LEAST_SCALE)
+        found[:, layout.inputs] = (inputs - centre) / scale
         return found, centre, scale.log()
 
 
@@ -222,7 +226,7 @@ class _Layout:
         starts = np.cumsum([0, *sizes])
         offset_starts = np.cumsum([0, *map(math.prod, offset_shapes)])
         raw_columns = np.zeros(self.n_raw, dtype=np.int64)
-        code_columns, code_groups, code_places = [], [], []
+        code_columns, is_residual = [], []
         for g, (member, columns) in enumerate(groups):
             n = len(columns)
             for p, column in enumerate(columns):
@@ -230,15 +234,17 @@ class _Layout:
                 raw_columns[raw] = column
                 offsets = offset_starts[g] + p + n * np.arange(member.link.n_offsets)
                 self.places[column] = g, p, torch.as_tensor(raw), offsets
-            own = member.link.get_input_columns(n)
-            own = np.arange(n) if own is None else np.asarray(own)
+            own = _list_input_columns(member.link, n)
             code_columns.append(columns[own])
-            code_groups.append(np.full(len(own), g))
-            code_places.append(np.arange(len(own)))
+            is_residual.append(np.zeros(len(own), dtype=bool))
+            if member.link.is_scaled:
+                code_columns.append(columns)
+                is_residual.append(np.ones(n, dtype=bool))
         # codes in the order of their columns
         code_columns = np.concatenate(code_columns)
         order = np.argsort(code_columns, kind="stable")
         self.code_columns = code_columns[order]
+        is_residual = np.concatenate(is_residual)[order]
         self.code_order = torch.as_tensor(order)
         self.n_codes = len(order)
         self.first_codes = np.searchsorted(self.code_columns, np.arange(n_features + 1))
@@ -249,8 +255,12 @@ class _Layout:
             is_free[columns] = member.link.fixed_noise is None
         self.scaled = np.flatnonzero(is_scaled)
         self.is_free = torch.as_tensor(is_free[self.scaled])
-        self.scaled_codes = self.first_codes[self.scaled]
-        self.other_codes = np.setdiff1d(np.arange(self.n_codes), self.scaled_codes)
+        # codes but residuals; those that locations depend on, and the residuals there
+        self.inputs = np.flatnonzero(~is_residual)
+        is_linear = is_residual | ~is_scaled[self.code_columns]
+        self.linear_codes = np.flatnonzero(is_linear)
+        self.targets = np.flatnonzero(is_residual[self.linear_codes])
+        self.is_residual = torch.as_tensor(is_residual)
         found = [self.places[column][3][0] for column in self.scaled]
         self.scaled_offsets = np.array(found, dtype=np.int64)
         self.scaled_number = {int(c): k for k, c in enumerate(self.scaled)}
@@ -260,26 +270,36 @@ class _Layout:
         self.of_offset[self.scaled_offsets] = torch.arange(n_scaled)
         self.of_column = torch.full((n_features,), n_scaled)
         self.of_column[self.scaled] = torch.arange(n_scaled)
-        self.of_other = torch.full((self.n_codes,), len(self.other_codes))
-        self.of_other[self.other_codes] = torch.arange(len(self.other_codes))
+        self.of_code = torch.full((self.n_codes,), len(self.inputs))
+        self.of_code[self.inputs] = torch.arange(len(self.inputs))
+        # where the inputs of a column are among those of its group
+        self.own_inputs = {
+            int(column): torch.as_tensor(np.flatnonzero(own == p))
+            for member, columns in groups
+            if not member.link.is_scaled
+            for own in [_list_input_columns(member.link, len(columns))]
+            for p, column in enumerate(columns)
+        }
         self.width = self.n_raw + n_scaled
         targets = np.concatenate([raw_columns, self.scaled])
-        self.mask = torch.as_tensor(self.code_columns[:, None] < targets)
-        n_rest = self.n_own + n_scaled + 2 * len(self.other_codes)
+        mask = self.code_columns[:, None] < targets
+        mask[is_residual, : self.n_raw] = False
+        mask[~is_linear, self.n_raw :] = False
+        self.mask = torch.as_tensor(mask)
+        n_rest = self.n_own + n_scaled + 2 * len(self.inputs)
         self.free_shape = (self.n_codes + -(-n_rest // self.width), self.width)
 
     def represent(self, x, offset):
-        """Return codes of rows, not yet centred and scaled: residuals if scaled."""
+        """Return codes of rows, not yet centred and scaled."""
         found = []
         for g, (member, columns) in enumerate(self.groups):
             part = x.index_select(-1, torch.as_tensor(columns, device=x.device))
             if member.link.is_scaled:
                 at = np.array([self.places[column][3][0] for column in columns])
                 at = torch.as_tensor(at, device=x.device)
-                part = part - offset.index_select(-1, at)
+                found += [part, part - offset.index_select(-1, at)]
             else:
-                part = member.link.represent(part)
-            found.append(part)
+                found.append(member.link.represent(part))
         leading = torch.broadcast_shapes(*(f.shape[:-1] for f in found))
         found = [f.expand(*leading, -1) for f in found]
         codes = torch.cat(found, dim=-1) if len(found) > 1 else found[0]
@@ -308,16 +328,19 @@ class Conditionals:
         flat = free.flatten(-2)
         n_coupling = layout.n_codes * layout.width
         sizes = [n_coupling, layout.n_own, len(layout.scaled)]
-        sizes += 2 * [len(layout.other_codes)]
+        sizes += 2 * [len(layout.inputs)]
         sizes.append(flat.shape[-1] - sum(sizes))
         coupling, self.own, log_unit, centre, log_scale, _ = flat.split(sizes, dim=-1)
         # one matrix for all rows: (..., 1, n) to (..., n_codes, width)
         coupling = coupling[..., 0, :].unflatten(-1, (layout.n_codes, layout.width))
         self.coupling = coupling * layout.mask.to(coupling)
         # not learned
-        self.log_unit, self.centre, self.log_scale = (
+        self.log_unit, centre, log_scale = (
             _append_zero(part.detach()) for part in (log_unit, centre, log_scale)
         )
+        index = layout.of_code.to(free.device)
+        self.centre = centre.index_select(-1, index)
+        self.rate = torch.exp(-log_scale).index_select(-1, index)
         leading = torch.broadcast_shapes(self.raw.shape[:-1], self.offset.shape[:-1])
         self.shape = (*leading, n_features)
 
@@ -330,18 +353,24 @@ class Conditionals:
         layout = self.layout
         codes = layout.represent(x, self.offset)
         leading = torch.broadcast_shapes(codes.shape[:-1], self.shape[:-1])
-        codes = codes.expand(*leading, -1)
-        if len(layout.other_codes):
-            index = layout.of_other.to(x.device)
-            centre = self.centre.index_select(-1, index)
-            rate = torch.exp(-self.log_scale.index_select(-1, index))
-            codes = (codes - centre) * rate
-        return codes
+        codes = (codes - self.centre) * self.rate
+        return codes.expand(*leading, -1)
 
     def update(self, codes, x, j):
         """Write the codes of a new value of column j into codes."""
-        part = slice(*self.layout.first_codes[j : j + 2])
-        codes[..., part] = self.encode(x)[..., part]
+        layout = self.layout
+        part = slice(*layout.first_codes[j : j + 2])
+        g, _, _, offsets = layout.places[j]
+        member, columns = layout.groups[g]
+        if member.link.is_scaled:
+            value = x[..., j : j + 1]
+            residual = value - self.offset[..., offsets]
+            found = torch.cat([value, residual.expand(value.shape)], dim=-1)
+        else:
+            index = torch.as_tensor(columns, device=x.device)
+            found = member.link.represent(x.index_select(-1, index))
+            found = found.index_select(-1, layout.own_inputs[j].to(x.device))
+        codes[..., part] = (found - self.centre[..., part]) * self.rate[..., part]
 
     def given(self, x):
         """Return the distribution of all columns, given that those before are x."""
@@ -405,9 +434,13 @@ def _count_dims(likelihood):
 
 
 def _append_zero(values):
-    return torch.cat([values, torch.zeros_like(values[..., :1])], dim=-1) if (
-        values.shape[-1]
-    ) else values.new_zeros(*values.shape[:-1], 1)
+    return torch.cat([values, values.new_zeros(*values.shape[:-1], 1)], dim=-1)
+
+
+def _list_input_columns(link, n_features):
+    """Return which column each of the inputs of a link comes from, an array."""
+    columns = link.get_input_columns(n_features)
+    return np.arange(n_features) if columns is None else np.asarray(columns)
 
 
 def _multiply(codes, matrix):
