@@ -189,6 +189,7 @@ def name_case(value):
 over_cases = pytest.mark.parametrize("case", CASES.values(), ids=name_case)
 # whose tests are in other files: several densities a column, or none
 ELSEWHERE = {
+    "autoregressive",
     "transformed",
     "gaussian",
     "gaussian_mixture",

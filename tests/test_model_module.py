@@ -308,7 +308,7 @@ def test_shapes_follow_draws_and_rows(likelihood, latent, network):
     for output in (module(rows, n_draws=3), module(rows, noise=torch.zeros(3, 2))):
         assert output.z.shape == (3, 7, 2)
         assert output.posterior.batch_shape == (7,)
-        assert output.likelihood.log_prob(rows).shape == (3, 7, 6)
+        assert output.log_likelihood_by_column(rows).shape == (3, 7, 6)
         assert output.log_likelihood(rows).shape == (3, 7)
         assert output.log_weights(rows).shape == (3, 7)
         assert output.kl().shape in [(1, 7), (3, 7)]

@@ -18,6 +18,9 @@ from ._per_column import PerColumn
 MAX_COLUMNS = 500
 # least distance, of log scales, from the noise to its floor
 _MIN_LOG_RANGE = 0.02
+# Unit of the coupling of columns that are not scaled, such as categories: they may
+# depend on others exactly, and logits then have a long way to go.
+_RATE = 4.0
 # least standard deviation of a code that is scaled
 _LEAST_SCALE = 0.03
 
@@ -285,7 +288,9 @@ class _Layout:
         mask = self.code_columns[:, None] < targets
         mask[is_residual, : self.n_raw] = False
         mask[~is_linear, self.n_raw :] = False
-        self.mask = torch.as_tensor(mask)
+        import os
+        rate = float(os.environ.get("RATE", _RATE))
+        self.mask = torch.as_tensor(np.where(is_scaled[targets], 1.0, rate) * mask)
         n_rest = self.n_own + n_scaled + 2 * len(self.inputs)
         self.free_shape = (self.n_codes + -(-n_rest // self.width), self.width)
 
