@@ -17,6 +17,8 @@ from tables import list_tables, split
 # one floor for all: variance of a mixture's component as a share of the column's
 FLOOR = 1e-3
 CONTENDERS = "gmm", "skvae", "floor", "plain"
+# asked for by name
+FURTHER = ("autoregressive",)
 
 
 @cache
@@ -55,6 +57,7 @@ def make_models(n_components, seed):
     common = {"n_components": n_components, "random_state": seed, "device": "cpu"}
     return {
         "skvae": VAETransformer(**common),
+        "autoregressive": VAETransformer(**common, likelihood="autoregressive"),
         "floor": VAETransformer(**common, likelihood=Mixture(variance_floor=FLOOR)),
         "plain": VAETransformer(
             **common,
@@ -95,13 +98,18 @@ def measure_size(options, table, seed, train, test, q):
 def summarize(part):
     """Return the cells of a table and size: means over seeds, and the worst seed."""
     cells = {}
-    for label in ("PCA", "FA", "gmm", "plain", "floor", "skvae", "evidence"):
+    labels = "PCA", "FA", "gmm", "plain", "floor", "skvae", "evidence", *FURTHER
+    for label in labels:
         if get_values(part, label):
             spec = ".2f" if label in ("PCA", "FA") else "+.2f"
             cells[label] = fill(get_mean(part, label), spec)
     if get_values(part, "skvae"):
         cells["worst seed"] = f"{min(get_values(part, 'skvae')):+.2f}"
         cells["s"] = f"{np.median(get_values(part, 'skvae_seconds')):.1f}"
+    for label in FURTHER:
+        if get_values(part, label):
+            seconds = np.median(get_values(part, f"{label}_seconds"))
+            cells[f"{label} s"] = f"{seconds:.1f}"
     return cells
 
 
@@ -111,7 +119,7 @@ def report(records, options):
         r["table (n, d)"] = f"{r['table']} ({r['n']}, {r['d']})"
     print_groups(records, ["table (n, d)", "q"], summarize)
     for (q,), part in sorted(group(records, ["q"]).items()):
-        for label in CONTENDERS:
+        for label in CONTENDERS + FURTHER:
             gains = np.array(get_values(part, label))
             if len(gains):
                 print(
@@ -119,7 +127,7 @@ def report(records, options):
                     f"median {np.median(gains):+.3f}, "
                     f"below -0.05: {(gains < -0.05).sum()}"
                 )
-        for label in ("skvae", "floor"):
+        for label in ("skvae", "floor", *FURTHER):
             both = [r for r in part if label in r and "gmm" in r]
             tables = sorted(group(both, ["table"]).items())
             lost = [
@@ -137,7 +145,11 @@ def report(records, options):
 AXES = [Axis("table", "--tables", list_tables()), Axis("seed", "--seeds", (0, 1, 2))]
 OPTIONS = {
     "--q": {"nargs": "*", "type": int, "default": [2, 5, 8]},
-    "--contenders": {"nargs": "*", "choices": CONTENDERS, "default": CONTENDERS},
+    "--contenders": {
+        "nargs": "*",
+        "choices": CONTENDERS + FURTHER,
+        "default": CONTENDERS,
+    },
 }
 
 

@@ -351,7 +351,7 @@ def test_cells_are_imputed_given_all_others(linear):
 
 
 def test_later_columns_decide_about_earlier_ones(linear):
-    vae, X = linear
+    vae, _ = linear
     mean, covariance = get_moments(vae)
     value = mean[3] + np.sqrt(covariance[3, 3])
     drawn = vae.sample(2000, random_state=0, given={3: value})

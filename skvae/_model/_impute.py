@@ -72,7 +72,7 @@ def _run_weighed(module, x, noise, pool):
     mean = not pool.is_drawn
     if module.latent.enumerate(module.n_components) is not None:
         for output in run_blocks(module, x, noise):
-            if pool.is_drawn and output.likelihood.event_shape:
+            if pool.is_drawn and hasattr(output.likelihood, "noise"):
                 output.likelihood.noise = None
             cells, log_likelihood = output.complete(x, mean)
             log_weights = log_likelihood - output.log_ratio() + output.log_share

@@ -211,7 +211,7 @@ class VAEModule(nn.Module):
         raw = raw.unflatten(-1, self.raw_shape).to(z.dtype)
         log_range = self.linear_start.cast(z.dtype).log_range
         likelihood = self.likelihood(raw, self.free.to(z.dtype), offset, log_range)
-        if likelihood.event_shape:
+        if hasattr(likelihood, "noise"):
             likelihood.noise = noise
         return likelihood
 

@@ -18,9 +18,9 @@ from ._per_column import PerColumn
 MAX_COLUMNS = 500
 # least distance, of log scales, from the noise to its floor
 _MIN_LOG_RANGE = 0.02
-# Unit of the coupling of columns that are not scaled, such as categories: they may
-# depend on others exactly, and logits then have a long way to go.
-_RATE = 4.0
+# Units of the coupling with raw outputs of numbers, and of others: columns may depend
+# on others exactly, and logits then have a long way to go.
+_NUMBER_RATE, _OTHER_RATE = 4.0, 10.0
 # least standard deviation of a code that is scaled
 _LEAST_SCALE = 0.03
 
@@ -38,9 +38,9 @@ class Autoregressive(Wrapper):
     Parameters
     ----------
     base : str, Likelihood or dict, default='auto'
-        Likelihoods of the columns, as for `VAETransformer`: 'auto' is 'gaussian_mixture'
-        for numbers, 'bernoulli' for booleans and 'categorical' for categories. Not
-        'shared' or 'low_rank' noise.
+        Likelihoods of the columns, as for `VAETransformer`: 'auto' is
+        'gaussian_mixture' for numbers, 'bernoulli' for booleans and 'categorical' for
+        categories. Not 'shared' or 'low_rank' noise.
 
     Notes
     -----
@@ -200,7 +200,7 @@ class AutoregressiveColumns(PerColumn):
         return raw, free
 
     def _compute_codes(self, x, offset):
-        """Return codes (n, n_codes) without gaps, and moments of those but residuals."""
+        """Return codes (n, n_codes) without gaps, and moments but of residuals."""
         layout = self._arrange()
         missing = find_missing(x)
         known = x if missing is None else torch.where(missing, NEUTRAL, x)
@@ -288,16 +288,16 @@ class _Layout:
         mask = self.code_columns[:, None] < targets
         mask[is_residual, : self.n_raw] = False
         mask[~is_linear, self.n_raw :] = False
-        import os
-        rate = float(os.environ.get("RATE", _RATE))
-        self.mask = torch.as_tensor(np.where(is_scaled[targets], 1.0, rate) * mask)
+        rates = np.where(is_scaled[targets], _NUMBER_RATE, _OTHER_RATE)
+        rates[self.n_raw :] = 1.0
+        self.mask = torch.as_tensor(rates * mask)
         n_rest = self.n_own + n_scaled + 2 * len(self.inputs)
         self.free_shape = (self.n_codes + -(-n_rest // self.width), self.width)
 
     def represent(self, x, offset):
         """Return codes of rows, not yet centred and scaled."""
         found = []
-        for g, (member, columns) in enumerate(self.groups):
+        for member, columns in self.groups:
             part = x.index_select(-1, torch.as_tensor(columns, device=x.device))
             if member.link.is_scaled:
                 at = np.array([self.places[column][3][0] for column in columns])
