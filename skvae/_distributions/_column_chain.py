@@ -13,7 +13,7 @@ from ._base import UncheckedDistribution
 # draws of the missing cells of a row for every draw of z
 _N_CELL_DRAWS = 4
 # draws that variances are averaged over
-_N_MOMENT_DRAWS = 64
+_N_MOMENT_DRAWS = 32
 
 
 def draw_at(distribution, level):

@@ -32,7 +32,8 @@ class Pool:
         z = z.reshape(len(z), 1, -1)
         self.z = z.to(scoring_dtype(z.device))  # (n_draws, 1, n_components)
         self.is_drawn = is_drawn
-        self.likelihood = module.decode(self.z, None if is_drawn else self.z)
+        noise = None if is_drawn else self.z
+        self.likelihood = module.decode_shared(self.z, noise)
 
 
 def _make_proposal(module, x):
@@ -91,7 +92,8 @@ def _run_weighed(module, x, noise, pool):
             z = posterior.transform(block)
         else:
             z = module.latent.draw(posterior, block)
-        yield weigh(module.decode(z, None if pool.is_drawn else block), z)
+        shared = None if pool.is_drawn else block
+        yield weigh(module.decode_shared(z, shared), z)
     yield weigh(pool.likelihood, pool.z)
 
 

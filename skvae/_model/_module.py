@@ -199,18 +199,22 @@ class VAEModule(nn.Module):
         """Compute p(z) once, for a module whose weights do not change any more."""
         self.known_prior = self.get_prior()
 
-    def decode(self, z, noise=None):
-        """Return p(x|z) for z (..., n, n_components).
-
-        ``noise`` (n_draws, ...) are draws of the first dimension that all rows share:
-        what p(x|z) draws in place of missing cells is then derived from them.
-        """
+    def decode(self, z):
+        """Return p(x|z) for z (..., n, n_components)."""
         z = self.latent.make_decoder_input(z)
         offset = self.linear_start.compute_offset(z, self.rows_last)
         raw = self.decoder_head(self._apply_body("decoder", z.to(self.dtype)))
         raw = raw.unflatten(-1, self.raw_shape).to(z.dtype)
         log_range = self.linear_start.cast(z.dtype).log_range
-        likelihood = self.likelihood(raw, self.free.to(z.dtype), offset, log_range)
+        return self.likelihood(raw, self.free.to(z.dtype), offset, log_range)
+
+    def decode_shared(self, z, noise):
+        """Return p(x|z) for draws of z (n_draws, ...) from noise that all rows share.
+
+        What p(x|z) draws in place of missing cells follows from the noise (n_draws,
+        ...), too. None are rows with noise of their own.
+        """
+        likelihood = self.decode(z)
         if hasattr(likelihood, "noise"):
             likelihood.noise = noise
         return likelihood
@@ -245,7 +249,7 @@ class VAEModule(nn.Module):
             states = self.latent.enumerate(self.n_components, in_training=is_step)
         if states is None:
             z = self.latent.draw(posterior, noise, n_draws)
-            decoded, unit = self.decode(z, noise), self.latent.unit
+            decoded, unit = self.decode_shared(z, noise), self.latent.unit
             weight = self.column_weight if self.training else None
             if weight is not None:
                 # that of numbers falls with their noise
@@ -257,7 +261,8 @@ class VAEModule(nn.Module):
         *leading, _ = posterior.batch_shape
         z = states.to(self.free.device)[:, *(None,) * len(posterior.batch_shape)]
         z = z.to(posterior.mean.dtype).expand(-1, *leading, -1, -1)
-        output = VAEOutput(posterior, self.get_prior(), self.decode(z, noise), z)
+        decoded = self.decode_shared(z, noise)
+        output = VAEOutput(posterior, self.get_prior(), decoded, z)
         output.log_share = posterior.log_prob(z)
         return output
 
