@@ -13,7 +13,7 @@ from ._base import UncheckedDistribution
 # draws of the missing cells of a row for every draw of z
 _N_CELL_DRAWS = 4
 # draws that variances are averaged over
-_N_MOMENT_DRAWS = 32
+_N_MOMENT_DRAWS = 16
 
 
 def draw_at(distribution, level):
@@ -219,7 +219,7 @@ class ColumnChain(UncheckedDistribution):
 
         def choose(found, j):
             noise, mean = found.variance.mean(dim=0), found.mean
-            columns.append(noise + mean.var(dim=0, unbiased=False))
+            columns.append(noise + mean.var(dim=0))
             shape = *start[0].shape[:-1], 1
             return draw_at(found, levels[..., j : j + 1].expand(shape))
 

@@ -288,7 +288,9 @@ class FittedModel:
             variance = precise.decode(self._locate(x, precise)).variance
             return np.hstack([to_float64(kl), to_float64(variance)])
 
-        means = self._map_rows(compute, X, precise, len(noise)).mean(axis=0)
+        # where columns are drawn one after the other, chunks are as large as can be
+        n_draws = None if precise.likelihood.is_joint else len(noise)
+        means = self._map_rows(compute, X, precise, n_draws).mean(axis=0)
         kl, variance = np.split(means, [self.module.n_components])
         variance = self.columns.merge(
             variance * self.columns.unit**2, self.columns.constant.variance

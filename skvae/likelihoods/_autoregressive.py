@@ -211,7 +211,7 @@ class AutoregressiveColumns(PerColumn):
         inputs = found[:, layout.inputs]
         centre = inputs.mean(dim=0)
         scale = inputs.std(dim=0, unbiased=False).clamp_min(_LEAST_SCALE)
-        found[:, layout.inputs] = (inputs - centre) / scale
+        found[:, layout.inputs] = squash((inputs - centre) / scale)
         return found, centre, scale.log()
 
 
@@ -346,6 +346,7 @@ class Conditionals:
         index = layout.of_code.to(free.device)
         self.centre = centre.index_select(-1, index)
         self.rate = torch.exp(-log_scale).index_select(-1, index)
+        self.is_residual = layout.is_residual.to(free.device)
         leading = torch.broadcast_shapes(self.raw.shape[:-1], self.offset.shape[:-1])
         self.shape = (*leading, n_features)
 
@@ -358,7 +359,9 @@ class Conditionals:
         layout = self.layout
         codes = layout.represent(x, self.offset)
         leading = torch.broadcast_shapes(codes.shape[:-1], self.shape[:-1])
-        codes = (codes - self.centre) * self.rate
+        codes = torch.where(
+            self.is_residual, codes, squash((codes - self.centre) * self.rate)
+        )
         return codes.expand(*leading, -1)
 
     def update(self, codes, x, j):
@@ -369,27 +372,30 @@ class Conditionals:
         member, columns = layout.groups[g]
         if member.link.is_scaled:
             value = x[..., j : j + 1]
-            residual = value - self.offset[..., offsets]
-            found = torch.cat([value, residual.expand(value.shape)], dim=-1)
+            # the value itself, and its residual
+            codes[..., part.stop - 1 :][..., :1] = value - self.offset[..., offsets]
+            part = slice(part.start, part.stop - 1)
         else:
             index = torch.as_tensor(columns, device=x.device)
-            found = member.link.represent(x.index_select(-1, index))
-            found = found.index_select(-1, layout.own_inputs[j].to(x.device))
-        codes[..., part] = (found - self.centre[..., part]) * self.rate[..., part]
+            value = member.link.represent(x.index_select(-1, index))
+            value = value.index_select(-1, layout.own_inputs[j].to(x.device))
+        value = (value - self.centre[..., part]) * self.rate[..., part]
+        codes[..., part] = squash(value)
 
     def given(self, x):
         """Return the distribution of all columns, given that those before are x."""
         layout, likelihood = self.layout, self.likelihood
         codes = self.encode(x)
-        to_raw, to_loc = self.coupling.tensor_split([layout.n_raw], dim=-1)
-        raw = self.raw + _multiply(squash(codes), to_raw)
+        shift = _multiply(codes, self.coupling)
+        shift, to_loc = shift.tensor_split([layout.n_raw], dim=-1)
+        raw = self.raw + shift
         offset = self.offset.expand(*codes.shape[:-1], -1)
         log_unit = self.log_unit.index_select(-1, layout.of_column.to(x.device))
         if len(layout.scaled):
             of_offset = layout.of_offset.to(x.device)
-            shift = _append_zero(_multiply(codes, to_loc)).index_select(-1, of_offset)
+            to_loc = _append_zero(to_loc).index_select(-1, of_offset)
             rate = torch.exp(-self.log_unit.index_select(-1, of_offset))
-            offset = (offset + shift) * rate
+            offset = (offset + to_loc) * rate
         own = self.own
         if likelihood.single is not None:
             own = own.unflatten(-1, layout.free_shapes[0])
@@ -411,7 +417,7 @@ class Conditionals:
         coupling = self.coupling[..., :n_before, :]
         index = index.to(codes.device)
         to_raw = coupling.index_select(-1, index)
-        raw = self.raw.index_select(-1, index) + _multiply(squash(codes), to_raw)
+        raw = self.raw.index_select(-1, index) + _multiply(codes, to_raw)
         offset = self.offset[..., offsets].expand(*codes.shape[:-1], -1)
         log_unit = self.log_unit[..., -1:]
         if j in layout.scaled_number:
