@@ -36,6 +36,19 @@ def draw_at(distribution, level):
         ) from None
 
 
+class KnownColumns(UncheckedDistribution):
+    """Columns that are known: every draw is their value."""
+
+    def __init__(self, value):
+        self.value = value
+        super().__init__(value.shape)
+
+    @property
+    @override
+    def mean(self):
+        return self.value
+
+
 class ScaledColumns(UncheckedDistribution):
     """Columns whose distribution is known in units of their own, exp(log_unit)."""
 

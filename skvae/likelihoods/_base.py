@@ -89,10 +89,6 @@ class Likelihood(BaseEstimator):
         """
         return self
 
-    def summarise_values(self, x):
-        """Return what `summarise` would for columns that are known to be x."""
-        return x
-
     def summarise(self, distribution):
         """Return what is averaged where p(x|z) of several z is, ``(..., n_values)``."""
         return distribution.mean

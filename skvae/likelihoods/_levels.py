@@ -7,6 +7,7 @@ import torch
 from typing_extensions import override
 
 from .._columns import Support
+from .._distributions._column_chain import KnownColumns
 from .._utils._checks import is_integer
 from ._base import Likelihood
 from ._link import Link
@@ -116,12 +117,11 @@ class LevelLikelihood(Likelihood):
 
     @override
     def summarise(self, distribution):
-        return distribution.probs.flatten(-2)
-
-    @override
-    def summarise_values(self, x):
-        codes = torch.arange(self.n_levels, device=x.device).unsqueeze(-1)
-        return (x.unsqueeze(-2) == codes).to(x).flatten(-2)
+        if not isinstance(distribution, KnownColumns):
+            return distribution.probs.flatten(-2)
+        known = distribution.mean.unsqueeze(-2)
+        codes = torch.arange(self.n_levels, device=known.device).unsqueeze(-1)
+        return (known == codes).to(known).flatten(-2)
 
     @override
     def conclude(self, summary):

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from typing_extensions import override
 
+from .._distributions._column_chain import KnownColumns
 from .._distributions._groups import ColumnGroups
 from ._base import Likelihood
 from ._link import GroupedLink
@@ -197,11 +198,11 @@ class PerColumn(Likelihood):
         return [member.summarise(part) for member, part in parts]
 
     def summarise_values(self, x):
-        """Return a list of what `summarise_values` of each member returns."""
+        """Return the same where columns are known to be x."""
         if self.single is not None:
-            return [self.single.summarise_values(x)]
+            return [self.single.summarise(KnownColumns(x))]
         pairs = zip(self.members, self._select(x), strict=True)
-        return [member.summarise_values(part) for member, part in pairs]
+        return [member.summarise(KnownColumns(part)) for member, part in pairs]
 
     def conclude_groups(self, summaries):
         """Return the values of a row, given averages of such summaries."""
