@@ -68,6 +68,13 @@ class LinearStart(nn.Module):
         return all(getattr(tensors, name) is None for name in names)
 
     @override
+    def __setattr__(self, name, value):
+        """Set an attribute; casts of another tensor of that name are forgotten."""
+        if name in self.__dict__.get("_buffers", ()):
+            self._cast = {}
+        super().__setattr__(name, value)
+
+    @override
     def _apply(self, fn, recurse=True):
         self._cast = {}
         return super()._apply(fn, recurse)

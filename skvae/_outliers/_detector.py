@@ -142,7 +142,12 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     """
 
     _parameter_constraints = {  # noqa: RUF012
-        **VAETransformer._parameter_constraints,
+        # the detector has the joint density
+        **{
+            k: v
+            for k, v in VAETransformer._parameter_constraints.items()
+            if k != "density"
+        },
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
         "score_method": [
             StrOptions({"tempered", "regret", *VAETransformer._methods} - {"kl"})
