@@ -11,7 +11,8 @@ from torch import nn
 
 from skvae import VAETransformer
 from skvae._training import _gradient
-from skvae._training._step import Steps
+from skvae._training._step import Steps, _has_watchers
+from skvae.datasets import make_factors
 from skvae.objectives import IWAE
 
 SMALL = {"hidden_layer_sizes": (8,), "random_state": 0, "early_stopping": False}
@@ -164,3 +165,20 @@ def test_callbacks_that_change_a_net_have_the_effect_of_skorchs_steps(do, X):
         assert (seen.steps_ is None) == bool(watches)
         found.append(vae.loss_curve_)
     assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_contents_are_looked_at_where_callbacks_may_change_them():
+    X, _ = make_factors(200, 5, 2, random_state=0)
+    looks = []
+
+    class Watch(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            looks.append(net._steps.has_watchers)
+
+    for callbacks in (None, [Watch()]):
+        vae = VAETransformer(2, max_epochs=2, net_callbacks=callbacks, random_state=0)
+        vae.fit(X)
+    assert looks == [True, True]
+    net = vae.net_
+    net.callbacks_ = [pair for pair in net.callbacks_ if not isinstance(pair[1], Watch)]
+    assert not _has_watchers(net)

@@ -88,11 +88,15 @@ class BatchGradient:
         # whether the recording and autograd have been compared in this epoch
         self.is_checked = self.is_trusted
 
-    def begin_epoch(self, beta):
-        """Take over what may change between epochs; beta is the weight of the KL."""
+    def begin_epoch(self, beta, may_change=True):
+        """Take over what may change between epochs; beta is the weight of the KL.
+
+        ``may_change`` is whether any code but that of known members may have run.
+        """
         if self.is_recorded and has_hooks(self.module):
             self.is_recorded, self.program = False, None
-        if self.is_recorded and self._look():
+        may_change = may_change or not self.is_trusted
+        if self.is_recorded and may_change and self._look():
             self.program = None
         # code of one's own may depend on what no contents tell
         self.is_checked = self.is_trusted

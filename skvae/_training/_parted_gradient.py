@@ -63,10 +63,10 @@ class PartedGradient:
         self.total = torch.zeros_like(weights.grad)
         self.share = self.names = self.terms = self.length = None
 
-    def begin_epoch(self, beta):
+    def begin_epoch(self, beta, may_change=True):
         """Take over what may change between epochs, as `BatchGradient` does."""
         for gradient in self.gradients.values():
-            gradient.begin_epoch(beta)
+            gradient.begin_epoch(beta, may_change)
 
     def weigh(self, share):
         """Take over the weights of the rows, (..., n), which sum to one."""

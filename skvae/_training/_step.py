@@ -5,15 +5,28 @@ from inspect import Parameter, signature
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import Callback, EpochTimer, LRScheduler
 
 from .._utils._missing import find_missing
-from ..callbacks import StopTraining
+from ..callbacks import (
+    Annealing,
+    BestWeights,
+    EpochMeans,
+    KLWarmup,
+    ProgressBar,
+    StopTraining,
+)
 from ._batches import TrainBatches
 from ._cuda_graph import StepGraph
 from ._flat_weights import FlatWeights, make_stepper
 from ._gradient import has_hooks
 from ._parted_gradient import make_gradient
+
+# callbacks that change nothing that a recording takes for constant
+_HARMLESS = {
+    *(Annealing, BestWeights, EpochMeans, KLWarmup, ProgressBar),
+    *(EpochTimer, LRScheduler),
+}
 
 
 class NonFiniteLossError(StopTraining):
@@ -38,6 +51,7 @@ class Steps:
         self.parameters = list(module.parameters())
         self.weights = FlatWeights([g["params"] for g in self.optimizer.param_groups])
         self.stepper = make_stepper(self.optimizer, self.weights)
+        self.has_watchers = _has_watchers(net)
         self.module, self.objective = module, objective
         self.gradients, self.shares, self.graphs = {}, {}, {}
         self.rows = self.seen = self.version = None
@@ -166,7 +180,7 @@ class Steps:
         self.stepper.read_settings()
         self.has_hooks = has_hooks(self.module)
         for gradient in self.gradients.values():
-            gradient.begin_epoch(self.net.criterion_.beta)
+            gradient.begin_epoch(self.net.criterion_.beta, self.has_watchers)
         programs = {gradient.program for gradient in self.gradients.values()}
         self.graphs = {k: g for k, g in self.graphs.items() if k[1] in programs}
         found, volumes, sizes = [], [], []
@@ -247,6 +261,11 @@ def _needs_closure(optimizer):
     kinds = Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD
     _, *parameters = signature(type(optimizer).step).parameters.values()
     return any(p.default is Parameter.empty and p.kind in kinds for p in parameters)
+
+
+def _has_watchers(net):
+    """Return whether callbacks are called that may change anything of the net."""
+    return any(type(callback) not in _HARMLESS for _, callback in net.callbacks_)
 
 
 def _watches_batches(callback):
