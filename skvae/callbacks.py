@@ -233,7 +233,7 @@ class BestWeights(Callback):
         """Compare the epoch with the best, and stop after too many that are worse."""
         epoch = len(net.history)
         loss = net.history[-1].get("valid_loss")
-        if loss is not None and net.judge is not None:
+        if loss is not None and net.held_out_loss is not None:
             loss = net.compute_valid_loss(dataset_valid)
         if loss is None or epoch <= self.first_epoch:
             # without a held-out score the last weights are kept, in case the next epoch
@@ -270,7 +270,7 @@ class BestWeights(Callback):
 
         The test compares ELBOs of rows; with other objectives any improvement counts.
         """
-        if net.judge is None and not net.criterion_.is_elbo:
+        if net.held_out_loss is None and not net.criterion_.is_elbo:
             return True
         before, weight = self.initial_[2]
         gain = net.score_valid_rows(X)[0] - before

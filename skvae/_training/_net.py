@@ -63,9 +63,9 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         Steps over which the learning rate rises.
     max_gradient_norm : float, default=None
         Longer gradients are cut to this length.
-    judge : callable, default=None
-        ``judge(module, x)`` returns the loss of held-out rows, (..., n), by which the
-        best weights are chosen; None is the loss of the objective.
+    held_out_loss : callable, default=None
+        ``held_out_loss(module, x)`` returns the loss of held-out rows, (..., n), by
+        which the best weights are chosen; None is the loss of the objective.
     init_members : callable, default=None
         Called once with the module before training, to initialize its members from the
         data.
@@ -89,7 +89,7 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         averaging=0.99,
         lr_warmup=50,
         max_gradient_norm=None,
-        judge=None,
+        held_out_loss=None,
         init_members=None,
         matmul_precision="highest",
         autocast=None,
@@ -102,7 +102,7 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         self.averaging = averaging
         self.lr_warmup = lr_warmup
         self.max_gradient_norm = max_gradient_norm
-        self.judge = judge
+        self.held_out_loss = held_out_loss
         self.init_members = init_members
         self.matmul_precision = matmul_precision
         self.autocast = autocast
@@ -307,7 +307,7 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
     @torch.no_grad()
     def compute_valid_loss(self, rows):
         """Return the loss of the held-out rows with the weights as they are."""
-        if self.judge is not None:
+        if self.held_out_loss is not None:
             scores, weights = self.score_valid_rows(rows)
             return -float((scores * weights).sum() / weights.sum())
         total = weight = 0.0
@@ -328,18 +328,18 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
 
     @torch.no_grad()
     def score_valid_rows(self, rows):
-        """Return the ELBO of every held-out row, or what `judge` says of it, negative.
+        """Return the ELBO of every held-out row, or its negative `held_out_loss`.
 
         Returns
         -------
         scores, weight : Tensor (n_rows,)
         """
         scores, weights = [], []
-        if self.judge is not None:
+        if self.held_out_loss is not None:
             self._set_training(False)
             for x, w in self.get_iterator(rows, training=False):
                 x, w = x.to(self.device), w.to(self.device)
-                scores.append(-self.judge(self.module_, x)[w > 0])
+                scores.append(-self.held_out_loss(self.module_, x)[w > 0])
                 weights.append(w[w > 0])
             return torch.cat(scores), torch.cat(weights)
         for x, w, output in self._infer_valid(rows):

@@ -141,7 +141,7 @@ def make_net(plan, module, rows, log_volumes, is_chunk):
         ),
     }
     if plan.is_map:
-        module.corruption, arguments["judge"] = CORRUPTION, compute_error
+        module.corruption, arguments["held_out_loss"] = CORRUPTION, compute_error
         balance_columns(module)
     if not plan.has_own_loader:
         arguments["iterator_train"] = TrainBatches

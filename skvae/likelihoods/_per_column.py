@@ -46,7 +46,7 @@ class PerColumn(Likelihood):
         if isinstance(likelihood, PerColumn):
             return likelihood
         if hasattr(likelihood, "cover"):
-            # one that is no product over columns
+            # one whose columns are not independent
             return likelihood.cover(n_features)
         return cls([likelihood], [list(range(n_features))])
 
