@@ -16,6 +16,12 @@ from skvae import VAETransformer
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def same_draws():
+    """Give every test the same draws of torch's global generator, in any order."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def X():
     """Standardised rows of breast_cancer, (200, 6); read-only, so shared safely."""

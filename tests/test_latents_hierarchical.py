@@ -265,8 +265,9 @@ def test_module_without_corrections_is_the_linear_model(latent, likelihood):
 def test_elbo_is_below_the_evidence_by_quadrature(inference, decoder):
     latent = Hierarchical((1, 1), inference=inference, decoder=decoder)
     module, rows, *_ = make_module(latent, q=2)
-    rows = rows[:3]
-    # a posterior close enough for importance weights, and layers that do depend
+    # rows that the posterior is close enough to for importance weights (an effective
+    # sample of more than half the draws), and layers that do depend
+    rows = rows[[2, 5, 20]]
     randomize(module, 0.02)
     randomize(module.prior, 0.2)
     grid = torch.linspace(-9, 9, 361, dtype=torch.float64)
@@ -286,6 +287,7 @@ def test_elbo_is_below_the_evidence_by_quadrature(inference, decoder):
         # E_q[p(x, z) / q(z|x)] = p(x)
         ratio = (log_weights - torch.as_tensor(evidence)).exp()
         error = ratio.std(dim=0) / 20_000**0.5
+        assert (error < 0.01).all()
         assert ((ratio.mean(dim=0) - 1).abs() < N_STANDARD_ERRORS * error).all()
 
 
