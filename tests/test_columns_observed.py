@@ -245,7 +245,18 @@ def test_atoms_beside_values_on_no_grid_have_the_least_variance(table, quick):
     # halves, single, count, amount
     np.testing.assert_allclose(atoms._floor[3], 1e-3)
     step = 0.5**2 / (2 * np.pi * table["halves"].var(ddof=0))
-    np.testing.assert_allclose(atoms._floor[0], min(step, 1e-3))
+    np.testing.assert_allclose(atoms._floor[0], max(step, 1e-3))
+
+
+def test_scores_on_a_grid_are_no_higher_than_probabilities(quick):
+    # two columns are equal, and a third is one of a few integers
+    generator = np.random.default_rng(0)
+    count = generator.integers(1, 5, 300)
+    X = pd.DataFrame({"a": count, "b": count, "c": generator.permutation(count)})
+    X["group"] = np.where(count > 2, "x", "y")
+    model = quick(2, max_epochs=30).fit(X)
+    scores = np.asarray(model.score_features(X))[:, :3]
+    assert scores.max() < 0.01
 
 
 def test_constant_columns_and_images_stay_as_they_are(quick):

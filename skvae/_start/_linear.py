@@ -47,7 +47,7 @@ def _fit_complete(x, weight, splits, n_components, link, column_scale):
     """
     kinds = _list_kinds(link, column_scale)
     covariance = compute_covariance(*take_rows(x, weight, splits.table))
-    floor = (link.least_noise or 0.0) * covariance.variance
+    floor = link.get_least_noise(0.0) * covariance.variance
     whole, least = {}, {}
     for name, fit in kinds.items():
         whole[name] = fit(covariance, n_components).with_least_noise(floor)

@@ -44,7 +44,8 @@ def initialize_linked(x, weight, n_components, link, n_linear):
 
     def gather(get):
         """Return a property of the links for every input."""
-        return np.repeat([get(part) for part, _ in groups], sizes)
+        pairs = zip(groups, sizes, strict=True)
+        return np.concatenate([np.full(n, get(part)) for (part, _), n in pairs])
 
     r = represent(x, link)
     mean, deviation = compute_moments(r, weight)
@@ -60,7 +61,7 @@ def initialize_linked(x, weight, n_components, link, n_linear):
         is_isotropic = any(part.is_isotropic for part, _ in groups)
         model = _fit_inputs(r, weight, n_used, mean, scale, is_isotropic)
         model = model.with_least_noise(
-            gather(lambda p: NOISE_FLOOR if p.least_noise is None else p.least_noise)
+            gather(lambda part: part.get_least_noise(NOISE_FLOOR))
         )
         centre, loadings, noise = model.mean, model.loadings, model.noise
         encoder_weight, posterior_scale = model.posterior()

@@ -40,16 +40,16 @@ def initialize_mixture(x, weight, splits, n_clusters, likelihood, seed):
     if not link.is_scaled:
         return _initialize_linked(x, weight, splits, n_clusters, likelihood, seed)
     table = take_rows(x, weight, splits.table)
-    fixed, floor = link.fixed_noise, link.least_noise
+    fixed = link.fixed_noise
     settings = {
         "noise": None if fixed is None else fixed**2,
         "is_isotropic": link.is_isotropic,
-        "floor": NOISE_FLOOR if floor is None else floor,
+        "floor": link.get_least_noise(NOISE_FLOOR),
     }
     whole = fit_clusters(*table, n_clusters, seed, **settings)
     _, deviation = compute_moments(*table)
     variance = np.maximum(deviation**2, NOISE_FLOOR)
-    settings["floor"] = max(settings["floor"], FOLD_NOISE_SHARE)
+    settings["floor"] = np.maximum(settings["floor"], FOLD_NOISE_SHARE)
     refit = partial(
         fit_clusters, n_clusters=n_clusters, seed=seed, init=whole, **settings
     )

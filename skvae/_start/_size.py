@@ -121,7 +121,7 @@ def _take_inputs(x, weight, link):
 def _find_floor(link, n_features):
     """Return the least noise of every input, as a share of its variance."""
     least = [
-        np.full(part.count_inputs(len(columns)), part.least_noise or 0.0)
+        np.full(part.count_inputs(len(columns)), part.get_least_noise(0.0))
         for part, columns in link.list_groups(n_features)
     ]
     return np.maximum(np.concatenate(least), _LEAST_NOISE)

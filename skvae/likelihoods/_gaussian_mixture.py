@@ -32,7 +32,11 @@ class MixtureLink(ScaledLink):
 
     def __init__(self, mixture):
         least = None if mixture.variance_floor == "auto" else mixture.variance_floor
-        super().__init__(least, getattr(mixture, "_floor", least or NARROW_FLOOR))
+        floor = getattr(mixture, "_floor", least or NARROW_FLOOR)
+        if hasattr(mixture, "_step_variance"):
+            # the linear model's noise is that of the last component
+            least = np.maximum(mixture._step_variance, least or 0.0)
+        super().__init__(least, floor)
         self.mixture = mixture
 
     @override
@@ -63,7 +67,8 @@ class GaussianMixture(Likelihood):
         of at least every twentieth row, for integers and other numbers on a grid. A
         draw from it is the value itself; its density there is its weight divided by the
         smallest step between values, so that scores compare with those of a probability
-        on the grid. Beside values on no grid, it is a normal of the smallest variance.
+        on the grid; no other component is higher. Beside values on no grid, it is a
+        normal of the smallest variance.
 
     References
     ----------
@@ -101,13 +106,15 @@ class GaussianMixture(Likelihood):
         if not self.learns:
             return
         floor = NARROW_FLOOR if self.variance_floor == "auto" else self.variance_floor
-        width, self._n_used_atoms = np.full(x.shape[1], floor), 0
+        self._step_variance, self._n_used_atoms = np.zeros(x.shape[1]), 0
         for j, column in enumerate(x.T):
             values, _ = _find_atoms(column, self.n_atoms, REPEATED_SHARE)
-            if len(values):
-                width[j] = _find_width(column, floor)
-                self._n_used_atoms = max(self._n_used_atoms, len(values))
-        self._floor = np.minimum(width, floor)
+            self._step_variance[j] = _find_step_variance(column)
+            self._n_used_atoms = max(self._n_used_atoms, len(values))
+        # no component is higher than an atom: between the values of a grid a density
+        # could grow without bounds, and would not be a probability
+        self._floor = np.maximum(self._step_variance, floor)
+        width = np.where(self._step_variance > 0, self._step_variance, floor)
         # by how much atoms are wider than the narrowest of the other components
         self._widening = 0.5 * np.log(width / self._floor)
 
@@ -194,14 +201,14 @@ def _find_atoms(column, n_atoms, least_share):
     return values[order], counts[order]
 
 
-def _find_width(column, floor):
-    """Return the variance of atoms, a share: the normal's height is 1 / step.
+def _find_step_variance(column):
+    """Return the variance of a normal of the height 1 / step, as a share.
 
-    It is the floor where the other values of the column are not on a grid.
+    The step is the least distance of values; the variance of columns on no grid is 0.
     """
     decimals = count_decimals(column)
     if decimals is None:
-        return floor
+        return 0.0
     values = np.unique(np.round(column.astype(np.float64), decimals))
     step = np.diff(values).min() if len(values) > 1 else 1.0
     variance = max(column.var(dtype=np.float64), NOISE_FLOOR)

@@ -27,7 +27,7 @@ class Link:
         Values per column that the linear model predicts from z.
     is_scaled : bool
         Whether columns are centred and scaled, with the Jacobian in the score.
-    least_noise : float or None
+    least_noise : float, ndarray (n_features,) or None
         Smallest noise of the linear model, as a share of the variance of an input. None
         leaves it to the model.
     noise_floor : float or ndarray (n_features,)
@@ -53,6 +53,10 @@ class Link:
     def is_represented(self):
         """Whether the inputs are something else than the columns themselves."""
         return type(self).represent is not Link.represent
+
+    def get_least_noise(self, default):
+        """Return `least_noise`, or a default for None."""
+        return default if self.least_noise is None else self.least_noise
 
     def list_groups(self, n_features):
         """Return the links of groups of columns, and the numbers of those."""
