@@ -220,7 +220,7 @@ class VAETransformer(
 
     _parameter_constraints = {  # noqa: RUF012
         "n_components": [StrOptions({"auto"}), POSITIVE_INTEGER],
-        "density": [StrOptions({"joint"}), None],
+        "density": [StrOptions({"joint", "after"}), None],
         "likelihood": "no_validation",
         "latent": "no_validation",
         "network": "no_validation",
@@ -421,7 +421,7 @@ class VAETransformer(
 
     def _plan(self, data):
         """Resolve the parameters for the data: return members and settings, checked."""
-        from ._parameters._members import is_automatic, resolve_members
+        from ._parameters._members import resolve_members
         from ._parameters._net_params import check_net_params
         from ._training._net import check_net_callbacks
         from ._training._plan import (
@@ -446,7 +446,6 @@ class VAETransformer(
             settings={name: getattr(self, name) for name in SETTINGS}
             | {"net_params": self.net_params or {}},
             callbacks=list(self.net_callbacks or []),
-            is_map=self.density is None and is_automatic(self.likelihood),
         )
         if data.is_warm:
             check_fixed(self, self._net_parameters)
@@ -471,12 +470,8 @@ class VAETransformer(
         return False
 
     def _make_number_likelihood(self):
-        """Return the likelihood of 'auto' for all numbers; None chooses by column."""
-        if self.density == "joint":
-            return None
-        from ._training._map import make_number_likelihood
-
-        return make_number_likelihood()
+        """Return the density of 'auto' for all numbers; None chooses by column."""
+        return None
 
     def _count_components(self, n_features):
         """Return the size of the latent; None leaves it to the rows."""
@@ -531,7 +526,7 @@ class VAETransformer(
         import torch
 
         step = max(1, len(X) // _DIAGNOSTIC_ROWS)
-        unit = self._get_model().measure_unit(X[::step][:_DIAGNOSTIC_ROWS])
+        unit = self._get_model().map.measure_unit(X[::step][:_DIAGNOSTIC_ROWS])
         # of a component without effect, any
         unit = torch.as_tensor(np.maximum(unit, 1e-3)).to(self.net_.module_.z_unit)
         self.net_.module_.z_unit.copy_(unit)

@@ -129,11 +129,13 @@ def count_widest(module):
     prior = getattr(module.prior, "n_widest", None)
     if prior is None:
         prior = max((p.numel() for p in module.prior.parameters()), default=0)
-    n_offset = module.linear_start.decoder_bias.shape[-1]
-    return max(*outputs, prior, n_offset, module.n_features, module.n_widest, 256)
+    n_start = module.linear_start.n_widest
+    return max(*outputs, prior, n_start, module.n_features, module.n_widest, 256)
 
 
 def count_work(module, batch_size):
     """Return the approximate number of floating-point operations of a training step."""
-    products = sum(p.numel() for p in module.parameters() if p.dim() > 1)
+    parts = [part._parameters.values() for part in module.modules()]
+    weights = [p for part in parts for p in part if p is not None and p.dim() > 1]
+    products = sum(p.numel() for p in weights)
     return 6 * batch_size * (products + module.n_repeated)

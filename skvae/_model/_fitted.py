@@ -44,6 +44,16 @@ class FittedModel:
             )
 
     @property
+    def map(self):
+        """The model of the map that this one was learned after, or itself."""
+        start = self.module.linear_start
+        if not self.module.is_refined:
+            return self
+        unit = 1 / start.ratio.cpu().double().numpy().ravel()
+        columns = self.columns.rescaled(0.0, unit)
+        return FittedModel(start.map, columns, (self.noise, self.search_noise))
+
+    @property
     def has_unit(self):
         """Whether `transform` returns z in other units than those of the module."""
         return bool((self.module.z_unit != 1).any())

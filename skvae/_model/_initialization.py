@@ -1,8 +1,6 @@
-"""Initial values of likelihood and prior, from draws of the linear start."""
+"""Initial values of likelihood and prior, from draws of where training starts."""
 
 import torch
-
-from ._linear_start import LinearStart
 
 
 @torch.no_grad()
@@ -14,17 +12,17 @@ def initialize_members(module, x, generator):
     for fold, rows in enumerate(x):
         index = ... if module.n_copies is None else fold
         # in float64, which not every device has
-        tensors = module.linear_start.get_tensors(index)
-        start = LinearStart(tensors, module.linear_start.link).cpu().double()
+        start = module.linear_start.make_precise(index)
         rows = rows.cpu().double()
         noise = torch.as_tensor(
             generator.standard_normal((len(rows), module.n_components))
         )
-        u, z = _draw(start, module.latent, rows, noise)
+        u, z = start.draw(rows, noise, module.latent)
         if module.likelihood.initialize is not None:
-            offset = z @ start.decoder_weight + start.decoder_bias
-            offset = offset.unflatten(-1, start.offset_shape)
-            raw, free = module.likelihood.initialize(rows, offset, start.log_range[0])
+            _, offset = start.predict(z)
+            log_range = start.cast(z.dtype).log_range[0]
+            raw, free = module.likelihood.initialize(rows, offset, log_range)
+            start.keep(raw, free)
             bias = module.decoder_head.bias[index]
             bias.add_(raw.flatten().to(bias))
             module.free[index].add_(free.to(module.free))
@@ -34,13 +32,3 @@ def initialize_members(module, x, generator):
         for name, value in values.items():
             target = getattr(module.prior, name)[index]
             target.copy_(value.reshape(target.shape))
-
-
-def _draw(start, latent, rows, noise):
-    """Return the encoder's input of rows, and draws of z from their posterior."""
-    u, loc, scale, _ = start.infer(rows, keeps_root=True)
-    if scale.dim() > loc.dim():
-        # missing values: components depend on one another
-        noise = (scale @ noise.unsqueeze(-1)).squeeze(-1)
-        scale = torch.ones_like(noise)
-    return u, latent.draw_initial(loc, scale, noise)

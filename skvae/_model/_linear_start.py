@@ -204,8 +204,37 @@ class LinearStart(nn.Module):
         # P = L⁻ᵀ L⁻¹, and the best independent variances are 1 / P_kk
         return root * inverse.square().sum(dim=-2).sqrt().unsqueeze(-1)
 
-    def compute_offset(self, z, rows_last=False):
-        """Return the linear prediction given z, ``(..., n, *offset_shape)``."""
+    def select(self, fold):
+        """Return what the start of one fold is made of."""
+        return self.get_tensors(fold)
+
+    def make_precise(self, index):
+        """Return the start of one fold in double precision, on the CPU."""
+        return LinearStart(self.get_tensors(index), self.link).cpu().double()
+
+    def draw(self, x, noise, latent):
+        """Return the encoder's input of rows, and draws of z from their posterior."""
+        u, loc, scale, _ = self.infer(x, keeps_root=True)
+        if scale.dim() > loc.dim():
+            # missing values: components depend on one another
+            noise = (scale @ noise.unsqueeze(-1)).squeeze(-1)
+            scale = torch.ones_like(noise)
+        return u, latent.draw_initial(loc, scale, noise)
+
+    def keep(self, raw, free):
+        """Write into initial values what has been learned before: nothing."""
+
+    @property
+    def n_widest(self):
+        """Number of values that a row has in the widest tensor."""
+        return self.decoder_bias.shape[-1]
+
+    def predict(self, z, rows_last=False):
+        """Return raw outputs and offset given the decoder's input z.
+
+        Raw outputs are None, for zeros; the offset ``(..., n, *offset_shape)`` is the
+        linear prediction.
+        """
         tensors = self.cast(z.dtype)
         if tensors.decoder_weight is None:
             offset = tensors.decoder_bias.expand(*z.shape[:-1], -1)
@@ -213,4 +242,4 @@ class LinearStart(nn.Module):
             offset = Linear.apply_affine(
                 z, tensors.decoder_weight, tensors.decoder_bias, rows_last
             )
-        return offset.unflatten(-1, self.offset_shape)
+        return None, offset.unflatten(-1, self.offset_shape)

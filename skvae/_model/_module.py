@@ -13,6 +13,7 @@ from ..networks._layers import squash
 from ._cost import measure_bodies
 from ._evidence import VAEOutput
 from ._linear_start import LinearStart
+from ._map_start import MapStart
 from ._precision import make_single
 from ._trial import try_members
 
@@ -38,10 +39,11 @@ class VAEModule(nn.Module):
     of the linear model's noise. With all corrections at zero the module is the linear
     model, and one optimizer step moves every column by a comparable amount.
 
-    ``linear_start`` has the tensors of `LinearStart`, ``n_copies`` is the number of
-    folds trained side by side on (..., n_copies, n, n_features). ``is_corrected``:
-    whether heads start at zero, that is, at the linear start; ``sees_missing``: whether
-    the encoder's network has inputs that flag missing values.
+    ``linear_start`` has the tensors of `LinearStart`, or is a `MapStart`, whose z is
+    kept. ``n_copies`` is the number of folds trained side by side on (..., n_copies, n,
+    n_features). ``is_corrected``: whether heads start at zero, that is, at the linear
+    start; ``sees_missing``: whether the encoder's network has inputs that flag missing
+    values.
     """
 
     def __init__(
@@ -55,7 +57,13 @@ class VAEModule(nn.Module):
         sees_missing=False,
     ):
         super().__init__()
-        self.linear_start = LinearStart(linear_start, likelihood.link)
+        # a map keeps its z: only p(x|z), prior and spread of q(z|x) are learned
+        self.is_refined = isinstance(linear_start, MapStart)
+        self.linear_start = (
+            linear_start
+            if self.is_refined
+            else LinearStart(linear_start, likelihood.link)
+        )
         self.n_inputs = n_inputs = self.linear_start.n_inputs
         self.n_components = n_components = self.linear_start.n_components
         self.n_features = n_features = self.linear_start.n_features
@@ -98,6 +106,12 @@ class VAEModule(nn.Module):
         )
         inputs = {"n_inputs": n_inputs} if latent.needs_n_inputs else {}
         self.prior = latent.make_prior(n_components, n_copies, **inputs)
+        if self.is_refined:
+            if latent.posterior_takes_prior:
+                # the posterior would move with the prior
+                self.prior = linear_start.map.prior
+            else:
+                self.prior.load_state_dict(linear_start.map.prior.state_dict())
         self.needs_encoder = getattr(self.prior, "needs_encoder", False)
         # noise of training rows, see `LinearStart.corrupt`
         self.corruption = 0.0
@@ -107,6 +121,13 @@ class VAEModule(nn.Module):
         self.known_prior = None
         make_single(self.prior)
         try_members(self)
+
+    @override
+    def named_parameters(self, prefix="", recurse=True, remove_duplicate=True):
+        """Yield the weights that are trained: those of a map are not."""
+        known = f"{prefix}.linear_start." if prefix else "linear_start."
+        found = super().named_parameters(prefix, recurse, remove_duplicate)
+        return (pair for pair in found if not pair[0].startswith(known))
 
     @property
     def dtype(self):
@@ -180,6 +201,8 @@ class VAEModule(nn.Module):
             raw = raw.masked_fill(missing.all(dim=-1, keepdim=True), 0.0)
         raw = raw.unflatten(-1, self.latent.raw_shape(self.n_components))
         raw = raw.to(loc.dtype)
+        if self.is_refined:
+            raw = self.latent.keep_point(raw)
         if self.latent.unit != 1:
             loc, scale = loc * self.latent.unit, scale * self.latent.unit
         return self.make_posterior(raw, loc, scale)
@@ -202,11 +225,17 @@ class VAEModule(nn.Module):
     def decode(self, z):
         """Return p(x|z) for z (..., n, n_components)."""
         z = self.latent.make_decoder_input(z)
-        offset = self.linear_start.compute_offset(z, self.rows_last)
+        return self.likelihood(*self.compute_parameters(z))
+
+    def compute_parameters(self, z):
+        """Return what the likelihood takes, for z as the decoder sees it."""
+        known, offset = self.linear_start.predict(z, self.rows_last)
         raw = self.decoder_head(self._apply_body("decoder", z.to(self.dtype)))
         raw = raw.unflatten(-1, self.raw_shape).to(z.dtype)
+        if known is not None:
+            raw = raw + known
         log_range = self.linear_start.cast(z.dtype).log_range
-        return self.likelihood(raw, self.free.to(z.dtype), offset, log_range)
+        return raw, self.free.to(z.dtype), offset, log_range
 
     def decode_shared(self, z, noise):
         """Return p(x|z) for draws of z (n_draws, ...) from noise that all rows share.
@@ -261,6 +290,9 @@ class VAEModule(nn.Module):
         *leading, _ = posterior.batch_shape
         z = states.to(self.free.device)[:, *(None,) * len(posterior.batch_shape)]
         z = z.to(posterior.mean.dtype).expand(-1, *leading, -1, -1)
+        if noise is not None:
+            # of what p(x|z) draws itself
+            noise = noise[torch.arange(len(z), device=noise.device) % len(noise)]
         decoded = self.decode_shared(z, noise)
         output = VAEOutput(posterior, self.get_prior(), decoded, z)
         output.log_share = posterior.log_prob(z)
@@ -276,7 +308,7 @@ class VAEModule(nn.Module):
                 self.network,
                 self.latent,
                 self.likelihood,
-                self.linear_start.get_tensors(fold),
+                self.linear_start.select(fold),
                 is_corrected=self.is_corrected,
                 sees_missing=self.n_flags > 0,
             ).to(self.free.device)

@@ -3,6 +3,7 @@
 All names are resolved here, so that errors about parameters are worded alike.
 """
 
+from functools import partial
 from numbers import Integral
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..likelihoods import (
     LIKELIHOODS,
     Autoregressive,
     Bernoulli,
+    Gaussian,
     GaussianMixture,
     Likelihood,
     PerColumn,
@@ -31,6 +33,10 @@ MEMBERS = {
     "latent": (LATENTS, Latent),
     "objective": (OBJECTIVES, Objective),
 }
+
+# columns of the widest table whose columns depend on one another by default: a draw
+# takes a pass for each
+_MAX_COUPLED = 128
 
 
 def open_members(estimator, params):
@@ -236,11 +242,36 @@ def _split_by_size(member, columns, kinds):
     return found
 
 
-def is_automatic(likelihood):
-    """Return whether 'auto' chooses the likelihood, or those that a dict leaves out."""
-    return isinstance(likelihood, dict) or (
-        isinstance(likelihood, str) and likelihood == "auto"
+def _resolve_stages(estimator, table, is_linear, for_numbers, has_images):
+    """Return what is learned of p(x|z), first and after it, by names of `Plan`.
+
+    With ``likelihood='auto'``, or a dict, 'auto' numbers have one noise in the map. The
+    density after it has a likelihood for every column, and columns depend on those
+    before them unless a dict names any, or the table is wide.
+    """
+    resolve = partial(
+        resolve_likelihood,
+        estimator.likelihood,
+        table.labels,
+        table.kinds,
+        is_linear,
+        array=table.array,
     )
+    asked, density = estimator.likelihood, estimator.density
+    is_named = not (isinstance(asked, dict) or asked == "auto")
+    if isinstance(asked, dict):
+        is_named = len(asked) == len(table.kinds) and "auto" not in asked.values()
+    # a linear model is map and density in one
+    if is_named or density == "joint" or (density == "after" and is_linear):
+        return {"likelihood": resolve(for_numbers=for_numbers)}
+    stages = {"likelihood": resolve(for_numbers=Gaussian("shared")), "is_map": True}
+    if density == "after":
+        after = resolve(for_numbers=for_numbers)
+        is_narrow = 1 < len(table.kinds) <= _MAX_COUPLED
+        if isinstance(asked, str) and is_narrow and not has_images:
+            after = Autoregressive().join(after)
+        stages["density"] = after
+    return stages
 
 
 def resolve_latent(latent, is_linear):
@@ -252,7 +283,7 @@ def resolve_latent(latent, is_linear):
 
 
 def resolve_members(estimator, table, image_shape, for_numbers=None):
-    """Return network, likelihood, latent and objective of an estimator, by name."""
+    """Return the members of an estimator by their names in `Plan`."""
     network = resolve_network(
         estimator.network,
         estimator.hidden_layer_sizes,
@@ -261,15 +292,9 @@ def resolve_members(estimator, table, image_shape, for_numbers=None):
         image_shape,
     )
     is_linear = network.is_linear
-    likelihood = resolve_likelihood(
-        estimator.likelihood,
-        table.labels,
-        table.kinds,
-        is_linear,
-        for_numbers,
-        table.array,
-    )
     has_images = image_shape is not None or network.has_outputs
+    stages = _resolve_stages(estimator, table, is_linear, for_numbers, has_images)
+    likelihood = stages["likelihood"]
     if has_images and isinstance(likelihood, AutoregressiveColumns):
         raise ValueError(
             f"likelihood={estimator.likelihood!r} is not for images, nor for networks "
@@ -277,7 +302,7 @@ def resolve_members(estimator, table, image_shape, for_numbers=None):
         )
     return {
         "network": network,
-        "likelihood": likelihood,
+        **stages,
         "latent": resolve_latent(estimator.latent, is_linear),
         "objective": _resolve("objective", estimator.objective, OBJECTIVES, Objective),
     }

@@ -5,9 +5,6 @@ the module. `train` makes the net and runs skorch's loop. A warm start differs i
 it begins alone. Nothing here reads the estimator.
 """
 
-from dataclasses import dataclass
-from functools import partial
-
 import numpy as np
 import torch
 
@@ -16,38 +13,22 @@ from .._model._cost import count_work
 from .._model._fitted import FittedModel
 from .._model._initialization import initialize_members
 from .._model._module import VAEModule
-from .._utils._device import as_tensor, fits_on, scoring_dtype, threads_for
+from .._utils._device import scoring_dtype, threads_for
 from .._utils._seed import draw_seed, seeded
-from ._batches import LazyTable, Rows
+from ._density import (
+    get_map_net,
+    get_map_unit,
+    join_nets,
+    make_density_plan,
+    start_density,
+    stop_at_map,
+)
 from ._net_arguments import make_net, update_net
 from ._splits import Splits, make_splits, split_off
+from ._starting_point import StartingPoint, make_rows
 
-# rows from which likelihood and prior are initialized
-_MAX_INIT_ROWS = 4000
-# rows cast at a time
-_CHUNK_ROWS = 1024
-# bytes of a table in single precision from which on rows stay where they are
-_MAX_TABLE_BYTES = 2**29
 # cells from which on the linear model is fitted to a sample of the rows
 _MAX_INIT_CELLS = 2**26
-
-
-@dataclass
-class StartingPoint:
-    """Where training begins.
-
-    Attributes
-    ----------
-    rows : Rows
-        In the units of the module.
-    splits : Splits
-    starts : list of Start
-        Units and linear model of every network.
-    """
-
-    rows: Rows
-    splits: Splits
-    starts: list
 
 
 def start(plan, data):
@@ -57,14 +38,18 @@ def start(plan, data):
     """
     x, weight = data.encode()
     splits = _choose_splits(plan, data, len(x) - data.n_valid)
+    origin = None
     if plan.net is None:
         with threads_for(x.shape[1] ** 3):
             starts = _make_starts(plan, x, weight, splits)
+        origin = _start.stack_tensors(starts)
     else:
-        starts = [_start.Start(np.zeros(x.shape[1]), np.ones(x.shape[1]), {})]
+        unit = get_map_unit(plan.net, x.shape[1])
+        starts = [_start.Start(np.zeros(x.shape[1]), unit, {})]
     # the workers of a loader cannot read from an accelerator
     device = torch.device("cpu") if plan.has_own_loader else plan.device
-    return StartingPoint(_make_rows(x, weight, starts, splits, device), splits, starts)
+    rows = make_rows(x, weight, starts, splits, device)
+    return StartingPoint(x, weight, splits, starts, rows, origin)
 
 
 def train(plan, data, begin):
@@ -74,22 +59,43 @@ def train(plan, data, begin):
     `data.columns`. The models of its folds go to `data.fold_models` if the plan keeps
     them.
     """
-    rows, starts = begin.rows, begin.starts
     with seeded(draw_seed(plan.generator), plan.device):
-        if plan.net is None:
-            net = _make_net(plan, data, begin)
-        else:
-            n_samples = len(begin.splits.table)
-            net = update_net(plan.net, plan, rows, n_samples, data.is_chunk)
-        net.units_ = starts[-1].shift, starts[-1].unit
-        with threads_for(count_work(net.module_, net.batch_size)):
-            net.partial_fit(rows, epochs=1 if data.is_chunk else None)
+        net, begin = _train_stages(plan, data, begin)
         if plan.keeps_fold_models:
             data.fold_models = [
-                (_make_fold_model(plan, data, net, fold, starts[fold]), valid_rows)
-                for fold, valid_rows in enumerate(begin.splits.valid)
+                (_make_fold_model(plan, data, net, fold, begin.starts[fold]), rows)
+                for fold, rows in enumerate(begin.splits.valid)
             ]
         net.keep_fold(-1)
+    return net
+
+
+def _train_stages(plan, data, begin):
+    """Train the map and, where the plan has one, the density after it."""
+    if plan.density is None:
+        return _train_net(plan, data, begin), begin
+    whole, plan.net = plan.net, get_map_net(plan.net)
+    n_epochs = [0 if n is None else len(n.history) for n in (plan.net, whole)]
+    map_net = _train_net(plan, data, begin)
+    if map_net.interrupted_ or map_net.diverged_:
+        return stop_at_map(whole, map_net), begin
+    plan = make_density_plan(plan, whole)
+    begin = start_density(plan, begin, map_net)
+    net = _train_net(plan, data, begin)
+    return join_nets(map_net, net, *n_epochs), begin
+
+
+def _train_net(plan, data, begin):
+    """Return a net after one call of skorch's loop: a new one, or that of the plan."""
+    rows = begin.rows
+    if plan.net is None:
+        net = _make_net(plan, data, begin)
+    else:
+        n_samples = len(begin.splits.table)
+        net = update_net(plan.net, plan, rows, n_samples, data.is_chunk)
+    net.units_ = begin.starts[-1].shift, begin.starts[-1].unit
+    with threads_for(count_work(net.module_, net.batch_size)):
+        net.partial_fit(rows, epochs=1 if data.is_chunk else None)
     return net
 
 
@@ -100,7 +106,7 @@ def _make_net(plan, data, begin):
         plan.network,
         plan.latent,
         plan.likelihood,
-        _start.stack_tensors(starts),
+        begin.origin,
         begin.splits.n_copies,
         is_corrected=plan.is_corrected,
         sees_missing=rows.has_missing and not plan.network.needs_images,
@@ -112,9 +118,12 @@ def _make_net(plan, data, begin):
     volumes = [(share * np.log(s.unit)).sum() + log_volume for s in starts]
     net = make_net(plan, module, rows, volumes, data.is_chunk).initialize()
     if plan.likelihood.initialize is not None or plan.latent.initializes_prior:
-        net.init_members = partial(
-            _initialize_members, rows=rows, generator=plan.generator
-        )
+
+        def initialize(module):
+            samples = begin.sample_rows(plan.generator)
+            initialize_members(module, samples, plan.generator)
+
+        net.init_members = initialize
     return net
 
 
@@ -174,64 +183,3 @@ def _make_starts(plan, x, weight, splits):
     return _start.initialize_linear(
         x, weight, splits, n_components, link, column_scale, n_linear
     )
-
-
-def _to_tensor(x, start, device):
-    """Return rows in the units of a start, float32, without a copy if they are so.
-
-    Nothing larger than a chunk of them is in double precision on the way.
-    """
-    if x.dtype == np.float32 and not start.shift.any() and (start.unit == 1).all():
-        return as_tensor(x[:]).to(device)
-    scaled = np.empty(x.shape, dtype=np.float32)
-    for begin in range(0, len(x), _CHUNK_ROWS):
-        rows = slice(begin, begin + _CHUNK_ROWS)
-        scaled[rows] = (x[rows] - start.shift) / start.unit
-    return torch.from_numpy(scaled).to(device)
-
-
-def _make_table(x, starts, device):
-    """Return the rows in the units of every network, or a `LazyTable` of them."""
-    n_bytes = 4 * x.size * len(starts)
-    is_small = n_bytes <= _MAX_TABLE_BYTES or len(starts) > 1
-    if is_small or (device.type != "cpu" and fits_on(n_bytes, device)):
-        tensors = [_to_tensor(x, start, device) for start in starts]
-        return tensors[0] if len(tensors) == 1 else torch.stack(tensors)
-    (start,) = starts
-
-    def read(rows):
-        return (x[rows] - start.shift) / start.unit
-
-    return LazyTable(read, x.shape, x.has_missing())
-
-
-def _make_rows(x, weight, starts, splits, device):
-    """Return rows, weights and splits, on the device if they fit."""
-    if not fits_on(4 * x.size * len(starts), device):
-        device = torch.device("cpu")
-    weight = np.ones(len(x)) if weight is None else weight
-    as_rows = [
-        [torch.as_tensor(rows, device=device) for rows in part]
-        for part in (splits.train, splits.valid)
-    ]
-    return Rows(
-        _make_table(x, starts, device),
-        torch.as_tensor(weight / weight.mean(), dtype=torch.float32, device=device),
-        *as_rows,
-    )
-
-
-def _initialize_members(module, rows, generator):
-    """Initialize likelihood and prior from a sample of the rows of every network."""
-    samples = []
-    for fold, train_rows in enumerate(rows.train):
-        weight = rows.weight[train_rows].cpu().double().numpy()
-        n_drawn = min(len(train_rows), _MAX_INIT_ROWS)
-        if (weight == weight[0]).all():
-            chosen = generator.permutation(len(train_rows))[:n_drawn]
-        else:
-            share = weight / weight.sum()
-            chosen = generator.choice(len(train_rows), n_drawn, p=share)
-        index = train_rows[torch.as_tensor(chosen, device=train_rows.device)]
-        samples.append(rows.table.take(index, fold))
-    initialize_members(module, samples, generator)

@@ -74,7 +74,8 @@ class BatchGradient:
         self.parameters = list(module.parameters())
         like = weights.grad
         self.x, self.seen = like.new_zeros(shape), None
-        if (has_missing or module.n_flags) and not module.latent.takes_scale_tril:
+        is_worthwhile = has_missing or module.n_flags or module.is_refined
+        if is_worthwhile and not module.latent.takes_scale_tril:
             self.seen = like.new_zeros(*shape[:-1], module.n_seen)
         self.share = like.new_zeros(shape[:-1])
         # once the objective has been called

@@ -22,11 +22,6 @@ CORRUPTION = 0.5
 _LEAST_ENTROPY = 0.01
 
 
-def make_number_likelihood():
-    """Return the likelihood of numbers."""
-    return Gaussian(noise="shared")
-
-
 def balance_columns(module):
     """Let all kinds of columns count as they do in PCA of coded columns.
 

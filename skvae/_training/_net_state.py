@@ -30,7 +30,7 @@ class NetState:
         self.callbacks_ = [c for c in self.callbacks_ if not is_passing(c[1])]
         if not keeps_training:
             self.optimizer_.state.clear()
-            self.averages_ = self.raw_weights_ = None
+            self.averages_ = self.raw_weights_ = self.map_net_ = None
         self._set_training(False)
 
     def make_snapshot(self):
@@ -45,6 +45,7 @@ class NetState:
             "callbacks_": [],
             "_trained": None,
             "_steps": None,
+            "map_net_": None,
             "averages_": None,
             "raw_weights_": None,
         }

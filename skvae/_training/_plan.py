@@ -57,6 +57,9 @@ class Plan:
         The trained net of a warm start.
     is_map : bool
         Whether training has the recipe of a map, see `_map`.
+    density : PerColumn or None
+        The likelihood that is learned after the map, with z kept; `likelihood` is then
+        that of the map.
     """
 
     network: object
@@ -72,6 +75,7 @@ class Plan:
     keeps_fold_models: bool = False
     net: object = None
     is_map: bool = False
+    density: object = None
 
     @property
     def is_corrected(self):
@@ -99,6 +103,9 @@ class Plan:
         self.n_components = net.module_.n_components
         # it keeps what it has learned of the columns, such as levels
         self.likelihood = net.module_.likelihood
+        if net.module_.is_refined:
+            self.density = self.likelihood
+            self.likelihood = net.module_.linear_start.map.likelihood
         self.device = torch.device(net.device)
 
     def draw_noise(self, n_draws):
@@ -143,11 +150,16 @@ def _make_columns(plan, data):
         data.image_shape,
         data.table.kinds,
     )
-    columns.likelihoods = [type(member).__name__ for member in members]
     plan.likelihood = likelihood = plan.likelihood.restrict(columns.varies)
+    kept = array if columns.varies.all() else array[:, columns.varies]
     if likelihood.learns:
-        kept = array if columns.varies.all() else array[:, columns.varies]
         likelihood.adapt(fill_at_random(kept), weight)
+    if plan.density is not None:
+        members = plan.density.list_members()
+        plan.density = plan.density.restrict(columns.varies)
+        if plan.density.learns:
+            plan.density.adapt(fill_at_random(kept), weight)
+    columns.likelihoods = [type(member).__name__ for member in members]
     check_pixels(plan.network, likelihood, int(columns.varies.sum()))
     if data.image_shape is not None:
         plan.network.set_image(data.image_shape, np.flatnonzero(columns.varies))

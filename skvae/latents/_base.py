@@ -108,6 +108,13 @@ class Latent(BaseEstimator):
         """
         raise NotImplementedError(f"{type(self).__name__} must define posterior.")
 
+    def keep_point(self, raw):
+        """Return raw outputs that leave where `embed` finds a row as it is.
+
+        Those of the spread may stay.
+        """
+        return torch.zeros_like(raw)
+
     def get_loc_scale(self, posterior):
         """Return ``(loc, scale)`` for which raw outputs of zero give a posterior."""
         return posterior.mean, posterior.stddev

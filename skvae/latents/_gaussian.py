@@ -1,5 +1,7 @@
 """Gaussian posteriors and the choice of their priors."""
 
+import math
+
 import torch
 from torch.distributions import Independent, Normal
 from typing_extensions import override
@@ -134,6 +136,15 @@ class Gaussian(Latent):
         scales = scale * clamp_log_ratio(raw_scale).exp()
         normal = Normal(loc + scale * raw_loc, scales, validate_args=False)
         return Independent(normal, 1, validate_args=False)
+
+    @override
+    def keep_point(self, raw):
+        if self.covariance == "full":
+            n_components = math.isqrt(2 * raw.shape[-1] + 2) - 1
+            loc, rest = raw.tensor_split([n_components], dim=-1)
+            return torch.cat([torch.zeros_like(loc), rest], dim=-1)
+        loc, scale = raw.unbind(dim=-2)
+        return torch.stack([torch.zeros_like(loc), scale], dim=-2)
 
     @override
     def get_loc_scale(self, posterior):

@@ -166,6 +166,14 @@ class AutoregressiveColumns(PerColumn):
         """Return the distribution of columns whose raw outputs are complete."""
         return super().__call__(raw, free, offset, log_range)
 
+    @override
+    def list_free(self, free):
+        layout = self._arrange()
+        own = free.flatten()[layout.n_codes * layout.width :][: layout.n_own]
+        if self.single is not None:
+            own = own.unflatten(0, layout.free_shapes[0])
+        return super().list_free(own)
+
     @property
     def initialize(self):
         """A method that sets the coupling, and initializes the members."""

@@ -134,6 +134,37 @@ class PerColumn(Likelihood):
         index = [torch.as_tensor(c, device=x.device) for _, c in self.list_groups()]
         return [x.index_select(-1, columns) for columns in index]
 
+    def _list_parts(self, tensor, kind):
+        return [tensor] if self.single is not None else _split(tensor, kind)
+
+    def list_raw(self, raw):
+        """Return the raw outputs of every group."""
+        return self._list_parts(raw, self._list_shapes()[0])
+
+    def list_free(self, free):
+        """Return the learned values of every group, views of ``free``."""
+        return self._list_parts(free, self._list_shapes()[1])
+
+    def list_offsets(self, offset):
+        """Return the offset of every group."""
+        return self._list_parts(offset, self._list_shapes()[2])
+
+    def join_groups(self, parts):
+        """Return raw outputs and offset of all groups; raw outputs None are zeros."""
+        if self.single is not None:
+            return parts[0]
+        raw_shapes, _, offset_shapes = self._list_shapes()
+        raws, offsets = [], []
+        for (raw, offset), raw_shape, offset_shape in zip(
+            parts, raw_shapes, offset_shapes, strict=True
+        ):
+            leading = offset.shape[: offset.dim() - len(offset_shape)]
+            if raw is None:
+                raw = offset.new_zeros(*leading, *raw_shape)
+            raws.append(raw.flatten(len(leading)))
+            offsets.append(offset.flatten(len(leading)))
+        return torch.cat(raws, dim=-1), torch.cat(offsets, dim=-1)
+
     # density --------------------------------------------------------------------------
 
     def __call__(self, raw, free, offset, log_range):

@@ -1,0 +1,142 @@
+"""The recipe of `density="after"`: p(x|z) is learned once z is.
+
+A map is trained first, see `_map`. A second net then starts at it: the posterior means
+and what is decoded from them stay, and p(x|z), the prior and the spread of q(z|x) are
+trained on the ELBO. Where held-out rows do not gain, they stay at their start: the map
+with a noise for every column, and the prior fitted to its posteriors.
+"""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from .. import _start
+from .._closed_form._linear import NOISE_FLOOR
+from .._model._map_start import MapStart
+from .._model._precision import convert
+from .._start._base import get_log_range
+from ..networks import MLP
+from ..objectives import ELBO, IWAE
+from ._starting_point import StartingPoint, make_rows
+
+
+def get_map_net(net):
+    """Return the net of the map of a trained net, or None."""
+    if net is None or not net.module_.is_refined:
+        return net
+    # copies and pickles of the two have modules of their own
+    net.map_net_.module_.requires_grad_(True)
+    return net.map_net_
+
+
+def get_map_unit(net, n_features):
+    """Return the units of the map of a trained net, in those of the net."""
+    start = net.module_.linear_start
+    if not net.module_.is_refined:
+        return np.ones(n_features)
+    return 1 / start.ratio.cpu().double().numpy().ravel()
+
+
+def make_density_plan(plan, net):
+    """Return the plan of the second net, or of training ``net`` further."""
+    objective = plan.objective if isinstance(plan.objective, IWAE) else ELBO()
+    network = plan.network
+    return replace(
+        plan,
+        likelihood=plan.density,
+        density=None,
+        # what the map's network is made of may exist once
+        network=network if type(network) is MLP else MLP(),
+        objective=copy.deepcopy(objective),
+        settings=plan.settings | {"beta": 1.0, "kl_warmup": 0.0},
+        is_map=False,
+        net=net if net is not None and net.module_.is_refined else None,
+    )
+
+
+def start_density(plan, begin, map_net):
+    """Return where the second net begins: at the map, with a noise for every column."""
+    module = map_net.module_
+    if plan.net is None:
+        found = [
+            _measure(plan, module, rows, fold)
+            for fold, rows in enumerate(begin.sample_rows(plan.generator))
+        ]
+        ratios, log_ranges = (np.stack(part) for part in zip(*found, strict=True))
+        starts = [
+            _start.Start(s.shift, s.unit * ratio, {})
+            for s, ratio in zip(begin.starts, ratios, strict=True)
+        ]
+        stack = (lambda v: v[:, None]) if begin.splits.n_copies else (lambda v: v)
+        origin = MapStart(
+            module,
+            plan.likelihood,
+            torch.as_tensor(stack(ratios)),
+            torch.as_tensor(stack(log_ranges), dtype=torch.float32),
+        )
+    else:
+        origin = plan.net.module_.linear_start
+        origin.map = module.requires_grad_(False).eval()
+        n_features = begin.x.shape[1]
+        starts = [_start.Start(np.zeros(n_features), np.ones(n_features), {})]
+    rows = make_rows(begin.x, begin.weight, starts, begin.splits, begin.rows.device)
+    return StartingPoint(begin.x, begin.weight, begin.splits, starts, rows, origin)
+
+
+@torch.no_grad()
+def _measure(plan, module, x, fold):
+    """Return the units of the second net in those of the map, and ranges of scales.
+
+    A unit is the standard deviation of what the map leaves of a column.
+    """
+    module = convert(module.select(fold).cpu(), torch.float64)
+    likelihood, x = plan.likelihood, x.cpu().double()
+    ratio = np.ones(module.n_features)
+    log_range = module.linear_start.log_range[0].double().numpy().copy()
+    one = torch.ones(1, module.n_features, dtype=torch.float64)
+    start = MapStart(module, likelihood, one, one)
+    noise = plan.generator.standard_normal((len(x), module.n_components))
+    _, z = start.draw(x, torch.as_tensor(noise), plan.latent)
+    _, offset = start.predict(z)
+    for (member, columns), part, (_, index) in zip(
+        likelihood.list_groups(),
+        likelihood.list_offsets(offset),
+        start.sources,
+        strict=True,
+    ):
+        if index is None:
+            continue
+        values = x[:, columns].numpy()
+        variance = np.nanvar(values, axis=0)
+        left = np.nanmean((values - part.numpy()) ** 2, axis=0)
+        left = np.maximum(left, NOISE_FLOOR * np.maximum(variance, NOISE_FLOOR))
+        share = np.minimum(left / np.maximum(variance, NOISE_FLOOR), 1.0)
+        ratio[columns] = np.sqrt(left)
+        log_range[columns] = get_log_range(member.link, share)
+    return ratio, log_range
+
+
+def stop_at_map(net, map_net):
+    """Return the net that is kept where the training of a map was broken off."""
+    map_net.module_.eval()
+    if net is None or net is map_net:
+        return map_net
+    net.interrupted_, net.diverged_ = map_net.interrupted_, map_net.diverged_
+    net.module_.linear_start.map = map_net.module_
+    return net
+
+
+def join_nets(map_net, net, n_map_epochs, n_epochs):
+    """Return the second net, with the net of the map, and the history of both.
+
+    ``n_map_epochs`` and ``n_epochs`` are the numbers of epochs that they had before.
+    """
+    net.map_net_ = map_net
+    history = list(net.history)
+    history[n_epochs:n_epochs] = map_net.history[n_map_epochs:]
+    for epoch, row in enumerate(history, 1):
+        row["epoch"] = epoch
+    net.history_ = type(net.history)(history)
+    return net
