@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 import torch
 from scipy.stats import multivariate_normal
-from skorch.callbacks import Callback
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
 
 from skvae import VAETransformer
 from skvae.latents import Gaussian as GaussianLatent
