@@ -3,7 +3,8 @@
 A benchmark is a function that measures one point of a grid, the axes of that grid, and
 the table that is printed; `main` does the rest. A record is a dict: where in the grid
 it belongs, and what was measured there. Progress goes to stderr, Markdown to stdout;
-``--csv`` writes every record to a file, ``--read`` prints the tables of such files.
+``--csv`` writes every record to a file, ``--read`` prints the tables of such files, and
+``--resume`` goes on with a run that was interrupted.
 
 A benchmark of time is *isolated*: every measurement has a process of its own, which
 imports skvae from the checkout that this file is in. With ``--against PATH`` every
@@ -118,7 +119,9 @@ def main(doc, axes, measure, table, *, isolated=False, n_threads=1, **settings):
         points = (dict(zip(names, values, strict=True)) for values in product(*chosen))
         points = settings["points"](options) if "points" in settings else points
         run = _run_isolated if isolated else _run_here
-        records, failed = [], []
+        earlier = _read_earlier(parser, options)
+        points = (p for p in points if not _is_measured(p, earlier))
+        records, failed = list(earlier), []
         for found in run(measure, _stop_in_time(points, options), options, n_threads):
             failed += [found] if found is None else []
             records += found or []
@@ -151,6 +154,10 @@ def _make_parser(doc, axes, more, isolated):
         more |= {"--jobs": {"type": int, "default": 1, "help": "processes"}}
     more |= {
         "--csv": {"type": Path, "help": "file for every record"},
+        "--resume": {
+            "action": "store_true",
+            "help": "go on with the file of --csv: measure what it lacks",
+        },
         "--read": {"nargs": "*", "type": Path, "help": "print the tables of files"},
         "--minutes": {"type": float, "help": "after which nothing more is started"},
         "--quick": {"action": "store_true", "help": "little, to try it out"},
@@ -158,6 +165,18 @@ def _make_parser(doc, axes, more, isolated):
     for flag, arguments in more.items():
         parser.add_argument(flag, **arguments)
     return parser
+
+
+def _read_earlier(parser, options):
+    """Return the records of the run that is resumed."""
+    if options.resume and not options.csv:
+        parser.error("--resume needs --csv")
+    return read_records(options.csv) if options.resume and options.csv.exists() else []
+
+
+def _is_measured(point, records):
+    """Return whether a point is among records of a file."""
+    return any(all(str(r.get(k)) == str(v) for k, v in point.items()) for r in records)
 
 
 def _stop_in_time(points, options):
