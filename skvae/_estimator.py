@@ -63,25 +63,28 @@ class VAETransformer(
 
     .. math:: \log p(x) \ge E_{q(z|x)}[\log p(x|z)] - KL(q(z|x) \| p(z)).
 
-    Training starts at the closed-form linear model, probabilistic PCA or factor
-    analysis. The networks are kept only if they improve the held-out score. A fitted
-    model is deterministic: `transform` returns the posterior mean, and all scores use
-    one block of noise drawn at `fit`, so that the score of a row depends on that row
-    only.
+    By default, z is learned first, as a map of the rows, and then the density of the
+    columns given z. Training starts at the closed-form linear model, probabilistic PCA
+    or factor analysis. The networks are kept only if they improve the loss of held-out
+    rows. A fitted model is deterministic: `transform` returns the posterior mean, and
+    all scores use one block of noise drawn at `fit`, so that the score of a row depends
+    on that row only.
 
     Read more in the :doc:`user guide </user_guide/vae>`.
 
     Parameters
     ----------
-    n_components : int or 'auto', default=2
+    n_components : int or 'auto', default='auto'
         Size of the latent; it may exceed the number of features. 'auto' is the least
         size, of a grid from 1 to 60, at which the linear model describes held-out rows
         about as well as at any; see `n_components_`.
-    density : {'joint'} or None, default='joint'
-        How p(x|z) of ``likelihood='auto'`` is learned. 'joint' maximises the ELBO of a
-        flexible density. None learns a map alone: z as PCA would, with one noise for
-        all numbers, and in units of the columns, so that distances in z are distances
-        of reconstructed rows. A likelihood that is named is trained as named.
+    density : {'after', 'joint'} or None, default='after'
+        How p(x|z) of ``likelihood='auto'`` is learned. 'after': z first, as PCA would,
+        with one noise for all numbers, and in units of the columns, so that distances
+        in z are distances of reconstructed rows; then, with z kept, the density of the
+        columns, each given z and the columns before it. 'joint' maximises the ELBO of a
+        density whose columns are independent given z. None learns the map alone. A
+        likelihood that is named is trained as named, and so is a linear model.
     likelihood : str, Likelihood or dict, default='auto'
         p(x|z): 'auto', a name in `skvae.likelihoods.LIKELIHOODS` such as 'poisson', or
         an instance. 'auto' is 'bernoulli' for boolean columns, 'categorical' for
@@ -121,7 +124,7 @@ class VAETransformer(
         Share of `max_epochs` over which the weight of the KL term rises from 0 to
         `beta`; early stopping waits for its end.
     max_epochs : int, default=100
-        Largest number of passes over the rows.
+        Largest number of passes over the rows, in each of the stages of `density`.
     batch_size : int or 'auto', default='auto'
         Rows per step. 'auto' is 64 to 1024, growing with the table; an epoch has at
         least 32 steps, by several passes over a small table.
@@ -257,9 +260,9 @@ class VAETransformer(
 
     def __init__(
         self,
-        n_components=2,
+        n_components="auto",
         *,
-        density="joint",
+        density="after",
         likelihood="auto",
         latent="gaussian",
         network="auto",

@@ -196,6 +196,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     ):
         super().__init__(
             n_components,
+            density="joint",
             likelihood=likelihood,
             latent=latent,
             network=network,

@@ -181,7 +181,8 @@ def _find_size(plan, data):
     if data.n_valid:
         x = x[: -data.n_valid]
         weight = None if weight is None else weight[: -data.n_valid]
-    link = plan.likelihood.link
+    # equal noise in all columns would ask for more components
+    link = (plan.density or plan.likelihood).link
     with threads_for(x.shape[1] ** 3):
         if not plan.latent.is_anchored and plan.latent.count_clusters(2):
             return _start.choose_clusters(x, weight, link)
