@@ -172,14 +172,15 @@ def test_pickles_and_copies_score_alike(wine):
         )
 
 
+@pytest.mark.parametrize("was_warm", [False, True], ids=["new", "known"])
 @pytest.mark.parametrize("copies", [False, True], ids=["same", "pickled"])
-def test_warm_start_trains_both_stages_further(wine, copies):
-    vae = VAETransformer(2, **QUICK | {"lr": 0.02}, warm_start=True).fit(wine)
+def test_warm_start_trains_both_stages_further(wine, copies, was_warm):
+    vae = VAETransformer(2, **QUICK | {"lr": 0.02}, warm_start=was_warm).fit(wine)
     before, n_iter = vae.transform(wine), vae.n_iter_
     unit = vae.net_.module_.z_unit.clone()
     if copies:
         vae = pickle.loads(pickle.dumps(vae))
-    vae.set_params(early_stopping=False).fit(wine)
+    vae.set_params(early_stopping=False, warm_start=True).fit(wine)
     after = vae.transform(wine)
     assert vae.n_iter_ == n_iter + 6
     assert np.abs(after - before).max() > 1e-4

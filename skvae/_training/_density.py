@@ -23,12 +23,16 @@ from ._starting_point import StartingPoint, make_rows
 
 
 def get_map_net(net):
-    """Return the net of the map of a trained net, or None."""
+    """Return the net of the map of a trained net or None, and the map's module or None.
+
+    Only of a fit that was to be continued the net is there.
+    """
     if net is None or not net.module_.is_refined:
-        return net
-    # copies and pickles of the two have modules of their own
-    net.map_net_.module_.requires_grad_(True)
-    return net.map_net_
+        return net, None
+    # copies and pickles of the two nets have modules of their own
+    known = net.map_net_
+    module = net.module_.linear_start.map if known is None else known.module_
+    return known, module.requires_grad_(True)
 
 
 def get_map_unit(net, n_features):
@@ -109,11 +113,11 @@ def _measure(plan, module, x, fold):
         if index is None:
             continue
         values = x[:, columns].numpy()
-        variance = np.nanvar(values, axis=0)
-        left = np.nanmean((values - part.numpy()) ** 2, axis=0)
-        left = np.maximum(left, NOISE_FLOOR * np.maximum(variance, NOISE_FLOOR))
-        share = np.minimum(left / np.maximum(variance, NOISE_FLOOR), 1.0)
-        ratio[columns] = np.sqrt(left)
+        variance = np.maximum(np.nanvar(values, axis=0), NOISE_FLOOR)
+        share = np.nanmean((values - part.numpy()) ** 2, axis=0) / variance
+        least = np.maximum(member.link.get_least_noise(0.0), NOISE_FLOOR)
+        share = np.clip(share, least, 1.0)
+        ratio[columns] = np.sqrt(share * variance)
         log_range[columns] = get_log_range(member.link, share)
     return ratio, log_range
 

@@ -74,9 +74,10 @@ def _train_stages(plan, data, begin):
     """Train the map and, where the plan has one, the density after it."""
     if plan.density is None:
         return _train_net(plan, data, begin), begin
-    whole, plan.net = plan.net, get_map_net(plan.net)
+    whole = plan.net
+    plan.net, module = get_map_net(whole)
     n_epochs = [0 if n is None else len(n.history) for n in (plan.net, whole)]
-    map_net = _train_net(plan, data, begin)
+    map_net = _train_net(plan, data, begin, module)
     if map_net.interrupted_ or map_net.diverged_:
         return stop_at_map(whole, map_net), begin
     plan = make_density_plan(plan, whole)
@@ -85,11 +86,14 @@ def _train_stages(plan, data, begin):
     return join_nets(map_net, net, *n_epochs), begin
 
 
-def _train_net(plan, data, begin):
-    """Return a net after one call of skorch's loop: a new one, or that of the plan."""
+def _train_net(plan, data, begin, module=None):
+    """Return a net after one call of skorch's loop: that of the plan, or a new one.
+
+    A new one is around a new module, if none is given.
+    """
     rows = begin.rows
     if plan.net is None:
-        net = _make_net(plan, data, begin)
+        net = _make_net(plan, data, begin, module)
     else:
         n_samples = len(begin.splits.table)
         net = update_net(plan.net, plan, rows, n_samples, data.is_chunk)
@@ -99,9 +103,7 @@ def _train_net(plan, data, begin):
     return net
 
 
-def _make_net(plan, data, begin):
-    """Return an initialized net around a new module."""
-    rows, starts, columns = begin.rows, begin.starts, data.columns
+def _make_module(plan, begin):
     module = VAEModule(
         plan.network,
         plan.latent,
@@ -109,15 +111,23 @@ def _make_net(plan, data, begin):
         begin.origin,
         begin.splits.n_copies,
         is_corrected=plan.is_corrected,
-        sees_missing=rows.has_missing and not plan.network.needs_images,
+        sees_missing=begin.rows.has_missing and not plan.network.needs_images,
     )
-    if scoring_dtype(plan.device) == torch.float32:
-        module = module.float()
+    return module.float() if scoring_dtype(plan.device) == torch.float32 else module
+
+
+def _make_net(plan, data, begin, module=None):
+    """Return an initialized net around a module, or a new one."""
+    rows, starts, columns = begin.rows, begin.starts, data.columns
+    is_new = module is None
+    if is_new:
+        module = _make_module(plan, begin)
     log_volume = columns.expected_log_volume - columns.constant_log_density
     share = columns.observed_share[columns.varies]
     volumes = [(share * np.log(s.unit)).sum() + log_volume for s in starts]
     net = make_net(plan, module, rows, volumes, data.is_chunk).initialize()
-    if plan.likelihood.initialize is not None or plan.latent.initializes_prior:
+    initializes = plan.likelihood.initialize is not None
+    if is_new and (initializes or plan.latent.initializes_prior):
 
         def initialize(module):
             samples = begin.sample_rows(plan.generator)
