@@ -18,9 +18,8 @@ from ._per_column import PerColumn
 MAX_COLUMNS = 500
 # least distance, of log scales, from the noise to its floor
 _MIN_LOG_RANGE = 0.02
-# Units of the coupling with raw outputs of numbers, and of others: columns may depend
-# on others exactly, and logits then have a long way to go.
-_NUMBER_RATE, _OTHER_RATE = 4.0, 10.0
+# slope at zero of the coupling with raw outputs, as a function of the learned value
+_LEAST_SLOPE = 0.1
 # least standard deviation of a code that is scaled
 _LEAST_SCALE = 0.03
 
@@ -296,9 +295,7 @@ class _Layout:
         mask = self.code_columns[:, None] < targets
         mask[is_residual, : self.n_raw] = False
         mask[~is_linear, self.n_raw :] = False
-        rates = np.where(is_scaled[targets], _NUMBER_RATE, _OTHER_RATE)
-        rates[self.n_raw :] = 1.0
-        self.mask = torch.as_tensor(rates * mask)
+        self.mask = torch.as_tensor(mask)
         n_rest = self.n_own + n_scaled + 2 * len(self.inputs)
         self.free_shape = (self.n_codes + -(-n_rest // self.width), self.width)
 
@@ -346,6 +343,8 @@ class Conditionals:
         coupling, self.own, log_unit, centre, log_scale, _ = flat.split(sizes, dim=-1)
         # one matrix for all rows: (..., 1, n) to (..., n_codes, width)
         coupling = coupling[..., 0, :].unflatten(-1, (layout.n_codes, layout.width))
+        to_raw, to_loc = coupling.tensor_split([layout.n_raw], dim=-1)
+        coupling = torch.cat([bend(to_raw), to_loc], dim=-1)
         self.coupling = coupling * layout.mask.to(coupling)
         # not learned
         self.log_unit, centre, log_scale = (
@@ -445,6 +444,18 @@ class Conditionals:
             self.log_range[..., j : j + 1] + log_unit,
         )
         return ScaledColumns(found, log_unit)
+
+
+def bend(value):
+    """Return coefficients of the coupling for the values that are learned.
+
+    They are about the square of a value, with its sign. Steps of Adam are alike for all
+    values, so those that only follow the noise of batches stay small, and with them
+    their coefficients, whose number is that of all pairs of columns times the square of
+    their categories. Those with a gradient that lasts grow ever faster, as rules that
+    are exact need it.
+    """
+    return value * (value.abs() + _LEAST_SLOPE)
 
 
 def _count_dims(likelihood):
