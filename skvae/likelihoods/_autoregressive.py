@@ -18,8 +18,9 @@ from ._per_column import PerColumn
 MAX_COLUMNS = 500
 # least distance, of log scales, from the noise to its floor
 _MIN_LOG_RANGE = 0.02
-# slope at zero of the coupling with raw outputs, as a function of the learned value
-_LEAST_SLOPE = 0.1
+# of the coupling with raw outputs, as a function of what is learned: its second
+# derivative is 2 * _RATE, and the first _RATE * _LEAST at zero
+_RATE, _LEAST = 2.0, 0.1
 # least standard deviation of a code that is scaled
 _LEAST_SCALE = 0.03
 
@@ -447,15 +448,16 @@ class Conditionals:
 
 
 def bend(value):
-    """Return coefficients of the coupling for the values that are learned.
+    """Return coefficients of the coupling with raw outputs, given what is learned.
 
-    They are about the square of a value, with its sign. Steps of Adam are alike for all
-    values, so those that only follow the noise of batches stay small, and with them
-    their coefficients, whose number is that of all pairs of columns times the square of
-    their categories. Those with a gradient that lasts grow ever faster, as rules that
-    are exact need it.
+    It is the square with the sign of the value, and a small slope at zero. Steps of
+    Adam are of one length whether gradients last or are noise of batches; the noise
+    adds up to little, and its square to less, while coefficients of rules grow ever
+    faster. Training that is stopped early then finds few large coefficients, as a
+    penalty on absolute values would (Vaškevičius, Kanade & Rebeschini 2019, "Implicit
+    regularization for optimal sparse recovery").
     """
-    return value * (value.abs() + _LEAST_SLOPE)
+    return _RATE * value * (value.abs() + _LEAST)
 
 
 def _count_dims(likelihood):
