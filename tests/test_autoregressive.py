@@ -445,6 +445,45 @@ def test_columns_that_repeat_others_come_out_equal():
     assert set(kinds) >= {"Categorical", "Bernoulli", "GaussianMixture"}
 
 
+def make_categories(n, seed=0):
+    """Return columns that depend on one another through z alone, not linearly."""
+    generator, fixed = np.random.default_rng(seed), np.random.default_rng(7)
+    z = generator.standard_normal((n, 1))
+    u = np.hstack([z, 1.5 * (z**2 - 1)])
+    columns = {}
+    for j in range(10):
+        logits = 1.2 * u @ fixed.standard_normal((2, 4))
+        drawn = (logits + generator.gumbel(size=(n, 4))).argmax(axis=1)
+        columns[f"category_{j}"] = np.array(list("abcd"))[drawn]
+    for j in range(2):
+        noise = generator.standard_normal(n)
+        columns[f"number_{j}"] = u @ fixed.standard_normal(2) + noise
+    return pd.DataFrame(columns)
+
+
+def test_coupling_that_means_nothing_stays_small():
+    train, test = make_categories(400), make_categories(3000, seed=1)
+    scores = {}
+    for likelihood in ("auto", "autoregressive"):
+        vae = VAETransformer(2, likelihood=likelihood, max_epochs=40, random_state=0)
+        scores[likelihood] = vae.fit(train).score(test)
+    # fitted by maximum likelihood, its thousand coefficients would take a nat
+    assert scores["autoregressive"] > scores["auto"] - 0.2
+
+
+def test_coefficients_of_rules_become_large():
+    generator = np.random.default_rng(0)
+    codes = generator.choice(4, (400, 6), p=[0.4, 0.3, 0.2, 0.1])
+    frame = pd.DataFrame(np.array(list("abcd"))[codes]).add_prefix("column_")
+    frame["sum"] = np.array(list("tuvwxyz"))[codes[:, 1] + codes[:, 2]]
+    vae = VAETransformer(1, likelihood="autoregressive", random_state=0).fit(frame)
+    drawn = vae.sample(500, random_state=0)
+    values = {name: k for k, name in enumerate("abcd")}
+    total = drawn["column_1"].map(values) + drawn["column_2"].map(values)
+    is_right = drawn["sum"] == total.map(dict(enumerate("tuvwxyz")))
+    assert is_right.mean() > 0.9
+
+
 def test_given_and_missing_cells_of_mixed_tables():
     frame = make_frame(400)
     vae = VAETransformer(
