@@ -471,6 +471,21 @@ def test_coupling_that_means_nothing_stays_small():
     assert scores["autoregressive"] > scores["auto"] - 0.2
 
 
+def test_logits_of_rare_categories_take_small_coefficients():
+    codes = np.repeat([0, 1, 2], [80, 15, 5])
+    frame = pd.DataFrame({"x": np.arange(100.0), "c": np.array(list("abc"))[codes]})
+    vae = VAETransformer(1, likelihood="autoregressive", **SMALL).fit(frame)
+    module = vae.net_.module_
+    with torch.no_grad():
+        module.free.fill_(1.0)
+        conditionals = module.decode(torch.zeros(1, 1)).conditionals
+    logits = conditionals.layout.places[1][2]
+    found = conditionals.coupling[..., :1, logits].flatten()
+    indicators = codes[:, None] == np.arange(3)
+    # what is learned is one everywhere: 2 * (1 + 0.1) for the most even of categories
+    np.testing.assert_allclose(found, 2.2 * 2 * indicators.std(axis=0), rtol=1e-5)
+
+
 def test_coefficients_of_rules_become_large():
     generator = np.random.default_rng(0)
     codes = generator.choice(4, (400, 6), p=[0.4, 0.3, 0.2, 0.1])

@@ -296,7 +296,12 @@ class _Layout:
         mask = self.code_columns[:, None] < targets
         mask[is_residual, : self.n_raw] = False
         mask[~is_linear, self.n_raw :] = False
-        self.mask = torch.as_tensor(mask)
+        # rows determine logits of rare categories less
+        spread = np.ones(self.width)
+        for g, (member, columns) in enumerate(groups):
+            part = spread[starts[g] : starts[g + 1]].reshape(member.n_raw, len(columns))
+            part *= getattr(member, "spread", 1.0)
+        self.mask = torch.as_tensor(spread * mask)
         n_rest = self.n_own + n_scaled + 2 * len(self.inputs)
         self.free_shape = (self.n_codes + -(-n_rest // self.width), self.width)
 

@@ -143,6 +143,15 @@ class Categorical(LevelLikelihood):
         """Raw outputs of the decoder per column: a logit for each category."""
         return self.n_levels
 
+    @property
+    def spread(self):
+        """Standard deviations of the indicators of categories, in units of the largest.
+
+        ``(n_raw, n_features)``; one where no rows have been seen.
+        """
+        shares = self.link.shares
+        return 1.0 if shares is None else 2 * np.sqrt(shares * (1 - shares))
+
     def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
         highest = self.get_highest(raw)
