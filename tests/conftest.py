@@ -39,13 +39,14 @@ def fitted(X):
 
 @pytest.fixture
 def quick():
-    """Make an estimator of a small network that trains for two epochs.
+    """Make an estimator of a small network that trains for two epochs, in one stage.
 
-    Both may be told otherwise.
+    All may be told otherwise.
     """
 
     def make(n_components=2, **params):
         small = {"hidden_layer_sizes": (16,), "max_epochs": 2, "random_state": 0}
+        small["density"] = "joint"
         params = small | params
         return VAETransformer(n_components, **params)
 
