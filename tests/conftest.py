@@ -33,8 +33,8 @@ def X():
 
 @pytest.fixture(scope="session")
 def fitted(X):
-    """A default estimator after three epochs; tests must not change it."""
-    return VAETransformer(max_epochs=3, random_state=0).fit(X)
+    """An estimator of two components after three epochs; tests must not change it."""
+    return VAETransformer(2, max_epochs=3, random_state=0).fit(X)
 
 
 @pytest.fixture
