@@ -83,8 +83,9 @@ class VAETransformer(
         with one noise for all numbers, and in units of the columns, so that distances
         in z are distances of reconstructed rows; then, with z kept, the density of the
         columns, each given z and the columns before it. 'joint' maximises the ELBO of a
-        density whose columns are independent given z. None learns the map alone. A
-        likelihood that is named is trained as named, and so is a linear model.
+        density whose columns are independent given z, as do objectives other than
+        'elbo' and linear models. None learns the map alone. A likelihood that is named
+        is trained as named.
     likelihood : str, Likelihood or dict, default='auto'
         p(x|z): 'auto', a name in `skvae.likelihoods.LIKELIHOODS` such as 'poisson', or
         an instance. 'auto' is 'bernoulli' for boolean columns, 'categorical' for

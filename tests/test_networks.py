@@ -199,8 +199,9 @@ def test_parameters_survive_clone(network):
 def test_network_of_ones_own_is_trained():
     X = np.random.default_rng(0).standard_normal((60, 3))
     vae = VAETransformer(2, network=Residual(5), max_epochs=2, random_state=0).fit(X)
-    assert vae.net_.module_.network.width == 5
-    assert any("layer" in name for name, _ in vae.net_.module_.named_parameters())
+    module = vae.net_.module_.linear_start.map
+    assert module.network.width == 5
+    assert any("layer" in name for name, _ in module.named_parameters())
     assert vae.transform(X).shape == (60, 2)
     assert np.isfinite(vae.score_samples(X)).all()
 
@@ -262,7 +263,7 @@ def make_parametrized(n_inputs):
 def fit_bodies(make, n_samples=60, **params):
     X = np.random.default_rng(0).standard_normal((n_samples, 3))
     network = Bodies(make)
-    params = {"max_epochs": 2, "random_state": 0} | params
+    params = {"max_epochs": 2, "random_state": 0, "density": "joint"} | params
     return VAETransformer(2, network=network, **params).fit(X), X
 
 

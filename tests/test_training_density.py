@@ -144,9 +144,10 @@ def test_columns_depend_on_one_another_unless_a_dict_names_one():
     assert vae.reconstruct(images[:3]).shape == (3, 64)
 
 
-def test_named_likelihood_and_linear_model_have_one_stage():
+def test_what_is_named_and_linear_models_have_one_stage():
     X = load_iris().data
-    for params in ({"likelihood": "student_t"}, {"hidden_layer_sizes": ()}):
+    cases = {"likelihood": "student_t"}, {"hidden_layer_sizes": ()}, {"objective": "tc"}
+    for params in cases:
         fits = [
             VAETransformer(2, **QUICK | params | {"density": density}).fit(X)
             for density in ("after", "joint")

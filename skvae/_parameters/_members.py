@@ -24,7 +24,7 @@ from ..likelihoods import (
 from ..likelihoods._autoregressive import MAX_COLUMNS, AutoregressiveColumns
 from ..likelihoods._levels import LevelLikelihood, group_by_size
 from ..networks import MLP, NETWORKS, Conv, Network
-from ..objectives import OBJECTIVES, Objective
+from ..objectives import ELBO, OBJECTIVES, Objective
 from ._comparison import describe_meaning
 
 # parameters whose names stand for instances with parameters of their own
@@ -242,13 +242,15 @@ def _split_by_size(member, columns, kinds):
     return found
 
 
-def _resolve_stages(estimator, table, is_linear, for_numbers, has_images):
+def _resolve_stages(estimator, table, network, objective, for_numbers, has_images):
     """Return what is learned of p(x|z), first and after it, by names of `Plan`.
 
     With ``likelihood='auto'``, or a dict, 'auto' numbers have one noise in the map. The
     density after it has a likelihood for every column, and columns depend on those
-    before them unless a dict names any, or the table is wide.
+    before them unless a dict names any, or the table is wide. A map is trained on the
+    ELBO: other objectives are for the density itself.
     """
+    is_linear = network.is_linear
     resolve = partial(
         resolve_likelihood,
         estimator.likelihood,
@@ -262,7 +264,8 @@ def _resolve_stages(estimator, table, is_linear, for_numbers, has_images):
     if isinstance(asked, dict):
         is_named = len(asked) == len(table.kinds) and "auto" not in asked.values()
     # a linear model is map and density in one
-    if is_named or density == "joint" or (density == "after" and is_linear):
+    is_joint = is_linear or not isinstance(objective, ELBO)
+    if is_named or density == "joint" or (density == "after" and is_joint):
         return {"likelihood": resolve(for_numbers=for_numbers)}
     stages = {"likelihood": resolve(for_numbers=Gaussian("shared")), "is_map": True}
     if density == "after":
@@ -293,7 +296,10 @@ def resolve_members(estimator, table, image_shape, for_numbers=None):
     )
     is_linear = network.is_linear
     has_images = image_shape is not None or network.has_outputs
-    stages = _resolve_stages(estimator, table, is_linear, for_numbers, has_images)
+    objective = _resolve("objective", estimator.objective, OBJECTIVES, Objective)
+    stages = _resolve_stages(
+        estimator, table, network, objective, for_numbers, has_images
+    )
     likelihood = stages["likelihood"]
     if has_images and isinstance(likelihood, AutoregressiveColumns):
         raise ValueError(
@@ -304,5 +310,5 @@ def resolve_members(estimator, table, image_shape, for_numbers=None):
         "network": network,
         **stages,
         "latent": resolve_latent(estimator.latent, is_linear),
-        "objective": _resolve("objective", estimator.objective, OBJECTIVES, Objective),
+        "objective": objective,
     }

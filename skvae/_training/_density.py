@@ -6,7 +6,6 @@ trained on the ELBO. Where held-out rows do not gain, they stay at their start: 
 with a noise for every column, and the prior fitted to its posteriors.
 """
 
-import copy
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +17,7 @@ from .._model._map_start import MapStart
 from .._model._precision import convert
 from .._start._base import get_log_range
 from ..networks import MLP
-from ..objectives import ELBO, IWAE
+from ..objectives import ELBO
 from ._starting_point import StartingPoint, make_rows
 
 
@@ -45,7 +44,6 @@ def get_map_unit(net, n_features):
 
 def make_density_plan(plan, net):
     """Return the plan of the second net, or of training ``net`` further."""
-    objective = plan.objective if isinstance(plan.objective, IWAE) else ELBO()
     network = plan.network
     return replace(
         plan,
@@ -53,7 +51,7 @@ def make_density_plan(plan, net):
         density=None,
         # what the map's network is made of may exist once
         network=network if type(network) is MLP else MLP(),
-        objective=copy.deepcopy(objective),
+        objective=ELBO(),
         settings=plan.settings | {"beta": 1.0, "kl_warmup": 0.0},
         is_map=False,
         net=net if net is not None and net.module_.is_refined else None,
