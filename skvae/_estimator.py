@@ -182,7 +182,8 @@ class VAETransformer(
     n_iter_ : int
         Number of epochs run.
     history_ : skorch.history.History
-        One row per epoch: losses, reconstruction and KL in nats per row.
+        One row per epoch: losses, reconstruction and KL in nats per row; ``stage`` is
+        "map" or "density" where there are both.
     loss_curve_ : list of float
         Training loss of every epoch, nats per row in the units of X.
     validation_scores_ : list of float
@@ -552,7 +553,8 @@ class VAETransformer(
 
     def _warn_if_improving(self):
         """Warn where `max_epochs` ended a training that still improved."""
-        scores = self.validation_scores_
+        rows = [row for row in self.history_ if row.get("stage") != "map"]
+        scores = [-row["valid_loss"] for row in rows if "valid_loss" in row]
         if len(scores) < max(self.max_epochs, _LONG_TRAINING):
             return
         before, best = max(scores[: -len(scores) // 10]), max(scores)

@@ -280,8 +280,8 @@ def test_score_carries_the_jacobian_of_units(X):
     # powers of two: standardised rows are equal bit for bit, and so is training
     factor = 2.0 ** np.array([3, -2, 0, 10, -5, 1])
     params = {"likelihood": Gaussian("feature"), "max_epochs": 3, "random_state": 0}
-    plain = VAETransformer(hidden_layer_sizes=(), **params).fit(X)
-    scaled = VAETransformer(hidden_layer_sizes=(), **params).fit(X * factor)
+    plain = VAETransformer(2, hidden_layer_sizes=(), **params).fit(X)
+    scaled = VAETransformer(2, hidden_layer_sizes=(), **params).fit(X * factor)
     for method in METHODS:
         shift = 0.0 if method == "kl" else np.log(factor).sum()
         expected = plain.score_samples(X[:20], method) - shift
@@ -290,7 +290,7 @@ def test_score_carries_the_jacobian_of_units(X):
 
 
 def test_default_score_carries_the_jacobian_of_units(fitted, X):
-    scaled = VAETransformer(max_epochs=3, random_state=0).fit(8 * X)
+    scaled = VAETransformer(2, max_epochs=3, random_state=0).fit(8 * X)
     expected = fitted.score_samples(X) - 6 * math.log(8)
     np.testing.assert_allclose(scaled.score_samples(8 * X), expected, atol=1e-6)
     np.testing.assert_allclose(scaled.transform(8 * X), fitted.transform(X), atol=1e-5)
@@ -310,7 +310,7 @@ def test_a_column_times_ten_costs_log_ten(sizes, X):
 def test_linear_model_meets_factor_analysis_and_never_beats_it(name):
     table = StandardScaler().fit_transform(load(name))
     oracle = fit_factor_analysis(table, 2)
-    vae = VAETransformer(hidden_layer_sizes=(), random_state=0).fit(table)
+    vae = VAETransformer(2, hidden_layer_sizes=(), random_state=0).fit(table)
     for method in ("elbo", "evidence"):
         gap = oracle.score(table) - vae.score_samples(table, method).mean()
         assert -1e-3 < gap < 0.1
@@ -319,14 +319,14 @@ def test_linear_model_meets_factor_analysis_and_never_beats_it(name):
 def test_linear_model_finds_the_better_optimum_of_factor_analysis():
     # two noise variances of iris vanish, in one of several optima; EM ends in another
     table = StandardScaler().fit_transform(load("iris"))
-    vae = VAETransformer(hidden_layer_sizes=(), random_state=0).fit(table)
+    vae = VAETransformer(2, hidden_layer_sizes=(), random_state=0).fit(table)
     assert vae.score(table) > fit_factor_analysis(table, 2).score(table) - 1e-3
 
 
 @pytest.mark.parametrize("name", LOADERS)
 def test_bound_of_a_linear_model_is_its_likelihood(name):
     table = StandardScaler().fit_transform(load(name))
-    vae = VAETransformer(hidden_layer_sizes=(), random_state=0).fit(table)
+    vae = VAETransformer(2, hidden_layer_sizes=(), random_state=0).fit(table)
     module, columns = vae.net_.module_.double(), vae.columns_
     z = torch.cat([torch.zeros(1, 2), torch.eye(2)]).double()
     with torch.no_grad():
@@ -361,7 +361,7 @@ def score_ppca(table, n_components):
 def test_linear_model_with_shared_noise_meets_probabilistic_pca(name):
     table = StandardScaler().fit_transform(load(name))
     vae = VAETransformer(
-        hidden_layer_sizes=(), likelihood=Gaussian("shared"), random_state=0
+        2, hidden_layer_sizes=(), likelihood=Gaussian("shared"), random_state=0
     ).fit(table)
     assert -1e-3 < score_ppca(table, 2) - vae.score(table) < 0.1
 
@@ -411,16 +411,16 @@ def test_held_out_score_is_not_below_linear_models(name):
         PCA(2).fit(train).score(test),
         fit_factor_analysis(train, 2).score(test),
     )
-    assert VAETransformer(random_state=0).fit(train).score(test) > linear - 0.05
+    assert VAETransformer(2, random_state=0).fit(train).score(test) > linear - 0.05
 
 
 def test_noise_variance_is_in_units_of_the_table():
     table, _ = make_factors(1000, 6, 2, noise=0.5, random_state=0)
     oracle = fit_factor_analysis(table, 2).noise_variance_
-    vae = VAETransformer(hidden_layer_sizes=(), random_state=0).fit(table)
+    vae = VAETransformer(2, hidden_layer_sizes=(), random_state=0).fit(table)
     assert vae.noise_variance_.shape == (6,)
     np.testing.assert_allclose(vae.noise_variance_, oracle, rtol=0.1)
-    scaled = VAETransformer(hidden_layer_sizes=(), random_state=0).fit(8 * table)
+    scaled = VAETransformer(2, hidden_layer_sizes=(), random_state=0).fit(8 * table)
     np.testing.assert_allclose(
         scaled.noise_variance_, 64 * vae.noise_variance_, rtol=1e-3
     )
@@ -478,11 +478,12 @@ def test_noise_variance_is_in_units_of_the_table():
 def test_every_option_makes_a_usable_model(params, X):
     params = {"hidden_layer_sizes": (8,), "max_epochs": 2, **params}
     X = X[:100]
-    vae = VAETransformer(random_state=0, **params).fit(X)
+    vae = VAETransformer(2, random_state=0, **params).fit(X)
     q = params.get("n_components", 2)
     assert vae.transform(X).shape == (100, q)
     assert vae.transform(X).dtype == np.float32
-    assert vae.n_iter_ == len(vae.history_) == params["max_epochs"]
+    n_stages = 1 + vae.net_.module_.is_refined
+    assert vae.n_iter_ == len(vae.history_) == n_stages * params["max_epochs"]
     assert vae.sample(4, random_state=0).shape == (4, 6)
     assert vae.reconstruct(X).shape == X.shape
     assert vae.kl_per_component_.shape == (q,)
@@ -586,6 +587,7 @@ def test_kl_weight_rises_from_zero_and_ends_at_beta(kl_warmup, max_epochs, quick
 def test_early_stopping_stops_and_keeps_the_best(X):
     recorder = Recorder()
     vae = VAETransformer(
+        density="joint",
         max_epochs=50,
         n_iter_no_change=2,
         lr=0.05,
@@ -601,6 +603,7 @@ def test_early_stopping_stops_and_keeps_the_best(X):
 def test_without_early_stopping_all_epochs_are_run_on_all_rows(X):
     recorder = Recorder()
     vae = VAETransformer(
+        density="joint",
         max_epochs=4,
         early_stopping=False,
         n_iter_no_change=1,
@@ -617,7 +620,7 @@ def test_without_early_stopping_all_epochs_are_run_on_all_rows(X):
 
 
 def test_zero_epochs_is_the_linear_start(X):
-    vae = VAETransformer(hidden_layer_sizes=(), max_epochs=0, random_state=0).fit(X)
+    vae = VAETransformer(2, hidden_layer_sizes=(), max_epochs=0, random_state=0).fit(X)
     assert vae.n_iter_ == 0
     assert vae.loss_curve_ == []
     oracle = fit_factor_analysis(X, 2)
@@ -630,7 +633,8 @@ def test_zero_epochs_is_the_linear_start(X):
 def test_history_holds_losses_and_terms_in_nats(fitted):
     assert isinstance(fitted.net_, skorch.NeuralNet)
     assert fitted.history_ is fitted.net_.history
-    assert fitted.n_iter_ == len(fitted.history_) == 3
+    # as many in each of two stages
+    assert fitted.n_iter_ == len(fitted.history_) == 6
     wanted = {"epoch", "dur"} | {
         f"{part}_{term}"
         for part in ("train", "valid")
@@ -638,6 +642,9 @@ def test_history_holds_losses_and_terms_in_nats(fitted):
     }
     for row in fitted.history_:
         assert wanted <= set(row)
+        if row["stage"] == "map":
+            # its loss has another weight of the KL
+            continue
         for part in ("train", "valid"):
             bound = row[f"{part}_reconstruction"] - row[f"{part}_kl"]
             # means over batches of nearly equal size
@@ -701,7 +708,7 @@ def test_progress_bar_shows_the_elbo(quick, X, capsys):
 
 def test_partial_fit_learns_from_chunks(X):
     chunks = np.array_split(np.random.default_rng(0).permutation(X), 2)
-    vae = VAETransformer(hidden_layer_sizes=(32,), random_state=0)
+    vae = VAETransformer(2, density="joint", hidden_layer_sizes=(32,), random_state=0)
     scores = []
     for _ in range(8):
         for chunk in chunks:
@@ -741,6 +748,8 @@ def test_partial_fit_trains_a_fitted_model_further(quick, X):
 @pytest.mark.parametrize("early_stopping", [True, False])
 def test_warm_start_trains_the_fitted_model_further(sizes, early_stopping, X):
     vae = VAETransformer(
+        2,
+        density="joint",
         hidden_layer_sizes=sizes,
         early_stopping=early_stopping,
         max_epochs=5,
@@ -814,14 +823,14 @@ def test_validation_set_takes_the_place_of_held_out_rows(quick, X):
 def test_validation_set_goes_through_a_pipeline(X):
     table = 100 * X + 7
     with config_context(enable_metadata_routing=True):
-        vae = VAETransformer(max_epochs=2, random_state=0)
+        vae = VAETransformer(2, max_epochs=2, random_state=0)
         vae.set_fit_request(X_val=True, sample_weight=False)
         pipeline = Pipeline(
             [("scale", StandardScaler()), ("vae", vae)], transform_input=["X_val"]
         )
         pipeline.fit(table[:120], X_val=table[120:])
     scaler = StandardScaler().fit(table[:120])
-    expected = VAETransformer(max_epochs=2, random_state=0).fit(
+    expected = VAETransformer(2, max_epochs=2, random_state=0).fit(
         scaler.transform(table[:120]), X_val=scaler.transform(table[120:])
     )
     np.testing.assert_allclose(
@@ -856,9 +865,9 @@ def test_weight_is_that_many_rows_in_the_linear_model(X):
     params = {"hidden_layer_sizes": (), "early_stopping": False, "max_epochs": 0}
     for likelihood in ("gaussian", Gaussian("shared")):
         params["likelihood"] = likelihood
-        weighted = VAETransformer(random_state=0, **params)
+        weighted = VAETransformer(2, random_state=0, **params)
         weighted.fit(X, sample_weight=weight)
-        repeated = VAETransformer(random_state=0, **params)
+        repeated = VAETransformer(2, random_state=0, **params)
         repeated.fit(np.repeat(X, weight, axis=0))
         assert weighted.score(X) == pytest.approx(repeated.score(X), abs=1e-4)
         # factor analysis is found by iteration, probabilistic PCA in closed form
@@ -883,10 +892,10 @@ def test_weight_is_that_many_rows_in_distribution(likelihood, X):
     }
     scores = {"weighted": [], "repeated": []}
     for seed in range(6):
-        vae = VAETransformer(random_state=seed, **params)
+        vae = VAETransformer(2, random_state=seed, **params)
         vae.fit(X, sample_weight=weight)
         scores["weighted"].append(vae.score(X, sample_weight=weight))
-        vae = VAETransformer(random_state=seed, **params)
+        vae = VAETransformer(2, random_state=seed, **params)
         vae.fit(np.repeat(X, weight, axis=0))
         scores["repeated"].append(vae.score(X, sample_weight=weight))
     weighted, repeated = map(np.array, scores.values())
@@ -1004,7 +1013,7 @@ def test_sample_is_reproducible_and_fresh_otherwise(fitted):
 
 def test_samples_resemble_the_table():
     table = load("iris")
-    vae = VAETransformer(random_state=0).fit(table)
+    vae = VAETransformer(2, random_state=0).fit(table)
     drawn = vae.sample(20_000, random_state=0)
     spread = table.std(axis=0)
     np.testing.assert_array_less(
@@ -1019,7 +1028,9 @@ def test_samples_resemble_the_table():
 
 def test_samples_of_a_linear_model_have_its_covariance():
     table, covariance = make_factors(5000, 5, 2, random_state=0)
-    vae = VAETransformer(hidden_layer_sizes=(), max_epochs=2, random_state=0).fit(table)
+    vae = VAETransformer(2, hidden_layer_sizes=(), max_epochs=2, random_state=0).fit(
+        table
+    )
     drawn = vae.sample(50_000, random_state=0)
     scale = np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
     np.testing.assert_allclose(np.cov(drawn.T) / scale, covariance / scale, atol=0.06)
@@ -1307,7 +1318,7 @@ def test_parameters_that_no_member_has_are_refused(key, advice):
 def test_pipeline_transforms_scores_and_comes_back(X):
     table = 100 * X + 7
     pipeline = make_pipeline(
-        StandardScaler(), VAETransformer(max_epochs=2, random_state=0)
+        StandardScaler(), VAETransformer(2, max_epochs=2, random_state=0)
     ).fit(table)
     assert pipeline.transform(table).shape == (200, 2)
     assert np.isfinite(pipeline.score(table))
@@ -1335,7 +1346,7 @@ def test_fits_run_in_threads(quick, X):
 
 def test_clusters_are_kept_apart():
     table, labels = make_blobs(300, 5, centers=3, random_state=0)
-    z = VAETransformer(max_epochs=5, random_state=0).fit_transform(table)
+    z = VAETransformer(2, max_epochs=5, random_state=0).fit_transform(table)
     centres = np.array([z[labels == k].mean(axis=0) for k in range(3)])
     within = np.mean([z[labels == k].std(axis=0) for k in range(3)])
     distances = np.linalg.norm(centres[:, None] - centres[None], axis=-1)

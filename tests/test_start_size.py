@@ -216,6 +216,7 @@ def fit_with_scores(X, scores, **params):
         n_iter_no_change=len(scores),
         batch_size=200,
         net_callbacks=[Scores(scores)],
+        density="joint",
         random_state=0,
         **params,
     )

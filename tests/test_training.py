@@ -37,6 +37,7 @@ SMALL = {
     "hidden_layer_sizes": (8,),
     "latent": GaussianLatent("mixture", n_mixture=3),
     "max_epochs": 2,
+    "density": "joint",
     "random_state": 0,
 }
 # sums in single precision, in another order, through some dozen steps of an optimizer

@@ -159,6 +159,9 @@ def test_history_has_the_epochs_of_both_stages(wine):
     vae = VAETransformer(2, **QUICK).fit(wine)
     epochs = [row["epoch"] for row in vae.history_]
     assert epochs == list(range(1, vae.n_iter_ + 1))
+    stages = [row["stage"] for row in vae.history_]
+    assert stages == sorted(stages, reverse=True)
+    assert set(stages) == {"map", "density"}
     assert vae.n_iter_ == len(vae.loss_curve_) == len(vae.validation_scores_)
     assert 3 < vae.n_iter_ <= 6
 

@@ -137,7 +137,12 @@ def join_nets(map_net, net, n_map_epochs, n_epochs):
     """
     net.map_net_ = map_net
     history = list(net.history)
-    history[n_epochs:n_epochs] = map_net.history[n_map_epochs:]
+    for row in history[n_epochs:]:
+        row["stage"] = "density"
+    new = map_net.history[n_map_epochs:]
+    for row in new:
+        row["stage"] = "map"
+    history[n_epochs:n_epochs] = new
     for epoch, row in enumerate(history, 1):
         row["epoch"] = epoch
     net.history_ = type(net.history)(history)
