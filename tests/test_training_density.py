@@ -259,6 +259,22 @@ def test_refined_posterior_may_leave_the_map(wine):
     assert (best > elbo - 0.05).all()
 
 
+def test_weights_that_are_frozen_stay_frozen(wine):
+    class Frozen(Callback):
+        def on_train_begin(self, net, **kwargs):
+            if not net.module_.is_refined:
+                net.module_.encoder.requires_grad_(False)
+
+    settings = QUICK | {"early_stopping": False, "warm_start": True}
+    vae = VAETransformer(2, **settings, net_callbacks=[Frozen()]).fit(wine)
+    module = vae.net_.module_.linear_start.map
+    before = [p.clone() for p in module.encoder.parameters()]
+    vae.set_params(net_callbacks=None).fit(wine)
+    after = vae.net_.module_.linear_start.map.encoder.parameters()
+    for one, two in zip(before, after, strict=True):
+        assert torch.equal(one, two)
+
+
 def test_conv_network_is_for_the_map(wine):
     X = load_digits().images[:120, None]
     vae = VAETransformer(2, **QUICK | {"max_epochs": 1}).set_params(

@@ -34,7 +34,9 @@ class MapStart(nn.Module):
 
     def __init__(self, module, likelihood, ratio, log_range):
         super().__init__()
-        self.map = module.requires_grad_(False).eval()
+        # weights that are frozen for good stay so in `thaw`
+        self.learned = [n for n, p in module.named_parameters() if p.requires_grad]
+        self.map = self.freeze(module)
         self.register_buffer("ratio", ratio)
         self.register_buffer("log_range", log_range)
         self.likelihood, self.link = likelihood, likelihood.link
@@ -58,6 +60,17 @@ class MapStart(nn.Module):
                 index = [place[column] for column in columns]
                 found.append((number, None if is_kept else torch.as_tensor(index)))
         return found
+
+    @staticmethod
+    def freeze(module):
+        """Return a map whose weights training does not change."""
+        return module.requires_grad_(False).eval()
+
+    def thaw(self, module):
+        """Return the map, or a copy of it, with weights that may be trained again."""
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(name in self.learned)
+        return module
 
     @override
     def train(self, mode=True):

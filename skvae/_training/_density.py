@@ -29,9 +29,8 @@ def get_map_net(net):
     if net is None or not net.module_.is_refined:
         return net, None
     # copies and pickles of the two nets have modules of their own
-    known = net.map_net_
-    module = net.module_.linear_start.map if known is None else known.module_
-    return known, module.requires_grad_(True)
+    known, start = net.map_net_, net.module_.linear_start
+    return known, start.thaw(start.map if known is None else known.module_)
 
 
 def get_map_unit(net, n_features):
@@ -80,7 +79,7 @@ def start_density(plan, begin, map_net):
         )
     else:
         origin = plan.net.module_.linear_start
-        origin.map = module.requires_grad_(False).eval()
+        origin.map = origin.freeze(module)
         n_features = begin.x.shape[1]
         starts = [_start.Start(np.zeros(n_features), np.ones(n_features), {})]
     rows = make_rows(begin.x, begin.weight, starts, begin.splits, begin.rows.device)
@@ -126,7 +125,8 @@ def stop_at_map(net, map_net):
     if net is None or net is map_net:
         return map_net
     net.interrupted_, net.diverged_ = map_net.interrupted_, map_net.diverged_
-    net.module_.linear_start.map = map_net.module_
+    start = net.module_.linear_start
+    start.map = start.freeze(map_net.module_)
     return net
 
 

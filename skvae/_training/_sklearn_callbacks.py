@@ -21,31 +21,37 @@ def make_callbacks(estimator, plan, data):
     if getattr(estimator, "_skl_callbacks", None) or hasattr(
         estimator, "_parent_callback_ctx"
     ):
-        callbacks.append(EpochTasks(estimator, data.get_kept()[0], get_snapshot))
+        X, n_stages = data.get_kept()[0], 1 + (plan.density is not None)
+        callbacks.append(EpochTasks(estimator, X, get_snapshot, n_stages))
     if estimator.verbose:
         callbacks.append(ProgressBar())
     return callbacks
 
 
 class EpochTasks(Callback):
-    """Report every epoch of a net as a task of the estimator that owns it.
+    """Report every epoch of a fit as a task of the estimator that owns it.
 
-    `get_snapshot` maps a net to the fitted attributes of an estimator with that net.
+    `get_snapshot` maps a net to the fitted attributes of an estimator with that net,
+    `n_stages` is the number of nets that one fit trains in turn.
     """
 
     is_passing = True
 
-    def __init__(self, estimator, X, get_snapshot):
+    def __init__(self, estimator, X, get_snapshot, n_stages):
         self.estimator = estimator
         self.X = X
         self.get_snapshot = get_snapshot
+        self.n_stages = n_stages
+        self.n_left_ = n_stages
 
     @override
     def on_train_begin(self, net, **kwargs):
-        self.context_ = self.estimator._init_callback_context(
-            max_subtasks=net.max_epochs
-        )
         self.is_open_ = False
+        if self.n_left_ < self.n_stages:
+            return
+        self.context_ = self.estimator._init_callback_context(
+            max_subtasks=self.n_stages * net.max_epochs
+        )
         self.context_.call_on_fit_task_begin(estimator=self.estimator, X=self.X)
 
     @override
@@ -73,6 +79,9 @@ class EpochTasks(Callback):
         """Close the task of the whole fit, and of an epoch that was interrupted."""
         if self.is_open_:
             self.on_epoch_end(net)
+        self.n_left_ -= 1
+        if self.n_left_ and not (net.interrupted_ or net.diverged_):
+            return
         self.context_.call_on_fit_task_end(
             estimator=self.estimator,
             X=self.X,
