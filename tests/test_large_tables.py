@@ -10,14 +10,14 @@ import torch
 from skvae import VAETransformer
 from skvae._columns import ColumnTable, EncodedRows
 from skvae._columns._reading import read_table
-from skvae._training import _fit
+from skvae._training import _fit, _starting_point
 from skvae.datasets import make_factors
 
 
 @pytest.fixture
 def small_limits(monkeypatch):
     """Treat tables of some thousand cells as if they were too large for memory."""
-    monkeypatch.setattr(_fit, "_MAX_TABLE_BYTES", 0)
+    monkeypatch.setattr(_starting_point, "_MAX_TABLE_BYTES", 0)
     monkeypatch.setattr(_fit, "_MAX_INIT_CELLS", 12_000)
 
 
@@ -28,10 +28,8 @@ def X():
 
 
 def fit(X, **parameters):
-    vae = VAETransformer(
-        hidden_layer_sizes=(16,), max_epochs=5, random_state=0, **parameters
-    )
-    return vae.fit(X)
+    shared = {"density": "joint", "hidden_layer_sizes": (16,), "max_epochs": 5}
+    return VAETransformer(2, **shared, random_state=0, **parameters).fit(X)
 
 
 def test_model_is_as_good_as_that_of_rows_in_memory(X, small_limits, monkeypatch):
@@ -43,12 +41,12 @@ def test_model_is_as_good_as_that_of_rows_in_memory(X, small_limits, monkeypatch
 def test_rows_are_read_where_they_are(X, small_limits, tmp_path, monkeypatch):
     made = []
 
-    class Watched(_fit.LazyTable):
+    class Watched(_starting_point.LazyTable):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             made.append(self)
 
-    monkeypatch.setattr(_fit, "LazyTable", Watched)
+    monkeypatch.setattr(_starting_point, "LazyTable", Watched)
     table = np.memmap(tmp_path / "table", "float32", mode="w+", shape=X.shape)
     table[:] = X
     mapped = fit(table)

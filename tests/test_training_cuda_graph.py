@@ -45,7 +45,7 @@ def fit(X, fit_params=None, callbacks=(), n_fits=1, **params):
     """Return a fitted estimator, and what was seen of its graphs."""
     seen = SeenGraphs()
     params = {**SMALL, "net_callbacks": [*callbacks, seen], **params}
-    vae = VAETransformer(2, **params)
+    vae = VAETransformer(2, **{"density": "joint", **params})
     for _ in range(n_fits):
         vae.fit(X, **(fit_params or {}))
     return vae, seen

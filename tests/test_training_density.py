@@ -144,6 +144,18 @@ def test_columns_depend_on_one_another_unless_a_dict_names_one():
     assert vae.reconstruct(images[:3]).shape == (3, 64)
 
 
+def test_noise_is_that_of_held_out_rows():
+    """Few rows, and a network that learns them by heart."""
+    X = np.random.default_rng(0).standard_normal((60, 8))
+    vae = VAETransformer(4, **SETTINGS, early_stopping=False, max_epochs=100).fit(X)
+    assert vae.net_.module_.linear_start.widening == 1
+    known = VAETransformer(4, **SETTINGS).fit(X)
+    assert known.net_.module_.linear_start.widening > 1.01
+    new = np.random.default_rng(1).standard_normal((500, 8))
+    exact = -0.5 * 8 * np.log(2 * np.pi * np.e)
+    assert known.score(new) > exact - 1.5
+
+
 def test_what_is_named_and_linear_models_have_one_stage():
     X = load_iris().data
     cases = {"likelihood": "student_t"}, {"hidden_layer_sizes": ()}, {"objective": "tc"}

@@ -40,7 +40,7 @@ class Seen(Callback):
 def fit(X, callbacks=(), **params):
     seen = Seen()
     params = {**SMALL, "net_callbacks": [*callbacks, seen], **params}
-    return VAETransformer(2, **params).fit(X), seen
+    return VAETransformer(2, **{"density": "joint", **params}).fit(X), seen
 
 
 def test_every_shape_of_batch_is_recorded_once(X):
@@ -176,7 +176,8 @@ def test_contents_are_looked_at_where_callbacks_may_change_them():
             looks.append(net._steps.has_watchers)
 
     for callbacks in (None, [Watch()]):
-        vae = VAETransformer(2, max_epochs=2, net_callbacks=callbacks, random_state=0)
+        shared = {"density": "joint", "max_epochs": 2, "random_state": 0}
+        vae = VAETransformer(2, net_callbacks=callbacks, **shared)
         vae.fit(X)
     assert looks == [True, True]
     net = vae.net_

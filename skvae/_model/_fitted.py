@@ -96,8 +96,7 @@ class FittedModel:
         embed = module.latent.embed
 
         def encode(x):
-            z = embed(module.encode(x))
-            return to_float32(z * module.z_unit if self.has_unit else z)
+            return self._scale(to_float32(embed(module.encode(x))))
 
         return self._map_rows(encode, X, module)
 

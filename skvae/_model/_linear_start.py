@@ -221,6 +221,13 @@ class LinearStart(nn.Module):
             scale = torch.ones_like(noise)
         return u, latent.draw_initial(loc, scale, noise)
 
+    def widen(self, x, offset):
+        """Return training rows at the distance from their offset that new rows have.
+
+        A linear model has so few parameters that it is the same.
+        """
+        return x
+
     def keep(self, raw, free):
         """Write into initial values what has been learned before: nothing."""
 

@@ -30,9 +30,12 @@ class MapStart(nn.Module):
         Units of the rows of the module around it, in those of the map.
     log_range : Tensor (..., 1, n_features)
         How far log scales may fall below 0.
+    widening : float, default=1.0
+        By how much numbers of new rows are farther from what is decoded than those of
+        training rows.
     """
 
-    def __init__(self, module, likelihood, ratio, log_range):
+    def __init__(self, module, likelihood, ratio, log_range, widening=1.0):
         super().__init__()
         # weights that are frozen for good stay so in `thaw`
         self.learned = [n for n, p in module.named_parameters() if p.requires_grad]
@@ -40,6 +43,7 @@ class MapStart(nn.Module):
         self.register_buffer("ratio", ratio)
         self.register_buffer("log_range", log_range)
         self.likelihood, self.link = likelihood, likelihood.link
+        self.widening = widening
         self.n_inputs, self.n_components = module.n_inputs, module.n_components
         self.n_features = module.n_features
         self.sources = self._match(likelihood)
@@ -87,6 +91,7 @@ class MapStart(nn.Module):
             self.likelihood,
             self.ratio[index].clone(),
             self.log_range[index].clone(),
+            self.widening,
         )
 
     def make_precise(self, index):
@@ -154,6 +159,21 @@ class MapStart(nn.Module):
             mean = mean / ratio.index_select(-1, columns)
             found.append((None, mean))
         return self.likelihood.join_groups(found)
+
+    def widen(self, x, offset):
+        """Return training rows at the distance from their offset that new rows have."""
+        if self.widening == 1:
+            return x
+        x = x.clone()
+        for (_, columns), part, (_, index) in zip(
+            self.likelihood.list_groups(),
+            self.likelihood.list_offsets(offset),
+            self.sources,
+            strict=True,
+        ):
+            if index is not None:
+                x[:, columns] = part + self.widening * (x[:, columns] - part)
+        return x
 
     def keep(self, raw, free):
         """Write into initial values those of groups that the map has learned."""

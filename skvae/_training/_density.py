@@ -18,7 +18,7 @@ from .._model._precision import convert
 from .._start._base import get_log_range
 from ..networks import MLP
 from ..objectives import ELBO
-from ._starting_point import StartingPoint, make_rows
+from ._starting_point import MAX_INIT_ROWS, StartingPoint, make_rows
 
 
 def get_map_net(net):
@@ -61,11 +61,9 @@ def start_density(plan, begin, map_net):
     """Return where the second net begins: at the map, with a noise for every column."""
     module = map_net.module_
     if plan.net is None:
-        found = [
-            _measure(plan, module, rows, fold)
-            for fold, rows in enumerate(begin.sample_rows(plan.generator))
-        ]
-        ratios, log_ranges = (np.stack(part) for part in zip(*found, strict=True))
+        left, variance = _measure_all(plan, begin, module)
+        widening = _compare_with_held_out(plan, begin, module, left)
+        ratios, log_ranges = _find_units(plan, module, left * widening, variance)
         starts = [
             _start.Start(s.shift, s.unit * ratio, {})
             for s, ratio in zip(begin.starts, ratios, strict=True)
@@ -76,6 +74,7 @@ def start_density(plan, begin, map_net):
             plan.likelihood,
             torch.as_tensor(stack(ratios)),
             torch.as_tensor(stack(log_ranges), dtype=torch.float32),
+            widening=float(np.sqrt(widening)),
         )
     else:
         origin = plan.net.module_.linear_start
@@ -86,36 +85,76 @@ def start_density(plan, begin, map_net):
     return StartingPoint(begin.x, begin.weight, begin.splits, starts, rows, origin)
 
 
+def _measure_all(plan, begin, module):
+    """Return what the map of every fold leaves of its rows, and their variances."""
+    samples = begin.sample_rows(plan.generator)
+    found = [_measure(plan, module, x, fold) for fold, x in enumerate(samples)]
+    return tuple(np.stack(part) for part in zip(*found, strict=True))
+
+
+def _compare_with_held_out(plan, begin, module, left):
+    """Return how much more the map leaves of held-out rows, a ratio of variances.
+
+    It is the geometric mean over columns: what is left of training rows alone would be
+    the noise of rows that the map knows.
+    """
+    valid = begin.rows.valid
+    if not valid:
+        return 1.0
+    held_out = [
+        _measure(plan, module, begin.rows.table.take(rows[:MAX_INIT_ROWS], fold), fold)
+        for fold, rows in enumerate(valid)
+    ]
+    held_out = np.stack([part for part, _ in held_out])
+    ratio = held_out.mean(axis=0) / left[: len(valid)].mean(axis=0)
+    ratio = ratio[np.isfinite(ratio)]
+    return float(np.exp(np.log(ratio).mean()).clip(1.0)) if len(ratio) else 1.0
+
+
 @torch.no_grad()
 def _measure(plan, module, x, fold):
-    """Return the units of the second net in those of the map, and ranges of scales.
+    """Return mean squares of what the map leaves of numbers, and their variances.
 
-    A unit is the standard deviation of what the map leaves of a column.
+    Both are in the units of the map, ``(n_features,)``, NaN for other columns.
     """
     module = convert(module.select(fold).cpu(), torch.float64)
     likelihood, x = plan.likelihood, x.cpu().double()
-    ratio = np.ones(module.n_features)
-    log_range = module.linear_start.log_range[0].double().numpy().copy()
     one = torch.ones(1, module.n_features, dtype=torch.float64)
     start = MapStart(module, likelihood, one, one)
     noise = plan.generator.standard_normal((len(x), module.n_components))
     _, z = start.draw(x, torch.as_tensor(noise), plan.latent)
     _, offset = start.predict(z)
-    for (member, columns), part, (_, index) in zip(
+    left, variance = np.full((2, module.n_features), np.nan)
+    for (_, columns), part, (_, index) in zip(
         likelihood.list_groups(),
         likelihood.list_offsets(offset),
         start.sources,
         strict=True,
     ):
-        if index is None:
+        if index is not None:
+            values = x[:, columns].numpy()
+            variance[columns] = np.nanvar(values, axis=0)
+            left[columns] = np.nanmean((values - part.numpy()) ** 2, axis=0)
+    return np.maximum(left, NOISE_FLOOR**2), np.maximum(variance, NOISE_FLOOR)
+
+
+def _find_units(plan, module, left, variance):
+    """Return units in those of the map, and how far log scales may fall, by fold.
+
+    A unit is the standard deviation of what the map leaves of a column; columns that
+    are no numbers keep theirs.
+    """
+    shape = left.shape[0], module.n_features
+    ratio = np.ones(shape)
+    known = module.linear_start.log_range.flatten(0, -2).double().cpu().numpy()
+    log_range = np.broadcast_to(known, shape).copy()
+    for member, columns in plan.likelihood.list_groups():
+        if np.isnan(left[0, columns[0]]):
             continue
-        values = x[:, columns].numpy()
-        variance = np.maximum(np.nanvar(values, axis=0), NOISE_FLOOR)
-        share = np.nanmean((values - part.numpy()) ** 2, axis=0) / variance
         least = np.maximum(member.link.get_least_noise(0.0), NOISE_FLOOR)
-        share = np.clip(share, least, 1.0)
-        ratio[columns] = np.sqrt(share * variance)
-        log_range[columns] = get_log_range(member.link, share)
+        share = np.clip(left[:, columns] / variance[:, columns], least, 1.0)
+        ratio[:, columns] = np.sqrt(share * variance[:, columns])
+        log_range[:, columns] = get_log_range(member.link, share)
     return ratio, log_range
 
 

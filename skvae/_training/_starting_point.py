@@ -10,7 +10,7 @@ from ._batches import LazyTable, Rows
 from ._splits import Splits
 
 # rows from which likelihood and prior are initialized
-_MAX_INIT_ROWS = 4000
+MAX_INIT_ROWS = 4000
 # rows cast at a time
 _CHUNK_ROWS = 1024
 # bytes of a table in single precision from which on rows stay where they are
@@ -47,7 +47,7 @@ class StartingPoint:
         rows, samples = self.rows, []
         for fold, train_rows in enumerate(rows.train):
             weight = rows.weight[train_rows].cpu().double().numpy()
-            n_drawn = min(len(train_rows), _MAX_INIT_ROWS)
+            n_drawn = min(len(train_rows), MAX_INIT_ROWS)
             if (weight == weight[0]).all():
                 chosen = generator.permutation(len(train_rows))[:n_drawn]
             else:
