@@ -18,7 +18,7 @@ from tables import list_tables, split
 FLOOR = 1e-3
 CONTENDERS = "gmm", "skvae", "floor", "plain"
 # asked for by name
-FURTHER = ("autoregressive",)
+FURTHER = ("joint", "autoregressive")
 
 
 @cache
@@ -57,6 +57,7 @@ def make_models(n_components, seed):
     common = {"n_components": n_components, "random_state": seed, "device": "cpu"}
     return {
         "skvae": VAETransformer(**common),
+        "joint": VAETransformer(**common, density="joint"),
         "autoregressive": VAETransformer(**common, likelihood="autoregressive"),
         "floor": VAETransformer(**common, likelihood=Mixture(variance_floor=FLOOR)),
         "plain": VAETransformer(

@@ -150,10 +150,10 @@ def test_noise_is_that_of_held_out_rows():
     vae = VAETransformer(4, **SETTINGS, early_stopping=False, max_epochs=100).fit(X)
     assert vae.net_.module_.linear_start.widening == 1
     known = VAETransformer(4, **SETTINGS).fit(X)
-    assert known.net_.module_.linear_start.widening > 1.01
+    assert known.net_.module_.linear_start.widening > 1
     new = np.random.default_rng(1).standard_normal((500, 8))
-    exact = -0.5 * 8 * np.log(2 * np.pi * np.e)
-    assert known.score(new) > exact - 1.5
+    # a map of columns that have nothing in common is given up for the linear one
+    assert known.score(new) > PCA(4).fit(X).score(new) - 0.05
 
 
 def test_what_is_named_and_linear_models_have_one_stage():

@@ -158,6 +158,44 @@ def _find_units(plan, module, left, variance):
     return ratio, log_range
 
 
+class LinearMap:
+    """The map as it was before training, where it is a linear model.
+
+    A map that reconstructs held-out rows better may be a worse latent of a density: if
+    columns are independent, say, z is best when it says nothing.
+
+    Parameters
+    ----------
+    net : VAENet
+        Of the map, initialized.
+    rows : Rows
+    """
+
+    def __init__(self, net, rows):
+        module = net.module_
+        self.state = {k: v.clone() for k, v in module.state_dict().items()}
+        self.score = net.compute_valid_elbo(rows)
+
+    def is_better_than(self, net):
+        """Return whether held-out rows prefer it to a trained density."""
+        return self.score > _get_score(net) and not net.interrupted_
+
+    def restore(self, net):
+        """Put the linear map into the net of a map; return what it replaces."""
+        trained = {k: v.clone() for k, v in net.module_.state_dict().items()}
+        net.module_.load_state_dict(self.state)
+        return trained
+
+
+def _get_score(net):
+    return -dict(net.callbacks_)["best_weights"].best_loss_
+
+
+def is_better(net, other):
+    """Return whether the held-out score of a net is higher than that of another."""
+    return _get_score(net) > _get_score(other)
+
+
 def stop_at_map(net, map_net):
     """Return the net that is kept where the training of a map was broken off."""
     map_net.module_.eval()

@@ -5,6 +5,8 @@ the module. `train` makes the net and runs skorch's loop. A warm start differs i
 it begins alone. Nothing here reads the estimator.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -16,14 +18,17 @@ from .._model._module import VAEModule
 from .._utils._device import scoring_dtype, threads_for
 from .._utils._seed import draw_seed, seeded
 from ._density import (
+    LinearMap,
     get_map_net,
     get_map_unit,
+    is_better,
     join_nets,
     make_density_plan,
     start_density,
     stop_at_map,
 )
 from ._net_arguments import make_net, update_net
+from ._net_state import is_passing
 from ._splits import Splits, make_splits, split_off
 from ._starting_point import StartingPoint, make_rows
 
@@ -73,31 +78,56 @@ def train(plan, data, begin):
 def _train_stages(plan, data, begin):
     """Train the map and, where the plan has one, the density after it."""
     if plan.density is None:
-        return _train_net(plan, data, begin), begin
+        return _run(_prepare_net(plan, data, begin), data, begin), begin
     whole = plan.net
     plan.net, module = get_map_net(whole)
     n_epochs = [0 if n is None else len(n.history) for n in (plan.net, whole)]
-    map_net = _train_net(plan, data, begin, module)
+    map_net = _prepare_net(plan, data, begin, module)
+    linear = None
+    if whole is None and begin.rows.valid and plan.is_corrected:
+        linear = LinearMap(map_net, begin.rows)
+    _run(map_net, data, begin)
     if map_net.interrupted_ or map_net.diverged_:
         return stop_at_map(whole, map_net), begin
     plan = make_density_plan(plan, whole)
+    net, start = _train_density(plan, data, begin, map_net)
+    if linear is not None and linear.is_better_than(net):
+        trained = linear.restore(map_net)
+        # those of one fit have seen both stages
+        kept = [c for c in plan.callbacks if not is_passing(c)]
+        plan = replace(plan, callbacks=kept)
+        other, other_start = _train_density(plan, data, begin, map_net)
+        net.interrupted_ = other.interrupted_
+        if is_better(other, net):
+            net, start = other, other_start
+        else:
+            start.origin.map.load_state_dict(trained)
+    return join_nets(map_net, net, *n_epochs), start
+
+
+def _train_density(plan, data, begin, map_net):
+    """Return the net of the density after a map, and where it began."""
     begin = start_density(plan, begin, map_net)
-    net = _train_net(plan, data, begin)
-    return join_nets(map_net, net, *n_epochs), begin
+    return _run(_prepare_net(plan, data, begin), data, begin), begin
 
 
-def _train_net(plan, data, begin, module=None):
-    """Return a net after one call of skorch's loop: that of the plan, or a new one.
+def _prepare_net(plan, data, begin, module=None):
+    """Return the net of the plan with its settings, or a new one.
 
     A new one is around a new module, if none is given.
     """
-    rows = begin.rows
     if plan.net is None:
         net = _make_net(plan, data, begin, module)
     else:
         n_samples = len(begin.splits.table)
-        net = update_net(plan.net, plan, rows, n_samples, data.is_chunk)
+        net = update_net(plan.net, plan, begin.rows, n_samples, data.is_chunk)
     net.units_ = begin.starts[-1].shift, begin.starts[-1].unit
+    return net
+
+
+def _run(net, data, begin):
+    """Return a net after a call of skorch's loop."""
+    rows = begin.rows
     with threads_for(count_work(net.module_, net.batch_size)):
         net.partial_fit(rows, epochs=1 if data.is_chunk else None)
     return net

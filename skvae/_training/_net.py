@@ -334,14 +334,24 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         -------
         scores, weight : Tensor (n_rows,)
         """
+        if self.held_out_loss is None:
+            return self._compute_valid_elbos(rows)
         scores, weights = [], []
-        if self.held_out_loss is not None:
-            self._set_training(False)
-            for x, w in self.get_iterator(rows, training=False):
-                x, w = x.to(self.device), w.to(self.device)
-                scores.append(-self.held_out_loss(self.module_, x)[w > 0])
-                weights.append(w[w > 0])
-            return torch.cat(scores), torch.cat(weights)
+        self._set_training(False)
+        for x, w in self.get_iterator(rows, training=False):
+            x, w = x.to(self.device), w.to(self.device)
+            scores.append(-self.held_out_loss(self.module_, x)[w > 0])
+            weights.append(w[w > 0])
+        return torch.cat(scores), torch.cat(weights)
+
+    @torch.no_grad()
+    def compute_valid_elbo(self, rows):
+        """Return the mean ELBO of the held-out rows, in nats in the units of X."""
+        scores, weights = self._compute_valid_elbos(rows)
+        return float((scores * weights).sum() / weights.sum())
+
+    def _compute_valid_elbos(self, rows):
+        scores, weights = [], []
         for x, w, output in self._infer_valid(rows):
             score = output.elbo(x)
             volume = torch.as_tensor(self.log_volume, dtype=score.dtype).to(w.device)
