@@ -61,7 +61,12 @@ def test_weights_and_validation_sets_come_along(X, small_limits, loads):
     settings = {"net_params": {"iterator_train__shuffle": True}} if loads else {}
     vae = fit(X, **settings)
     weighted = VAETransformer(
-        hidden_layer_sizes=(16,), max_epochs=2, random_state=0, **settings
+        2,
+        density="joint",
+        hidden_layer_sizes=(16,),
+        max_epochs=2,
+        random_state=0,
+        **settings,
     ).fit(X, sample_weight=weight, X_val=X[:500])
     assert len(weighted.validation_scores_) == 2
     assert weighted.score(X) == pytest.approx(vae.score(X), abs=0.5)
@@ -78,7 +83,12 @@ def test_missing_cells_and_constant_columns_come_along(X, small_limits):
 
 def test_warm_start_trains_on_rows_that_are_read(X, small_limits):
     vae = VAETransformer(
-        hidden_layer_sizes=(16,), max_epochs=2, warm_start=True, random_state=0
+        2,
+        density="joint",
+        hidden_layer_sizes=(16,),
+        max_epochs=2,
+        warm_start=True,
+        random_state=0,
     )
     before = vae.fit(X).score(X)
     assert vae.fit(X).score(X) > before - 0.05

@@ -156,6 +156,17 @@ def test_noise_is_that_of_held_out_rows():
     assert known.score(new) > PCA(4).fit(X).score(new) - 0.05
 
 
+def test_repeated_values_are_drawn_as_often():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(400)
+    zero = np.where(rng.random(400) < 0.5, 0, np.round(np.exp(x + 3)))
+    frame = pd.DataFrame({"x": x, "zero": zero.astype(int), "flag": x > 0})
+    vae = VAETransformer(1, **SETTINGS | {"max_epochs": 10}).fit(frame)
+    assert vae.net_.module_.linear_start.widening > 1
+    drawn = vae.sample(1000, bounded=False, random_state=0)
+    assert abs((drawn["zero"] == 0).mean() - (zero == 0).mean()) < 0.1
+
+
 def test_what_is_named_and_linear_models_have_one_stage():
     X = load_iris().data
     cases = {"likelihood": "student_t"}, {"hidden_layer_sizes": ()}, {"objective": "tc"}

@@ -21,7 +21,7 @@ def initialize_members(module, x, generator):
         if module.likelihood.initialize is not None:
             _, offset = start.predict(z)
             log_range = start.cast(z.dtype).log_range[0]
-            rows = start.widen(rows, offset)
+            offset = start.widen(rows, offset)
             raw, free = module.likelihood.initialize(rows, offset, log_range)
             start.keep(raw, free)
             bias = module.decoder_head.bias[index]

@@ -222,11 +222,11 @@ class LinearStart(nn.Module):
         return u, latent.draw_initial(loc, scale, noise)
 
     def widen(self, x, offset):
-        """Return training rows at the distance from their offset that new rows have.
+        """Return offsets as far from training rows as those of new rows are from them.
 
-        A linear model has so few parameters that it is the same.
+        A linear model has so few parameters that they are the same.
         """
-        return x
+        return offset
 
     def keep(self, raw, free):
         """Write into initial values what has been learned before: nothing."""

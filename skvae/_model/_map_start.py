@@ -161,10 +161,10 @@ class MapStart(nn.Module):
         return self.likelihood.join_groups(found)
 
     def widen(self, x, offset):
-        """Return training rows at the distance from their offset that new rows have."""
+        """Return offsets as far from training rows as those of new rows are from them."""
         if self.widening == 1:
-            return x
-        x = x.clone()
+            return offset
+        offset = offset.clone()
         for (_, columns), part, (_, index) in zip(
             self.likelihood.list_groups(),
             self.likelihood.list_offsets(offset),
@@ -172,8 +172,9 @@ class MapStart(nn.Module):
             strict=True,
         ):
             if index is not None:
-                x[:, columns] = part + self.widening * (x[:, columns] - part)
-        return x
+                residual = torch.nan_to_num(x[:, columns] - part)
+                part.sub_((self.widening - 1) * residual)
+        return offset
 
     def keep(self, raw, free):
         """Write into initial values those of groups that the map has learned."""
