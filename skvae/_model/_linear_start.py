@@ -222,7 +222,7 @@ class LinearStart(nn.Module):
         return u, latent.draw_initial(loc, scale, noise)
 
     def widen(self, x, offset):
-        """Return offsets as far from training rows as those of new rows are from them.
+        """Return offsets that are as far from their rows as those of new rows.
 
         A linear model has so few parameters that they are the same.
         """

@@ -161,7 +161,7 @@ class MapStart(nn.Module):
         return self.likelihood.join_groups(found)
 
     def widen(self, x, offset):
-        """Return offsets as far from training rows as those of new rows are from them."""
+        """Return offsets that are as far from their rows as those of new rows."""
         if self.widening == 1:
             return offset
         offset = offset.clone()
