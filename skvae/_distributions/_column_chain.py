@@ -10,9 +10,8 @@ from typing_extensions import override
 from .._utils._missing import list_incomplete
 from ._base import UncheckedDistribution
 
-# draws of the missing cells of a row for every draw of z, and those of training steps,
-# whose bound is lower by it and four times as fast
-_N_CELL_DRAWS, _N_TRAINING_DRAWS = 4, 1
+# draws of the missing cells of a row for every draw of z
+_N_CELL_DRAWS = 4
 # draws that variances are averaged over
 _N_MOMENT_DRAWS = 16
 
@@ -116,10 +115,6 @@ class ColumnChain(UncheckedDistribution):
         self.conditionals, self.noise = conditionals, noise
         super().__init__(shape, event_dim=1)
 
-    @property
-    def _n_cell_draws(self):
-        return _N_TRAINING_DRAWS if self.noise is None else _N_CELL_DRAWS
-
     def _make_levels(self, n_draws):
         """Return levels, ``(n_draws, len(noise), 1, ..., n_features)``.
 
@@ -178,17 +173,16 @@ class ColumnChain(UncheckedDistribution):
         """Return the log density of the columns that are not missing, ``(...)``."""
         if missing is None:
             return self.log_prob_by_column(value).sum(dim=-1)
-        _, log_prob = self._score_filled(value, missing, self._n_cell_draws)
+        _, log_prob = self._score_filled(value, missing, _N_CELL_DRAWS)
         total = log_prob.sum(dim=-1).logsumexp(dim=0)
-        return total - math.log(self._n_cell_draws)
+        return total - math.log(_N_CELL_DRAWS)
 
     def log_prob_by_column(self, value, missing=None):
         """Return log p(x_j | x_1, ..., x_{j-1}), ``(..., n_features)``."""
         if missing is None:
             return self.conditionals.given(value).log_prob(value)
-        _, log_prob = self._score_filled(value, missing, self._n_cell_draws)
-        total = log_prob.cumsum(dim=-1).logsumexp(dim=0)
-        total = total - math.log(self._n_cell_draws)
+        _, log_prob = self._score_filled(value, missing, _N_CELL_DRAWS)
+        total = log_prob.cumsum(dim=-1).logsumexp(dim=0) - math.log(_N_CELL_DRAWS)
         by_column = torch.cat([total[..., :1], total.diff(dim=-1)], dim=-1)
         return by_column.masked_fill(missing, 0.0)
 
