@@ -310,6 +310,112 @@ def test_conv_network_is_for_the_map(wine):
     assert vae.reconstruct(X[:2]).shape == (2, 1, 8, 8)
 
 
+def test_model_after_the_linear_map_is_trained_further():
+    X = np.random.default_rng(0).standard_normal((400, 6))
+    settings = SETTINGS | {"max_epochs": 30, "warm_start": True}
+    vae = VAETransformer(2, **settings).fit(X)
+    assert {row["stage"] for row in vae.fit(X).history_} == {"map", "density"}
+
+
+def test_noise_of_held_out_rows_counts_by_their_weight():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 1)) + 0.5 * rng.standard_normal((400, 4))
+    X[::10] += 200 * rng.standard_normal((40, 4))
+    weight = np.where(np.arange(400) % 10 == 0, 1e-9, 1.0)
+    settings = SETTINGS | {"max_epochs": 8}
+    vae = VAETransformer(1, **settings).fit(X, sample_weight=weight)
+    clean = weight == 1
+    alone = VAETransformer(1, **settings).fit(X[clean])
+    assert vae.score(X[clean]) > alone.score(X[clean]) - 0.3
+
+
+@pytest.mark.parametrize("column", [0, 2])
+def test_column_with_few_cells_is_fitted(column):
+    X = np.random.default_rng(0).standard_normal((9000, 3))
+    known = X[:3, column].copy()
+    X[:, column] = np.nan
+    X[[0, 4000, 8999], column] = known
+    vae = VAETransformer(1, **QUICK | {"max_epochs": 1}).fit(X)
+    assert np.isfinite(vae.score_samples(X[:50])).all()
+
+
+def test_streams_and_warm_starts_have_callbacks_of_scikit_learn(wine):
+    bar = pytest.importorskip("sklearn.callback").ProgressBar()
+    vae = VAETransformer(2, **QUICK).set_callbacks(bar)
+    vae.partial_fit(wine)
+    pickle.dumps(vae.net_)
+    vae.partial_fit(wine)
+    assert np.isfinite(vae.score(wine))
+
+
+def test_automatic_density_may_be_named_for_some_columns(wine):
+    likelihood = {0: "gaussian_mixture", 3: "gaussian_mixture"}
+    vae = VAETransformer(2, **QUICK, likelihood=likelihood).fit(wine)
+    kept = [index is None for _, index in vae.net_.module_.linear_start.sources]
+    assert sorted(kept) == [False, True]
+    assert np.isfinite(vae.score_samples(wine)).all()
+
+
+def test_interrupted_map_of_a_table_with_constant_columns_is_trained_further(wine):
+    frame = pd.DataFrame(wine[:, :3], columns=list("abc"))
+    frame["same"], frame["kind"] = 1.0, np.where(wine[:, 0] > 0, "x", "y")
+    settings = QUICK | {"warm_start": True, "early_stopping": False}
+    vae = VAETransformer(2, **settings, net_callbacks=[Interrupt(2)])
+    with pytest.raises(KeyboardInterrupt):
+        vae.fit(frame)
+    vae.set_params(net_callbacks=None).fit(frame)
+    assert vae.net_.module_.is_refined
+    assert np.isfinite(vae.score_samples(frame)).all()
+    with pytest.raises(ValueError, match="density='joint'"):
+        vae.set_params(density="joint").fit(frame)
+
+
+@pytest.mark.filterwarnings("ignore:.*components are unused:UserWarning")
+def test_prior_stays_that_of_the_map_where_posteriors_depend_on_it(wine):
+    settings = QUICK | {"latent": Hierarchical((2, 1))}
+    vae = VAETransformer(3, **settings)
+    for _ in range(3):
+        vae.partial_fit(wine)
+    module = vae.net_.module_
+    assert module.prior is module.linear_start.map.prior
+    assert not any("prior" in name for name, _ in module.named_parameters())
+
+
+class ShiftedLatent(GaussianLatent):
+    """A latent of a user's own, with a posterior that ignores the linear start."""
+
+    is_anchored = False
+
+    def posterior(self, raw, loc, scale):
+        return super().posterior(raw, torch.zeros_like(loc), torch.ones_like(scale))
+
+    def keep_point(self, raw):
+        return torch.zeros_like(raw)
+
+
+def test_latents_of_ones_own_have_one_stage_without_keep_point(wine, monkeypatch):
+    monkeypatch.delattr(GaussianLatent, "keep_point")
+    monkeypatch.delattr(ShiftedLatent, "keep_point")
+    vae = VAETransformer(2, **QUICK, latent=ShiftedLatent(prior="standard")).fit(wine)
+    assert not vae.net_.module_.is_refined
+
+
+def test_named_callbacks_are_there_when_a_fitted_model_gets_a_chunk(wine):
+    params = {"callbacks__mine__epoch": 99}
+    vae = VAETransformer(
+        2, **QUICK, net_callbacks=[("mine", Interrupt(99))], net_params=params
+    ).fit(wine)
+    assert np.isfinite(vae.partial_fit(wine).score(wine))
+
+
+def test_double_precision_leaves_the_map_where_it_is(wine):
+    vae = VAETransformer(2, **QUICK, early_stopping=False).fit(wine)
+    start = vae.net_.module_.linear_start
+    precise = start.make_precise(...)
+    ours = {id(module) for module in start.map.modules()}
+    assert not ours & {id(module) for module in precise.map.modules()}
+
+
 def test_clone_and_repr(wine):
     vae = clone(VAETransformer(2, **QUICK))
     assert vae.density == "after"

@@ -3,6 +3,7 @@
 `VAEModule` then learns p(x|z) around what the map decodes, and keeps the map's z.
 """
 
+import copy
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,22 @@ from typing_extensions import override
 
 from ._cost import count_widest
 from ._precision import convert
+
+
+def freeze(module):
+    """Return a map whose weights training does not change."""
+    learned = [n for n, p in module.named_parameters() if p.requires_grad]
+    if learned:
+        # others are frozen for good, and stay so in `thaw`
+        module.learned_weights = learned
+    return module.requires_grad_(False).eval()
+
+
+def thaw(module):
+    """Return a map whose weights may be trained again."""
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(name in module.learned_weights)
+    return module
 
 
 class MapStart(nn.Module):
@@ -37,9 +54,7 @@ class MapStart(nn.Module):
 
     def __init__(self, module, likelihood, ratio, log_range, widening=1.0):
         super().__init__()
-        # weights that are frozen for good stay so in `thaw`
-        self.learned = [n for n, p in module.named_parameters() if p.requires_grad]
-        self.map = self.freeze(module)
+        self.map = freeze(module)
         self.register_buffer("ratio", ratio)
         self.register_buffer("log_range", log_range)
         self.likelihood, self.link = likelihood, likelihood.link
@@ -65,17 +80,6 @@ class MapStart(nn.Module):
                 found.append((number, None if is_kept else torch.as_tensor(index)))
         return found
 
-    @staticmethod
-    def freeze(module):
-        """Return a map whose weights training does not change."""
-        return module.requires_grad_(False).eval()
-
-    def thaw(self, module):
-        """Return the map, or a copy of it, with weights that may be trained again."""
-        for name, parameter in module.named_parameters():
-            parameter.requires_grad_(name in self.learned)
-        return module
-
     @override
     def train(self, mode=True):
         """Keep the map as it is when it is evaluated."""
@@ -97,7 +101,8 @@ class MapStart(nn.Module):
     def make_precise(self, index):
         """Return the start of one fold in double precision, on the CPU."""
         start = self.select(-1 if index is ... else index)
-        return convert(start.cpu(), torch.float64)
+        # without folds the map is the one that is trained on
+        return convert(copy.deepcopy(start).cpu(), torch.float64)
 
     def cast(self, dtype):
         """Return the tensors that a decoder reads, in the given precision."""

@@ -242,13 +242,29 @@ def _split_by_size(member, columns, kinds):
     return found
 
 
-def _resolve_stages(estimator, table, network, objective, for_numbers, has_images):
+def _split_like(likelihood, other):
+    """Return a `PerColumn` of which no group has columns of two groups of another."""
+    groups = [
+        (member, [column for column in columns if column in part])
+        for member, columns in likelihood.list_groups()
+        for part in other.columns
+    ]
+    groups = [(member, columns) for member, columns in groups if columns]
+    if len(groups) == len(likelihood.members):
+        return likelihood
+    return PerColumn([clone(m) for m, _ in groups], [c for _, c in groups])
+
+
+def _resolve_stages(
+    estimator, table, network, latent, objective, for_numbers, has_images
+):
     """Return what is learned of p(x|z), first and after it, by names of `Plan`.
 
     With ``likelihood='auto'``, or a dict, 'auto' numbers have one noise in the map. The
     density after it has a likelihood for every column, and columns depend on those
     before them unless a dict names any, or the table is wide. A map is trained on the
-    ELBO: other objectives are for the density itself.
+    ELBO: other objectives are for the density itself, and so are latents of a user's
+    own that do not define `keep_point`.
     """
     is_linear = network.is_linear
     resolve = partial(
@@ -263,13 +279,16 @@ def _resolve_stages(estimator, table, network, objective, for_numbers, has_image
     is_named = not (isinstance(asked, dict) or asked == "auto")
     if isinstance(asked, dict):
         is_named = len(asked) == len(table.kinds) and "auto" not in asked.values()
-    # a linear model is map and density in one
+    # a linear model is map and density in one; latents of one's own say how z is kept
+    has_own = not type(latent).__module__.startswith(Latent.__module__.split(".")[0])
+    keeps_point = type(latent).keep_point is not Latent.keep_point
     is_joint = is_linear or not isinstance(objective, ELBO)
+    is_joint = is_joint or (has_own and not keeps_point)
     if is_named or density == "joint" or (density == "after" and is_joint):
         return {"likelihood": resolve(for_numbers=for_numbers)}
     stages = {"likelihood": resolve(for_numbers=Gaussian("shared")), "is_map": True}
     if density == "after":
-        after = resolve(for_numbers=for_numbers)
+        after = _split_like(resolve(for_numbers=for_numbers), stages["likelihood"])
         is_narrow = 1 < len(table.kinds) <= _MAX_COUPLED
         if isinstance(asked, str) and is_narrow and not has_images:
             after = Autoregressive().join(after)
@@ -297,8 +316,9 @@ def resolve_members(estimator, table, image_shape, for_numbers=None):
     is_linear = network.is_linear
     has_images = image_shape is not None or network.has_outputs
     objective = _resolve("objective", estimator.objective, OBJECTIVES, Objective)
+    latent = resolve_latent(estimator.latent, is_linear)
     stages = _resolve_stages(
-        estimator, table, network, objective, for_numbers, has_images
+        estimator, table, network, latent, objective, for_numbers, has_images
     )
     likelihood = stages["likelihood"]
     if has_images and isinstance(likelihood, AutoregressiveColumns):
@@ -309,6 +329,6 @@ def resolve_members(estimator, table, image_shape, for_numbers=None):
     return {
         "network": network,
         **stages,
-        "latent": resolve_latent(estimator.latent, is_linear),
+        "latent": latent,
         "objective": objective,
     }

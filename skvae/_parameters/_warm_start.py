@@ -9,6 +9,7 @@ from ._comparison import describe_meaning
 # parameters that the net is made of
 _FIXED = (
     "n_components",
+    "density",
     "likelihood",
     "latent",
     "network",

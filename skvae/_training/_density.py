@@ -6,6 +6,7 @@ trained on the ELBO. Where held-out rows do not gain, they stay at their start: 
 with a noise for every column, and the prior fitted to its posteriors.
 """
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -13,12 +14,12 @@ import torch
 
 from .. import _start
 from .._closed_form._linear import NOISE_FLOOR
-from .._model._map_start import MapStart
+from .._model._map_start import MapStart, freeze, thaw
 from .._model._precision import convert
 from .._start._base import get_log_range
 from ..networks import MLP
 from ..objectives import ELBO
-from ._starting_point import MAX_INIT_ROWS, StartingPoint, make_rows
+from ._starting_point import StartingPoint, make_rows
 
 
 def get_map_net(net):
@@ -29,8 +30,25 @@ def get_map_net(net):
     if net is None or not net.module_.is_refined:
         return net, None
     # copies and pickles of the two nets have modules of their own
-    known, start = net.map_net_, net.module_.linear_start
-    return known, start.thaw(start.map if known is None else known.module_)
+    known = net.map_net_
+    module = net.module_.linear_start.map if known is None else known.module_
+    return known, thaw(module)
+
+
+def list_callbacks(net):
+    """Return the callbacks of a user's own that a trained net has."""
+    known = {"kl_warmup", "annealing"}
+    return [
+        c for c in net.callbacks or [] if not (isinstance(c, tuple) and c[0] in known)
+    ]
+
+
+def _replace_map(net, module):
+    """Let a net start at a map that has been trained further."""
+    start = net.module_.linear_start
+    start.map = freeze(module)
+    if net.module_.latent.posterior_takes_prior:
+        net.module_.prior = start.map.prior
 
 
 def get_map_unit(net, n_features):
@@ -77,8 +95,8 @@ def start_density(plan, begin, map_net):
             widening=float(np.sqrt(widening)),
         )
     else:
+        _replace_map(plan.net, module)
         origin = plan.net.module_.linear_start
-        origin.map = origin.freeze(module)
         n_features = begin.x.shape[1]
         starts = [_start.Start(np.zeros(n_features), np.ones(n_features), {})]
     rows = make_rows(begin.x, begin.weight, starts, begin.splits, begin.rows.device)
@@ -98,15 +116,11 @@ def _compare_with_held_out(plan, begin, module, left):
     It is the geometric mean over columns: what is left of training rows alone would be
     the noise of rows that the map knows.
     """
-    valid = begin.rows.valid
-    if not valid:
+    samples = begin.sample_rows(plan.generator, held_out=True)
+    if not samples:
         return 1.0
-    held_out = [
-        _measure(plan, module, begin.rows.table.take(rows[:MAX_INIT_ROWS], fold), fold)
-        for fold, rows in enumerate(valid)
-    ]
-    held_out = np.stack([part for part, _ in held_out])
-    ratio = held_out.mean(axis=0) / left[: len(valid)].mean(axis=0)
+    found = [_measure(plan, module, x, fold)[0] for fold, x in enumerate(samples)]
+    ratio = np.mean(found, axis=0) / left[: len(samples)].mean(axis=0)
     ratio = ratio[np.isfinite(ratio)]
     return float(np.exp(np.log(ratio).mean()).clip(1.0)) if len(ratio) else 1.0
 
@@ -117,7 +131,8 @@ def _measure(plan, module, x, fold):
 
     Both are in the units of the map, ``(n_features,)``, NaN for other columns.
     """
-    module = convert(module.select(fold).cpu(), torch.float64)
+    # without folds it is the module itself that is selected
+    module = convert(copy.deepcopy(module.select(fold)).cpu(), torch.float64)
     likelihood, x = plan.likelihood, x.cpu().double()
     one = torch.ones(1, module.n_features, dtype=torch.float64)
     start = MapStart(module, likelihood, one, one)
@@ -133,8 +148,16 @@ def _measure(plan, module, x, fold):
     ):
         if index is not None:
             values = x[:, columns].numpy()
-            variance[columns] = np.nanvar(values, axis=0)
-            left[columns] = np.nanmean((values - part.numpy()) ** 2, axis=0)
+            is_known = ~np.isnan(values)
+            # no cell of a column may be among the rows
+            count = np.maximum(is_known.sum(axis=0), 1)
+            centred = values - np.where(is_known, values, 0.0).sum(axis=0) / count
+            for target, residual in (
+                (variance, centred),
+                (left, values - part.numpy()),
+            ):
+                found = np.where(is_known, residual**2, 0.0).sum(axis=0) / count
+                target[columns] = np.where(is_known.any(axis=0), found, 1.0)
     return np.maximum(left, NOISE_FLOOR**2), np.maximum(variance, NOISE_FLOOR)
 
 
@@ -149,7 +172,7 @@ def _find_units(plan, module, left, variance):
     known = module.linear_start.log_range.flatten(0, -2).double().cpu().numpy()
     log_range = np.broadcast_to(known, shape).copy()
     for member, columns in plan.likelihood.list_groups():
-        if np.isnan(left[0, columns[0]]):
+        if np.isnan(left[0, columns]).all():
             continue
         least = np.maximum(member.link.get_least_noise(0.0), NOISE_FLOOR)
         share = np.clip(left[:, columns] / variance[:, columns], least, 1.0)
@@ -184,6 +207,7 @@ class LinearMap:
         """Put the linear map into the net of a map; return what it replaces."""
         trained = {k: v.clone() for k, v in net.module_.state_dict().items()}
         net.module_.load_state_dict(self.state)
+        net.averages_ = net.raw_weights_ = None
         return trained
 
 
@@ -202,8 +226,7 @@ def stop_at_map(net, map_net):
     if net is None or net is map_net:
         return map_net
     net.interrupted_, net.diverged_ = map_net.interrupted_, map_net.diverged_
-    start = net.module_.linear_start
-    start.map = start.freeze(map_net.module_)
+    _replace_map(net, map_net.module_)
     return net
 
 

@@ -23,6 +23,7 @@ from ._density import (
     get_map_unit,
     is_better,
     join_nets,
+    list_callbacks,
     make_density_plan,
     start_density,
     stop_at_map,
@@ -82,7 +83,11 @@ def _train_stages(plan, data, begin):
     whole = plan.net
     plan.net, module = get_map_net(whole)
     n_epochs = [0 if n is None else len(n.history) for n in (plan.net, whole)]
-    map_net = _prepare_net(plan, data, begin, module)
+    map_plan = plan
+    if whole is not None and plan.net is None:
+        # that of the map is made anew
+        map_plan = replace(plan, callbacks=[*list_callbacks(whole), *plan.callbacks])
+    map_net = _prepare_net(map_plan, data, begin, module)
     linear = None
     if whole is None and begin.rows.valid and plan.is_corrected:
         linear = LinearMap(map_net, begin.rows)

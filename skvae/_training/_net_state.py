@@ -26,6 +26,8 @@ class NetState:
 
     def finish(self, keeps_training):
         """Drop callbacks of this fit and, unless training may resume, its state."""
+        if getattr(self, "map_net_", None) is not None:
+            self.map_net_.finish(keeps_training)
         self.callbacks = [c for c in self.callbacks or [] if not is_passing(c)]
         self.callbacks_ = [c for c in self.callbacks_ if not is_passing(c[1])]
         if not keeps_training:

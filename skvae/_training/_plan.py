@@ -132,6 +132,9 @@ def learn_columns(plan, data):
     """
     if data.is_warm:
         data.columns = data.columns.extended(data.get_kept()[0])
+        if plan.density is not None and not plan.net.module_.is_refined:
+            # a fit that ended before its second stage
+            _learn_density(plan, data, data.columns.varies)
     else:
         data.columns = _make_columns(plan, data)
     if data.validation is not None:
@@ -151,19 +154,26 @@ def _make_columns(plan, data):
         data.table.kinds,
     )
     plan.likelihood = likelihood = plan.likelihood.restrict(columns.varies)
-    kept = array if columns.varies.all() else array[:, columns.varies]
     if likelihood.learns:
+        kept = array if columns.varies.all() else array[:, columns.varies]
         likelihood.adapt(fill_at_random(kept), weight)
     if plan.density is not None:
         members = plan.density.list_members()
-        plan.density = plan.density.restrict(columns.varies)
-        if plan.density.learns:
-            plan.density.adapt(fill_at_random(kept), weight)
+        _learn_density(plan, data, columns.varies)
     columns.likelihoods = [type(member).__name__ for member in members]
     check_pixels(plan.network, likelihood, int(columns.varies.sum()))
     if data.image_shape is not None:
         plan.network.set_image(data.image_shape, np.flatnonzero(columns.varies))
     return columns
+
+
+def _learn_density(plan, data, varies):
+    """Adapt the likelihood of the second stage to the columns that vary."""
+    array, weight = data.get_kept()
+    plan.density = plan.density.restrict(varies)
+    if plan.density.learns:
+        kept = array if varies.all() else array[:, varies]
+        plan.density.adapt(fill_at_random(kept), weight)
 
 
 def choose_components(plan, data):

@@ -10,7 +10,7 @@ from ._batches import LazyTable, Rows
 from ._splits import Splits
 
 # rows from which likelihood and prior are initialized
-MAX_INIT_ROWS = 4000
+_MAX_INIT_ROWS = 4000
 # rows cast at a time
 _CHUNK_ROWS = 1024
 # bytes of a table in single precision from which on rows stay where they are
@@ -42,12 +42,15 @@ class StartingPoint:
     rows: Rows
     origin: object = None
 
-    def sample_rows(self, generator):
-        """Return a sample of the training rows of every network, by their weights."""
+    def sample_rows(self, generator, held_out=False):
+        """Return a sample of the training rows of every network, by their weights.
+
+        Or of the held-out rows of every network that has some.
+        """
         rows, samples = self.rows, []
-        for fold, train_rows in enumerate(rows.train):
+        for fold, train_rows in enumerate(rows.valid if held_out else rows.train):
             weight = rows.weight[train_rows].cpu().double().numpy()
-            n_drawn = min(len(train_rows), MAX_INIT_ROWS)
+            n_drawn = min(len(train_rows), _MAX_INIT_ROWS)
             if (weight == weight[0]).all():
                 chosen = generator.permutation(len(train_rows))[:n_drawn]
             else:
