@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from discrete_cases import DISCRETE, draw_rows
-from scipy.special import expit
+from likelihood_cases import delete, make_rows
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
@@ -29,28 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
 N_STANDARD_ERRORS = 5
 N, D = 60, 5
 BASES = [name for name in LIKELIHOODS if name != "autoregressive"]
-VALUES = {
-    "bernoulli": lambda u: (u > 0).astype(float),
-    "log_normal": np.exp,
-    "continuous_bernoulli": expit,
-    "beta": expit,
-}
 SMALL = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
-
-
-def make_rows(name):
-    likelihood = LIKELIHOODS[name]()
-    if isinstance(likelihood, DISCRETE):
-        return draw_rows(likelihood, N, D)
-    u = np.random.default_rng(0).standard_normal((N, D))
-    u[:, 1] += u[:, 0]
-    return VALUES.get(name, lambda u: u)(u)
-
-
-def delete(X, share=0.3, seed=0):
-    X = np.array(X, dtype=float)
-    X[np.random.default_rng(seed).random(X.shape) < share] = np.nan
-    return X
 
 
 def make_frame(n=300, seed=0):
@@ -193,7 +171,7 @@ def test_gradient_is_that_of_the_observed_cells(monkeypatch):
 
 @pytest.mark.parametrize("name", BASES)
 def test_one_column_and_all_columns_agree(name):
-    X = make_rows(name)
+    X = make_rows(name, N, D)
     vae = VAETransformer(2, likelihood=Autoregressive(name), **SMALL).fit(X)
     module = vae.net_.module_.double()
     with torch.no_grad():
@@ -219,7 +197,7 @@ def test_one_column_and_all_columns_agree(name):
 
 @pytest.mark.parametrize("name", BASES)
 def test_levels_stand_for_draws(name):
-    X = make_rows(name)
+    X = make_rows(name, N, D)
     vae = VAETransformer(2, likelihood=Autoregressive(name), **SMALL).fit(X)
     module = vae.net_.module_.double()
     with torch.no_grad():
@@ -404,8 +382,8 @@ def test_low_rank_cells_are_imputed_given_all_others():
 
 @pytest.mark.parametrize("name", BASES)
 def test_scores_of_rows_depend_on_these_rows_alone(name):
-    X = delete(make_rows(name), 0.2)
-    X[0] = make_rows(name)[0]
+    X = delete(make_rows(name, N, D), 0.2)
+    X[0] = make_rows(name, N, D)[0]
     vae = VAETransformer(2, likelihood=Autoregressive(name), **SMALL).fit(X)
     state = torch.get_rng_state()
     for method in ("elbo", "evidence"):
@@ -552,7 +530,7 @@ def test_detectors_explain_by_what_columns_say_of_each_other():
 
 
 def test_everything_else_works():
-    X = make_rows("gaussian")
+    X = make_rows("gaussian", N, D)
     X = np.hstack([X, np.full((N, 1), 3.0)])
     parameters = {"likelihood": "autoregressive", **SMALL}
     vae = VAETransformer(2, **parameters, warm_start=True)
@@ -574,7 +552,7 @@ def test_everything_else_works():
 
 
 def test_parameters_of_the_base_are_searched():
-    X = make_rows("gaussian")
+    X = make_rows("gaussian", N, D)
     vae = VAETransformer(2, likelihood=Autoregressive("gaussian_mixture"), **SMALL)
     search = GridSearchCV(vae, {"likelihood__base__n_mixture": [2, 3]}, cv=2).fit(X)
     assert search.best_estimator_.likelihood.base.n_mixture in (2, 3)
@@ -610,7 +588,9 @@ def test_random_weights_start_at_the_whole_covariance():
 )
 def test_bases_that_do_not_fit_are_refused(likelihood, error, message):
     with pytest.raises(error, match=message):
-        VAETransformer(2, likelihood=likelihood, **SMALL).fit(make_rows("gaussian"))
+        VAETransformer(2, likelihood=likelihood, **SMALL).fit(
+            make_rows("gaussian", N, D)
+        )
 
 
 def test_wide_tables_and_images_are_refused():

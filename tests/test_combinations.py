@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from covering import cover
-from discrete_cases import DISCRETE, draw_rows
-from scipy.special import expit
+from likelihood_cases import make_rows
 
 from skvae import VAETransformer
 from skvae.latents import LATENTS, Categorical, Gaussian, Hierarchical
@@ -17,12 +16,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
 
 N, D, Q = 40, 6, 4
 # real numbers as values of a likelihood
-VALUES = {
-    "bernoulli": lambda u: (u > 0).astype(float),
-    "log_normal": np.exp,
-    "continuous_bernoulli": expit,
-    "beta": expit,
-}
 # all members, and what registered ones do otherwise
 LATENT_CASES = [
     *(cls() for cls in LATENTS.values()),
@@ -35,15 +28,6 @@ OBJECTIVE_CASES = [
     ELBO(n_draws=2, free_bits=0.1),
     IWAE(3, gradient="standard"),
 ]
-
-
-def make_rows(name):
-    likelihood = LIKELIHOODS[name]()
-    if isinstance(likelihood, DISCRETE):
-        return draw_rows(likelihood, N, D)
-    u = np.random.default_rng(0).standard_normal((N, D))
-    u[:, 1] += u[:, 0]
-    return VALUES.get(name, lambda u: u)(u)
 
 
 def fit(X, **parameters):
@@ -70,7 +54,7 @@ def assert_scores_are_finite(vae, X):
     cover(LIKELIHOODS, LATENTS, OBJECTIVES, strength=2),
 )
 def test_all_members_train_and_score(likelihood, latent, objective):
-    X = make_rows(likelihood)
+    X = make_rows(likelihood, N, D)
     vae = fit(X, likelihood=likelihood, latent=latent, objective=objective)
     assert_scores_are_finite(vae, X)
 
@@ -81,7 +65,7 @@ def test_all_members_train_and_score(likelihood, latent, objective):
     ids=repr,
 )
 def test_variants_of_latents_and_objectives_train_and_score(latent, objective, init):
-    X = make_rows("gaussian")
+    X = make_rows("gaussian", N, D)
     noise = GaussianNoise(noise="low_rank")
     vae = fit(X, likelihood=noise, latent=latent, objective=objective, init=init)
     assert_scores_are_finite(vae, X)
@@ -92,7 +76,7 @@ def test_variants_of_latents_and_objectives_train_and_score(latent, objective, i
     ("likelihood", "latent"), cover(LIKELIHOODS, LATENT_CASES, strength=1), ids=repr
 )
 def test_all_methods_work_with_all_members(likelihood, latent):
-    X = make_rows(likelihood)
+    X = make_rows(likelihood, N, D)
     vae = fit(X, likelihood=likelihood, latent=latent, network="mlp")
     elbo, refined = (vae.score_samples(X[:9], m) for m in ("elbo", "refined"))
     assert (refined >= elbo).all()
@@ -116,7 +100,7 @@ def test_all_methods_work_with_all_members(likelihood, latent):
     cover(cover(LATENTS, OBJECTIVES, strength=1), NETWORKS, strength=2),
 )
 def test_all_networks_train_and_score(members, network):
-    X, (latent, objective) = make_rows("gaussian"), members
+    X, (latent, objective) = make_rows("gaussian", N, D), members
     image_shape = (1, 2, 3) if NETWORKS[network].needs_images else None
     vae = fit(
         X, latent=latent, objective=objective, network=network, image_shape=image_shape
@@ -134,7 +118,7 @@ NO_IMAGES = {"categorical", "autoregressive"}
     cover([name for name in LIKELIHOODS if name not in NO_IMAGES], LATENTS, strength=1),
 )
 def test_images_of_all_members(likelihood, latent):
-    X = make_rows(likelihood)
+    X = make_rows(likelihood, N, D)
     vae = fit(
         X.reshape(N, 1, 2, 3),
         likelihood=likelihood,

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 from covering import cover
-from discrete_cases import DISCRETE, draw_rows
-from scipy.special import expit
+from likelihood_cases import delete, make_rows
 from scipy.stats import multivariate_normal
 from sklearn.metrics import r2_score
 
@@ -22,27 +21,6 @@ from skvae.objectives import OBJECTIVES
 pytestmark = pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
 
 N, D, Q = 60, 6, 4
-VALUES = {
-    "bernoulli": lambda u: (u > 0).astype(float),
-    "log_normal": np.exp,
-    "continuous_bernoulli": expit,
-    "beta": expit,
-}
-
-
-def delete(X, share=0.3, seed=0):
-    X = np.array(X, dtype=float)
-    X[np.random.default_rng(seed).random(X.shape) < share] = np.nan
-    return X
-
-
-def make_rows(name):
-    likelihood = LIKELIHOODS[name]()
-    if isinstance(likelihood, DISCRETE):
-        return draw_rows(likelihood, N, D)
-    u = np.random.default_rng(0).standard_normal((N, D))
-    u[:, 1] += u[:, 0]
-    return VALUES.get(name, lambda u: u)(u)
 
 
 def fit(X, n_components=Q, **parameters):
@@ -122,7 +100,7 @@ def test_full_covariance_starts_at_the_posterior_of_the_observed_cells(linear):
 
 
 def test_row_without_cells_has_the_prior_and_no_score():
-    X = delete(make_rows("gaussian"))
+    X = delete(make_rows("gaussian", N, D))
     X[0] = np.nan
     vae = fit(X, latent=Gaussian(prior="standard"), max_epochs=30)
     loc, scale = vae.posterior(X[:1])
@@ -217,7 +195,7 @@ def test_low_rank_normal_marginalises():
     ("likelihood", "latent"), cover(LIKELIHOODS, LATENTS, strength=1)
 )
 def test_all_members_take_missing_cells(likelihood, latent):
-    complete = make_rows(likelihood)
+    complete = make_rows(likelihood, N, D)
     X = delete(complete)
     X[0] = complete[0]
     # batches of 'auto' are as many for these few rows as for a thousand
@@ -243,7 +221,7 @@ def test_all_members_take_missing_cells(likelihood, latent):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("init", ["linear", "random"])
 def test_all_objectives_take_missing_cells(objective, init):
-    X = delete(make_rows("gaussian"))
+    X = delete(make_rows("gaussian", N, D))
     noise = GaussianNoise(noise="low_rank")
     vae = fit(X, likelihood=noise, objective=objective, init=init)
     assert np.isfinite(vae.loss_curve_).all()
@@ -254,13 +232,13 @@ def test_all_objectives_take_missing_cells(objective, init):
     "latent", [Gaussian(prior="vamp", n_mixture=3), Gaussian(covariance="full")]
 )
 def test_other_gaussian_latents_take_missing_cells(latent):
-    X = delete(make_rows("gaussian"))
+    X = delete(make_rows("gaussian", N, D))
     assert np.isfinite(fit(X, latent=latent).score(X))
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_all_networks_take_missing_cells(network):
-    X, image_shape = delete(make_rows("gaussian")), None
+    X, image_shape = delete(make_rows("gaussian", N, D)), None
     if NETWORKS[network].needs_images:
         image_shape = (1, 2, 3)
         X = X.reshape(N, *image_shape)
@@ -282,21 +260,21 @@ def test_weights_stand_for_repeated_rows_with_holes():
 
 
 def test_streams_may_have_holes_after_a_complete_first_chunk():
-    X = make_rows("gaussian")
+    X = make_rows("gaussian", N, D)
     vae = VAETransformer(2, random_state=0).partial_fit(X).partial_fit(delete(X))
     assert np.isfinite(vae.loss_curve_).all()
     assert np.isfinite(vae.score(delete(X)))
 
 
 def test_loaders_take_missing_cells():
-    X = delete(make_rows("gaussian"))
+    X = delete(make_rows("gaussian", N, D))
     params = {"iterator_train__num_workers": 0}
     vae = VAETransformer(2, max_epochs=2, net_params=params, random_state=0).fit(X)
     assert np.isfinite(vae.loss_curve_).all()
 
 
 def test_streams_take_missing_cells():
-    X = delete(make_rows("gaussian"))
+    X = delete(make_rows("gaussian", N, D))
     vae = VAETransformer(2, random_state=0)
     for part in np.array_split(X, 3):
         vae.partial_fit(part)
@@ -405,13 +383,13 @@ def test_given_refuses_what_is_no_column(linear):
 
 
 def test_fill_at_random_keeps_columns_and_what_is_observed():
-    X = delete(make_rows("gaussian"))
+    X = delete(make_rows("gaussian", N, D))
     filled = fill_at_random(X)
     assert not np.isnan(filled).any()
     np.testing.assert_array_equal(filled[~np.isnan(X)], X[~np.isnan(X)])
     for column, found in zip(X.T, filled.T, strict=True):
         assert set(found) <= set(column[~np.isnan(column)])
-    complete = make_rows("gaussian")
+    complete = make_rows("gaussian", N, D)
     assert fill_at_random(complete) is complete
 
 

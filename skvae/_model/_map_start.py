@@ -113,10 +113,15 @@ class MapStart(nn.Module):
 
         See `LinearStart.infer`.
         """
+        u, posterior, missing = self._encode(x)
+        return u, *self._get_loc_scale(posterior), missing
+
+    def _encode(self, x):
+        """Return the input of the encoder, q(z|x) of the map, and what is missing."""
         module = self.map
         u, loc, scale, missing = module._infer(x * self.ratio.to(x.dtype))
         posterior = module._encode(u, loc, scale, missing)
-        return u[..., : self.n_inputs], *self._get_loc_scale(posterior), missing
+        return u[..., : self.n_inputs], posterior, missing
 
     def infer_from_inputs(self, u):
         """Return loc and scale of `infer` for inputs that are centred and scaled."""
@@ -133,11 +138,9 @@ class MapStart(nn.Module):
 
     def draw(self, x, noise, latent):
         """Return the encoder's input of rows, and draws of z from their posterior."""
-        module = self.map
-        u, loc, scale, missing = module._infer(x * self.ratio.to(x.dtype))
-        posterior = module._encode(u, loc, scale, missing)
+        u, posterior, _ = self._encode(x)
         z = latent.draw(posterior, noise.unsqueeze(0))[0]
-        return u[..., : self.n_inputs], latent.make_decoder_input(z)
+        return u, latent.make_decoder_input(z)
 
     @property
     def n_widest(self):
@@ -170,16 +173,23 @@ class MapStart(nn.Module):
         if self.widening == 1:
             return offset
         offset = offset.clone()
-        for (_, columns), part, (_, index) in zip(
-            self.likelihood.list_groups(),
-            self.likelihood.list_offsets(offset),
-            self.sources,
-            strict=True,
-        ):
-            if index is not None:
-                residual = torch.nan_to_num(x[:, columns] - part)
-                part.sub_((self.widening - 1) * residual)
+        for _, columns, part in self.list_numbers(offset):
+            residual = torch.nan_to_num(x[:, columns] - part)
+            part.sub_((self.widening - 1) * residual)
         return offset
+
+    def list_numbers(self, offset):
+        """Return groups of numbers: likelihood, columns, and what the map decodes.
+
+        The last are views of an offset.
+        """
+        groups = self.likelihood.list_groups()
+        parts = self.likelihood.list_offsets(offset)
+        return [
+            (*group, part)
+            for group, part, (_, index) in zip(groups, parts, self.sources, strict=True)
+            if index is not None
+        ]
 
     def keep(self, raw, free):
         """Write into initial values those of groups that the map has learned."""

@@ -263,8 +263,8 @@ def _resolve_stages(
     With ``likelihood='auto'``, or a dict, 'auto' numbers have one noise in the map. The
     density after it has a likelihood for every column, and columns depend on those
     before them unless a dict names any, or the table is wide. A map is trained on the
-    ELBO: other objectives are for the density itself, and so are latents of a user's
-    own that do not define `keep_point`.
+    ELBO: other objectives are for the density itself, and so are latents whose z cannot
+    be kept.
     """
     is_linear = network.is_linear
     resolve = partial(
@@ -279,11 +279,9 @@ def _resolve_stages(
     is_named = not (isinstance(asked, dict) or asked == "auto")
     if isinstance(asked, dict):
         is_named = len(asked) == len(table.kinds) and "auto" not in asked.values()
-    # a linear model is map and density in one; latents of one's own say how z is kept
-    has_own = not type(latent).__module__.startswith(Latent.__module__.split(".")[0])
-    keeps_point = type(latent).keep_point is not Latent.keep_point
-    is_joint = is_linear or not isinstance(objective, ELBO)
-    is_joint = is_joint or (has_own and not keeps_point)
+    # a linear model is map and density in one
+    is_joint = is_linear or latent.keep_point is None
+    is_joint = is_joint or not isinstance(objective, ELBO)
     if is_named or density == "joint" or (density == "after" and is_joint):
         return {"likelihood": resolve(for_numbers=for_numbers)}
     stages = {"likelihood": resolve(for_numbers=Gaussian("shared")), "is_map": True}

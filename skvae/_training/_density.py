@@ -1,12 +1,11 @@
 """The recipe of `density="after"`: p(x|z) is learned once z is.
 
 A map is trained first, see `_map`. A second net then starts at it: the posterior means
-and what is decoded from them stay, and p(x|z), the prior and the spread of q(z|x) are
-trained on the ELBO. Where held-out rows do not gain, they stay at their start: the map
-with a noise for every column, and the prior fitted to its posteriors.
+stay, and p(x|z), the prior and the spread of q(z|x) are trained on the ELBO. Where
+held-out rows do not gain, they stay at their start: the map with a noise for every
+column, and the prior fitted to its posteriors.
 """
 
-import copy
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +14,6 @@ import torch
 from .. import _start
 from .._closed_form._linear import NOISE_FLOOR
 from .._model._map_start import MapStart, freeze, thaw
-from .._model._precision import convert
 from .._start._base import get_log_range
 from ..networks import MLP
 from ..objectives import ELBO
@@ -33,14 +31,6 @@ def get_map_net(net):
     known = net.map_net_
     module = net.module_.linear_start.map if known is None else known.module_
     return known, thaw(module)
-
-
-def list_callbacks(net):
-    """Return the callbacks of a user's own that a trained net has."""
-    known = {"kl_warmup", "annealing"}
-    return [
-        c for c in net.callbacks or [] if not (isinstance(c, tuple) and c[0] in known)
-    ]
 
 
 def _replace_map(net, module):
@@ -79,7 +69,7 @@ def start_density(plan, begin, map_net):
     """Return where the second net begins: at the map, with a noise for every column."""
     module = map_net.module_
     if plan.net is None:
-        left, variance = _measure_all(plan, begin, module)
+        left, variance = _measure(plan, begin, module)
         widening = _compare_with_held_out(plan, begin, module, left)
         ratios, log_ranges = _find_units(plan, module, left * widening, variance)
         starts = [
@@ -103,62 +93,53 @@ def start_density(plan, begin, map_net):
     return StartingPoint(begin.x, begin.weight, begin.splits, starts, rows, origin)
 
 
-def _measure_all(plan, begin, module):
-    """Return what the map of every fold leaves of its rows, and their variances."""
-    samples = begin.sample_rows(plan.generator)
-    found = [_measure(plan, module, x, fold) for fold, x in enumerate(samples)]
-    return tuple(np.stack(part) for part in zip(*found, strict=True))
-
-
 def _compare_with_held_out(plan, begin, module, left):
     """Return how much more the map leaves of held-out rows, a ratio of variances.
 
     It is the geometric mean over columns: what is left of training rows alone would be
     the noise of rows that the map knows.
     """
-    samples = begin.sample_rows(plan.generator, held_out=True)
-    if not samples:
+    if not begin.rows.valid:
         return 1.0
-    found = [_measure(plan, module, x, fold)[0] for fold, x in enumerate(samples)]
-    ratio = np.mean(found, axis=0) / left[: len(samples)].mean(axis=0)
+    found, _ = _measure(plan, begin, module, held_out=True)
+    ratio = found.mean(axis=0) / left[: len(found)].mean(axis=0)
     ratio = ratio[np.isfinite(ratio)]
     return float(np.exp(np.log(ratio).mean()).clip(1.0)) if len(ratio) else 1.0
 
 
 @torch.no_grad()
-def _measure(plan, module, x, fold):
+def _measure(plan, begin, module, held_out=False):
     """Return mean squares of what the map leaves of numbers, and their variances.
 
-    Both are in the units of the map, ``(n_features,)``, NaN for other columns.
+    Both are in the units of the map, ``(n_folds, n_features)``, NaN for other columns.
     """
-    # without folds it is the module itself that is selected
-    module = convert(copy.deepcopy(module.select(fold)).cpu(), torch.float64)
-    likelihood, x = plan.likelihood, x.cpu().double()
-    one = torch.ones(1, module.n_features, dtype=torch.float64)
-    start = MapStart(module, likelihood, one, one)
-    noise = plan.generator.standard_normal((len(x), module.n_components))
-    _, z = start.draw(x, torch.as_tensor(noise), plan.latent)
-    _, offset = start.predict(z)
-    left, variance = np.full((2, module.n_features), np.nan)
-    for (_, columns), part, (_, index) in zip(
-        likelihood.list_groups(),
-        likelihood.list_offsets(offset),
-        start.sources,
-        strict=True,
-    ):
-        if index is not None:
+    samples = begin.sample_rows(plan.generator, held_out)
+    found = np.full((2, len(samples), module.n_features), np.nan)
+    one = torch.ones(module.n_copies or 1, 1, module.n_features, dtype=torch.float64)
+    one = one if module.n_copies else one[0]
+    whole = MapStart(module, plan.likelihood, one, one)
+    for fold, x in enumerate(samples):
+        x = x.cpu().double()
+        start = whole.make_precise(... if module.n_copies is None else fold)
+        noise = plan.generator.standard_normal((len(x), module.n_components))
+        _, z = start.draw(x, torch.as_tensor(noise), plan.latent)
+        _, offset = start.predict(z)
+        for _, columns, part in start.list_numbers(offset):
             values = x[:, columns].numpy()
-            is_known = ~np.isnan(values)
-            # no cell of a column may be among the rows
-            count = np.maximum(is_known.sum(axis=0), 1)
-            centred = values - np.where(is_known, values, 0.0).sum(axis=0) / count
-            for target, residual in (
-                (variance, centred),
-                (left, values - part.numpy()),
-            ):
-                found = np.where(is_known, residual**2, 0.0).sum(axis=0) / count
-                target[columns] = np.where(is_known.any(axis=0), found, 1.0)
-    return np.maximum(left, NOISE_FLOOR**2), np.maximum(variance, NOISE_FLOOR)
+            found[0, fold, columns] = _average_squares(values - part.numpy())
+            found[1, fold, columns] = _average_squares(values - _average(values))
+    return np.maximum(found[0], NOISE_FLOOR**2), np.maximum(found[1], NOISE_FLOOR)
+
+
+def _average(values):
+    """Return means of the cells that are known, 0 for a column without any."""
+    count = np.maximum((~np.isnan(values)).sum(axis=0), 1)
+    return np.nansum(values, axis=0) / count
+
+
+def _average_squares(values):
+    """Return mean squares of the cells that are known, 1 for a column without any."""
+    return np.where(np.isnan(values).all(axis=0), 1.0, _average(values**2))
 
 
 def _find_units(plan, module, left, variance):

@@ -23,12 +23,11 @@ from ._density import (
     get_map_unit,
     is_better,
     join_nets,
-    list_callbacks,
     make_density_plan,
     start_density,
     stop_at_map,
 )
-from ._net_arguments import make_net, update_net
+from ._net_arguments import list_own_callbacks, make_net, update_net
 from ._net_state import is_passing
 from ._splits import Splits, make_splits, split_off
 from ._starting_point import StartingPoint, make_rows
@@ -86,7 +85,9 @@ def _train_stages(plan, data, begin):
     map_plan = plan
     if whole is not None and plan.net is None:
         # that of the map is made anew
-        map_plan = replace(plan, callbacks=[*list_callbacks(whole), *plan.callbacks])
+        map_plan = replace(
+            plan, callbacks=[*list_own_callbacks(whole), *plan.callbacks]
+        )
     map_net = _prepare_net(map_plan, data, begin, module)
     linear = None
     if whole is None and begin.rows.valid and plan.is_corrected:

@@ -95,6 +95,16 @@ def _list_callbacks(plan, n_warmup):
     return callbacks
 
 
+def list_own_callbacks(net):
+    """Return the callbacks of a net that `_list_callbacks` did not add to the plan's."""
+    added = KLWarmup, Annealing
+
+    def is_added(item):
+        return isinstance(item, tuple) and isinstance(item[1], added)
+
+    return [item for item in net.callbacks or [] if not is_added(item)]
+
+
 def make_net(plan, module, rows, log_volumes, is_chunk):
     """Return a VAENet: the single place where parameters become a net.
 

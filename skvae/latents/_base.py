@@ -23,6 +23,10 @@ class Latent(BaseEstimator):
     n_raw : int
         Raw encoder outputs per component, such as one of the location and one of the
         scale.
+    keep_point : callable or None
+        A method ``keep_point(raw)`` that returns raw outputs with which `embed` finds a
+        row where zeros let it; those of the spread may stay. With None, z and p(x|z)
+        are trained together.
     is_anchored : bool
         Whether raw outputs correct the posterior of the linear start. Otherwise
         training starts at random weights.
@@ -43,6 +47,7 @@ class Latent(BaseEstimator):
     """
 
     n_raw = 2
+    keep_point = None
     is_anchored = True
     is_stackable = True
     posterior_takes_prior = False
@@ -107,13 +112,6 @@ class Latent(BaseEstimator):
         `get_loc_scale` returned.
         """
         raise NotImplementedError(f"{type(self).__name__} must define posterior.")
-
-    def keep_point(self, raw):
-        """Return raw outputs that leave where `embed` finds a row as it is.
-
-        Those of the spread may stay.
-        """
-        return torch.zeros_like(raw)
 
     def get_loc_scale(self, posterior):
         """Return ``(loc, scale)`` for which raw outputs of zero give a posterior."""

@@ -154,6 +154,10 @@ class Categorical(Latent):
         return _make_categoricals(logits, shape, temperature)
 
     @override
+    def keep_point(self, raw):
+        return torch.zeros_like(raw)
+
+    @override
     def get_loc_scale(self, posterior):
         log_probs = posterior.log_probs.flatten(-2)
         return log_probs, torch.ones_like(log_probs)

@@ -163,6 +163,10 @@ class Hierarchical(Latent):
         return NormalChain(sizes, order, conditionals, loc.shape[:-1])
 
     @override
+    def keep_point(self, raw):
+        return torch.zeros_like(raw)
+
+    @override
     def get_loc_scale(self, posterior):
         # a bottom-up encoder has outputs for the first layer alone
         known = [c for c in posterior.conditionals if not isinstance(c, LayerNetwork)]
