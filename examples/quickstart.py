@@ -117,7 +117,7 @@ def plot_scores(ax, models, X):
         xlabel="nats per row (all below −100 in the first bar)",
         ylabel="rows",
     )
-    # room for the legend
+    # the legend is above the bars
     ax.set_ylim(top=1.6 * ax.get_ylim()[1])
     ax.legend(loc="upper left", frameon=False)
 

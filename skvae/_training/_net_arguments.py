@@ -96,11 +96,11 @@ def _list_callbacks(plan, n_warmup):
 
 
 def list_own_callbacks(net):
-    """Return the callbacks of a net that `_list_callbacks` did not add to the plan's."""
-    added = KLWarmup, Annealing
+    """Return the callbacks of a net but those that `_list_callbacks` added."""
+    added = {"kl_warmup": KLWarmup, "annealing": Annealing}
 
     def is_added(item):
-        return isinstance(item, tuple) and isinstance(item[1], added)
+        return isinstance(item, tuple) and type(item[1]) is added.get(item[0])
 
     return [item for item in net.callbacks or [] if not is_added(item)]
 
