@@ -568,11 +568,20 @@ class VAETransformer(
             )
 
     def _get_model(self):
-        """Return the fitted model: module, columns and noise."""
+        """Return the fitted model: module, columns and noise.
+
+        It is kept for the next call, and with it its copy in double precision.
+        """
         from ._model._fitted import FittedModel
+        from ._model._snapshot import Snapshot
 
         check_is_fitted(self)
-        return FittedModel(self.net_.module_, self.columns_, self._noise)
+        parts = self.net_.module_.eval(), self.columns_, self._noise
+        snapshot = Snapshot(*parts)
+        kept = vars(self).get("_kept_model")
+        if kept is None or kept[0] != snapshot:
+            kept = self._kept_model = snapshot, FittedModel(*parts)
+        return kept[1]
 
     def _open(self, X):
         """Return the model and the rows of X, checked against it."""
@@ -894,6 +903,12 @@ class VAETransformer(
     def __sklearn_is_fitted__(self):
         """Return whether `fit` or `partial_fit` has succeeded."""
         return hasattr(self, "net_")
+
+    @override
+    def __getstate__(self):
+        """Return the state without the copy of the module that calls share."""
+        state = super().__getstate__()
+        return {name: state[name] for name in state if name != "_kept_model"}
 
     @override
     def __setstate__(self, state):

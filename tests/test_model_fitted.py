@@ -1,6 +1,8 @@
 """Scores from any number of draws, and the best q of every row."""
 
+import copy
 import math
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -186,3 +188,55 @@ def test_thousands_of_draws_can_be_asked_of_fit():
 def test_what_a_score_cannot_do_is_refused(fitted, X, arguments, message):
     with pytest.raises(ValueError, match=message):
         fitted.score_samples(X[:3], **arguments)
+
+
+@pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
+@pytest.mark.parametrize("n_components", [1, 2, 3])
+@pytest.mark.parametrize("latent", ["gaussian", "hierarchical"])
+def test_coordinates_of_rows_are_the_same_in_any_order_and_company(
+    quick, latent, n_components
+):
+    table, _ = make_factors(60, 6, 3, random_state=0)
+    vae = quick(n_components, latent=latent, hidden_layer_sizes=(4,)).fit(table)
+    z = vae.transform(table)
+    for seed in range(20):
+        order = np.random.default_rng(seed).permutation(60)[: 3 * seed + 1]
+        np.testing.assert_array_equal(vae.transform(table[order]), z[order])
+
+
+def _shift(module):
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.add_(0.1)
+
+
+def _replace(module):
+    for weight in module.parameters():
+        weight.data = weight.data + 0.1
+
+
+def _load(module):
+    weights = module.state_dict()
+    module.load_state_dict({name: 2 * weights[name] for name in weights})
+
+
+@pytest.mark.parametrize("change", [_shift, _replace, _load])
+def test_weights_that_a_user_changes_count_at_once(quick, change):
+    table, _ = make_factors(60, 4, random_state=0)
+    vae, other = quick().fit(table), quick().fit(table)
+    before = vae.score_samples(table)
+    assert (vae.score_samples(table) == before).all()
+    change(vae.net_.module_)
+    change(other.net_.module_)
+    after = vae.score_samples(table)
+    assert not np.isclose(after, before).all()
+    np.testing.assert_array_equal(after, other.score_samples(table))
+
+
+def test_the_copy_in_double_precision_is_not_pickled(quick):
+    table, _ = make_factors(60, 4, random_state=0)
+    vae = quick().fit(table)
+    size = len(pickle.dumps(vae))
+    vae.score_samples(table)
+    assert len(pickle.dumps(vae)) == size
+    assert "_kept_model" not in vars(copy.deepcopy(vae))

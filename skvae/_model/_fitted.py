@@ -4,6 +4,8 @@ Memory is bounded whatever the number of rows: a chunk is cast, computed and wri
 into a result made once. `_score`, `_impute` and `_refine` compute with its tensors.
 """
 
+from functools import cached_property
+
 import numpy as np
 import torch
 
@@ -42,6 +44,11 @@ class FittedModel:
             self.noise, self.search_noise = (
                 torch.as_tensor(np.asarray(block)) for block in noise
             )
+
+    @cached_property
+    def precise(self):
+        """The module in double precision, where the device can."""
+        return make_precise(self.module)
 
     @property
     def map(self):
@@ -92,26 +99,26 @@ class FittedModel:
 
     def embed(self, X):
         """Return the point summaries of rows, ``(n, n_embedded)`` float32."""
-        module = self.module
-        embed = module.latent.embed
+        precise = self.precise
+        embed = precise.latent.embed
 
         def encode(x):
-            return self._scale(to_float32(embed(module.encode(x))))
+            return self._scale(to_float32(embed(precise.encode(x))))
 
-        return self._map_rows(encode, X, module)
+        return self._map_rows(encode, X, precise)
 
     def compute_posterior(self, X):
         """Return mean and standard deviation, ``(n, 2, n_components)`` float32."""
-        module = self.module
+        precise = self.precise
 
         def encode(x):
-            return self._scale(_stack_moments(module.encode(x)))
+            return self._scale(_stack_moments(precise.encode(x)))
 
-        return self._map_rows(encode, X, module)
+        return self._map_rows(encode, X, precise)
 
     def refine_posterior(self, X):
         """Return the same of the best q of every row, ``(n, 2, n_components)``."""
-        precise, noise = make_precise(self.module), self.search_noise
+        precise, noise = self.precise, self.search_noise
 
         def refine(x):
             posteriors = RowPosteriors(precise, x)
@@ -172,7 +179,7 @@ class FittedModel:
         They are ``(n_samples, n_features)`` float64. The second result is the effective
         number of the draws of z from which those of the rows were chosen.
         """
-        precise = make_precise(self.module)
+        precise = self.precise
         work = count_work(self.module, get_chunk_size(precise))
         with threads_for(work), isolated(self.module.free.device), torch.no_grad():
             x = self._encode(row, precise)
@@ -194,7 +201,7 @@ class FittedModel:
 
     def impute(self, X, n_draws, is_drawn):
         """Return rows with missing cells filled, ``(n, n_features)`` float64."""
-        precise = make_precise(self.module)
+        precise = self.precise
         with isolated(self.module.free.device), torch.no_grad():
             pool = Pool(precise, n_draws, is_drawn)
             noise = self.get_noise(n_draws)
@@ -232,7 +239,7 @@ class FittedModel:
         number of the fit. ``with_error`` gives ``(n, 2)``, beside every number its
         Monte-Carlo standard error.
         """
-        precise = make_precise(self.module)
+        precise = self.precise
         noise, search_noise = self.get_noise(n_draws), self.search_noise
         is_refined = method == "refined"
         n_draws = max(len(noise), len(search_noise) if is_refined else 1)
@@ -253,7 +260,7 @@ class FittedModel:
 
     def score_columns(self, X):
         """Return the reconstruction term of every cell, ``(n, n_features)`` nats."""
-        precise = make_precise(self.module)
+        precise = self.precise
 
         def score(rows):
             x = self._encode(X[rows], precise)
@@ -288,7 +295,7 @@ class FittedModel:
 
     def diagnose(self, X):
         """Return the KL of every component and the noise variance of every column."""
-        precise = make_precise(self.module)
+        precise = self.precise
         # means over rows: the fewer draws are enough
         noise = min(self.noise, self.search_noise, key=len)
 
