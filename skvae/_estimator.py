@@ -578,10 +578,11 @@ class VAETransformer(
         check_is_fitted(self)
         parts = self.net_.module_.eval(), self.columns_, self._noise
         snapshot = Snapshot(*parts)
-        kept = vars(self).get("_kept_model")
-        if kept is None or kept[0] != snapshot:
-            kept = self._kept_model = snapshot, FittedModel(*parts)
-        return kept[1]
+        model = vars(self).get("_kept_model")
+        if model is None or model.snapshot != snapshot:
+            model = self._kept_model = FittedModel(*parts)
+            model.snapshot = snapshot
+        return model
 
     def _open(self, X):
         """Return the model and the rows of X, checked against it."""

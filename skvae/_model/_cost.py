@@ -9,6 +9,7 @@ import math
 import torch
 from torch import nn
 
+from .._utils._draws import draw_privately
 from ._precision import can_double
 
 _CONVOLUTIONS = (
@@ -103,7 +104,7 @@ def measure_body(body, shape, n_outputs, message):
     modes = [(module, module.training) for module in body.modules()]
     hooks = [module.register_forward_hook(note) for module, _ in modes]
     try:
-        with torch.random.fork_rng(devices=[]):
+        with draw_privately(0):
             output = body.eval()(torch.zeros(shape, dtype=torch.float32))
     finally:
         for hook in hooks:

@@ -13,6 +13,7 @@ import torch
 from torch.distributions import Distribution, Independent, kl_divergence
 
 from .._distributions._base import detach
+from .._utils._device import isolated
 from .._utils._missing import NEUTRAL, find_missing
 
 
@@ -241,6 +242,7 @@ def compute_log_error(log_weights, noise):
     return compute_error(n_draws * torch.softmax(log_weights, dim=0), noise)
 
 
+@isolated()
 def make_noise(n_draws, n_components, generator):
     """Return the noise that all rows share, ``(n_draws, n_components)`` float64.
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
+from .._utils._draws import draw_privately
 from .._utils._missing import find_missing
 from ..likelihoods import PerColumn
 from ..networks import Linear
@@ -303,7 +304,7 @@ class VAEModule(nn.Module):
         """Return the module of one fold."""
         if self.n_copies is None:
             return self
-        with torch.random.fork_rng(devices=[]):
+        with draw_privately(0):
             module = VAEModule(
                 self.network,
                 self.latent,

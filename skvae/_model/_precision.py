@@ -6,6 +6,8 @@ Training is in single precision, scores are in double.
 import torch
 from torch import nn
 
+from .._utils._draws import draw_privately
+
 
 def make_single(module):
     """Bring weights to single precision that torch made in another default type."""
@@ -52,7 +54,7 @@ def can_double(body, shape):
     """
     zeros = torch.zeros(shape, dtype=torch.float64)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with draw_privately(0):
             return convert(body, zeros.dtype).eval()(zeros).dtype == zeros.dtype
     except Exception:
         return False

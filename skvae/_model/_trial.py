@@ -7,6 +7,7 @@ scores are computed in double precision with noise that is given.
 import torch
 from sklearn.base import BaseEstimator
 
+from .._utils._draws import draw_privately
 from ._precision import convert
 
 
@@ -26,7 +27,7 @@ def try_members(module):
     names = " and ".join(map(repr, own))
     for dtype, precision in {torch.float32: "single", torch.float64: "double"}.items():
         try:
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            with torch.no_grad(), draw_privately(0):
                 tried = module if dtype == module.dtype else convert(module, dtype)
                 _run(tried, dtype)
         except Exception as error:

@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from .._utils._device import fits_on
+from .._utils._draws import call_with_draws
 from .._utils._missing import find_missing, list_incomplete
 
 # rows mapped at a time, and bytes of the result at most
@@ -247,7 +248,7 @@ class TrainBatches:
         size = math.ceil(n / n_batches)
         orders = []
         for rows in self.rows.train:
-            order = self._shuffle(rows)
+            order = call_with_draws(self._shuffle, rows)
             n_more = max(size * n_batches - len(order), 0)
             orders.append(torch.cat([order, order[:n_more]]))
         for i in range(n_batches):

@@ -3,6 +3,7 @@
 import torch
 
 from .._replay import NotRepeatableError, get_storage, record
+from .._utils._draws import call_with_draws, list_generators
 from .._utils._missing import missing_cells_known
 from ._contents import are_known, list_contents
 
@@ -163,7 +164,7 @@ class BatchGradient:
 
     def _check(self):
         """Run by autograd, and compare what the recording does."""
-        generators = [torch.default_generator, *self.program.generators]
+        generators = [*list_generators(), *self.program.generators]
         if self.x.is_cuda:
             generators.append(torch.cuda.default_generators[self.x.device.index])
         states = [(g, g.get_state()) for g in generators]
@@ -245,6 +246,9 @@ class BatchGradient:
 
     def compute(self):
         """Return loss, terms and gradients by autograd, a list of Tensor or None."""
+        return call_with_draws(self._compute)
+
+    def _compute(self):
         is_cast = self.autocast is not None
         cast = torch.autocast(self.x.device.type, self.autocast, enabled=is_cast)
         objective = self.objective

@@ -14,6 +14,7 @@ from skorch.callbacks import Callback, EarlyStopping, EpochTimer
 from typing_extensions import override
 
 from .._utils._device import give_memory_back, matmul_precision
+from .._utils._draws import call_with_draws
 from .._utils._seed import seeded
 from ..callbacks import BestWeights, EpochMeans, StopTraining
 from ..objectives import ELBO
@@ -234,7 +235,7 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         if self.autocast is not None:
             cast = torch.autocast(torch.device(self.device).type, self.autocast)
         with cast:
-            step = super().train_step_single(batch, **fit_params)
+            step = call_with_draws(self._compute_step, batch, **fit_params)
         if not math.isfinite(step["loss"].item()):
             raise NonFiniteLossError
         if self.module_.n_copies is not None:
@@ -246,6 +247,11 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
             if not math.isfinite(norm):
                 raise NonFiniteLossError
         return step
+
+    def _compute_step(self, batch, **fit_params):
+        # what an attempt that is repeated has left
+        self.optimizer_.zero_grad()
+        return super().train_step_single(batch, **fit_params)
 
     @override
     def train_step(self, batch, **fit_params):

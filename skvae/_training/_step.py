@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback, EpochTimer, LRScheduler
 
+from .._utils._draws import call_with_draws, draws_off
 from .._utils._missing import find_missing
 from ..callbacks import (
     Annealing,
@@ -128,7 +129,9 @@ class Steps:
     def _read(self, batches):
         """Yield the gradients of batches, filled with their rows, and weights."""
         if not isinstance(batches, TrainBatches):
-            for x, weight in batches:
+            batches = call_with_draws(iter, batches)
+            while (batch := call_with_draws(next, batches, None)) is not None:
+                x, weight = batch
                 has_missing = find_missing(x) is not None
                 gradient = self._get_gradient(tuple(x.shape), has_missing, True)
                 gradient.x.copy_(x, non_blocking=True)
@@ -184,7 +187,7 @@ class Steps:
         programs = {gradient.program for gradient in self.gradients.values()}
         self.graphs = {k: g for k, g in self.graphs.items() if k[1] in programs}
         found, volumes, sizes = [], [], []
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), draws_off():
             for gradient, weight in self._read(batches):
                 share, volume = self._get_share(gradient, weight)
                 gradient.weigh(share)

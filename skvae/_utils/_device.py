@@ -1,12 +1,15 @@
 """Devices, their memory and precision, and the number of threads."""
 
-from contextlib import ExitStack, contextmanager
+import os
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
+
+from ._held import Held
 
 # floating-point operations per step from which several threads are used: with fewer,
 # they gain little on an idle machine, and are ten times slower on a busy one
@@ -104,6 +107,9 @@ def matmul_precision(precision):
         torch.set_float32_matmul_precision(before)
 
 
+_hold_highest_precision = Held(lambda: matmul_precision("highest"))
+
+
 def give_memory_back(device):
     """Return cached memory of torch to the accelerator."""
     kind = torch.device(device).type
@@ -116,14 +122,16 @@ def isolated(device="cpu"):
     """Run with torch's default modes, whatever the user has set.
 
     Inside there is no inference mode, no autocasting, no product in less than single
-    precision and no other default device, and gradients are enabled. Also a decorator,
-    ``@isolated()``.
+    precision and no other default device, and gradients are enabled. In a forked
+    process there is one thread. Also a decorator, ``@isolated()``.
     """
     kind = torch.device(device).type
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        stack.enter_context(matmul_precision("highest"))
+        stack.enter_context(_hold_highest_precision())
+        if _is_forked():
+            stack.enter_context(threads_for(0))
         if torch.is_autocast_enabled(kind):
             stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.get_default_device().type != "cpu":
@@ -137,22 +145,44 @@ def _get_controller():
     return ThreadpoolController()
 
 
+def _limit_blas():
+    # on a busy machine small products wait longer for threads than they take
+    return _get_controller().limit(limits=1, user_api="blas")
+
+
+_hold_one_blas_thread = Held(_limit_blas)
+# of the process that imported this module; a fork of it has another
+_PROCESS = os.getpid()
+
+
+def _is_forked():
+    """Return whether a thread pool of torch's may have been lost in a fork.
+
+    An operation in several threads would wait for it for ever.
+    """
+    return os.getpid() != _PROCESS
+
+
 @contextmanager
 def threads_for(work):
     """Use one thread for small work, and restore the user's setting afterwards.
 
     The work is the number of floating-point operations of one step. If torch uses one
-    thread, numpy's libraries do, too.
+    thread, numpy's libraries do, too. In a forked process there is always one.
     """
     before = torch.get_num_threads()
-    if work >= _THREADED_WORK and before > 1:
+    if _is_forked():
+        # scikit-learn has a pool of its own
+        limit = _get_controller().limit(limits=1, user_api="openmp")
+    elif work >= _THREADED_WORK and before > 1:
         yield
         return
+    else:
+        limit = nullcontext()
     if before != 1:
         torch.set_num_threads(1)
     try:
-        # on a busy machine small products wait longer for threads than they take
-        with _get_controller().limit(limits=1, user_api="blas"):
+        with limit, _hold_one_blas_thread():
             yield
     finally:
         if torch.get_num_threads() != before:

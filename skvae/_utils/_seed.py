@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from ._device import isolated
+from ._draws import draw_privately
 
 _SEED_LIMIT = 2**31 - 1
-# all threads share torch's default generator, so fits in threads take turns
+# all threads share the generator of an accelerator, so they take turns
 _LOCK = RLock()
 
 
@@ -36,26 +37,31 @@ def draw_seed(generator):
 
 @contextmanager
 def seeded(seed, device="cpu"):
-    """Seed torch's generators of the CPU and a device, and restore them afterwards."""
+    """Draw from a private generator of the CPU, and one of the device seeded alike.
+
+    Those of an accelerator are torch's own, and restored afterwards.
+    """
     device = torch.device(device)
-    indices = []
-    if device.type in ("cuda", "xpu"):
-        backend = getattr(torch, device.type)
-        index = backend.current_device() if device.index is None else device.index
-        indices = [index]
-    kind = device.type if indices else "cuda"
-    fork = torch.random.fork_rng(devices=indices, device_type=kind)
-    with _LOCK, isolated(device), fork:
-        torch.default_generator.manual_seed(seed)
-        if indices:
-            with backend.device(indices[0]):
-                backend.manual_seed(seed)
-        if device.type != "mps":
-            yield
-            return
+    with isolated(device), draw_privately(seed), _seeded_device(seed, device):
+        yield
+
+
+@contextmanager
+def _seeded_device(seed, device):
+    if device.type == "mps":
         before = torch.mps.get_rng_state()
         torch.mps.manual_seed(seed)
         try:
             yield
         finally:
             torch.mps.set_rng_state(before)
+    elif device.type in ("cuda", "xpu"):
+        backend = getattr(torch, device.type)
+        index = backend.current_device() if device.index is None else device.index
+        fork = torch.random.fork_rng(devices=[index], device_type=device.type)
+        with _LOCK, fork:
+            with backend.device(index):
+                backend.manual_seed(seed)
+            yield
+    else:
+        yield
