@@ -155,7 +155,8 @@ class VAETransformer(
     warm_start : bool, default=False
         Whether `fit` trains the fitted model further.
     random_state : int, RandomState or None, default=None
-        Seed of all random numbers. None draws a new seed at every fit.
+        Seed of all random numbers. None draws one from numpy's global generator at
+        every fit, as scikit-learn does.
     verbose : int, default=0
         1 shows a progress bar with the ELBO.
     net_callbacks : list of skorch callbacks or None, default=None
@@ -438,7 +439,7 @@ class VAETransformer(
         )
         from ._training._sklearn_callbacks import make_callbacks
         from ._utils._device import resolve_device
-        from ._utils._seed import make_generator
+        from ._utils._random_state import make_generator
 
         check_net_params(self.net_params)
         check_net_callbacks(self.net_callbacks)
@@ -694,7 +695,7 @@ class VAETransformer(
         n_samples : int, default=1
             Number of rows.
         random_state : int, RandomState or None, default=None
-            None draws a new seed.
+            None draws a seed from numpy's global generator, as scikit-learn does.
         mean : bool, default=False
             Return E[x|z] for every drawn z, without observation noise.
         given : dict, default=None
@@ -724,7 +725,8 @@ class VAETransformer(
         Rubin (1987), "The calculation of posterior distributions by data augmentation:
         comment", sampling importance resampling, for `given`.
         """
-        from ._utils._seed import draw_seed, make_generator, seeded
+        from ._utils._random_state import make_generator
+        from ._utils._seed import draw_seed, seeded
 
         model = self._get_model()
         n_samples = check_count("n_samples", n_samples)
@@ -784,7 +786,8 @@ class VAETransformer(
         Mattei & Frellsen (2019), "MIWAE: Deep generative modelling and imputation of
         incomplete data sets", eq. 12, and section 3.4 for multiple imputation.
         """
-        from ._utils._seed import draw_seed, make_generator, seeded
+        from ._utils._random_state import make_generator
+        from ._utils._seed import draw_seed, seeded
 
         n_draws = _IMPUTE_DRAWS if n_draws is None else n_draws
         n_draws = check_count("n_draws", n_draws, "None or a positive integer")

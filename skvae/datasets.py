@@ -6,6 +6,13 @@ They need numpy only, except `make_mixed`, which makes a pandas data frame.
 import numpy as np
 
 
+def _make_generator(random_state):
+    """Return a generator; None draws a seed from numpy's, as scikit-learn does."""
+    if random_state is None:
+        random_state = np.random.randint(2**31 - 1)  # noqa: NPY002
+    return np.random.default_rng(random_state)
+
+
 def make_factors(
     n_samples=500, n_features=10, n_components=3, noise=0.5, random_state=None
 ):
@@ -34,7 +41,7 @@ def make_factors(
     >>> X.shape, covariance.shape
     ((100, 4), (4, 4))
     """
-    generator = np.random.default_rng(random_state)
+    generator = _make_generator(random_state)
     loadings = generator.standard_normal((n_components, n_features))
     scale = noise * 2.0 ** generator.uniform(-1, 1, n_features)
     z = generator.standard_normal((n_samples, n_components))
@@ -90,7 +97,7 @@ def make_counts(
     if kind not in kinds:
         names = ", ".join(repr(name) for name in kinds)
         raise ValueError(f"kind={kind!r} is not known; use one of {names}.")
-    generator = np.random.default_rng(random_state)
+    generator = _make_generator(random_state)
     loadings = generator.standard_normal((n_components, n_features))
     loadings *= 0.8 / np.sqrt((loadings**2).sum(axis=0))
     level = generator.uniform(0.5, 2.5, n_features)
@@ -131,7 +138,7 @@ def make_spiral(n_samples=500, noise=0.05, random_state=None):
     >>> X.shape, t.shape
     ((100, 3), (100,))
     """
-    generator = np.random.default_rng(random_state)
+    generator = _make_generator(random_state)
     t = generator.uniform(0, 1, n_samples)
     angle = 3 * np.pi * t
     curve = np.column_stack([t * np.cos(angle), t * np.sin(angle), t])
@@ -176,7 +183,7 @@ def make_clusters(
     >>> X.shape, labels.shape, log_density.shape
     ((100, 6), (100,), (100,))
     """
-    generator = np.random.default_rng(random_state)
+    generator = _make_generator(random_state)
     n_clusters = len(weights)
     loc = separation * generator.standard_normal((n_clusters, n_features))
     scale = 0.4 * 2.0 ** generator.uniform(-1, 1, (n_clusters, n_features))
@@ -239,7 +246,7 @@ def make_mixed(n_samples=500, missing=0.0, random_state=None):
 
     if not 0 <= missing < 1:
         raise ValueError(f"missing={missing!r} must be at least 0, and below 1.")
-    generator = np.random.default_rng(random_state)
+    generator = _make_generator(random_state)
     a, w = generator.standard_normal((2, n_samples))
     e = generator.standard_normal((5, n_samples))
     logits = np.column_stack([w, -w, np.zeros(n_samples)])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skvae.datasets import make_mixed
+from skvae.datasets import make_factors, make_mixed
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +95,16 @@ def test_mixed_tables_depend_on_their_seed_alone():
 def test_shares_of_missing_values_are_probabilities_below_one(missing):
     with pytest.raises(ValueError, match="missing"):
         make_mixed(missing=missing)
+
+
+def test_random_state_none_follows_numpys_global_generator():
+    before = np.random.get_state()  # noqa: NPY002
+    try:
+        found = []
+        for _ in range(2):
+            np.random.seed(0)  # noqa: NPY002
+            found.append([make_factors(9)[0], make_factors(9)[0]])
+        np.testing.assert_array_equal(*found)
+        assert not np.array_equal(*found[0])
+    finally:
+        np.random.set_state(before)  # noqa: NPY002

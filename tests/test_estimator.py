@@ -165,11 +165,15 @@ def test_output_of_a_row_depends_on_that_row_alone(name, fitted, X):
     np.testing.assert_allclose(parts, whole, rtol=1e-6, atol=atol)
 
 
+def get_numpy_state():
+    _, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return keys.tobytes(), *rest
+
+
 def test_nothing_global_is_touched(quick, X):
     def look():
-        numpy_state = np.random.get_state()  # noqa: NPY002
         return {
-            "numpy": (numpy_state[1].tolist(), *numpy_state[2:]),
+            "numpy": get_numpy_state(),
             "torch": torch.get_rng_state().tolist(),
             "threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
             "filters": list(warnings.filters),
@@ -181,14 +185,13 @@ def test_nothing_global_is_touched(quick, X):
         }
 
     def calls():
-        for params in ({}, {"hidden_layer_sizes": ()}, {"random_state": None}):
+        for params in ({}, {"hidden_layer_sizes": ()}):
             vae = quick(**{"hidden_layer_sizes": (8,), "max_epochs": 1, **params})
             yield lambda vae=vae: vae.fit(X)
             yield lambda vae=vae: vae.partial_fit(X)
             for name in CALLS:
                 yield lambda vae=vae, name=name: getattr(vae, name)(X[:9])
-            for state in (0, None):
-                yield lambda vae=vae, s=state: vae.sample(3, random_state=s)
+            yield lambda vae=vae: vae.sample(3, random_state=0)
         for method in METHODS:
             yield lambda m=method: vae.score_samples(X[:3], m)
 
@@ -215,6 +218,32 @@ def test_global_seeds_are_not_read(quick, X):
     torch.set_rng_state(torch_state)
     np.testing.assert_array_equal(scores[0][0], scores[1][0])
     np.testing.assert_array_equal(scores[0][1], scores[1][1])
+
+
+def test_random_state_none_draws_one_seed_from_numpys_generator(quick, X):
+    before = np.random.get_state()  # noqa: NPY002
+    try:
+        found, states = [], []
+        for _ in range(2):
+            np.random.seed(3)  # noqa: NPY002
+            vae = quick(hidden_layer_sizes=(4,), random_state=None).fit(X)
+            states.append(get_numpy_state())
+            draws = vae.sample(2), vae.sample(2)
+            assert not np.array_equal(*draws)
+            found.append(np.vstack([vae.transform(X), vae.partial_fit(X).transform(X)]))
+            found[-1] = np.hstack([found[-1], np.resize(draws, (2 * len(X), 6))])
+        np.testing.assert_array_equal(*found)
+        np.random.seed(3)  # noqa: NPY002
+        np.random.randint(2**31 - 1)  # noqa: NPY002
+        assert states == [get_numpy_state()] * 2
+        # conditional means need no draws
+        vae.impute(np.where(X > 1, np.nan, X))
+        vae.transform(X)
+        np.random.seed(4)  # noqa: NPY002
+        other = quick(hidden_layer_sizes=(4,), random_state=None).fit(X)
+        assert not np.array_equal(other.transform(X), found[0][: len(X), :2])
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
 
 
 def test_input_is_not_changed(quick, X):

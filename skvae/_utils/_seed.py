@@ -1,38 +1,21 @@
-"""Random generators from random_state; global generators are left unchanged."""
+"""Seeds of torch's generators; global generators are left unchanged."""
 
 from contextlib import contextmanager
 from threading import RLock
 
-import numpy as np
 import torch
 
 from ._device import isolated
 from ._draws import draw_privately
+from ._random_state import SEED_LIMIT
 
-_SEED_LIMIT = 2**31 - 1
 # all threads share the generator of an accelerator, so they take turns
 _LOCK = RLock()
 
 
-def make_generator(random_state):
-    """Return a private numpy generator; None uses fresh entropy.
-
-    A RandomState is advanced; numpy's global state is not used.
-    """
-    if isinstance(random_state, np.random.RandomState):
-        random_state = random_state.randint(_SEED_LIMIT)
-    try:
-        return np.random.default_rng(random_state)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"random_state={random_state!r} must be None, a non-negative integer or a "
-            "numpy RandomState."
-        ) from None
-
-
 def draw_seed(generator):
     """Return an integer seed from a numpy generator."""
-    return int(generator.integers(_SEED_LIMIT))
+    return int(generator.integers(SEED_LIMIT))
 
 
 @contextmanager
