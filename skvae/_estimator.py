@@ -28,6 +28,7 @@ from ._parameters._method_arguments import check_count, check_score_options
 from ._parameters._warm_start import check_fixed, copy_fixed
 from ._training._fit_data import read
 from ._utils._fitted_state import restored_on_failure
+from ._utils._quiet_import import import_quietly
 from ._utils._warnings import (
     EffectiveSampleSizeWarning,
     UnusedComponentsWarning,
@@ -347,6 +348,7 @@ class VAETransformer(
             If there is no such parameter.
         """
         if any("__" in name for name in params):
+            import_quietly("torch")
             from ._parameters._members import open_members
 
             params = params | open_members(self, params)
@@ -414,6 +416,8 @@ class VAETransformer(
         return self._fit(X, sample_weight, is_warm=is_warm, is_chunk=True)
 
     def _fit(self, X, sample_weight, X_val=None, *, is_warm, is_chunk=False):
+        # the last at the first step of an optimizer
+        import_quietly("torch", "skorch", "torch._dynamo")
         from ._training._fit import start, train
         from ._utils._device import isolated
 
@@ -573,10 +577,12 @@ class VAETransformer(
 
         It is kept for the next call, and with it its copy in double precision.
         """
+        check_is_fitted(self)
+        # the last where torch broadcasts shapes
+        import_quietly("torch", "sympy")
         from ._model._fitted import FittedModel
         from ._model._snapshot import Snapshot
 
-        check_is_fitted(self)
         parts = self.net_.module_.eval(), self.columns_, self._noise
         snapshot = Snapshot(*parts)
         model = vars(self).get("_kept_model")
