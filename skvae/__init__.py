@@ -6,6 +6,7 @@ from ._estimator import VAETransformer
 from ._outliers import VAEOutlierDetector
 from ._utils._warnings import (
     EffectiveSampleSizeWarning,
+    InconsistentVersionWarning,
     UnknownCategoriesWarning,
     UnusedComponentsWarning,
 )
@@ -25,6 +26,7 @@ _SUBMODULES = (
 
 __all__ = [
     "EffectiveSampleSizeWarning",
+    "InconsistentVersionWarning",
     "UnknownCategoriesWarning",
     "UnusedComponentsWarning",
     "VAEOutlierDetector",

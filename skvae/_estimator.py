@@ -4,6 +4,7 @@ torch and skorch are imported at first use, so that ``import skvae`` stays cheap
 """
 
 import copy
+import sys
 from numbers import Integral, Real
 
 import numpy as np
@@ -28,9 +29,11 @@ from ._parameters._method_arguments import check_count, check_score_options
 from ._parameters._warm_start import check_fixed, copy_fixed
 from ._training._fit_data import read
 from ._utils._fitted_state import restored_on_failure
+from ._utils._numpy_errors import uses_default_errors
 from ._utils._quiet_import import import_quietly
 from ._utils._warnings import (
     EffectiveSampleSizeWarning,
+    InconsistentVersionWarning,
     UnusedComponentsWarning,
     warn_user,
 )
@@ -51,6 +54,12 @@ _LEAST_GAIN, _LEAST_GAIN_SHARE = 0.02, 0.02
 POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
 
 
+def _get_version():
+    # of the package, whose module imports this one
+    return sys.modules[__package__].__version__
+
+
+@uses_default_errors
 class VAETransformer(
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
@@ -916,13 +925,21 @@ class VAETransformer(
 
     @override
     def __getstate__(self):
-        """Return the state without the copy of the module that calls share."""
-        state = super().__getstate__()
+        """Return the state with the package's version.
+
+        The copy of the module that calls share is left out.
+        """
+        state = super().__getstate__() | {"_skvae_version": _get_version()}
         return {name: state[name] for name in state if name != "_kept_model"}
 
     @override
     def __setstate__(self, state):
         """Restore a pickled estimator, on the CPU where its device is missing."""
+        state, current = dict(state), _get_version()
+        version = state.pop("_skvae_version", None)
+        if version != current:
+            name = type(self).__name__
+            warn_user(InconsistentVersionWarning(name, current, version))
         super().__setstate__(state)
         if "net_" in state:
             self.device_ = str(self.net_.module_.free.device)

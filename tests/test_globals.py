@@ -1,13 +1,16 @@
 """What the first calls of a process leave behind, and what they read."""
 
+import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import skvae
+from skvae import VAEOutlierDetector
 
 LOOK = """
 import logging, os, pickle, signal, sys, warnings
@@ -82,3 +85,35 @@ vae.impute(np.where(X > 1, np.nan, X))
 print(look() == before)
 """
     assert run(code, path) == "True"
+
+
+@pytest.mark.parametrize("latent", ["gaussian", "categorical"])
+def test_errstate_of_the_caller_is_not_read(latent):
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(120, 4)) * [1, 1, 1e-170, 1e-200]
+    holes = np.where(X > 1, np.nan, X)
+    settings = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
+
+    def compute():
+        vae = VAEOutlierDetector(2, latent=latent, contamination=0.1, **settings)
+        vae.fit(holes)
+        z, filled = vae.transform(holes), vae.impute(holes)
+        rows = vae.sample(5, random_state=0), vae.inverse_transform(z)
+        scores = vae.score_samples(holes), vae.score_samples(holes[:5], "refined")
+        usual = vae.usual_scores_, vae.explain(holes[:3]), vae.p_values(holes)
+        again = vae.partial_fit(holes).transform(holes)
+        return z, filled, *rows, *scores, *usual, again
+
+    expected = compute()
+    with np.errstate(all="raise"):
+        for value, found in zip(expected, compute(), strict=True):
+            np.testing.assert_array_equal(found, value)
+
+
+@pytest.mark.parametrize("name", ["fit", "transform", "explain"])
+def test_methods_keep_signature_and_documentation(name):
+    method = getattr(VAEOutlierDetector, name)
+    assert next(iter(inspect.signature(method).parameters)) == "self"
+    assert "X" in inspect.signature(method).parameters
+    assert method.__doc__
+    assert method.__qualname__.endswith(name)

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from typing_extensions import override
 
 from .._estimator import VAETransformer
+from .._utils._numpy_errors import uses_default_errors
 from ._calibration import LEAST_ROWS, collect_scores, find_threshold
 from ._explanation import choose_usual_rows, compute_usual_scores, score_given_rest
 from ._reservoir import Reservoir
@@ -23,6 +24,7 @@ _MAX_COMPONENTS = 64
 _VARIANCE_FLOOR = 0.25
 
 
+@uses_default_errors
 class VAEOutlierDetector(OutlierMixin, VAETransformer):
     r"""Variational auto-encoder for outlier detection.
 

@@ -3,12 +3,17 @@
 import sys
 import warnings
 
+from sklearn import exceptions
+
 # packages whose code is skipped on the way to the line of the user
 _SKIPPED = {"skvae", "sklearn", "joblib"}
 
 
-def warn_user(message, category):
-    """Warn, with the line of the user's code as the location."""
+def warn_user(message, category=None):
+    """Warn, with the line of the user's code as the location.
+
+    The message may be an instance of a class of warnings.
+    """
     frame, level = sys._getframe(1), 2
     while frame.f_back:
         package = frame.f_globals.get("__name__", "").partition(".")[0]
@@ -28,3 +33,32 @@ class UnknownCategoriesWarning(UserWarning):
 
 class EffectiveSampleSizeWarning(UserWarning):
     """Conditional samples are based on few effective draws of the latent."""
+
+
+class InconsistentVersionWarning(exceptions.InconsistentVersionWarning):
+    """An estimator is loaded that another version of skvae has pickled.
+
+    A subclass of the class of that name in :mod:`sklearn.exceptions`, which warns of
+    versions of scikit-learn.
+    """
+
+    def __init__(self, estimator_name, current_version, original_version):
+        super().__init__(
+            estimator_name=estimator_name,
+            current_sklearn_version=None,
+            original_sklearn_version=None,
+        )
+        self.current_version = current_version
+        self.original_version = original_version
+
+    def __str__(self):
+        made_by = "an earlier skvae, whose version is not known,"
+        way_out = "fit it again"
+        if self.original_version is not None:
+            made_by = f"skvae {self.original_version}"
+            way_out += f", or install skvae=={self.original_version}"
+        return (
+            f"This {self.estimator_name} was pickled by {made_by} and is loaded by "
+            f"skvae {self.current_version}; it may fail, or give other results: "
+            f"{way_out}."
+        )
