@@ -191,10 +191,11 @@ class VAETransformer(
     feature_names_in_ : ndarray of str (n_features_in_,)
         Names of the features, where all are strings.
     n_iter_ : int
-        Number of epochs run.
+        Number of epochs run, those of earlier calls of a stream or warm start included.
     history_ : skorch.history.History
         One row per epoch: losses, reconstruction and KL in nats per row; ``stage`` is
-        "map" or "density" where there are both.
+        "map" or "density" where there are both. `partial_fit` keeps the last 20 rows,
+        here and in the two lists below; ``epoch`` counts on.
     loss_curve_ : list of float
         Training loss of every epoch, nats per row in the units of X.
     validation_scores_ : list of float
@@ -500,8 +501,8 @@ class VAETransformer(
         """Set the fitted attributes, diagnose the model and warn."""
         best = dict(net.callbacks_)["best_weights"]
         is_scored = np.isfinite(best.best_loss_)
-        losses = [row["train_loss"] for row in net.history if "train_loss" in row]
-        if net.diverged_ and not is_scored and not losses:
+        is_trained = any("train_loss" in row for row in net.history)
+        if net.diverged_ and not is_scored and not is_trained:
             raise ValueError(
                 "The loss turned non-finite in the first epoch of training and there "
                 f"are no earlier weights to keep. Lower lr={self.lr!r}, or look for "
@@ -516,12 +517,12 @@ class VAETransformer(
         if plan.is_map and not data.is_warm and plan.latent.has_units:
             self._set_unit(data.get_kept()[0])
         self.n_iter_ = len(net.history)
-        self.loss_curve_ = losses
+        net.finish(self.warm_start or data.is_chunk, data.is_chunk)
+        self.loss_curve_ = [r["train_loss"] for r in net.history if "train_loss" in r]
         self.validation_scores_ = [
             -row["valid_loss"] for row in net.history if "valid_loss" in row
         ]
         self.best_validation_score_ = -best.best_loss_ if is_scored else None
-        net.finish(keeps_training=self.warm_start or data.is_chunk)
         self._conclude(data)
         # from here on an interrupt loses nothing
         self._is_finished = True

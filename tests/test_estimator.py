@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 import threading
 import warnings
 from dataclasses import replace
@@ -49,6 +50,14 @@ LOADERS = {
 CALLS = ["transform", "posterior", "reconstruct", "score", "score_features"]
 OPTIMIZERS = ["adamw", "adam", "nadam", "radam", "rmsprop", "sgd"]
 METHODS = ["elbo", "evidence", "reconstruction", "kl", "refined"]
+
+
+class WatchBeta(Callback):
+    """Keep the weight of the KL term in the last epochs."""
+
+    def on_epoch_end(self, net, **kwargs):
+        assert net.history[-1, "epoch"] == len(net.history)
+        self.betas_ = [*getattr(self, "betas_", []), net.criterion_.beta][-20:]
 
 
 class Recorder(Callback):
@@ -763,6 +772,40 @@ def test_partial_fit_keeps_the_units_of_the_first_chunk(quick, X):
     vae.partial_fit(5 * X + 3)
     np.testing.assert_array_equal(vae.columns_.location, location)
     np.testing.assert_array_equal(vae.columns_.unit, unit)
+
+
+@pytest.mark.parametrize("density", ["joint", "after"])
+def test_stream_does_not_grow(density, X):
+    n_stages, n_calls = 1 + (density == "after"), 24
+    vae = VAETransformer(
+        *(2,),
+        density=density,
+        hidden_layer_sizes=(4,),
+        random_state=0,
+        max_epochs=60,
+        kl_warmup=0.5,
+        net_callbacks=[WatchBeta()],
+    )
+    sizes = []
+    for call in range(n_calls):
+        vae.partial_fit(X[:40])
+        n_rows = min(20, n_stages * (call + 1))
+        assert len(vae.history_) == len(vae.loss_curve_) == n_rows
+        assert vae.loss_curve_ == vae.history_[:, "train_loss"]
+        last = n_stages * (call + 1)
+        assert vae.n_iter_ == last
+        assert vae.history_[:, "epoch"] == list(range(last - n_rows + 1, last + 1))
+        if call > n_calls - 4:
+            sizes.append(len(pickle.dumps(vae)))
+    assert max(sizes) - min(sizes) < 100
+    # the warm-up counts the passes that are not in the history any more
+    betas = dict(vae.net_.callbacks_)["WatchBeta"].betas_[::n_stages]
+    assert betas == sorted(set(betas))
+    vae.set_params(warm_start=True, max_epochs=3, net_callbacks=None)
+    vae.set_params(early_stopping=False).fit(X)
+    assert vae.n_iter_ == n_stages * (n_calls + 3)
+    assert len(vae.history_) == 20 + 3 * n_stages
+    assert vae.history_[-1, "epoch"] == vae.n_iter_
 
 
 def test_partial_fit_trains_a_fitted_model_further(quick, X):

@@ -6,6 +6,9 @@ from typing_extensions import override
 
 from .._utils._device import is_available
 
+# rows of the history that are kept of a stream
+_STREAM_ROWS = 20
+
 
 def is_passing(callback):
     """Return whether a callback lives for one fit only."""
@@ -13,7 +16,29 @@ def is_passing(callback):
 
 
 class NetState:
-    """Part of `VAENet`."""
+    """Part of `VAENet`.
+
+    Attributes
+    ----------
+    n_dropped_ : int
+        Rows of the history of a stream that are not there any more.
+    """
+
+    n_dropped_ = 0
+
+    def resume_history(self):
+        """Put empty rows in the place of dropped ones: callbacks count epochs by rows.
+
+        `finish` takes them out again.
+        """
+        self.history_[:0] = [{} for _ in range(self.n_dropped_)]
+        if getattr(self, "map_net_", None) is not None:
+            self.map_net_.resume_history()
+
+    def _shorten_history(self, is_chunk):
+        if is_chunk:
+            self.n_dropped_ = max(self.n_dropped_, len(self.history_) - _STREAM_ROWS)
+        del self.history_[: self.n_dropped_]
 
     def keep_fold(self, fold):
         """Keep one of the networks that were trained side by side."""
@@ -24,10 +49,14 @@ class NetState:
             self.log_volume = self.log_volume[fold]
         self.set_params(module=kept)
 
-    def finish(self, keeps_training):
-        """Drop callbacks of this fit and, unless training may resume, its state."""
+    def finish(self, keeps_training, is_chunk):
+        """Drop callbacks of this fit and, unless training may resume, its state.
+
+        After a chunk of a stream, drop all but the last rows of the history, too.
+        """
         if getattr(self, "map_net_", None) is not None:
-            self.map_net_.finish(keeps_training)
+            self.map_net_.finish(keeps_training, is_chunk)
+        self._shorten_history(is_chunk)
         self.callbacks = [c for c in self.callbacks or [] if not is_passing(c)]
         self.callbacks_ = [c for c in self.callbacks_ if not is_passing(c[1])]
         if not keeps_training:

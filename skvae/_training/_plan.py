@@ -99,6 +99,7 @@ class Plan:
 
     def resume(self, net, noise):
         """Train a net further, with its likelihood, device and callbacks."""
+        net.resume_history()
         self.net, self.noise, self.callbacks = net, noise, []
         self.n_components = net.module_.n_components
         # it keeps what it has learned of the columns, such as levels
