@@ -16,18 +16,20 @@ from sklearn.base import (
 )
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_array,
-    check_is_fitted,
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    StrOptions,
 )
+from sklearn.utils.validation import check_array, check_is_fitted
 from typing_extensions import override
 
-from ._columns import check_support, get_index, read_input
+from ._columns import check_support, check_weight, get_index, read_input
+from ._parameters._constraints import find_boolean, find_way_out
 from ._parameters._method_arguments import check_count, check_score_options
 from ._parameters._warm_start import check_fixed, copy_fixed
 from ._training._fit_data import read
+from ._utils._checks import names_argument
 from ._utils._fitted_state import restored_on_failure
 from ._utils._numpy_errors import uses_default_errors
 from ._utils._quiet_import import import_quietly
@@ -338,6 +340,18 @@ class VAETransformer(
         self.net_params = net_params
 
     @override
+    def _validate_params(self):
+        """Check parameters as scikit-learn does, with the way out in the message."""
+        try:
+            message = find_boolean(self)
+            if message is not None:
+                raise InvalidParameterError(message)
+            super()._validate_params()
+        except InvalidParameterError as error:
+            message = f"{error}{find_way_out(self, str(error))}"
+            raise InvalidParameterError(message) from None
+
+    @override
     def set_params(self, **params):
         """Set parameters of the estimator, or of its members.
 
@@ -442,8 +456,8 @@ class VAETransformer(
     def _plan(self, data):
         """Resolve the parameters for the data: return members and settings, checked."""
         from ._parameters._members import resolve_members
-        from ._parameters._net_params import check_net_params
         from ._training._net import check_net_callbacks
+        from ._training._net_arguments import check_arguments
         from ._training._plan import (
             SETTINGS,
             Plan,
@@ -455,16 +469,17 @@ class VAETransformer(
         from ._utils._device import resolve_device
         from ._utils._random_state import make_generator
 
-        check_net_params(self.net_params)
         check_net_callbacks(self.net_callbacks)
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        settings["net_params"] = self.net_params or {}
+        check_arguments(settings, self.get_params(deep=False))
         plan = Plan(
             **resolve_members(
                 self, data.table, data.image_shape, self._make_number_likelihood()
             ),
             n_components=self._count_components(len(data.table.kinds)),
             device=resolve_device(self.device),
-            settings={name: getattr(self, name) for name in SETTINGS}
-            | {"net_params": self.net_params or {}},
+            settings=settings,
             callbacks=list(self.net_callbacks or []),
         )
         if data.is_warm:
@@ -673,7 +688,8 @@ class VAETransformer(
             In the units, columns and types of the X that was fitted.
         """
         model = self._get_model()
-        array = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+        with names_argument("Z"):
+            array = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
         n_components, n_columns = model.module.n_components, self._n_features_out
         if array.shape[1] != n_columns:
             rest = "" if n_columns == n_components else f", {n_columns} in transform"
@@ -902,9 +918,7 @@ class VAETransformer(
         """
         scores = self.score_samples(X, "elbo")
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, scores[:, None], ensure_non_negative=True
-            )
+            sample_weight = check_weight(sample_weight, len(scores))
         return float(np.average(scores, weights=sample_weight))
 
     # scikit-learn -------------------------------------------------------------------

@@ -12,7 +12,14 @@ import torch
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from skorch.callbacks import Callback
 
-from skvae import VAETransformer, latents, likelihoods, networks, objectives
+from skvae import (
+    VAEOutlierDetector,
+    VAETransformer,
+    latents,
+    likelihoods,
+    networks,
+    objectives,
+)
 
 REFUSALS = (ValueError, TypeError)
 
@@ -251,6 +258,86 @@ def test_misspelt_net_params_key_is_refused(key, word, earlier, X):
     with pytest.raises(REFUSALS, match=word):
         vae.fit(X)
     assert_still_usable(vae, X, scores)
+
+
+@pytest.mark.parametrize(
+    ("net_params", "words"),
+    [
+        ({"nonsense__x": 1}, ["'nonsense__x'", "skorch.NeuralNet"]),
+        ({"optimizr__betas": 1}, ["'optimizr__betas'", "did you mean 'optimizer'"]),
+        ({"lr_warm": 1}, ["'lr_warm'", "did you mean 'lr_warmup'"]),
+        ({"optimizer__beta": 1}, ["'optimizer__beta'", "AdamW", "mean 'betas'"]),
+        ({"optimizer__betas": "ab"}, ["AdamW", "'betas': 'ab'"]),
+        ({"optimizer__betas": (2.0, 0.5)}, ["AdamW", "'betas': (2.0, 0.5)"]),
+        ({"iterator_train__num_worker": 1}, ["DataLoader", "mean 'num_workers'"]),
+        ({"iterator_train": 1}, ["'iterator_train': 1", "DataLoader"]),
+        ({"callbacks__best__tol": 1}, ["'callbacks__best__tol'", "'best_weights'"]),
+        ({"callbacks__best_weights__toll": 1}, ["'toll'"]),
+        ({"autocast": "half"}, ["'autocast': 'half'", "torch.dtype"]),
+        ({"averaging": 1.0}, ["'averaging': 1.0", "[0, 1)"]),
+        ({"max_gradient_norm": "1"}, ["'max_gradient_norm': '1'"]),
+        ({"n_draws": 1}, ["'n_draws'", "parameter"]),
+        ({1: 1}, ["1", "strings"]),
+    ],
+)
+def test_net_params_are_named_with_key_and_value(net_params, words, quick, X):
+    with pytest.raises(REFUSALS) as caught:
+        quick(net_params=net_params).fit(X)
+    assert_names(str(caught.value), "net_params", *words)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [dict, len, torch.nn.Linear, torch.optim.SparseAdam]
+)
+def test_what_makes_no_optimizer_is_named(optimizer, earlier, X):
+    vae, scores = earlier
+    with pytest.raises(REFUSALS) as caught:
+        vae.set_params(optimizer=optimizer).fit(X)
+    assert_names(str(caught.value), f"optimizer={optimizer!r}", "torch.optim")
+    assert_still_usable(vae, X, scores)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [
+        ("likelihood", "gausian", "gaussian"),
+        ("likelihood", "Student-T", "student_t"),
+        ("likelihood", "normal", "gaussian"),
+        ("likelihood", {0: "poison"}, "poisson"),
+        ("latent", "hierarchcal", "hierarchical"),
+        ("latent", latents.Gaussian(prior="mixtur"), "mixture"),
+        ("network", "MLP", "mlp"),
+        ("network", "Auto", "auto"),
+        ("objective", "iwa", "iwae"),
+        ("activation", "ReLU", "relu"),
+        ("density", "Joint", "joint"),
+        ("init", "linaer", "linear"),
+        ("optimizer", "AdamW", "adamw"),
+        ("device", "gpu", "cuda"),
+        ("batch_size", "atuo", "auto"),
+        ("score_method", "temperd", "tempered"),
+    ],
+)
+def test_nearest_name_is_suggested(name, value, meant, X):
+    kind = VAEOutlierDetector if name == "score_method" else VAETransformer
+    with pytest.raises(ValueError, match=rf"(?i)did you mean '{meant}'\?"):
+        kind(**{name: value}, max_epochs=1).fit(X)
+
+
+def test_nearest_name_is_suggested_for_columns_methods_and_members(fitted, X):
+    frame = pd.DataFrame(X, columns=[*"abcde", "income"])
+    with pytest.raises(ValueError, match="did you mean 'income'"):
+        VAETransformer(likelihood={"incom": "gaussian"}).fit(frame)
+    with pytest.raises(ValueError, match="did you mean 'refined'"):
+        fitted.score_samples(X, "refine")
+    with pytest.raises(ValueError, match="did you mean 'gaussian'"):
+        VAETransformer(latent="gausian").set_params(latent__prior="vamp")
+
+
+@pytest.mark.parametrize("value", [None, 0.95, 2.0, True, "mle", 0])
+def test_number_of_components_has_the_way_out(value, X):
+    with pytest.raises(ValueError, match=r"n_components.*'auto', which chooses it"):
+        VAETransformer(value).fit(X)
 
 
 def test_net_callbacks_that_are_no_callbacks_are_refused(earlier, X):
@@ -496,6 +583,37 @@ def test_bad_sample_weight_is_refused(weight, earlier, X):
     assert_still_usable(vae, X, scores)
 
 
+@pytest.mark.parametrize(
+    ("weight", "word"),
+    [
+        (["a"] * 200, "'a'"),
+        (["1"] * 200, "'1'"),
+        ([None, *["x"] * 199], "'x'"),
+        ("balanced", "'balanced'"),
+        (np.ones((200, 2)), "(200, 2)"),
+        ([[1.0]] * 200, "(200, 1)"),
+        (np.ones(199), "(199,)"),
+        ([1.0] * 150 + [np.nan] * 50, "nan in row 150"),
+        (np.r_[np.ones(199), np.inf], "inf in row 199"),
+        (np.r_[1, -2.0, np.ones(198)], "-2 in row 1"),
+        (np.ma.masked_equal([0] + [1] * 199, 0), "nan in row 0"),
+        (pd.Series([1, pd.NA] * 100, dtype="Int64"), "nan in row 1"),
+        (np.ones(200) * 1j, "1j"),
+        (pd.date_range("2020", periods=200), "2020"),
+        ([[1], [1, 2]] * 100, "numbers"),
+        ({0: 1.0}, "dict"),
+        (np.zeros(200), "zero in all rows"),
+        (np.eye(200)[0], "n_samples=1"),
+    ],
+)
+def test_bad_sample_weight_is_named_with_its_value(weight, word, fitted, quick, X):
+    calls = [quick().fit, quick().partial_fit]
+    for method in [*calls, fitted.score] if word != "n_samples=1" else calls:
+        with pytest.raises(ValueError, match="sample_weight") as caught:
+            method(X, sample_weight=weight)
+        assert_names(str(caught.value), word)
+
+
 def test_read_only_tables_of_zeros_and_ones_are_accepted(quick, X):
     binary = (X > 0).astype(float)
     binary.setflags(write=False)
@@ -523,6 +641,14 @@ def test_latent_of_other_width_is_refused(fitted):
 def test_latent_that_is_not_finite_is_refused(fitted):
     with pytest.raises(ValueError, match="Z contains NaN"):
         fitted.inverse_transform([[0.0, np.nan]])
+
+
+@pytest.mark.parametrize(
+    "Z", [["a"], [["a", "b"]], [1.0, 2.0], None, np.zeros((2, 2, 1)), np.zeros((0, 2))]
+)
+def test_what_is_no_latent_is_named(Z, fitted):
+    with pytest.raises(REFUSALS, match=r"\bZ\b"):
+        fitted.inverse_transform(Z)
 
 
 @pytest.mark.parametrize("n_samples", [0, -1, 2.5, "two", None, True])

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -500,6 +502,15 @@ def test_picture_names_the_corrupted_column(detector, table):
 def test_picture_is_of_one_row(detector, table):
     with pytest.raises(ValueError, match="a plot explains one row"):
         FeatureScoresDisplay.from_estimator(detector, table[0])
+
+
+def test_missing_matplotlib_is_named_with_the_way_out(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    display = FeatureScoresDisplay(np.zeros(2), [1, 2], ["a", "b"])
+    with pytest.raises(ImportError, match=r"pip install skvae\[plots\]"):
+        display.plot()
+    with pytest.raises(ValueError, match=r"n_features=0\.5"):
+        display.plot(n_features=0.5)
 
 
 def test_explanation_is_the_conditional_density_of_factor_analysis(table):

@@ -8,13 +8,14 @@ from ._containers import get_index
 from ._encoded import EncodedRows
 from ._support import Support, check_support
 from ._table import ColumnTable
-from ._validation import read_input, read_weight
+from ._validation import check_weight, read_input, read_weight
 
 __all__ = [
     "ColumnTable",
     "EncodedRows",
     "Support",
     "check_support",
+    "check_weight",
     "get_index",
     "read_input",
     "read_weight",

@@ -7,7 +7,7 @@ scikit-learn checks shapes, names and numbers of columns; `read_table` reads the
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+from sklearn.utils.validation import check_array, validate_data
 
 from ._checks import (
     check_exact_integers,
@@ -79,13 +79,47 @@ def read_input(estimator, X, kinds=None, image_shape=None, min_samples=1):
     return InputTable(given, array, kinds, names)
 
 
+def check_weight(sample_weight, n_samples):
+    """Return the weights of rows, ``(n_samples,)`` float64; refuse what are none.
+
+    A number is the weight of all rows.
+    """
+    accepted = f"a non-negative number for each of the {n_samples} rows is accepted."
+    if isinstance(sample_weight, np.ma.MaskedArray):
+        sample_weight = sample_weight.astype(np.float64).filled(np.nan)
+    try:
+        values = np.asarray(sample_weight)
+        shown = [] if values.dtype.kind in "biuf" else values.flat[:1].tolist()
+        if values.dtype.kind == "O":
+            shown = [v for v in values.flat if isinstance(v, (str, bytes))]
+        if shown:
+            raise ValueError(f"it has the value {shown[0]!r}")
+        weight = values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"sample_weight holds no numbers ({error}); {accepted}"
+        ) from None
+    if weight.shape not in ((), (n_samples,)):
+        raise ValueError(f"sample_weight has the shape {weight.shape}, but {accepted}")
+    weight = np.broadcast_to(weight, n_samples)
+    is_wrong = ~(np.isfinite(weight) & (weight >= 0))
+    if is_wrong.any():
+        row = is_wrong.argmax()
+        raise ValueError(
+            f"sample_weight has the value {weight[row]:g} in row {row}, but {accepted}"
+        )
+    if not weight.any():
+        raise ValueError(
+            "sample_weight is zero in all rows, but two or more must be positive."
+        )
+    return weight
+
+
 def read_weight(sample_weight, array):
     """Return the weights of rows, float64, or None where all are equal."""
     if sample_weight is None:
         return None
-    weight = _check_sample_weight(
-        sample_weight, array, dtype=np.float64, ensure_non_negative=True
-    )
+    weight = check_weight(sample_weight, len(array))
     positive = weight[weight > 0]
     if len(positive) and positive.min() < 1e-30 * positive.max():
         raise ValueError(

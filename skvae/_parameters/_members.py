@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import clone
 
 from .._columns._observed import MAX_REPEATED, find_repeated
+from .._utils._checks import suggest
 from .._utils._nested_parameters import instantiate_named
 from ..latents import LATENTS, Latent
 from ..likelihoods import (
@@ -34,6 +35,8 @@ MEMBERS = {
     "objective": (OBJECTIVES, Objective),
 }
 
+# parameters that are 'auto' by default
+_AUTOMATIC = "likelihood", "network"
 # columns of the widest table whose columns depend on one another by default: a draw
 # takes a pass for each
 _MAX_COUPLED = 128
@@ -69,10 +72,11 @@ def _resolve(parameter, value, registry, base):
     elif isinstance(value, str) and value in registry:
         member = registry[value]()
     else:
-        names = ", ".join(repr(name) for name in registry)
+        known = [*registry, "auto"] if parameter in _AUTOMATIC else [*registry]
         raise ValueError(
-            f"{parameter}={value!r} is {_describe_stranger(value, base)}; use one of "
-            f"{names}, or an instance of skvae.{_find_room(base)}."
+            f"{parameter}={value!r} is {_describe_stranger(value, base)}"
+            f"{suggest(value, known)}; use one of {', '.join(map(repr, known))}, or an "
+            f"instance of skvae.{_find_room(base)}."
         )
     member.check_parameters()
     return member
@@ -208,7 +212,8 @@ def _choose_likelihoods(likelihood, names, automatic):
         unknown = [name for name in likelihood if name not in names]
         if unknown:
             raise ValueError(
-                f"likelihood names column {unknown[0]!r}, but X has no such column."
+                f"likelihood names column {unknown[0]!r}, but X has no such column"
+                f"{suggest(unknown[0], names)}."
             )
         asked = [likelihood.get(name, "auto") for name in names]
     else:

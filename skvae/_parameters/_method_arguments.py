@@ -1,6 +1,6 @@
 """Arguments of the methods of a fitted estimator: counts, and options of scores."""
 
-from .._utils._checks import is_integer
+from .._utils._checks import is_integer, suggest
 
 
 def check_count(name, value, accepted="a positive integer"):
@@ -17,7 +17,8 @@ def check_score_options(estimator, method, n_draws, return_std, n_default):
     """
     if method not in estimator._methods:
         names = ", ".join(map(repr, estimator._methods))
-        raise ValueError(f"method={method!r} is not known; use one of {names}.")
+        hint = suggest(method, estimator._methods)
+        raise ValueError(f"method={method!r} is not known{hint}; use one of {names}.")
     is_average = method in estimator._averages
     names = ", ".join(map(repr, estimator._averages))
     if n_draws is not None:

@@ -77,7 +77,7 @@ class FitData:
         if len(array) < 2:
             raise ValueError(
                 f"Found array with {len(array)} sample(s) (n_samples={len(array)}) of "
-                "positive weight, while a minimum of 2 is required."
+                "positive sample_weight, while a minimum of 2 is required."
             )
         return array, weight
 

@@ -13,6 +13,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, EpochTimer
 from typing_extensions import override
 
+from .._utils._checks import suggest
 from .._utils._device import give_memory_back, matmul_precision
 from .._utils._draws import call_with_draws
 from .._utils._seed import seeded
@@ -133,7 +134,18 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
 
     @override
     def initialize_optimizer(self, *args, **kwargs):
-        super().initialize_optimizer(*args, **kwargs)
+        settings = self.get_params_for("optimizer") | {"lr": self.lr}
+        try:
+            super().initialize_optimizer(*args, **kwargs)
+            error = "it makes no torch.optim.Optimizer"
+        except Exception as found:
+            error = found
+        if not isinstance(vars(self).get("optimizer_"), torch.optim.Optimizer):
+            raise ValueError(
+                f"optimizer={self.optimizer!r} with {settings} cannot be used: "
+                f"{error}; pass a class from torch.optim, and what it takes in "
+                "net_params."
+            )
         self.averages_ = self.raw_weights_ = None
         self.n_steps_ = 0
         self._steps = None
@@ -143,15 +155,18 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
     @override
     def initialize_callbacks(self):
         """Initialize callbacks; refuse parameters of callbacks that are not there."""
-        super().initialize_callbacks()
+        try:
+            super().initialize_callbacks()
+        except ValueError as error:
+            raise ValueError(f"net_params, or net_callbacks: {error}") from None
         known = dict(self.callbacks_)
         for key in self.get_params_for("callbacks"):
             name = key.split("__")[0]
             if name not in known:
                 names = ", ".join(repr(n) for n in known)
-                raise TypeError(
-                    f"There is no callback {name!r} for the parameter "
-                    f"'callbacks__{key}'; use one of {names}."
+                raise ValueError(
+                    f"net_params has the key 'callbacks__{key}', but there is no "
+                    f"callback {name!r}{suggest(name, known)}; use one of {names}."
                 )
         return self
 

@@ -6,10 +6,12 @@ import torch
 
 from .._model._cost import count_draws, count_widest
 from .._model._evidence import make_noise
+from .._utils._checks import suggest
 from ..callbacks import Annealing, KLWarmup
-from ._batches import TrainBatches
+from ._batches import TrainBatches, ValidBatches
 from ._map import BETA_SHARE, CORRUPTION, balance_columns, compute_error
 from ._net import Loss, VAENet
+from ._net_params import check_net_params
 
 # held-out rows that are scored at a time, and values of the widest tensor of them
 _MAX_VALID_ROWS = 2048
@@ -25,16 +27,44 @@ _OPTIMIZERS = {
 }
 
 
-def resolve_optimizer(optimizer, lr, weight_decay, n_samples, device):
-    """Return the optimizer's class and arguments as skorch takes them."""
+def find_optimizer(optimizer):
+    """Return the class or function that makes the optimizer; refuse unknown names."""
+    names = ", ".join(repr(name) for name in _OPTIMIZERS)
+    advice = f"use {names}, or a class from torch.optim."
+    if optimizer is torch.optim.SparseAdam:
+        raise ValueError(
+            f"optimizer={optimizer!r} is for sparse gradients, but those of networks "
+            f"are dense; {advice}"
+        )
     if isinstance(optimizer, str):
         if optimizer not in _OPTIMIZERS:
-            names = ", ".join(repr(name) for name in _OPTIMIZERS)
-            raise ValueError(
-                f"optimizer={optimizer!r} is not known; use {names}, or a class "
-                "from torch.optim."
-            )
-        optimizer = _OPTIMIZERS[optimizer]
+            hint = suggest(optimizer, _OPTIMIZERS)
+            raise ValueError(f"optimizer={optimizer!r} is not known{hint}; {advice}")
+        return _OPTIMIZERS[optimizer]
+    return optimizer
+
+
+def check_arguments(settings, parameters):
+    """Refuse an unknown optimizer, and unknown keys and values of `net_params`.
+
+    `parameters` are the names of those of the estimator.
+    """
+    net_params = settings["net_params"]
+    has_loader = any(str(key).startswith("iterator_train") for key in net_params)
+    check_net_params(
+        net_params,
+        parameters,
+        {
+            "optimizer": find_optimizer(settings["optimizer"]),
+            "iterator_train": torch.utils.data.DataLoader if has_loader else None,
+            "iterator_valid": ValidBatches,
+        },
+    )
+
+
+def resolve_optimizer(optimizer, lr, weight_decay, n_samples, device):
+    """Return the optimizer's class and arguments as skorch takes them."""
+    optimizer = find_optimizer(optimizer)
     arguments = {"optimizer": optimizer, "lr": lr}
     if weight_decay == "auto":
         weight_decay = resolve_weight_decay(optimizer, n_samples)

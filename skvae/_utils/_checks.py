@@ -1,7 +1,40 @@
 """Checks of hyper-parameters, with messages in the same words for all classes."""
 
 import math
+import re
+from contextlib import contextmanager
+from difflib import get_close_matches
 from numbers import Integral, Real
+
+# what names of this package are called elsewhere
+_SYNONYMS = {"normal": "gaussian", "swish": "silu", "cnn": "conv", "gpu": "cuda"}
+
+
+def suggest(value, names):
+    """Return " (did you mean 'gaussian'?)" for the nearest of some names, or nothing.
+
+    It goes behind a value that is none of them.
+    """
+    if not isinstance(value, str):
+        return ""
+    known = {name.lower(): name for name in names if isinstance(name, str)}
+    near = value.lower().replace("-", "_").replace(" ", "_")
+    found = [_SYNONYMS.get(near)]
+    if found[0] not in known:
+        found = get_close_matches(near, known, 1)
+    return f" (did you mean {known[found[0]]!r}?)" if found else ""
+
+
+@contextmanager
+def names_argument(argument):
+    """Put the name of an argument before errors that do not have it."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if argument in re.findall(r"\w+", str(error)):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{argument}: {error}") from None
 
 
 def is_integer(value):
@@ -84,6 +117,8 @@ def check_choice(owner, parameter, choices, positive=False):
     names = ", ".join(repr(name) for name in choices)
     accepted = f"use {names}" + (" or a positive number." if positive else ".")
     kind = "a name or a number" if positive else "a name"
-    is_name = isinstance(getattr(owner, parameter), str)
-    reason = "is not known" if is_name else "is out of range"
+    value = getattr(owner, parameter)
+    reason = "is out of range"
+    if isinstance(value, str):
+        reason = "is not known" + suggest(value, choices)
     _check(owner, parameter, is_kind, kind, is_inside, accepted, reason)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
 
+from ._checks import suggest
 from ._held import Held
 
 # floating-point operations per step from which several threads are used: with fewer,
@@ -50,8 +51,9 @@ def resolve_device(device):
         resolved = None
     if resolved is None or resolved.type not in ("cpu", *_ACCELERATORS):
         raise ValueError(
-            f"device={device!r} is not known; use 'auto', 'cpu', 'cuda', 'cuda:1', "
-            "'mps' or 'xpu'."
+            f"device={device!r} is not known"
+            f"{suggest(device, ('auto', 'cpu', *_ACCELERATORS))}; use 'auto', 'cpu', "
+            "'cuda', 'cuda:1', 'mps' or 'xpu'."
         )
     if not is_available(resolved):
         raise ValueError(

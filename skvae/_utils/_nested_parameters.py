@@ -1,5 +1,7 @@
 """Parameters of members that are given by name, as ``likelihood__df``."""
 
+from ._checks import suggest
+
 
 def instantiate_named(owner, params, registries, advice=None):
     """Return instances of the members that are names, with their parameters set.
@@ -18,8 +20,8 @@ def instantiate_named(owner, params, registries, advice=None):
         if not isinstance(given, str) or given not in registry:
             hint = (advice or {}).get(name)
             raise ValueError(
-                f"{key} cannot be set, as {name}={given!r} has no parameters of its "
-                f"own{'; ' + hint if hint else ''}."
+                f"{key} cannot be set, as {name}={given!r}{suggest(given, registry)} "
+                f"has no parameters of its own{'; ' + hint if hint else ''}."
             )
         found.setdefault(name, registry[given]()).set_params(**{inner: value})
     return found

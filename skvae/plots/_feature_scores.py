@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from .._utils._checks import is_integer
+from ._matplotlib import import_pyplot
+
 
 class FeatureScoresDisplay:
     """Plot which columns make a row an outlier.
@@ -113,12 +116,11 @@ class FeatureScoresDisplay:
         ValueError
             If `n_features` is less than 1.
         """
-        from matplotlib import pyplot as plt
-
-        if n_features < 1:
-            raise ValueError(f"n_features={n_features!r} must be 1 or more.")
+        if not is_integer(n_features) or n_features < 1:
+            raise ValueError(f"n_features={n_features!r} must be a positive integer.")
+        pyplot = import_pyplot()
         if ax is None:
-            _, ax = plt.subplots(layout="constrained")
+            _, ax = pyplot.subplots(layout="constrained")
         self.order_ = np.argsort(self.scores, kind="stable")[:n_features]
         labels = [
             f"{self.feature_names[j]} = {_show(self.values[j])}" for j in self.order_

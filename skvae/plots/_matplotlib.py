@@ -1,0 +1,12 @@
+"""matplotlib, imported when a plot is drawn."""
+
+
+def import_pyplot():
+    """Return matplotlib's pyplot."""
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise ImportError(
+            "Plots need matplotlib, which is not installed: pip install skvae[plots]"
+        ) from error
+    return pyplot
