@@ -397,7 +397,8 @@ class VAETransformer(
             Weights of the rows. An integer weight stands for that many equal rows;
             training being stochastic, the fits agree in distribution.
         X_val : array-like or data frame (n_valid, n_features), default=None
-            Held-out rows; no row of X is then held out.
+            Held-out rows; no row of X is then held out. Cross-validation of
+            scikit-learn cuts an `X_val` as long as X, as it cuts X: that is refused.
 
         Returns
         -------

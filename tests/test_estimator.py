@@ -892,6 +892,25 @@ def test_validation_set_takes_the_place_of_held_out_rows(quick, X):
     assert vae.validation_scores_[-1] == pytest.approx(vae.score(X[120:]), abs=0.5)
 
 
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_validation_set_that_cross_validation_would_cut_is_refused(
+    as_frame, n_jobs, quick, X
+):
+    X_val = X[::-1] + 0.1
+    if as_frame:
+        X, X_val = map(pd.DataFrame, (X, X_val))
+    vae = quick(hidden_layer_sizes=(4,), max_epochs=1)
+    search = GridSearchCV(vae, {"beta": [0.5, 1.0]}, cv=2, n_jobs=n_jobs)
+    with pytest.raises(ValueError, match="X_val has 100 rows, as many as the X of"):
+        search.fit(X, X_val=X_val)
+    # as a whole, where it has another length, and outside of cross-validation
+    search.fit(X, X_val=X_val[:-1])
+    expected = clone(search.best_estimator_).fit(X, X_val=X_val[:-1])
+    assert search.best_estimator_.validation_scores_ == expected.validation_scores_
+    assert clone(vae).fit(X, X_val=X_val).validation_scores_
+
+
 def test_validation_set_goes_through_a_pipeline(X):
     table = 100 * X + 7
     with config_context(enable_metadata_routing=True):

@@ -1,5 +1,7 @@
 """FitData: the rows of one fit, read once and handed from step to step."""
 
+import sys
+
 import numpy as np
 
 from .._columns import EncodedRows, read_input, read_weight
@@ -22,8 +24,24 @@ def read(estimator, X, sample_weight, X_val, is_warm, is_chunk):
     validation = None
     if X_val is not None:
         validation = read_input(estimator, X_val, table.kinds, image_shape)
+        if len(validation.array) == len(table.array) and _is_cross_validated():
+            raise ValueError(
+                f"X_val has {len(validation.array)} rows, as many as the X of this "
+                "fit: scikit-learn's cross-validation cuts an X_val as long as X as it "
+                "cuts X; pass one of another length, without its last row, say."
+            )
     columns = estimator.columns_ if is_warm else None
     return FitData(table, weight, validation, image_shape, columns, is_chunk)
+
+
+def _is_cross_validated():
+    """Return whether cross-validation of scikit-learn calls the fit."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "sklearn.model_selection._validation":
+            return True
+        frame = frame.f_back
+    return False
 
 
 class FitData:
