@@ -566,6 +566,10 @@ def test_values_outside_the_support_are_refused_by_name(name):
     for value in (-1.0, 2.5) if name in COUNTS else (-1.0, 2.5, 5000.0):
         spoilt[value] = X.copy()
         spoilt[value].loc[7, "visits"] = value
+        if value == 5000 and name in ("categorical", "ordinal"):
+            # a level like any other, where fit sees it
+            assert np.isfinite(fit(likelihood, spoilt[value]).score(spoilt[value]))
+            continue
         with pytest.raises(ValueError, match=f"'visits' has the value {value:g}"):
             fit(likelihood, spoilt[value])
     vae = fit(likelihood, X)
@@ -590,6 +594,38 @@ def test_codes_that_fit_has_not_seen_are_refused(name):
     with pytest.raises(ValueError, match="'grade' has the value 5"):
         vae.partial_fit(bad)
     assert np.isfinite(vae.partial_fit(X).score(X))
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, np.asarray])
+@pytest.mark.parametrize("codes", [[1, 2, 3, 4, 5], [0, 10, 30], [75_010, 75_030]])
+@pytest.mark.parametrize("name", ["categorical", "ordinal"])
+def test_levels_are_the_codes_that_fit_has_seen(name, codes, make):
+    generator = np.random.default_rng(0)
+    drawn = np.array(codes, dtype=float)[generator.integers(len(codes), size=90)]
+    drawn[: len(codes)] = codes
+    X = make(np.column_stack([generator.normal(size=90), drawn]))
+    vae = VAETransformer(1, likelihood={1: name}, max_epochs=2, random_state=0).fit(X)
+    for rows in (vae.sample(500), vae.impute(np.where([0, 1], np.nan, X)[:9])):
+        assert set(np.asarray(rows)[:, 1]) <= set(codes)
+    means = np.asarray(vae.reconstruct(X))[:, 1]
+    assert codes[0] <= means.min() <= means.max() <= codes[-1]
+    assert vae.columns_.to_frame().levels[1].startswith(f"{len(codes)}: {codes[0]}, ")
+    # as the same rows with codes 0, 1, 2, ...
+    plain = np.array(X)
+    plain[:, 1] = np.searchsorted(codes, drawn)
+    other = VAETransformer(1, likelihood={1: name}, max_epochs=2, random_state=0)
+    np.testing.assert_allclose(
+        vae.score_samples(X), other.fit(plain).score_samples(plain), rtol=1e-9
+    )
+    for odd in (codes[-1] + 1, codes[0] - 1, 7):
+        with pytest.raises(ValueError, match=f"Column 1 has the value {odd}, .*astype"):
+            vae.sample(2, given={1: odd})
+
+
+def test_columns_of_too_many_codes_are_refused_by_name():
+    X = pd.DataFrame({"a": np.arange(1200.0), "b": np.arange(1200) % 7})
+    with pytest.raises(ValueError, match=r"'a' has 1200 .*at most 1000"):
+        VAETransformer(1, likelihood="categorical").fit(X)
 
 
 @pytest.mark.parametrize("cls", [Categorical, Ordinal])

@@ -127,13 +127,14 @@ def _refuse_mixed(column, types, label):
     )
 
 
-def read_table(X, kinds, owner, names=None):
+def read_table(X, kinds, owner, names=None, effect="treated as missing"):
     """Return the values of a table as numbers, and the kinds of its columns.
 
     X is a data frame, or an array of numbers, booleans or objects. If it has only
     numbers, the values are X itself, otherwise float64 codes, NaN where a value is
     missing. `kinds` are those at fit, one per column; None learns them. `owner` is the
     estimator's name, for messages, and `names` those of the columns, if X has none.
+    `effect` says what becomes of levels that the kinds do not have.
 
     Raises
     ------
@@ -145,7 +146,7 @@ def read_table(X, kinds, owner, names=None):
     Warns
     -----
     UnknownCategoriesWarning
-        Once, if there are levels that the kinds do not have. They count as missing.
+        Once, if there are levels that the kinds do not have. Their cells are NaN.
     """
     given = get_names(X)
     names = names if given is None else given
@@ -177,7 +178,7 @@ def read_table(X, kinds, owner, names=None):
         if found[j] is Integer and not isinstance(kinds[j], Category):
             check_exact_column(column, label)
     if unknown_levels:
-        _warn_of_levels(unknown_levels)
+        _warn_of_levels(unknown_levels, effect)
     return values, kinds
 
 
@@ -210,7 +211,7 @@ def _check_plain_integers(X, dtypes, names):
             check_exact_column(take_column(X, j), label_column(j, names))
 
 
-def _warn_of_levels(unknown_levels):
+def _warn_of_levels(unknown_levels, effect):
     parts = []
     for label, levels in unknown_levels.items():
         shown = ", ".join(repr(level) for level in levels[:_SHOWN_LEVELS])
@@ -218,6 +219,6 @@ def _warn_of_levels(unknown_levels):
         parts.append(f"{label} ({shown}{f' and {more} more' if more > 0 else ''})")
     warn_user(
         f"X has categories that fit has not seen, in {'; '.join(parts)}. They are "
-        "treated as missing.",
+        f"{effect}.",
         UnknownCategoriesWarning,
     )

@@ -11,6 +11,9 @@ import numpy as np
 from .._utils._missing import list_chunks
 from ._checks import capitalize, label_column
 
+# cells looked at together where columns have levels
+_MANY_VALUES = 2**22
+
 
 @dataclass(frozen=True, eq=False)
 class Support:
@@ -29,6 +32,10 @@ class Support:
     alternatives : tuple of str, default=()
         Names of likelihoods, from 'continuous_bernoulli', 'poisson' and 'log_normal',
         that messages recommend for a column if they accept all of its values.
+    levels : list of ndarray or None, default=None
+        The numbers that each column accepts, sorted; None where the interval says it.
+    max_levels : float, default=inf
+        Largest number of values of a column.
 
     Examples
     --------
@@ -45,6 +52,8 @@ class Support:
     is_open: bool = False
     is_integer: bool = False
     alternatives: tuple = ()
+    levels: list | None = None
+    max_levels: float = np.inf
 
     def find_outside(self, x):
         """Return a mask of the values that are refused; missing ones are not.
@@ -65,7 +74,16 @@ class Support:
             is_outside = (x < self.low) | (x > self.high)
         if self.is_integer:
             is_outside |= (x != np.floor(x)) & ~np.isnan(x)
+        for column, levels in enumerate(self.levels or ()):
+            if has_gaps(levels):
+                values = x[..., column]
+                is_outside[..., column] |= ~np.isin(values, levels) & ~np.isnan(values)
         return is_outside
+
+
+def has_gaps(levels):
+    """Return whether sorted codes are others than 0, 1, 2, ..."""
+    return len(levels) <= levels[-1]
 
 
 REALS = Support("finite numbers")
@@ -114,7 +132,12 @@ def check_support(likelihood, array, names, columns):
                 f"{member} has {np.size(member.support.high)} entries, but X has "
                 f"{len(numbers)} columns."
             )
-    for rows in list_chunks(array) if groups else ():
+        if member.support.max_levels < np.inf:
+            _check_number_of_levels(member, array, numbers, names)
+    # levels are looked for a column at a time, which takes more rows to be fast
+    has_levels = any(member.support.levels is not None for member, _ in groups)
+    size = {"n_values": _MANY_VALUES} if has_levels else {}
+    for rows in list_chunks(array, **size) if groups else ():
         for member, numbers in groups:
             values = array[rows][:, numbers].astype(np.float64, copy=False)
             is_outside = member.support.find_outside(values)
@@ -123,6 +146,20 @@ def check_support(likelihood, array, names, columns):
                 label = label_column(numbers[position], names)
                 column = array[:, numbers[position]].astype(np.float64)
                 _refuse(member, label, values[row, position], column)
+
+
+def _check_number_of_levels(likelihood, array, numbers, names):
+    """Refuse columns with more values than a likelihood of levels accepts."""
+    for number in numbers:
+        n_levels, most = len(np.unique(array[:, number])), likelihood.support.max_levels
+        if n_levels > most:
+            name = type(likelihood).__name__
+            raise ValueError(
+                f"{capitalize(label_column(number, names))} has {n_levels} different "
+                f"values, but likelihood={name} accepts at most {most} without "
+                "n_categories; make levels categories, with astype('category'), or use "
+                "a likelihood of numbers."
+            )
 
 
 def _refuse(likelihood, label, value, column):

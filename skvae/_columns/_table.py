@@ -15,6 +15,7 @@ from ._containers import get_container, get_names, make_table
 from ._images import count_dimensions
 from ._kinds import Boolean, Category, as_integers
 from ._observed import ObservedValues
+from ._support import has_gaps
 
 
 @dataclass(repr=False)
@@ -41,6 +42,8 @@ class ColumnTable:
     is_stack: bool = False  # whether X at fit was images, and not rows
     likelihoods: list | None = None  # names, for display
     all_constant: bool = False
+    # codes of every column in the model, of which it sees the positions; None: numbers
+    codes: list | None = None
 
     @classmethod
     def from_input(cls, X, array, weight, is_scaled, standardize, image_shape, kinds):
@@ -121,6 +124,11 @@ class ColumnTable:
             index=pd.Index(names, name="column"),
         )
         has_levels = [kind.levels is not None for kind in self.kinds]
+        known = self.codes or [None] * int(self.varies.sum())
+        for column, codes in zip(np.flatnonzero(self.varies), known, strict=True):
+            if codes is not None and not has_levels[column]:
+                has_levels[column] = True
+                frame.iloc[column, 2] = _show_levels(codes.tolist())
         frame.loc[has_levels, ["location", "unit"]] = np.nan
         ends = ["low", "high"]
         frame[ends] = frame[ends].replace([-np.inf, np.inf], np.nan)
@@ -191,6 +199,11 @@ class ColumnTable:
         scores = self.constant.score(self.constant.values[None])[0]
         return float(self.observed_share[~self.varies] @ scores)
 
+    def _list_gapped(self):
+        """Return numbers and codes of the columns whose codes are not 0, 1, 2, ..."""
+        codes = enumerate(self.codes or ())
+        return [(j, c) for j, c in codes if c is not None and has_gaps(c)]
+
     def encode(self, X):
         """Return rows in the units of the model, without constant columns.
 
@@ -198,6 +211,12 @@ class ColumnTable:
         they are, without a copy. Missing values stay NaN.
         """
         rows = X if self.varies.all() else X[:, self.varies]
+        gapped = self._list_gapped()
+        if gapped:
+            rows = np.array(rows, np.float32 if X.dtype == np.float32 else np.float64)
+        for column, codes in gapped:
+            observed = ~np.isnan(rows[:, column])
+            rows[observed, column] = np.searchsorted(codes, rows[observed, column])
         if not self.location.any() and (self.unit == 1).all():
             return rows if rows.dtype == np.float32 else rows.astype(np.float64)
         rows = np.subtract(rows, self.location, dtype=np.float64)
@@ -207,6 +226,11 @@ class ColumnTable:
     def decode(self, x):
         """Return rows of the model in the units of X, float64."""
         varying = x.astype(np.float64, copy=False) * self.unit + self.location
+        for column, codes in self._list_gapped():
+            # means of ordinal columns lie between codes
+            varying[..., column] = np.interp(
+                varying[..., column], np.arange(len(codes)), codes
+            )
         return self.merge(varying, self.constant.values)
 
     def make_row(self, given):

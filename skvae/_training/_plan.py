@@ -161,6 +161,7 @@ def _make_columns(plan, data):
     if plan.density is not None:
         members = plan.density.list_members()
         _learn_density(plan, data, columns.varies)
+    columns.codes = plan.likelihood.list_levels()
     columns.likelihoods = [type(member).__name__ for member in members]
     check_pixels(plan.network, likelihood, int(columns.varies.sum()))
     if data.image_shape is not None:

@@ -105,7 +105,7 @@ class ContrastLink(LevelLink):
 
 
 class Categorical(LevelLikelihood):
-    r"""Columns of integer codes 0, 1, ..., whose order means nothing.
+    r"""Columns of integer codes whose order means nothing.
 
     .. math:: p(x|z) = \prod_j \frac{\exp l_{j x_j}(z)}{\sum_{k < K_j} \exp l_{jk}(z)}
 
@@ -121,8 +121,8 @@ class Categorical(LevelLikelihood):
     Parameters
     ----------
     n_categories : int, sequence of int or None, default=None
-        Numbers of categories, one for all columns or one for each. None is what `fit`
-        sees: the largest code and 1.
+        Numbers of categories, one for all columns or one for each: the codes are 0, 1,
+        ... up to one less. None are the codes that `fit` sees; 1, 2 and 5 are three.
 
     See Also
     --------

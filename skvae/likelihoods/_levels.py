@@ -12,8 +12,12 @@ from .._utils._checks import is_integer
 from ._base import Likelihood
 from ._link import Link
 
-# categories of a column where n_categories does not set them
+# levels of a column where n_categories does not set their number
 _MAX_UNASKED = 1000
+_WORDS = (
+    "integer codes from 0 to n_categories - 1 or, without n_categories, those that it "
+    "has at fit; make a column of other levels categories, with astype('category')"
+)
 # outputs that take a step about as much time as one more group of columns
 _WORTH_A_GROUP = 16
 
@@ -37,9 +41,11 @@ class LevelLink(Link):
 
 
 class LevelLikelihood(Likelihood):
-    """Base of the likelihoods of integer codes 0, 1, ...
+    """Base of the likelihoods of integer codes.
 
-    By `adapt` every column has ``_sizes``, its number of categories.
+    By `adapt` every column has ``_levels``, its codes in order, of which x holds the
+    positions 0, 1, ..., and ``_sizes``, their numbers. Without `n_categories`, codes
+    that do not occur are no levels.
     """
 
     _link_type = LevelLink
@@ -81,6 +87,7 @@ class LevelLikelihood(Likelihood):
         part = copy.copy(self)
         if hasattr(self, "_sizes"):
             part._sizes, part._is_part = self._sizes[[column]], True
+            part._levels = [self._levels[column]]
         return part
 
     @property
@@ -104,16 +111,19 @@ class LevelLikelihood(Likelihood):
         return torch.as_tensor(sizes - 1, dtype=like.dtype, device=like.device)
 
     @property
+    def levels(self):
+        """The codes of every column, in order, or None before `adapt`."""
+        return getattr(self, "_levels", None)
+
+    @property
     def support(self):
         """The codes that are accepted, a `Support`."""
+        if self.levels is not None:
+            low, high = np.array([[codes[0], codes[-1]] for codes in self.levels]).T
+            return Support(_WORDS, low, high, is_integer=True, levels=self.levels)
         sizes = self._get_given(np.size(self.n_categories))
-        return Support(
-            "integer codes from 0 to one less than the number of categories, which is "
-            f"n_categories or, by default, that of the data (at most {_MAX_UNASKED})",
-            low=0,
-            high=(_MAX_UNASKED if sizes is None else np.asarray(sizes)) - 1,
-            is_integer=True,
-        )
+        high, most = (np.inf, _MAX_UNASKED) if sizes is None else (sizes - 1, np.inf)
+        return Support(_WORDS, 0, high, is_integer=True, max_levels=most)
 
     @override
     def summarise(self, distribution):
@@ -138,7 +148,13 @@ class LevelLikelihood(Likelihood):
     def adapt(self, x, weight=None):
         vars(self).pop("_sizes", None)
         sizes = self._get_given(x.shape[1])
-        self._sizes = x.max(axis=0).astype(np.int64) + 1 if sizes is None else sizes
+        if sizes is None:
+            self._levels = [np.unique(column).astype(np.int64) for column in x.T]
+            pairs = zip(self._levels, x.T, strict=True)
+            x = np.column_stack([np.searchsorted(*pair) for pair in pairs])
+        else:
+            self._levels = [np.arange(size) for size in sizes]
+        self._sizes = np.array([len(codes) for codes in self._levels])
         shares = compute_shares(x, weight, self._sizes)
         self._link = self._link_type(self.n_levels, self._sizes, shares, len(x))
 

@@ -33,7 +33,7 @@ class OrdinalLink(LevelLink):
 
 
 class Ordinal(LevelLikelihood):
-    r"""Columns of ordered integer codes 0, 1, ..., such as grades.
+    r"""Columns of ordered integer codes, such as grades.
 
     .. math:: P(x_j \le k | z) = \sigma(t_{jk} - \eta_j(z))
 
@@ -45,8 +45,8 @@ class Ordinal(LevelLikelihood):
     Parameters
     ----------
     n_categories : int, sequence of int or None, default=None
-        Numbers of categories, one for all columns or one for each. None is what `fit`
-        sees: the largest code and 1.
+        Numbers of categories, one for all columns or one for each: the codes are 0, 1,
+        ... up to one less. None are the codes that `fit` sees; 1, 2 and 5 are three.
 
     See Also
     --------

@@ -92,6 +92,15 @@ class PerColumn(Likelihood):
                 found[column] = member
         return found
 
+    def list_levels(self):
+        """Return the codes of every column, sorted; None for numbers."""
+        found = [None] * self.n_features
+        for member, columns in self.list_groups():
+            levels = getattr(member, "levels", None) or [None] * len(columns)
+            for column, codes in zip(columns, levels, strict=True):
+                found[column] = codes
+        return found
+
     def restrict(self, is_kept):
         """Return the likelihood of some of the columns alone, is_kept (n_features,)."""
         numbers = np.cumsum(is_kept) - 1
