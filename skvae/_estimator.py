@@ -621,7 +621,7 @@ class VAETransformer(
         """Return the model and the rows of X, checked against it."""
         model = self._get_model()
         table = read_input(self, X, self.columns_.kinds, self.columns_.image_shape)
-        table.check_support(model.module.likelihood, self.columns_.varies)
+        table.check(model.module.likelihood, self.columns_)
         return model, table.array
 
     # the latent ---------------------------------------------------------------------
@@ -766,6 +766,7 @@ class VAETransformer(
         columns, row = self.columns_, None
         if given is not None:
             row = columns.make_row(given)
+            columns.check_near(row)
             check_support(model.module.likelihood, row, columns.names, columns.varies)
         with seeded(draw_seed(make_generator(random_state)), self.device_):
             if row is None:
@@ -920,6 +921,8 @@ class VAETransformer(
         scores = self.score_samples(X, "elbo")
         if sample_weight is not None:
             sample_weight = check_weight(sample_weight, len(scores))
+            # the sum of the largest weights would overflow
+            sample_weight = sample_weight / np.max(sample_weight)
         return float(np.average(scores, weights=sample_weight))
 
     # scikit-learn -------------------------------------------------------------------

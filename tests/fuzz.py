@@ -305,7 +305,9 @@ def law_scores(case, model):
     for name, scores in found.items():
         expect(scores.shape == (len(case.cells),), name, scores.shape)
         expect(scores.dtype == np.float64, name, scores.dtype)
-        expect(np.isfinite(scores), name, "is not finite:", scores[~np.isfinite(scores)])
+        expect(
+            np.isfinite(scores), name, "is not finite:", scores[~np.isfinite(scores)]
+        )
     # sizes of the terms, whose difference may be small
     size = np.abs(found["reconstruction"]).max() + 1
     agree(found["elbo"], found["reconstruction"] - found["kl"], atol=1e-9 * size)
@@ -501,6 +503,7 @@ def law_stream(case, model):
 
 
 LAWS = {name: law for name, law in globals().items() if name.startswith("law_")}
+
 
 def check(case):
     """Return what breaks a law, as ``[(law, message)]``, or why the fit was refused."""

@@ -429,6 +429,114 @@ def test_values_outside_the_support_are_refused_in_a_validation_set(quick, X):
         quick(likelihood="bernoulli").fit(binary, X_val=spoilt)
 
 
+# values far out -----------------------------------------------------------------------
+
+READERS = {
+    "transform": lambda vae, rows: vae.transform(rows),
+    "posterior": lambda vae, rows: np.hstack(vae.posterior(rows)),
+    "refined": lambda vae, rows: np.hstack(vae.posterior(rows, refine=True)),
+    "reconstruct": lambda vae, rows: vae.reconstruct(rows),
+    "impute": lambda vae, rows: vae.impute(rows),
+    "draw": lambda vae, rows: vae.impute(rows, random_state=0),
+    "features": lambda vae, rows: vae.score_features(rows),
+    "score": lambda vae, rows: np.array([vae.score(rows)]),
+    "explain": lambda vae, rows: vae.explain(rows),
+    "given": lambda vae, rows: vae.sample(2, given={1: rows[3, 1]}),
+}
+READERS |= {
+    method: lambda vae, rows, method=method: vae.score_samples(rows, method)
+    for method in (*VAETransformer._methods, "tempered", "regret")
+}
+
+
+def attempt(function, *args):
+    """Return what a function returns, or its ValueError."""
+    try:
+        return function(*args)
+    except ValueError as error:
+        return error
+
+
+@pytest.fixture(scope="module")
+def detectors(X):
+    """Detectors of numbers, with one of the densities, which no test may change."""
+    table = np.column_stack([X, np.full(len(X), 2.0)])
+    settings = {"hidden_layer_sizes": (8,), "max_epochs": 1, "random_state": 0}
+    names = ("gaussian", "gaussian_mixture", "student_t", "autoregressive")
+    return table, {
+        name: VAEOutlierDetector(2, likelihood=name, **settings).fit(table)
+        for name in names
+    }
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "gaussian_mixture", "student_t"])
+@pytest.mark.parametrize("reader", READERS)
+def test_far_values_have_finite_results_or_are_named(reader, likelihood, detectors):
+    table, fitted = detectors
+    for value in (1e5, -1e30, 1e45, 1e120, -1e160, np.finfo(float).max):
+        for column in (1, -1):
+            rows = table[:5].copy()
+            rows[3, column], rows[3, 2] = value, np.nan
+            if abs(value) <= 1e20:
+                assert np.isfinite(READERS[reader](fitted[likelihood], rows)).all()
+                continue
+            # finite, or an error that names the cell
+            found = attempt(READERS[reader], fitted[likelihood], rows)
+            if isinstance(found, Exception):
+                where = r"column 1, row \d" if column == 1 else "column 6, row 3"
+                assert re.search(f"{re.escape(f'{value:g}')} in {where}", str(found))
+            else:
+                assert np.isfinite(found).all()
+
+
+def test_far_rows_are_outliers_or_named(detectors):
+    table, fitted = detectors
+    for value in (1e5, 1e30, 1e90):
+        rows = table[:2].copy()
+        rows[1, 0] = value
+        assert fitted["gaussian"].predict(rows)[1] == -1
+    rows[1, 0] = 1e200
+    with pytest.raises(ValueError, match=r"1e\+200 in column 0, row 1"):
+        fitted["gaussian"].predict(rows)
+
+
+@pytest.mark.parametrize("value", [1e10, -1e37, 1e200, 1.7e308])
+def test_latent_far_out_is_finite_or_named(value, fitted):
+    Z = [[0.0, 0.0], [1.0, value]]
+    found = attempt(fitted.inverse_transform, Z)
+    if isinstance(found, Exception):
+        assert f"Z has the value {value:g} in row 1" in str(found)
+    else:
+        assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("value", [1e17, 1e40, 1e200])
+def test_training_refuses_values_that_are_far_from_those_at_fit(value, quick, X):
+    far = X.copy()
+    far[5, 2] = value
+    for fit in (
+        lambda: quick().fit(X, X_val=far),
+        lambda: quick().partial_fit(X).partial_fit(far),
+        lambda: quick(warm_start=True).fit(X).fit(far),
+    ):
+        with pytest.raises(ValueError, match="in column 2, row 5, is too far"):
+            fit()
+
+
+def test_numbers_that_keep_their_unit_have_squares(quick, X):
+    with pytest.raises(ValueError, match=r"column 0 lie .*standardize"):
+        quick(standardize=False).fit(X * np.array([1e150, 1, 1, 1, 1, 1]))
+
+
+def test_prior_of_weights_that_are_not_finite_ends_in_a_named_error(X):
+    # draws from it would raise errors of torch
+    vae = VAETransformer(objective="mmd", lr=10.0, early_stopping=False, max_epochs=5)
+    vae.set_params(hidden_layer_sizes=(16, 8, 4), random_state=74)
+    rows = np.random.default_rng(0).normal(size=(80, 5))[:10, :3]
+    with pytest.raises(ValueError, match=r"lr=10\.0"):
+        vae.fit(rows)
+
+
 # tables -------------------------------------------------------------------------------
 
 
@@ -612,6 +720,26 @@ def test_bad_sample_weight_is_named_with_its_value(weight, word, fitted, quick, 
         with pytest.raises(ValueError, match="sample_weight") as caught:
             method(X, sample_weight=weight)
         assert_names(str(caught.value), word)
+
+
+@pytest.mark.parametrize("weight", [1e16, 1e20, 1e300])
+def test_a_weight_beside_which_no_other_counts_is_refused(weight, quick, X):
+    weights = np.ones(len(X))
+    weights[7] = weight
+    with pytest.raises(ValueError, match=r"sample_weight .* in row 7"):
+        quick().fit(X, sample_weight=weights)
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-250, 1e250, 1e307])
+def test_the_unit_of_weights_does_not_matter(scale, quick, X):
+    weights = 1.0 + np.arange(len(X)) % 3
+    vae = quick().fit(X, sample_weight=weights)
+    other = quick().fit(X, sample_weight=weights * scale)
+    # rounded otherwise
+    np.testing.assert_allclose(vae.transform(X), other.transform(X), atol=0.1)
+    assert vae.score(X, sample_weight=weights * scale) == pytest.approx(
+        vae.score(X, sample_weight=weights)
+    )
 
 
 def test_read_only_tables_of_zeros_and_ones_are_accepted(quick, X):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from skvae import VAETransformer
+from skvae import UnusedComponentsWarning, VAETransformer
 from skvae._columns._kinds import Integer
 from skvae.likelihoods import Gaussian
 
@@ -140,6 +140,18 @@ def test_constant_columns_stay_finite_where_new_rows_differ(X):
     assert same == pytest.approx(known, abs=1e-6)
     assert differs == pytest.approx(other, abs=1e-6)
     np.testing.assert_array_equal(vae.reconstruct(new)[:, -1], 3.0)
+
+
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_rows_of_a_constant_table_carry_no_information(as_frame, quick):
+    table = np.full((30, 2), 3.0)
+    with pytest.warns(UnusedComponentsWarning):
+        vae = quick().fit(pd.DataFrame(table) if as_frame else table)
+    assert (vae.score_samples(table + [[0], [1]] * 15, "kl") == 0).all()
+    assert (vae.kl_per_component_ == 0).all()
+    np.testing.assert_array_equal(
+        vae.score_samples(table), vae.score_samples(table, "reconstruction")
+    )
 
 
 def test_corrections_do_not_grow_with_an_outlier(fitted, X):

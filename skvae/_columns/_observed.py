@@ -61,6 +61,20 @@ class ObservedValues:
         low, high = find_range(array)
         return replace(self, low=np.fmin(self.low, low), high=np.fmax(self.high, high))
 
+    def measure_distance(self, values):
+        """Return how far values ``(..., n_features)`` lie beyond the range at fit.
+
+        In units of the range, or of its larger end; 0 within it, and where a value is
+        missing or is not a number.
+        """
+        is_number = np.isfinite(self.low)
+        low, high = (np.where(is_number, end, 0.0) for end in (self.low, self.high))
+        with np.errstate(over="ignore"):
+            width = np.maximum.reduce([high - low, np.abs(low), np.abs(high)])
+            width = np.where(width > 0, width, 1.0)
+            beyond = np.fmax(low - values, values - high) / width
+        return np.where(is_number, np.fmax(beyond, 0.0), 0.0)
+
     def restrict(self, X):
         """Return rows, ``(n, n_features)`` float64, with values like those at fit.
 

@@ -14,8 +14,12 @@ from ._constant import ConstantColumns
 from ._containers import get_container, get_names, make_table
 from ._images import count_dimensions
 from ._kinds import Boolean, Category, as_integers
-from ._observed import ObservedValues
+from ._observed import ObservedValues, find_range
 from ._support import has_gaps
+
+# how far beyond the range at fit numbers may lie, in units of it: squares of what the
+# networks make of them are finite in double precision, and in single in training
+FARTHEST, FARTHEST_IN_TRAINING = 1e100, 1e15
 
 
 @dataclass(repr=False)
@@ -71,6 +75,7 @@ class ColumnTable:
             varies[:] = True
             deviation = np.maximum(np.abs(mean), 1.0)
         if not standardize:
+            _check_squares(array, is_scaled, names)
             mean, deviation = np.zeros_like(mean), np.ones_like(deviation)
         n_samples = float(len(array) if weight is None else weight.sum())
         return cls(
@@ -143,6 +148,33 @@ class ColumnTable:
     def extended(self, X):
         """Return a copy whose ranges contain the numbers of more rows."""
         return replace(self, observed=self.observed.extend(X))
+
+    def check_near(self, array, farthest=FARTHEST):
+        """Refuse rows with a number that is farther beyond the range at fit."""
+        ends = np.array(find_range(array))
+        # of columns without a value
+        ends[np.isinf(ends)] = np.nan
+        distance = self.observed.measure_distance(ends)
+        if (distance > farthest).any():
+            column = int(distance.max(axis=0).argmax())
+            value = ends[distance[:, column].argmax(), column]
+            self._refuse_far(
+                column, value, np.flatnonzero(array[:, column] == value)[0]
+            )
+
+    def refuse_row(self, values, row):
+        """Raise for a row without a finite result, naming its farthest number."""
+        distance = self.observed.measure_distance(np.asarray(values, np.float64))
+        column = int(distance.argmax())
+        self._refuse_far(column, values[column], row)
+
+    def _refuse_far(self, column, value, row):
+        raise ValueError(
+            f"The value {value:g} in {label_column(column, self.names)}, row {row}, is "
+            f"too far from those at fit, {self.observed.low[column]:g} to "
+            f"{self.observed.high[column]:g}, for a finite result; correct it, or mark "
+            "it as missing (NaN)."
+        )
 
     def restrict(self, X, given):
         """Return rows with numbers like those at fit, but for the cells given.
@@ -310,6 +342,16 @@ def _compute_scaled_moments(array, weight, is_scaled, names):
     rounding = 10 * np.finfo(np.float64).eps * np.abs(found_mean)
     mean[columns], deviation[columns] = found_mean, np.where(found > rounding, found, 0)
     return mean, deviation
+
+
+def _check_squares(array, is_scaled, names):
+    """Refuse numbers that keep their unit and have no square in double precision."""
+    is_far = is_scaled & (np.abs(find_range(array)).max(axis=0) > FARTHEST)
+    if is_far.any():
+        raise ValueError(
+            f"The values of {label_column(int(is_far.argmax()), names)} lie too far "
+            "apart for double precision; rescale it, or set standardize=True."
+        )
 
 
 def _show_levels(levels):

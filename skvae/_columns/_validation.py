@@ -1,7 +1,7 @@
 """What the user passes as X and `sample_weight` → checked arrays.
 
 scikit-learn checks shapes, names and numbers of columns; `read_table` reads the cells.
-`InputTable.check_support` checks that a likelihood accepts the values.
+`InputTable.check` checks that a fitted model accepts the values.
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,12 @@ from ._containers import convert_lists, get_names, has_typed_columns
 from ._images import check_n_columns, flatten_images
 from ._reading import read_table
 from ._support import check_support
+from ._table import FARTHEST
+
+# weights beyond this, or its inverse, are scaled to a largest of 1
+_TINY = 1e-200
+# of the weight of one row, what all others have at least: moments keep some digits
+_LEAST_SHARE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -36,9 +42,10 @@ class InputTable:
         """Names of the columns of a data frame, or None."""
         return get_names(self.given)
 
-    def check_support(self, likelihood, varies):
-        """Refuse values that a likelihood of the columns that vary does not accept."""
-        check_support(likelihood, self.array, self.names, varies)
+    def check(self, likelihood, columns, farthest=FARTHEST):
+        """Refuse values that are too far, or that the likelihood does not accept."""
+        columns.check_near(self.array, farthest)
+        check_support(likelihood, self.array, self.names, columns.varies)
 
 
 def read_input(estimator, X, kinds=None, image_shape=None, min_samples=1):
@@ -121,6 +128,17 @@ def read_weight(sample_weight, array):
         return None
     weight = check_weight(sample_weight, len(array))
     positive = weight[weight > 0]
+    largest = positive.max() if len(positive) else 1.0
+    if not _TINY < largest < 1 / _TINY:
+        # their sum overflows, or loses digits
+        weight, positive = weight / largest, positive / largest
+        largest = 1.0
+    others = positive.sum() - largest
+    if len(positive) > 1 and others < _LEAST_SHARE * largest:
+        raise ValueError(
+            f"sample_weight has the value {largest:g} in row {int(weight.argmax())}, "
+            "beside which all other rows together count as none; lower it."
+        )
     if len(positive) and positive.min() < 1e-30 * positive.max():
         raise ValueError(
             f"sample_weight has values from {positive.min():g} to "

@@ -31,6 +31,13 @@ def _stack_moments(posterior):
     return to_float32(torch.stack([posterior.mean, posterior.stddev], dim=1))
 
 
+def _refuse_latent(z, row):
+    value = z[np.argmax(np.abs(z))]
+    raise ValueError(
+        f"Z has the value {value:g} in row {row}, too far from 0 for a finite result."
+    )
+
+
 class FittedModel:
     """A module, the columns it was fitted to and the noise that its scores share.
 
@@ -71,8 +78,11 @@ class FittedModel:
             return moments
         return moments * self.module.z_unit.cpu().float().numpy()
 
-    def _map(self, function, n_samples, n_draws=None):
-        """Return the results of a function of a slice for all rows, in one array."""
+    def _map(self, function, n_samples, n_draws=None, refuse=None):
+        """Return the results of a function of a slice for all rows, in one array.
+
+        `refuse` is called with the number of a row whose result is not finite.
+        """
         n_draws = count_draws(self.module, n_draws) if n_draws else 1
         size = get_chunk_size(self.module, n_draws)
         # a third of a step's products, in a few large pieces that threads share well
@@ -82,6 +92,9 @@ class FittedModel:
             for begin in range(0, n_samples, size):
                 rows = slice(begin, min(begin + size, n_samples))
                 part = function(rows)
+                if refuse is not None and not np.isfinite(part).all():
+                    is_bad = ~np.isfinite(part.reshape(len(part), -1)).all(axis=1)
+                    refuse(begin + int(is_bad.argmax()))
                 if whole is None:
                     whole = np.empty((n_samples, *part.shape[1:]), dtype=part.dtype)
                 whole[rows] = part
@@ -93,8 +106,14 @@ class FittedModel:
 
     def _map_rows(self, function, X, module, n_draws=None):
         """Return the results of a function of encoded rows for all rows of X."""
+        return self._map_table(
+            lambda rows: function(self._encode(X[rows], module)), X, n_draws
+        )
+
+    def _map_table(self, function, X, n_draws=None):
+        """Return the results of a function of a slice for all rows of X; all finite."""
         return self._map(
-            lambda rows: function(self._encode(X[rows], module)), len(X), n_draws
+            function, len(X), n_draws, lambda row: self.columns.refuse_row(X[row], row)
         )
 
     def embed(self, X):
@@ -149,7 +168,7 @@ class FittedModel:
                 z = z.to(scoring_dtype(z.device))
             return self._decode(z)
 
-        return self._map(decode, len(Z))
+        return self._map(decode, len(Z), refuse=lambda row: _refuse_latent(Z[row], row))
 
     def reconstruct(self, X):
         """Return E[x|z] at the point summaries of rows, ``(n, n_features)`` float64."""
@@ -197,7 +216,10 @@ class FittedModel:
                 drawn = self.columns.decode(to_float64(chosen))
             return np.where(np.isnan(row), drawn, row)
 
-        return self._map(draw, n_samples), n_effective
+        def refuse(_):
+            self.columns.refuse_row(row[0], 0)
+
+        return self._map(draw, n_samples, refuse=refuse), n_effective
 
     def impute(self, X, n_draws, is_drawn):
         """Return rows with missing cells filled, ``(n, n_features)`` float64."""
@@ -219,7 +241,7 @@ class FittedModel:
                 filled[missing] = self.columns.decode(cells)[missing[some]]
             return filled
 
-        return self._map(fill, len(X), n_draws)
+        return self._map_table(fill, X, n_draws)
 
     def get_noise(self, n_draws=None):
         """Return the draws of the scores, or other ones of a number.
@@ -251,12 +273,15 @@ class FittedModel:
             else:
                 found = score_rows(precise, x, method, noise, with_error)
             found = to_float64(found)
+            if self.columns.all_constant:
+                # the rows carry no information about z
+                found[:] = 0.0
             if method != "kl":
                 scores = found[:, 0] if with_error else found
                 scores[:] = self.columns.convert_scores(scores, X[rows])
             return found
 
-        return self._map(score, len(X), n_draws)
+        return self._map_table(score, X, n_draws)
 
     def score_columns(self, X):
         """Return the reconstruction term of every cell, ``(n, n_features)`` nats."""
@@ -267,7 +292,7 @@ class FittedModel:
             scores = to_float64(score_cells(precise, x, self.noise))
             return self.columns.convert_cell_scores(scores, X[rows])
 
-        return self._map(score, len(X), len(self.noise))
+        return self._map_table(score, X, len(self.noise))
 
     def measure_unit(self, X):
         """Return how far E[x|z] moves per unit of every component, (n_components,).
@@ -308,6 +333,8 @@ class FittedModel:
         n_draws = None if precise.likelihood.is_joint else len(noise)
         means = self._map_rows(compute, X, precise, n_draws).mean(axis=0)
         kl, variance = np.split(means, [self.module.n_components])
+        if self.columns.all_constant:
+            kl = np.zeros_like(kl)
         variance = self.columns.merge(
             variance * self.columns.unit**2, self.columns.constant.variance
         )

@@ -392,6 +392,11 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
                 super().fit_loop(X, y, epochs, **fit_params)
         except NonFiniteLossError:
             self.diverged_ = True
+        except (RuntimeError, ValueError):
+            # torch refuses to draw from a prior or posterior of such weights
+            if all(p.isfinite().all() for p in self.module_.parameters()):
+                raise
+            self.diverged_ = True
         except StopTraining:
             pass
         except KeyboardInterrupt:

@@ -8,6 +8,7 @@ import torch
 from .. import _start
 from .._columns import ColumnTable, check_support
 from .._columns._images import check_pixels
+from .._columns._table import FARTHEST_IN_TRAINING
 from .._model._evidence import make_noise
 from .._utils._device import threads_for
 from .._utils._missing import fill_at_random
@@ -132,6 +133,7 @@ def learn_columns(plan, data):
     The validation set is checked here: values of constant columns are not.
     """
     if data.is_warm:
+        data.table.check(plan.likelihood, data.columns, FARTHEST_IN_TRAINING)
         data.columns = data.columns.extended(data.get_kept()[0])
         if plan.density is not None and not plan.net.module_.is_refined:
             # a fit that ended before its second stage
@@ -139,7 +141,7 @@ def learn_columns(plan, data):
     else:
         data.columns = _make_columns(plan, data)
     if data.validation is not None:
-        data.validation.check_support(plan.likelihood, data.columns.varies)
+        data.validation.check(plan.likelihood, data.columns, FARTHEST_IN_TRAINING)
 
 
 def _make_columns(plan, data):
