@@ -273,6 +273,8 @@ class VAETransformer(
     # methods of scores, and those that are averages over draws, with an error
     _methods = ("elbo", "evidence", "reconstruction", "kl", "refined")
     _averages = ("elbo", "evidence", "reconstruction", "kl")
+    # whether levels that fit has not seen count in scores
+    _marks_unknown = False
 
     def __init__(
         self,
@@ -620,9 +622,29 @@ class VAETransformer(
     def _open(self, X):
         """Return the model and the rows of X, checked against it."""
         model = self._get_model()
-        table = read_input(self, X, self.columns_.kinds, self.columns_.image_shape)
-        table.check(model.module.likelihood, self.columns_)
-        return model, table.array
+        return model, self._read(X, model).array
+
+    def _read(self, X, model):
+        """Return X as an `InputTable`, checked against the model."""
+        columns = self.columns_
+        table = read_input(
+            self,
+            X,
+            columns.kinds,
+            columns.image_shape,
+            marks_unknown=self._marks_unknown,
+        )
+        table = self._hide_unknown(table)
+        table.check(model.module.likelihood, columns)
+        return table
+
+    def _hide_unknown(self, table):
+        """Return the table without cells of other levels that fit has not seen."""
+        return table
+
+    def _score_unknown(self, table):
+        """Return what levels that fit has not seen add to scores of cells, or None."""
+        return None
 
     # the latent ---------------------------------------------------------------------
 
@@ -876,9 +898,14 @@ class VAETransformer(
         Duvenaud (2018), "Inference suboptimality in variational autoencoders", section
         4.1, for 'refined'.
         """
-        model, array = self._open(X)
+        model = self._get_model()
+        table = self._read(X, model)
         check_score_options(self, method, n_draws, return_std, len(model.noise))
-        found = self._compute_scores(model, array, method, n_draws, return_std)
+        found = self._compute_scores(model, table.array, method, n_draws, return_std)
+        unknown = self._score_unknown(table)
+        if unknown is not None and method != "kl":
+            scores = found[:, 0] if return_std else found
+            scores += unknown.sum(axis=1)
         return tuple(found.T.copy()) if return_std else found
 
     def _compute_scores(self, model, array, method, n_draws=None, return_std=False):
@@ -898,8 +925,10 @@ class VAETransformer(
         ndarray (n_samples, n_features), float64
             Nats in the units of X; rows sum to ``score_samples(X, 'reconstruction')``.
         """
-        model, array = self._open(X)
-        return model.score_columns(array)
+        model = self._get_model()
+        table = self._read(X, model)
+        scores, unknown = model.score_columns(table.array), self._score_unknown(table)
+        return scores if unknown is None else scores + unknown
 
     def score(self, X, y=None, sample_weight=None):
         """Return the mean ELBO of the rows.

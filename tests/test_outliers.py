@@ -15,6 +15,7 @@ from sklearn.decomposition import FactorAnalysis
 from sklearn.metrics import roc_auc_score
 from skorch.callbacks import Callback
 
+import skvae
 from skvae import VAEOutlierDetector
 from skvae._outliers._reservoir import Reservoir
 from skvae._outliers._thresholds import find_rank, find_share
@@ -570,6 +571,66 @@ def test_numbers_are_normal_and_categories_are_not(mixed):
     assert names.str.contains("Categorical|Bernoulli").any()
     assert detector.likelihood == "auto"
     assert detector.n_components == "auto"
+
+
+@pytest.fixture(scope="module", params=["auto", 0.1])
+def of_levels(request):
+    g = np.random.default_rng(0)
+    city, code = g.choice(["Lyon", "Nice", "Paris"], 300), g.choice([3, 5, 9], 300)
+    X = pd.DataFrame(g.normal(size=(300, 8)), columns=list("abcdefgh")).assign(
+        city=city,
+        declared=pd.Categorical(city, categories=["Lyon", "Nice", "Oslo", "Paris"]),
+        code=code,
+    )
+    settings = QUICK | {"likelihood": {"code": "categorical"}}
+    return VAEOutlierDetector(contamination=request.param, **settings).fit(X), X
+
+
+@pytest.mark.parametrize(
+    ("column", "level"), [("city", "Oslo"), ("declared", "Oslo"), ("code", 4)]
+)
+@pytest.mark.filterwarnings("ignore::skvae.UnknownCategoriesWarning")
+def test_a_level_never_seen_is_odd_and_explained(column, level, of_levels):
+    detector, X = of_levels
+    rows = X[(detector.predict(X) > 0) & (detector.explain(X).min(axis=1) > -2)]
+    odd = rows.copy()
+    odd[column] = level
+    odd["declared"] = odd["declared"].astype(X["declared"].dtype)
+    assert len(odd) > 100
+    assert (detector.predict(odd) == -1).all()
+    assert (detector.explain(odd).argmin(axis=1) == X.columns.get_loc(column)).all()
+    assert (detector.p_values(odd, X) < 0.15).all()
+    features = detector.score_features(odd)
+    np.testing.assert_allclose(
+        features.sum(axis=1), detector.score_samples(odd, "reconstruction")
+    )
+    both = odd.assign(city="Rome", code=7)
+    assert (detector.score_samples(both) < detector.score_samples(odd)).all()
+    assert np.isfinite(detector.score_samples(both)).all()
+
+
+def test_levels_never_seen_are_warned_of_once(of_levels):
+    detector, X = of_levels
+    odd = X[:3].assign(city="Rome")
+    with pytest.warns(skvae.UnknownCategoriesWarning, match=r"'Rome'.*lower") as caught:
+        detector.predict(odd)
+    assert len(caught) == 1
+    with pytest.raises(ValueError, match=r"Column 'code' has the value 4\.5"):
+        detector.predict(X[:3].assign(code=4.5))
+
+
+def test_levels_of_later_chunks_are_seen():
+    levels = pd.CategoricalDtype(["a", "b", "c"])
+    g = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {"x": g.normal(size=400), "k": pd.Series(["a", "b"] * 200, dtype=levels)}
+    )
+    detector = VAEOutlierDetector(**QUICK).partial_fit(X)
+    other = X.assign(k=pd.Series(["c"] * 400, dtype=levels))
+    assert (detector.predict(other) == -1).all()
+    for _ in range(3):
+        detector.partial_fit(pd.concat([X[:200], other[:200]]))
+    assert (detector.predict(other[:200]) == 1).mean() > 0.5
 
 
 def test_data_frames_of_pandas_and_polars_score_alike(table):

@@ -11,7 +11,13 @@ import numpy as np
 
 from .._utils._warnings import UnknownCategoriesWarning, warn_user
 from ._checks import capitalize, check_exact_column, label_column
-from ._containers import get_container, get_names, list_plain_dtypes, take_column
+from ._containers import (
+    factorize,
+    get_container,
+    get_names,
+    list_plain_dtypes,
+    take_column,
+)
 from ._kinds import Boolean, Category, Integer, Number, OrderedCategory
 
 # how names of dtypes begin, in lower case, and their kind; the first match counts
@@ -127,14 +133,15 @@ def _refuse_mixed(column, types, label):
     )
 
 
-def read_table(X, kinds, owner, names=None, effect="treated as missing"):
+def read_table(X, kinds, owner, names=None, unknown=None):
     """Return the values of a table as numbers, and the kinds of its columns.
 
     X is a data frame, or an array of numbers, booleans or objects. If it has only
     numbers, the values are X itself, otherwise float64 codes, NaN where a value is
     missing. `kinds` are those at fit, one per column; None learns them. `owner` is the
     estimator's name, for messages, and `names` those of the columns, if X has none.
-    `effect` says what becomes of levels that the kinds do not have.
+    `unknown`, a mask ``(n_samples, n_features)`` or None, becomes True where a level is
+    one that the kinds do not have.
 
     Raises
     ------
@@ -172,13 +179,15 @@ def read_table(X, kinds, owner, names=None, effect="treated as missing"):
     for j, (column, label) in enumerate(zip(columns, labels, strict=True)):
         if found[j] is None:
             continue
-        values[:, j], unknown = kinds[j].to_codes(column)
-        if unknown:
-            unknown_levels[label] = unknown
+        values[:, j], others = kinds[j].to_codes(column)
+        if others:
+            unknown_levels[label] = others
+            if unknown is not None:
+                unknown[:, j] = np.isnan(values[:, j]) & (factorize(column)[0] >= 0)
         if found[j] is Integer and not isinstance(kinds[j], Category):
             check_exact_column(column, label)
     if unknown_levels:
-        _warn_of_levels(unknown_levels, effect)
+        _warn_of_levels(unknown_levels, unknown is not None)
     return values, kinds
 
 
@@ -211,14 +220,15 @@ def _check_plain_integers(X, dtypes, names):
             check_exact_column(take_column(X, j), label_column(j, names))
 
 
-def _warn_of_levels(unknown_levels, effect):
+def _warn_of_levels(unknown_levels, is_odd):
     parts = []
     for label, levels in unknown_levels.items():
         shown = ", ".join(repr(level) for level in levels[:_SHOWN_LEVELS])
         more = len(levels) - _SHOWN_LEVELS
         parts.append(f"{label} ({shown}{f' and {more} more' if more > 0 else ''})")
+    effect = "lower the score of their rows" if is_odd else "are treated as missing"
     warn_user(
-        f"X has categories that fit has not seen, in {'; '.join(parts)}. They are "
+        f"X has categories that fit has not seen, in {'; '.join(parts)}. They "
         f"{effect}.",
         UnknownCategoriesWarning,
     )

@@ -231,6 +231,13 @@ class ColumnTable:
         scores = self.constant.score(self.constant.values[None])[0]
         return float(self.observed_share[~self.varies] @ scores)
 
+    def list_level_columns(self):
+        """Return the numbers of the columns whose values are levels."""
+        varying = np.flatnonzero(self.varies)
+        coded = {varying[j] for j, c in enumerate(self.codes or ()) if c is not None}
+        kinds = enumerate(self.kinds)
+        return [j for j, kind in kinds if kind.levels is not None or j in coded]
+
     def _list_gapped(self):
         """Return numbers and codes of the columns whose codes are not 0, 1, 2, ..."""
         codes = enumerate(self.codes or ())

@@ -36,6 +36,7 @@ class InputTable:
     array: np.ndarray  # (n_samples, n_features), codes of categories, NaN if missing
     kinds: list  # a Kind per column
     names: object  # what messages call the columns: a sequence or None
+    unknown: object = None  # mask of levels that fit has not seen, or None
 
     @property
     def labels(self):
@@ -48,11 +49,14 @@ class InputTable:
         check_support(likelihood, self.array, self.names, columns.varies)
 
 
-def read_input(estimator, X, kinds=None, image_shape=None, min_samples=1):
+def read_input(
+    estimator, X, kinds=None, image_shape=None, min_samples=1, marks_unknown=False
+):
     """Return X as an `InputTable`.
 
     Columns must have the `kinds`, one per column; None learns them. The estimator's
-    `n_features_in_` and `feature_names_in_` are set or compared.
+    `n_features_in_` and `feature_names_in_` are set or compared. Levels that fit has
+    not seen are missing; `marks_unknown` is whether a mask has them.
     """
     given, owner, learns = X, type(estimator).__name__, kinds is None
     is_fitted = hasattr(estimator, "columns_")
@@ -74,7 +78,8 @@ def read_input(estimator, X, kinds=None, image_shape=None, min_samples=1):
     names = get_names(given)
     if names is None:
         names = getattr(estimator, "feature_names_in_", None)
-    array, kinds = read_table(X, kinds, owner, names)
+    unknown = np.zeros(X.shape, dtype=bool) if marks_unknown else None
+    array, kinds = read_table(X, kinds, owner, names, unknown)
     if by_column:
         array = check_array(array, estimator=estimator, input_name="X", **rules)
     if learns and image_shape is not None:
@@ -83,7 +88,7 @@ def read_input(estimator, X, kinds=None, image_shape=None, min_samples=1):
     check_exact_integers(array, names)
     if learns:
         check_observed(array, names)
-    return InputTable(given, array, kinds, names)
+    return InputTable(given, array, kinds, names, unknown)
 
 
 def check_weight(sample_weight, n_samples):

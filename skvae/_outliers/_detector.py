@@ -12,6 +12,7 @@ from .._estimator import VAETransformer
 from .._utils._numpy_errors import uses_default_errors
 from ._calibration import LEAST_ROWS, collect_scores, find_threshold
 from ._explanation import choose_usual_rows, compute_usual_scores, score_given_rest
+from ._levels import SeenLevels
 from ._reservoir import Reservoir
 from ._thresholds import compute_p_values, find_share
 from ._trimming import choose_rows
@@ -159,6 +160,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
 
     _methods = ("tempered", *VAETransformer._methods, "regret")
     _averages = ("tempered", *VAETransformer._averages)
+    _marks_unknown = True
 
     def __init__(
         self,
@@ -275,6 +277,10 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
             held_out = collect_scores(data, self._score, scores, weight)
             self.offset_ = find_threshold(scores, weight, *held_out, self.contamination)
         self.calibration_scores_, self._calibration_weight = held_out
+        earlier = self._levels if data.is_warm else SeenLevels()
+        self._levels = earlier.extend(
+            data.select(counted)[0], self.columns_, scores[kept], self.offset_
+        )
 
     @property
     def usual_scores_(self):
@@ -334,6 +340,14 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
             return model.score(array, "elbo") - model.score(array, "refined")
         return super()._compute_scores(model, array, method, n_draws, return_std)
 
+    @override
+    def _hide_unknown(self, table):
+        return self._levels.hide_unknown(table)
+
+    @override
+    def _score_unknown(self, table):
+        return np.where(table.unknown, self._levels.score, 0.0)
+
     def _score(self, array, model=None):
         """Return the default scores of rows by a model; None is the fitted one."""
         model = self._get_model() if model is None else model
@@ -365,9 +379,14 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         ndarray (n_samples, n_features), float64
             Nats; 0 where a cell is missing.
         """
-        model, array = self._open(X)
-        scores = score_given_rest(model, array) - self.usual_scores_
-        return np.where(np.isnan(np.asarray(array, dtype=np.float64)), 0.0, scores)
+        model = self._get_model()
+        table = self._read(X, model)
+        scores = score_given_rest(model, table.array)
+        missing = np.isnan(np.asarray(table.array, dtype=np.float64))
+        unknown = self._score_unknown(table)
+        if unknown is not None:
+            scores, missing = scores + unknown, missing & ~table.unknown
+        return np.where(missing, 0.0, scores - self.usual_scores_)
 
     def decision_function(self, X):
         """Return the score of every row minus the threshold.
