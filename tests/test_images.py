@@ -507,3 +507,11 @@ def test_fresh_binarization_takes_a_data_frame(make, digits):
         for p in (levels, pd.DataFrame(levels))
     )
     np.testing.assert_array_equal(one.score_samples(X), other.score_samples(X))
+
+
+@pytest.mark.parametrize("density", ["after", "joint"])
+@pytest.mark.parametrize("n_samples", [12, 13, 14])
+def test_last_batches_of_one_image_are_trained_on(make, digits, density, n_samples):
+    params = {"likelihood": "auto", "density": density, "early_stopping": False}
+    vae = make(batch_size=3, **params).fit(digits[:n_samples])
+    assert np.isfinite(vae.score_samples(digits[:1])).all()

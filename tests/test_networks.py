@@ -479,3 +479,37 @@ def test_network_of_ones_own_may_bring_its_outputs(init, likelihood):
     vae = VAETransformer(2, max_epochs=2, random_state=0, **params).fit(X)
     assert vae.inverse_transform(vae.transform(X)).shape == (60, 3)
     assert np.isfinite(vae.score_samples(X)).all()
+
+
+class InPlace(Network):
+    """A network of one's own whose first layer may overwrite its input."""
+
+    def __init__(self, inplace=True):
+        self.inplace = inplace
+
+    def make_encoder(self, n_inputs, n_copies=None):
+        first = nn.ReLU(inplace=self.inplace)
+        return nn.Sequential(first, nn.Linear(n_inputs, 4), nn.Tanh()), 4
+
+    make_decoder = make_encoder
+
+
+@pytest.mark.parametrize("init", ["linear", "random"])
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_networks_that_overwrite_their_input_change_no_result(init, batch_size):
+    X = np.random.default_rng(0).standard_normal((33, 3))
+    X[::7, 1] = np.nan
+    params = {"max_epochs": 2, "random_state": 0, "density": "joint", "init": init}
+    params |= {"batch_size": batch_size, "early_stopping": False}
+    ours, theirs = (
+        VAETransformer(2, network=InPlace(inplace), **params).fit(X)
+        for inplace in (True, False)
+    )
+    for call in (
+        lambda vae: vae.transform(X),
+        lambda vae: vae.score_samples(X, "evidence"),
+        lambda vae: vae.score_samples(X[:5], "refined"),
+        lambda vae: vae.impute(X[:8]),
+        lambda vae: vae.sample(5, random_state=0),
+    ):
+        np.testing.assert_allclose(call(ours), call(theirs), rtol=1e-5, atol=1e-6)

@@ -70,6 +70,9 @@ class VAEModule(nn.Module):
         self.n_features = n_features = self.linear_start.n_features
         likelihood = PerColumn.cover(likelihood, n_features)
         self.network, self.latent, self.likelihood = network, latent, likelihood
+        # bodies of a user's own may overwrite their input, which is needed after them
+        own = __name__.split(".")[0]
+        self.copies_inputs = type(network).__module__.split(".")[0] != own
         self.n_flags = sees_missing * n_features
         self.n_copies, self.is_corrected = n_copies, is_corrected
         # a textbook network has no affine path beside its hidden layers
@@ -151,6 +154,8 @@ class VAEModule(nn.Module):
 
     def _run_body(self, kind, u):
         body = getattr(self, kind)
+        if self.copies_inputs:
+            u = u.clone()
         if kind in self.single_bodies:
             return body(u.to(torch.float32)).to(u.dtype)
         return body(u)
