@@ -470,7 +470,7 @@ def law_given(case, model):
     frame = as_frame(case.table)
     place = int(rng.integers(frame.shape[1]))
     value = next(v for v in case.cells[:, place] if v is not None)
-    name = frame.columns[place]
+    name = place if isinstance(case.table, np.ndarray) else frame.columns[place]
     with warnings.catch_warnings():
         # of values that few draws agree with
         warnings.simplefilter("ignore", skvae.EffectiveSampleSizeWarning)

@@ -190,6 +190,16 @@ def test_clusters_of_outliers_do_not_become_normal():
     assert (trimmed.predict(X)[is_outlier] == -1).all()
 
 
+def test_a_stream_with_a_constant_column_is_trimmed(table):
+    X = np.hstack([table[0], np.full((len(table[0]), 1), 3.0)])
+    detector = VAEOutlierDetector(**QUICK).partial_fit(X)
+    scores = detector.partial_fit(X).score_samples(X)
+    other = VAEOutlierDetector(**QUICK).partial_fit(table[0]).partial_fit(table[0])
+    # the density of a constant is the same for all rows
+    difference = scores - other.score_samples(table[0])
+    np.testing.assert_allclose(difference, difference[0])
+
+
 @pytest.mark.parametrize(("trim", "count"), [(None, 0), (0.0, 0), (0.1, 50)])
 def test_trim_leaves_out_the_share_asked_for(table, trim, count):
     detector = VAEOutlierDetector(trim=trim, **QUICK).fit(table[0])

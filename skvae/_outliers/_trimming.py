@@ -42,13 +42,16 @@ def choose_rows(data, likelihood, trim):
 
     if trim is None or not data.counted.any():
         return data.counted
-    members = zip(data.table.kinds, likelihood.list_members(), strict=True)
-    is_number = [
+    # a fitted likelihood is without columns that are constant
+    varies = data.columns.varies if data.is_warm else slice(None)
+    kinds = np.array(data.table.kinds, dtype=object)[varies]
+    is_number = np.zeros(len(data.table.kinds), dtype=bool)
+    is_number[varies] = [
         kind.likelihood == "auto" and not isinstance(member, LevelLikelihood)
-        for kind, member in members
+        for kind, member in zip(kinds, likelihood.list_members(), strict=True)
     ]
     kept = data.counted.copy()
-    kept[kept] = choose_near(*data.select(kept), np.array(is_number), trim)
+    kept[kept] = choose_near(*data.select(kept), is_number, trim)
     return kept
 
 
