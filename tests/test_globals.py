@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import skvae
-from skvae import VAEOutlierDetector
+from skvae import VAEOutlierDetector, VAETransformer
 
 LOOK = """
 import logging, os, pickle, signal, sys, warnings
@@ -117,3 +117,18 @@ def test_methods_keep_signature_and_documentation(name):
     assert "X" in inspect.signature(method).parameters
     assert method.__doc__
     assert method.__qualname__.endswith(name)
+
+
+@pytest.mark.parametrize("word", ["catch_warnings", "simplefilter", "filterwarnings"])
+def test_no_call_changes_the_filters_of_other_threads(word):
+    # catch_warnings saves and restores the filters of the whole process
+    sources = Path(skvae.__file__).parent.rglob("*.py")
+    assert [p.name for p in sources if word in p.read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
+@pytest.mark.parametrize("rows", [np.repeat(np.eye(4), 30, axis=0), np.eye(60, 3)])
+def test_fewer_different_rows_than_clusters_are_clustered_without_a_warning(rows):
+    vae = VAETransformer(8, latent="categorical", max_epochs=0, random_state=0)
+    rows = rows + 1e-12 * np.random.default_rng(0).normal(size=rows.shape)
+    assert np.isfinite(vae.fit(rows).score(rows))

@@ -4,14 +4,12 @@
 mixture for every column. All is float64 numpy on standardised columns.
 """
 
-import warnings
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from sklearn import config_context
 from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 
 from .._utils._missing import list_chunks
 from ._moments import compute_mean
@@ -171,11 +169,11 @@ def fit_clusters(
 
 def _assign(x, weight, n_clusters, generator):
     """Return the clusters that k-means finds, as ones and zeros."""
-    n_found = min(n_clusters, max(1, len(x) // 2))
+    # as k-means computes distances, no more than there are different rows
+    n_different = len(np.unique(x.astype(np.float32), axis=0))
+    n_found = min(n_clusters, max(1, len(x) // 2), n_different)
     means = KMeans(n_found, n_init=1, random_state=int(generator.integers(2**31)))
-    with warnings.catch_warnings(), config_context(array_api_dispatch=False):
-        # fewer different rows than clusters
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with config_context(array_api_dispatch=False):
         labels = means.fit_predict(x, sample_weight=weight)
     return np.eye(n_clusters)[labels]
 

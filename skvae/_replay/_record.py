@@ -2,7 +2,6 @@
 
 import gc
 import random
-import warnings
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
@@ -89,12 +88,9 @@ def record(function, inputs, targets, uses_numpy, watches=True):
         if recorder.is_full:
             raise NotRepeatableError("too much memory is needed")
         try:
-            with warnings.catch_warnings():
-                # of what is tried
-                warnings.simplefilter("ignore")
-                calls = recorder.list_calls()
-                sent = exits.tensors, results, targets
-                return _make_program(calls, inputs, *sent, uses_numpy)
+            calls = recorder.list_calls()
+            sent = exits.tensors, results, targets
+            return _make_program(calls, inputs, *sent, uses_numpy)
         except Exception as error:
             # an operation, or a tensor, in a form that the rules do not foresee
             raise NotRepeatableError(str(error)) from error

@@ -1,6 +1,5 @@
 """What objects hold, as far as Python can tell: a recording takes it for constant."""
 
-import warnings
 from collections import OrderedDict, deque
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
@@ -57,9 +56,7 @@ def list_contents(roots, changing):
         else:
             try:
                 # such as arrays, and generators of numpy and Python
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    stack.append(value.__reduce_ex__(2))
+                stack.append(value.__reduce_ex__(2))
             except Exception:
                 found.append(id(value))
     return found, objects

@@ -1,12 +1,10 @@
 """Priors: modules that, called, return p(z)."""
 
 import math
-import warnings
 
 import numpy as np
 import torch
 from sklearn import config_context
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import nn
 from torch.distributions import Independent, Normal
@@ -18,6 +16,15 @@ from .._distributions._mixtures import DiagonalNormalMixture
 _STANDARD_SHARE = 0.05
 # rows for each component that is fitted before training
 _ROWS_PER_COMPONENT = 20
+
+
+class _ShortMixture(GaussianMixture):
+    """Initial values, which need not have converged: there is no warning of it.
+
+    A filter of warnings would be that of all threads.
+    """
+
+    converged_ = property(lambda self: True, lambda self, value: None)
 
 
 class StandardPrior(nn.Module):
@@ -93,10 +100,8 @@ class MixturePrior(nn.Module):
         n_used = max(1, min(n_mixture, len(z) // _ROWS_PER_COMPONENT))
         settings = {"reg_covar": 1e-3, "max_iter": 30, "tol": 1e-2}
         settings |= {"covariance_type": "diag", "random_state": random_state}
-        mixture = GaussianMixture(n_used, **settings)
-        with warnings.catch_warnings(), config_context(array_api_dispatch=False):
-            # initial values need not have converged
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        mixture = _ShortMixture(n_used, **settings)
+        with config_context(array_api_dispatch=False):
             mixture.fit(z.double().cpu().numpy())
         logits = torch.full((n_mixture + 1,), -30.0)
         logits[0] = math.log(_STANDARD_SHARE)
