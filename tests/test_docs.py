@@ -115,6 +115,17 @@ def test_relative_links_lead_somewhere(page):
             assert (page.parent / target.partition("#")[0]).exists(), target
 
 
+def test_page_of_promises_names_tests_that_exist():
+    page = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
+    sources = [path.read_text(encoding="utf-8") for path in ROOT.glob("tests/*.py")]
+    for name in re.findall(r"`(tests/\w+\.py)`", page):
+        assert (ROOT / name).exists(), name
+    names = re.findall(r"`(test_\w+)`", page)
+    assert len(names) > 20
+    for name in names:
+        assert any(f"def {name}(" in source for source in sources), name
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_example_compiles_and_stays_offline(path):
     source = path.read_text(encoding="utf-8")

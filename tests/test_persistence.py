@@ -1,5 +1,6 @@
 """Pickle, joblib and copy: what is fitted stays what it is, and stays small."""
 
+import contextlib
 import copy
 import pickle
 import subprocess
@@ -198,3 +199,22 @@ def test_another_version_is_warned_of(way, name, monkeypatch, tmp_path):
     with pytest.warns(InconsistentVersionWarning, match="is not known"):
         twin.__setstate__(state)
     assert clone(twin).n_components == 3
+
+
+def test_damaged_compressed_files_are_refused(fitted, tmp_path):
+    path = tmp_path / "model.joblib"
+    joblib.dump(fitted, path, compress=3)
+    whole = path.read_bytes()
+    generator, loaded = np.random.default_rng(0), []
+    for copies in range(24):
+        damaged, place = bytearray(whole), generator.integers(len(whole) - 64)
+        if copies % 3 == 0:
+            del damaged[place:]
+        elif copies % 3 == 1:
+            damaged[place] ^= int(generator.integers(1, 256))
+        else:
+            damaged[place : place + 64] = generator.bytes(64)
+        path.write_bytes(damaged)
+        with contextlib.suppress(Exception):
+            loaded.append(joblib.load(path))
+    assert loaded == []
