@@ -135,12 +135,14 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
     @override
     def initialize_optimizer(self, *args, **kwargs):
         settings = self.get_params_for("optimizer") | {"lr": self.lr}
+        error = None
         try:
             super().initialize_optimizer(*args, **kwargs)
-            error = "it makes no torch.optim.Optimizer"
         except Exception as found:
             error = found
-        if not isinstance(vars(self).get("optimizer_"), torch.optim.Optimizer):
+        if error is None and not isinstance(self.optimizer_, torch.optim.Optimizer):
+            error = f"it makes a {type(self.optimizer_).__name__}"
+        if error is not None:
             raise ValueError(
                 f"optimizer={self.optimizer!r} with {settings} cannot be used: "
                 f"{error}; pass a class from torch.optim, and what it takes in "
