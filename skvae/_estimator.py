@@ -492,6 +492,7 @@ class VAETransformer(
         data.kept = self._choose_rows(data, plan.likelihood)
         needs_folds = self._needs_fold_models(len(data.get_kept()[0]))
         plan.keeps_fold_models = needs_folds and not (data.is_warm or data.n_valid)
+        plan.holds_out_all = plan.keeps_fold_models and self._needs_all_held_out()
         plan.generator = make_generator(self.random_state)
         learn_columns(plan, data)
         choose_components(plan, data)
@@ -505,6 +506,10 @@ class VAETransformer(
 
     def _needs_fold_models(self, n_samples):
         """Return whether models with held-out rows of their own are needed."""
+        return False
+
+    def _needs_all_held_out(self):
+        """Return whether each row is to be held out by one of these models."""
         return False
 
     def _make_number_likelihood(self):

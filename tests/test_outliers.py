@@ -17,6 +17,7 @@ from skorch.callbacks import Callback
 
 import skvae
 from skvae import VAEOutlierDetector
+from skvae._outliers._calibration import find_usual
 from skvae._outliers._reservoir import Reservoir
 from skvae._outliers._thresholds import find_rank, find_share
 from skvae._outliers._trimming import choose_near, find_fence, measure_distances
@@ -72,10 +73,61 @@ def test_decision_function_is_score_above_threshold(detector, table):
     np.testing.assert_array_equal(detector.predict(table[1]) < 0, decision < 0)
 
 
-def test_auto_threshold_has_one_in_hundred_kept_rows_below(detector, table):
-    kept = table[0][~detector.trimmed_]
-    below = (detector.decision_function(kept) < 0).mean()
-    assert below == pytest.approx(0.01, abs=1 / len(kept))
+def make_clean(name):
+    """Return a table without outliers."""
+    g = np.random.default_rng(1)
+    z = g.standard_t(5, size=(700, 4)) if name == "tails" else g.normal(size=(700, 4))
+    if name == "uniform":
+        return g.uniform(size=(700, 5))
+    if name == "alone":
+        return z
+    if name == "clusters":
+        return make_clusters(700, random_state=0)[0]
+    X = z[:, :2] @ g.normal(size=(2, 8)) + 0.3 * g.normal(size=(700, 8))
+    return np.exp(0.3 * X) if name == "skewed" else X
+
+
+CLEAN = ["factors", "alone", "uniform", "clusters", "tails", "skewed"]
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_auto_calls_about_one_in_a_hundred_clean_rows_outliers(name):
+    X = make_clean(name)
+    detector = VAEOutlierDetector(**QUICK).fit(X)
+    assert detector.trimmed_.mean() > 0.01
+    share = (detector.predict(X) < 0).mean()
+    assert 0.004 < share <= (0.025 if name in ("tails", "skewed") else 0.02)
+    p = detector.p_values(X)
+    assert (p <= 0.1).mean() == pytest.approx(0.1, abs=0.05)
+    assert p.min() <= 0.01
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1])
+@pytest.mark.parametrize("name", ["factors", "alone", "tails"])
+def test_auto_finds_groups_and_scattered_outliers(name, share):
+    X, g = make_clean(name), np.random.default_rng(2)
+    n, deviation = int(share * len(X)), X.std(axis=0)
+    X[:n] += 4 * deviation * g.choice([-1, 1], size=X.shape[1])
+    X[n : n + 5] += 8 * deviation * g.choice([-1, 1], size=(5, X.shape[1]))
+    odd = VAEOutlierDetector(**QUICK).fit_predict(X) < 0
+    assert odd[: n + 5].mean() > 0.95
+    assert odd[n + 5 :].mean() < 0.03
+
+
+def test_rows_far_below_are_beyond_a_fence_of_scores():
+    distances = np.r_[0.0, np.arange(1, 101) / 100, 3.0, 4.0]
+    # Q2 = 0.51, Q3 = 0.77
+    usual = find_usual(-distances, np.ones(103))
+    assert usual.sum() == 101 + (3.0 < 0.77 * (0.77 / 0.51) ** 3)
+    # weights are those of so many equal rows
+    weight = 1.0 + np.arange(103) % 2
+    np.testing.assert_array_equal(
+        np.repeat(find_usual(-distances, weight), weight.astype(int)),
+        find_usual(-np.repeat(distances, weight.astype(int)), np.ones(154)),
+    )
+    # half of the rows have one score
+    assert find_usual(np.r_[np.ones(70), np.zeros(33)], np.ones(103)).all()
+    assert find_usual(np.r_[2.0, np.ones(89), np.zeros(13)], np.ones(103)).all()
 
 
 def test_fit_predict_equals_predict_after_fit(table):
@@ -146,9 +198,20 @@ def test_p_values_count_rows_of_a_held_out_split(detector, table):
     np.testing.assert_allclose(detector.p_values(new, held_out), expected)
 
 
-def test_p_values_without_anything_to_compare_with_are_refused(detector, table):
+def test_p_values_without_anything_to_compare_with_are_refused(table):
+    detector = VAEOutlierDetector(**QUICK).partial_fit(table[0])
     with pytest.raises(ValueError, match="X_calibration"):
         detector.p_values(table[1])
+
+
+def test_p_values_of_the_default_are_of_rows_that_training_held_out(detector, table):
+    # early stopping holds out 120 of them, and trimmed rows are added
+    n_trimmed = detector.trimmed_.sum()
+    assert 120 < len(detector.calibration_scores_) <= 120 + n_trimmed
+    p = detector.p_values(table[1])
+    for level in (0.05, 0.1, 0.3, 0.7):
+        error = np.sqrt(level * (1 - level) * (1 / 120 + 1 / len(p)))
+        assert (p <= level).mean() == pytest.approx(level, abs=3 * error)
 
 
 # trimming

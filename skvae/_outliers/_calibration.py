@@ -9,6 +9,8 @@ from ._thresholds import find_rank, find_share
 
 # with fewer rows, none can be held out for a threshold
 LEAST_ROWS = 10
+# how far the fence of scores is beyond the upper quartile
+_REACH = 3
 
 
 def collect_scores(data, score, scores, weight):
@@ -38,6 +40,22 @@ def collect_scores(data, score, scores, weight):
         np.concatenate([*found, scores[~kept]]),
         np.concatenate([shares[valid_rows], share * weight[~kept]]),
     )
+
+
+def find_usual(scores, weight):
+    """Return which rows do not score far below the others, ``(n,)`` bool.
+
+    They are those within a fence Q3 (Q3 / Q2)^3 of the distances from the best score:
+    three times as far beyond the upper quartile as that is beyond the median, in
+    logarithms, so that the fence grows with the weight of the tail.
+    """
+    distances = scores.max() - scores
+    middle, high = np.quantile(
+        distances, [0.5, 0.75], weights=weight, method="inverted_cdf"
+    )
+    if high - middle <= 1e-9 * high or middle == 0:
+        return np.ones(len(scores), dtype=bool)
+    return distances <= high * (high / middle) ** _REACH
 
 
 def find_threshold(scores, weight, held_out, held_out_weight, share):

@@ -10,19 +10,27 @@ from typing_extensions import override
 
 from .._estimator import VAETransformer
 from .._utils._numpy_errors import uses_default_errors
-from ._calibration import LEAST_ROWS, collect_scores, find_threshold
+from ._calibration import LEAST_ROWS, collect_scores, find_threshold, find_usual
 from ._explanation import choose_usual_rows, compute_usual_scores, score_given_rest
 from ._levels import SeenLevels
 from ._reservoir import Reservoir
-from ._thresholds import compute_p_values, find_share
+from ._thresholds import compute_p_values, find_rank
 from ._trimming import choose_rows
 
-# share of the training rows below the threshold of 'auto'
+# share of the rows below the threshold of 'auto', without those far below the others
 _AUTO_SHARE = 0.01
 # largest number of components of 'auto'
 _MAX_COMPONENTS = 64
 # least noise, as a share of a column's variance: a standard deviation of 0.5
 _VARIANCE_FLOOR = 0.25
+
+
+def _select_usual(scores, weight):
+    """Return the scores that are not far below the others, and their weights."""
+    if scores is None:
+        return None, None
+    usual = find_usual(scores, weight)
+    return scores[usual], weight[usual]
 
 
 @uses_default_errors
@@ -47,8 +55,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     contamination : float or 'auto', default='auto'
         Share of outliers among the rows of X, in (0, 0.5]: this share of them is below
         the threshold. It is also the rate of false alarms on new rows like those of X,
-        which held-out rows ensure (see Notes). With 'auto', outliers are rows that
-        score lower than 99 in 100 of the training rows.
+        which held-out rows ensure (see Notes). With 'auto', the threshold is below the
+        scores of 99 in 100 rows, without those that score far below all others.
     score_method : str, default='tempered'
         Default method of `score_samples`: 'tempered', 'elbo', 'evidence',
         'reconstruction', 'refined' or 'regret'.
@@ -86,9 +94,9 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     trimmed_ : ndarray of bool (n_samples,)
         Rows of X, or of the last chunk of a stream, that were left out of training.
     calibration_scores_ : ndarray (n_calibration,) or None
-        Scores of rows by models that were not trained on them, in no order; None with
-        ``contamination='auto'``, for fewer than ten rows, for streams and after a warm
-        start.
+        Scores of rows by models that were not trained on them, in no order; with
+        ``contamination='auto'`` without those far below the others. None for fewer than
+        ten rows, for streams and after a warm start.
     usual_scores_ : ndarray (n_features,)
         Median of log p(x_j | all other cells) in every column, over some of the
         training rows, nats; see `explain`.
@@ -120,6 +128,10 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     scores, k = floor(c (n + 1)), and a new row is below it with a probability of about
     c. Early stopping uses the mean ELBO of the same rows, and five networks represent a
     sixth: p-values and rates are approximate to that extent.
+
+    With ``contamination='auto'``, c is 0.01, the rows scored by other models are those
+    that early stopping holds out, and rows far below the others do not count: those
+    whose distance from the best score is beyond Q3 (Q3 / Q2)^3.
 
     References
     ----------
@@ -240,7 +252,11 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
 
     @override
     def _needs_fold_models(self, n_samples):
-        return self.contamination != "auto" and n_samples >= LEAST_ROWS
+        return n_samples >= LEAST_ROWS
+
+    @override
+    def _needs_all_held_out(self):
+        return self.contamination != "auto"
 
     @override
     def _make_number_likelihood(self):
@@ -270,12 +286,16 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         weight = np.ones(len(array)) if weight is None else weight
         scores = self._score(array)
         self._usual_rows, self._usual_scores = choose_usual_rows(array[kept]), None
-        held_out = None, None
-        if self.contamination == "auto":
-            self.offset_ = find_share(scores[kept], weight[kept], _AUTO_SHARE)
-        else:
-            held_out = collect_scores(data, self._score, scores, weight)
-            self.offset_ = find_threshold(scores, weight, *held_out, self.contamination)
+        held_out = collect_scores(data, self._score, scores, weight)
+        found, share = (scores, weight), self.contamination
+        if share == "auto":
+            # outliers are not among the rows that a share is of
+            found, share = _select_usual(*found), _AUTO_SHARE
+            held_out = _select_usual(*held_out)
+        self.offset_ = find_threshold(*found, *held_out, share)
+        if self.contamination == "auto" and self.offset_ == -np.inf:
+            # too few held-out rows for one in a hundred
+            self.offset_ = find_rank(*held_out, 1 / len(held_out[0]))
         self.calibration_scores_, self._calibration_weight = held_out
         earlier = self._levels if data.is_warm else SeenLevels()
         self._levels = earlier.extend(
@@ -434,7 +454,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
             Rows of the columns that were fitted.
         X_calibration : array-like or data frame (n_new, n_features), default=None
             Normal rows, none of which was in the X of `fit`. None uses
-            `calibration_scores_`, which needs a fit with a number for `contamination`.
+            `calibration_scores_`.
 
         Returns
         -------
@@ -460,8 +480,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         else:
             raise ValueError(
                 "p_values needs scores of rows that the model was not trained on: pass "
-                "X_calibration, or fit at least ten rows with a number for "
-                "contamination. There are none with 'auto', after partial_fit or a "
-                "warm start."
+                "X_calibration, or fit at least ten rows with early_stopping or a "
+                "number for contamination. There are none after partial_fit or a warm "
+                "start."
             )
         return compute_p_values(self.score_samples(X), reference, weight)

@@ -182,7 +182,7 @@ def _choose_splits(plan, data, n_samples):
     settings = plan.settings
     if data.n_valid:
         return split_off(n_samples, data.n_valid)
-    covers = plan.keeps_fold_models
+    covers = plan.holds_out_all
     holds_out = (settings["early_stopping"] or covers) and not data.is_chunk
     fraction = settings["validation_fraction"] if holds_out else None
     can_stack = (

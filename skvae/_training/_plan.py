@@ -54,6 +54,8 @@ class Plan:
         The block that scores share, and the one that 'refined' searches on.
     keeps_fold_models : bool
         Whether models with held-out rows of their own are asked for.
+    holds_out_all : bool
+        Whether each row is to be held out by one of them.
     net : VAENet or None
         The trained net of a warm start.
     is_map : bool
@@ -74,6 +76,7 @@ class Plan:
     generator: np.random.Generator | None = None
     noise: list | None = None
     keeps_fold_models: bool = False
+    holds_out_all: bool = False
     net: object = None
     is_map: bool = False
     density: object = None
