@@ -8,6 +8,7 @@ from ._utils._warnings import (
     EffectiveSampleSizeWarning,
     InconsistentVersionWarning,
     UnknownCategoriesWarning,
+    UnlikelyLevelsWarning,
     UnusedComponentsWarning,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "EffectiveSampleSizeWarning",
     "InconsistentVersionWarning",
     "UnknownCategoriesWarning",
+    "UnlikelyLevelsWarning",
     "UnusedComponentsWarning",
     "VAEOutlierDetector",
     "VAETransformer",

@@ -12,7 +12,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from skvae import UnknownCategoriesWarning
+from skvae import UnknownCategoriesWarning, UnlikelyLevelsWarning
 from skvae._closed_form._moments import compute_moments
 from skvae._columns import ColumnTable, check_support
 from skvae._columns._checks import check_exact_integers, check_finite, check_observed
@@ -333,6 +333,55 @@ def test_unknown_levels_are_missing_with_one_warning():
     expected = [[0, np.nan, 1], [np.nan, np.nan, 2], [np.nan, np.nan, 3]]
     np.testing.assert_array_equal(values[:3], expected)
     np.testing.assert_array_equal(values[3:, 1], [0, np.nan, np.nan])
+
+
+ROWS = np.arange(60)
+UNLIKELY = {
+    "identifiers": ([f"u{i}" for i in ROWS], "own in column 'a' .60 levels in 60 rows"),
+    "declared ones": (pd.Categorical([f"u{i}" for i in ROWS]), "own in column 'a'"),
+    "nearly": ([f"u{max(i, 2)}" for i in ROWS], "own in column 'a' .58 levels in 60"),
+    "digits": (
+        [str(i % 5) for i in ROWS],
+        r"in column 'a' .such as '0'.*float",
+    ),
+    "decimals": ([f"{i / 7:.3f}" for i in ROWS], "numbers in column 'a'.*'category'"),
+    "with missing": ([None, *map(str, ROWS[1:])], "numbers in column 'a'"),
+    "polars": (pl.Series([f"u{i}" for i in ROWS]), "own in column 'a'"),
+}
+LIKELY = {
+    "declared digits": pd.Categorical([str(i % 5) for i in ROWS]),
+    "words": [f"city {i % 30}" for i in ROWS],
+    "some digits": [str(i % 5) if i % 2 else "none" for i in ROWS],
+    "few rows": [f"u{i}" if i < 15 else None for i in ROWS],
+    "numbers": ROWS + 0.5,
+}
+
+
+@pytest.mark.parametrize("name", UNLIKELY)
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_identifiers_and_numbers_as_strings_are_warned_of_once(name, is_stream, quick):
+    column, message = UNLIKELY[name]
+    make = pl.DataFrame if isinstance(column, pl.Series) else pd.DataFrame
+    X = make({"a": column, "b": np.sin(ROWS), "c": ["x", "y"] * 30})
+    vae = quick(1, hidden_layer_sizes=())
+    with pytest.warns(UnlikelyLevelsWarning, match=message) as caught:
+        (vae.partial_fit if is_stream else vae.fit)(X)
+    found = [w for w in caught if w.category is UnlikelyLevelsWarning]
+    assert len(found) == 1
+    assert "'c'" not in str(found[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnlikelyLevelsWarning)
+        vae.transform(X)
+        vae.partial_fit(X)
+
+
+@pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
+@pytest.mark.parametrize("name", LIKELY)
+def test_other_levels_are_not_warned_of(name, quick):
+    X = pd.DataFrame({"a": LIKELY[name], "b": np.sin(ROWS)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnlikelyLevelsWarning)
+        quick(1, hidden_layer_sizes=()).fit(X)
 
 
 def test_levels_declared_but_absent_are_not_warned_of():
@@ -709,6 +758,15 @@ def test_values_outside_the_support_are_refused_with_advice(
         check_support(likelihood, X, None, chosen)
     with pytest.raises(ValueError, match=f"^Column 'visits' has the value {value}"):
         check_support(likelihood, X, ["age", "visits"], chosen)
+
+
+@pytest.mark.parametrize(("white", "divisor"), [(15, 16), (16, 16), (200.5, 255)])
+def test_grey_values_are_no_bits(white, divisor):
+    X = np.array([[0.0, 3.0], [1.0, white], [0.0, 0.0]])
+    likelihood = PerColumn([Bernoulli()], [[0, 1]])
+    advice = f"divide X by {divisor} and use likelihood='continuous_bernoulli'"
+    with pytest.raises(ValueError, match=f"Column 1 has the value 3.*{advice}"):
+        check_support(likelihood, X, None, slice(None))
 
 
 def test_alternatives_are_the_supports_of_their_likelihoods():

@@ -9,7 +9,11 @@ from numbers import Real
 
 import numpy as np
 
-from .._utils._warnings import UnknownCategoriesWarning, warn_user
+from .._utils._warnings import (
+    UnknownCategoriesWarning,
+    UnlikelyLevelsWarning,
+    warn_user,
+)
 from ._checks import capitalize, check_exact_column, label_column
 from ._containers import (
     factorize,
@@ -39,6 +43,10 @@ _INFERRED = {
     "empty": None,
 }
 _TIMES = ("date", "time", "dur", "period")
+# dtypes whose levels the user has declared
+_DECLARED = ("category", "categorical", "enum", "dictionary")
+# rows, and levels among as many, from which on a column looks like an identifier
+_LEAST_ROWS, _IDENTIFIER_SHARE = 20, 0.95
 # number of levels that a warning lists per column
 _SHOWN_LEVELS = 3
 
@@ -232,3 +240,46 @@ def _warn_of_levels(unknown_levels, is_odd):
         f"{effect}.",
         UnknownCategoriesWarning,
     )
+
+
+def warn_of_unlikely_levels(array, kinds, names=None):
+    """Warn of columns whose levels may be numbers or identifiers, once for each kind.
+
+    `array` are the codes of a table at fit, NaN where a value is missing.
+    """
+    numbers, identifiers = [], []
+    for j, kind in enumerate(kinds):
+        if not isinstance(kind, Category):
+            continue
+        is_declared = str(kind.dtype).lower().startswith(_DECLARED)
+        codes = array[:, j][~np.isnan(array[:, j])]
+        n_levels = len(np.unique(codes))
+        label = label_column(j, names)
+        if not is_declared and all(map(_looks_like_number, kind.levels)):
+            numbers.append(f"{label} (such as {kind.levels[0]!r})")
+        elif len(codes) >= _LEAST_ROWS and n_levels >= _IDENTIFIER_SHARE * len(codes):
+            identifiers.append(f"{label} ({n_levels} levels in {len(codes)} rows)")
+    if numbers:
+        warn_user(
+            f"All levels look like numbers in {'; '.join(numbers)}, but strings are "
+            "categories without an order. Use astype(float) if they are numbers, or "
+            "astype('category') if they are levels.",
+            UnlikelyLevelsWarning,
+        )
+    if identifiers:
+        warn_user(
+            f"Nearly every row has a level of its own in {'; '.join(identifiers)}. "
+            "Nothing can be learned about an identifier: leave it out, for example "
+            "with drop(columns=...).",
+            UnlikelyLevelsWarning,
+        )
+
+
+def _looks_like_number(level):
+    """Return whether a level is a string that is a number, such as "1.5"."""
+    if not isinstance(level, str):
+        return False
+    try:
+        return np.isfinite(float(level))
+    except ValueError:
+        return False

@@ -11,6 +11,8 @@ import numpy as np
 from .._utils._missing import list_chunks
 from ._checks import capitalize, label_column
 
+# least value of white in images: that of four bits
+_DARKEST_WHITE = 15
 # cells looked at together where columns have levels
 _MANY_VALUES = 2**22
 
@@ -145,7 +147,16 @@ def check_support(likelihood, array, names, columns):
                 row, position = np.argwhere(is_outside)[0]
                 label = label_column(numbers[position], names)
                 column = array[:, numbers[position]].astype(np.float64)
-                _refuse(member, label, values[row, position], column)
+                whole = array[:, numbers]
+                _refuse(member, label, values[row, position], column, whole)
+
+
+def _find_white(columns):
+    """Return the value of white in columns of grey values, 0 if they are none."""
+    low, high = np.nanmin(columns), np.nanmax(columns)
+    if low < 0 or not _DARKEST_WHITE <= high <= 256:
+        return 0
+    return 16 if high <= 16 else 255 if high <= 255 else 256
 
 
 def _check_number_of_levels(likelihood, array, numbers, names):
@@ -162,14 +173,22 @@ def _check_number_of_levels(likelihood, array, numbers, names):
             )
 
 
-def _refuse(likelihood, label, value, column):
-    """Raise for a value, and recommend a likelihood that accepts the whole column."""
+def _refuse(likelihood, label, value, column, whole):
+    """Raise for a value, and recommend a likelihood that accepts the whole column.
+
+    `whole` are all columns of the likelihood.
+    """
     support, advice = likelihood.support, ""
     for name in support.alternatives:
         other = ALTERNATIVES[name]
         if not other.find_outside(column).any():
             advice = f"; for {other.words} use likelihood={name!r}"
             break
+    if likelihood.support is BINARY and _find_white(whole):
+        advice += (
+            f"; for grey values divide X by {_find_white(whole)} and use "
+            "likelihood='continuous_bernoulli'"
+        )
     raise ValueError(
         f"{capitalize(label)} has the value {value:g}, but "
         f"likelihood={type(likelihood).__name__} accepts {support.words}{advice}."

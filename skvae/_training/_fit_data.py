@@ -6,6 +6,7 @@ import numpy as np
 
 from .._columns import EncodedRows, read_input, read_weight
 from .._columns._images import check_image_shape
+from .._columns._reading import warn_of_unlikely_levels
 
 
 def read(estimator, X, sample_weight, X_val, is_warm, is_chunk):
@@ -20,6 +21,8 @@ def read(estimator, X, sample_weight, X_val, is_warm, is_chunk):
         image_shape = check_image_shape(image_shape)
     kinds = estimator.columns_.kinds if is_warm else None
     table = read_input(estimator, X, kinds, image_shape, min_samples=2)
+    if not is_warm:
+        warn_of_unlikely_levels(table.array, table.kinds, table.names)
     weight = read_weight(sample_weight, table.array)
     validation = None
     if X_val is not None:

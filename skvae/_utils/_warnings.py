@@ -31,6 +31,10 @@ class UnknownCategoriesWarning(UserWarning):
     """A table has categories that were not in the table at fit; they become missing."""
 
 
+class UnlikelyLevelsWarning(UserWarning):
+    """Levels of a column look like identifiers of rows, or like numbers."""
+
+
 class EffectiveSampleSizeWarning(UserWarning):
     """Conditional samples are based on few effective draws of the latent."""
 
