@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skorch
+import torch
 from sklearn.base import clone
 from sklearn.exceptions import InconsistentVersionWarning
 from skorch.callbacks import Callback
@@ -132,6 +133,21 @@ def test_training_goes_on_after_a_round_trip_as_without_one(quick, X):
     np.testing.assert_array_equal(
         vae.partial_fit(X).score_samples(X), twin.partial_fit(X).score_samples(X)
     )
+
+
+@pytest.mark.filterwarnings("error")
+def test_files_that_are_mapped_to_memory_give_the_same_bits(fitted, X, tmp_path):
+    path = joblib.dump(fitted, tmp_path / "vae")[0]
+    mapped = joblib.load(path, mmap_mode="r")
+    assert isinstance(mapped.columns_.unit, np.memmap)
+    always = torch.is_warn_always_enabled()
+    # otherwise torch warns of arrays that are read-only only once
+    torch.set_warn_always(True)
+    try:
+        assert_equal(mapped, fitted, X)
+        mapped.partial_fit(X)
+    finally:
+        torch.set_warn_always(always)
 
 
 def test_copy_is_independent_of_the_original(quick, X):

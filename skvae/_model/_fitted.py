@@ -48,8 +48,9 @@ class FittedModel:
     def __init__(self, module, columns: ColumnTable, noise):
         self.module, self.columns = module.eval(), columns
         with isolated():
+            # copies: torch warns of arrays that are mapped from a file, as read-only
             self.noise, self.search_noise = (
-                torch.as_tensor(np.asarray(block)) for block in noise
+                torch.tensor(np.asarray(block)) for block in noise
             )
 
     @cached_property
