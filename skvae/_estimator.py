@@ -616,12 +616,11 @@ class VAETransformer(
         from ._model._fitted import FittedModel
         from ._model._snapshot import Snapshot
 
-        parts = self.net_.module_.eval(), self.columns_, self._noise
-        snapshot = Snapshot(*parts)
+        parts = self.net_.module_, self.columns_, self._noise
         model = vars(self).get("_kept_model")
-        if model is None or model.snapshot != snapshot:
+        if model is None or model.snapshot != Snapshot(*parts):
             model = self._kept_model = FittedModel(*parts)
-            model.snapshot = snapshot
+            model.snapshot = Snapshot(*parts)
         return model
 
     def _open(self, X):

@@ -47,6 +47,8 @@ class FittedModel:
 
     def __init__(self, module, columns: ColumnTable, noise):
         self.module, self.columns = module.eval(), columns
+        # of chunks of rows, by the number of draws
+        self.costs = {}
         with isolated():
             # copies: torch warns of arrays that are mapped from a file, as read-only
             self.noise, self.search_noise = (
@@ -68,26 +70,23 @@ class FittedModel:
         columns = self.columns.rescaled(0.0, unit)
         return FittedModel(start.map, columns, (self.noise, self.search_noise))
 
-    @property
-    def has_unit(self):
-        """Whether `transform` returns z in other units than those of the module."""
-        return bool((self.module.z_unit != 1).any())
+    @cached_property
+    def unit(self):
+        """Units of `transform` in those of the module, float32, or None if equal."""
+        unit = self.module.z_unit.cpu().float().numpy()
+        return None if (unit == 1).all() else unit
 
     def _scale(self, moments):
         """Return means and standard deviations in the units of `transform`."""
-        if not self.has_unit:
-            return moments
-        return moments * self.module.z_unit.cpu().float().numpy()
+        return moments if self.unit is None else moments * self.unit
 
     def _map(self, function, n_samples, n_draws=None, refuse=None):
         """Return the results of a function of a slice for all rows, in one array.
 
         `refuse` is called with the number of a row whose result is not finite.
         """
-        n_draws = count_draws(self.module, n_draws) if n_draws else 1
-        size = get_chunk_size(self.module, n_draws)
-        # a third of a step's products, in a few large pieces that threads share well
-        work = 4 * count_work(self.module, min(size, n_samples) * n_draws) / 3
+        size, work_of_row = self._measure(n_draws)
+        work = work_of_row * min(size, n_samples)
         whole = None
         with threads_for(work), isolated(self.module.free.device), torch.no_grad():
             for begin in range(0, n_samples, size):
@@ -100,6 +99,15 @@ class FittedModel:
                     whole = np.empty((n_samples, *part.shape[1:]), dtype=part.dtype)
                 whole[rows] = part
         return whole
+
+    def _measure(self, n_draws):
+        """Return the rows of a chunk, and the floating-point operations of a row."""
+        if n_draws not in self.costs:
+            n_values = count_draws(self.module, n_draws) if n_draws else 1
+            # a third of a step's products, in large pieces that threads share well
+            work = 4 * count_work(self.module, n_values) / 3
+            self.costs[n_draws] = get_chunk_size(self.module, n_values), work
+        return self.costs[n_draws]
 
     def _encode(self, X, module):
         """Return rows of X in the units of the module, as a tensor."""
@@ -162,7 +170,7 @@ class FittedModel:
 
         def decode(rows):
             z = to_tensor(Z[rows], module)
-            if self.has_unit:
+            if self.unit is not None:
                 z = z / module.z_unit
             if Z.shape[1] != module.n_components:
                 z = module.latent.invert_embedding(z, module.prior)

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sys
 import warnings
 from functools import cache
 
@@ -15,6 +16,8 @@ def import_quietly(*names):
 
     Those that were there before, or are of other threads, stay.
     """
+    if all(name in sys.modules for name in names):
+        return
     variables, filters = set(os.environ), list(warnings.filters)
     for name in names:
         importlib.import_module(name)
