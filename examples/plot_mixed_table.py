@@ -71,10 +71,10 @@ odd = make_mixed(n_samples=200, random_state=1)
 odd.loc[7, ["income", "savings", "education"]] = [9_000.0, 15_000, "school"]
 scores = vae.score_samples(odd)
 cells = vae.score_features(odd)
-unusual = (cells - np.median(cells, axis=0))[7]
+unusual = (cells - cells.median()).loc[7]
 print(f"lowest score: row {scores.argmin()}, {scores.min():.1f} nats", end=" ")
 print(f"(median {np.median(scores):.1f})")
-for name, nats in sorted(zip(odd, unusual, strict=True), key=lambda pair: pair[1])[:3]:
+for name, nats in unusual.nsmallest(3).items():
     print(f"  {name:<10} {nats:6.1f} nats from the median of its column")
 
 # %%

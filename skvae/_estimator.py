@@ -21,15 +21,21 @@ from sklearn.utils._param_validation import (
     InvalidParameterError,
     StrOptions,
 )
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 from typing_extensions import override
 
-from ._columns import check_support, check_weight, get_index, read_input
+from ._columns import (
+    check_support,
+    check_weight,
+    get_index,
+    make_table_like,
+    read_input,
+    read_latent,
+)
 from ._parameters._constraints import find_boolean, find_way_out
 from ._parameters._method_arguments import check_count, check_score_options
 from ._parameters._warm_start import check_fixed, copy_fixed
 from ._training._fit_data import read
-from ._utils._checks import names_argument
 from ._utils._fitted_state import restored_on_failure
 from ._utils._numpy_errors import uses_default_errors
 from ._utils._quiet_import import import_quietly
@@ -390,9 +396,9 @@ class VAETransformer(
         ----------
         X : array-like or data frame (n_samples, n_features)
             Numbers, booleans and categories, also mixed; strings are categories, even
-            if they are digits. Missing values are NaN, None or ``pandas.NA``. With
-            `image_shape` also images (n_samples, channels, height, width), as in all
-            methods that take rows.
+            if they are digits. Missing values are NaN, None, ``pandas.NA`` or masked.
+            With `image_shape` also images (n_samples, channels, height, width), as in
+            all methods that take rows.
         y : ignored
             There for scikit-learn's convention.
         sample_weight : array-like (n_samples,), default=None
@@ -415,7 +421,7 @@ class VAETransformer(
             If X is sparse, or a column is neither numbers, booleans nor categories.
         """
         is_warm = self.warm_start and hasattr(self, "net_")
-        return self._fit(X, sample_weight, X_val, is_warm=is_warm)
+        return self._fit(X, y, sample_weight, X_val, is_warm=is_warm)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, *, sample_weight=None):
@@ -440,16 +446,16 @@ class VAETransformer(
             The estimator itself.
         """
         is_warm = hasattr(self, "net_")
-        return self._fit(X, sample_weight, is_warm=is_warm, is_chunk=True)
+        return self._fit(X, y, sample_weight, is_warm=is_warm, is_chunk=True)
 
-    def _fit(self, X, sample_weight, X_val=None, *, is_warm, is_chunk=False):
+    def _fit(self, X, y, sample_weight, X_val=None, *, is_warm, is_chunk=False):
         # the last at the first step of an optimizer
         import_quietly("torch", "skorch", "torch._dynamo")
         from ._training._fit import start, train
         from ._utils._device import isolated
 
         with restored_on_failure(self), isolated():
-            data = read(self, X, sample_weight, X_val, is_warm, is_chunk)
+            data = read(self, X, y, sample_weight, X_val, is_warm, is_chunk)
             plan = self._plan(data)
             begin = start(plan, data)
             net = train(plan, data, begin)
@@ -715,8 +721,7 @@ class VAETransformer(
             In the units, columns and types of the X that was fitted.
         """
         model = self._get_model()
-        with names_argument("Z"):
-            array = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+        array = read_latent(Z, type(self).__name__)
         n_components, n_columns = model.module.n_components, self._n_features_out
         if array.shape[1] != n_columns:
             rest = "" if n_columns == n_components else f", {n_columns} in transform"
@@ -815,7 +820,7 @@ class VAETransformer(
         Parameters
         ----------
         X : array-like or data frame (n_samples, n_features)
-            Missing values are NaN, None or ``pandas.NA``.
+            Missing values are NaN, None, ``pandas.NA`` or masked.
         n_draws : int, default=None
             Number of draws from q(z|x) for every row, beside four times as many from
             the prior, which all rows share. Importance weights measure how well they
@@ -851,14 +856,15 @@ class VAETransformer(
 
         n_draws = _IMPUTE_DRAWS if n_draws is None else n_draws
         n_draws = check_count("n_draws", n_draws, "None or a positive integer")
-        model, array = self._open(X)
-        is_drawn = random_state is not None
+        model = self._get_model()
+        table = self._read(X, model)
+        array, is_drawn = table.array, random_state is not None
         seed = draw_seed(make_generator(random_state if is_drawn else 0))
         with seeded(seed, self.device_):
             filled = model.impute(array, n_draws, is_drawn)
         if bounded:
             filled = self.columns_.restrict(filled, array)
-        return self.columns_.make_output(filled, get_index(X))
+        return self.columns_.make_output(filled, get_index(X), table.converted)
 
     # scores -------------------------------------------------------------------------
 
@@ -926,13 +932,14 @@ class VAETransformer(
 
         Returns
         -------
-        ndarray (n_samples, n_features), float64
+        ndarray or data frame (n_samples, n_features), float64
             Nats in the units of X; rows sum to ``score_samples(X, 'reconstruction')``.
+            A data frame where X is one, with its columns and index.
         """
         model = self._get_model()
         table = self._read(X, model)
         scores, unknown = model.score_columns(table.array), self._score_unknown(table)
-        return scores if unknown is None else scores + unknown
+        return make_table_like(X, scores if unknown is None else scores + unknown)
 
     def score(self, X, y=None, sample_weight=None):
         """Return the mean ELBO of the rows.
@@ -1002,4 +1009,5 @@ class VAETransformer(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.input_tags.allow_nan = True
+        tags.input_tags.string = tags.input_tags.categorical = True
         return tags

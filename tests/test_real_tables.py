@@ -41,7 +41,7 @@ def test_rows_have_components_and_scores(fitted):
     assert np.isfinite(elbo).all()
     assert (evidence >= elbo - 1e-9).all()
     cells = vae.score_features(frame)
-    assert (cells[frame.isna().to_numpy()] == 0).all()
+    assert (cells.to_numpy()[frame.isna()] == 0).all()
 
 
 def test_draws_are_rows_of_the_table(fitted):

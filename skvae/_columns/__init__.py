@@ -4,19 +4,28 @@ A column of any kind is coded as one column of floats, NaN where values are miss
 Data frames are not used outside this folder, and torch is not used in it.
 """
 
-from ._containers import get_index
+from ._containers import get_index, make_table_like
 from ._encoded import EncodedRows
 from ._support import Support, check_support
 from ._table import ColumnTable
-from ._validation import check_weight, read_input, read_weight
+from ._validation import (
+    check_target,
+    check_weight,
+    read_input,
+    read_latent,
+    read_weight,
+)
 
 __all__ = [
     "ColumnTable",
     "EncodedRows",
     "Support",
     "check_support",
+    "check_target",
     "check_weight",
     "get_index",
+    "make_table_like",
     "read_input",
+    "read_latent",
     "read_weight",
 ]

@@ -27,16 +27,20 @@ def check_finite(X, names=None):
     if X.dtype.kind != "f":
         return
     with np.errstate(invalid="ignore", over="ignore"):
-        if np.isfinite(X.sum()):
+        if X.dtype.itemsize <= 8 and np.isfinite(X.sum()):
             return
     for rows in list_chunks(X):
-        bad = np.isinf(X[rows])
+        with np.errstate(over="ignore"):
+            # more digits may be infinite in double precision
+            bad = np.isinf(X[rows].astype(np.float64, copy=False))
         if bad.any():
             row, column = np.argwhere(bad)[0]
             row += rows.start
+            # as text: a format would be that of a float
+            value, label = str(X[row, column]), label_column(column, names)
             raise ValueError(
-                f"Input X contains {X[row, column]} in {label_column(column, names)}, "
-                f"row {row}; only finite numbers and NaN, for missing, are accepted."
+                f"Input X contains {value} in {label}, row {row}; only finite numbers "
+                "and NaN, for missing, are accepted."
             )
 
 
@@ -51,13 +55,19 @@ def check_unique_names(X):
         )
 
 
-def refuse_times(X, owner):
-    """Refuse arrays of times, whose unit would be lost in the conversion to numbers."""
+def refuse_dtypes(X, argument="X"):
+    """Refuse arrays of times, whose unit would be lost, and of complex numbers."""
     dtype = getattr(X, "dtype", None)
-    if getattr(dtype, "kind", None) in ("M", "m"):
+    kind = getattr(dtype, "kind", None)
+    if kind in ("M", "m"):
         raise TypeError(
-            f"X has dtype {dtype}, but {owner} accepts numbers, booleans and "
-            "categories. Turn times into numbers first, such as days since a date."
+            f"{argument} has dtype {dtype}, but times are not accepted. Turn times "
+            "into numbers first, such as days since a date."
+        )
+    if kind == "c":
+        raise ValueError(
+            f"Complex data not supported: {argument} has dtype {dtype}. Split it "
+            "first, for example into real and imaginary parts."
         )
 
 

@@ -1,17 +1,25 @@
-"""Arrays, pandas and polars: take columns out of a table, and make a table of columns.
+"""Arrays, pandas, polars, pyarrow: take columns out of a table, make one of columns.
 
-This is about how columns are stored; what they mean is in `_kinds.py`. pandas and
-polars are imported only for tables of theirs.
+This is about how columns are stored; what they mean is in `_kinds.py`. These libraries
+are imported only for tables of theirs; tables of pyarrow are read as data frames of
+pandas.
 """
+
+from decimal import Context, Decimal
 
 import numpy as np
 from sklearn.utils._dataframe import is_pandas_df, is_polars_df
 
+# enough digits for any float with hundreds of decimals
+_EXACT = Context(prec=1000)
+
 
 def get_container(X):
-    """Return 'pandas', 'polars' or 'array'."""
+    """Return 'pandas', 'polars', 'pyarrow' or 'array'."""
     if is_pandas_df(X):
         return "pandas"
+    if type(X).__module__.split(".")[0] == "pyarrow" and hasattr(X, "column_names"):
+        return "pyarrow"
     return "polars" if is_polars_df(X) else "array"
 
 
@@ -25,6 +33,8 @@ def get_names(X):
     container = get_container(X)
     if container == "array":
         return None
+    if container == "pyarrow":
+        return list(X.column_names)
     return X.columns if container == "pandas" else list(X.columns)
 
 
@@ -32,16 +42,16 @@ def convert_lists(X):
     """Return lists of rows as arrays in which every value keeps its type.
 
     Arrays of strings become arrays of objects. Other input is returned as it is, and so
-    are lists that do not form an array: scikit-learn refuses them later.
+    are lists that do not form an array.
     """
-    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "US":
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "UST":
         return X.astype(object)
     if not isinstance(X, (list, tuple)):
         return X
     try:
         array = np.asarray(X)
         # numpy turns numbers beside strings into strings
-        return np.array(X, dtype=object) if array.dtype.kind in "USO" else array
+        return np.array(X, dtype=object) if array.dtype.kind in "USTO" else array
     except (ValueError, TypeError):
         return X
 
@@ -93,6 +103,11 @@ def take_column(X, number):
     return column
 
 
+def name_dtype(dtype):
+    """Return the name of a dtype in lower case, whatever its order of bytes."""
+    return (dtype.name if isinstance(dtype, np.dtype) else str(dtype)).lower()
+
+
 def is_polars_dtype(dtype):
     """Return whether a dtype is from polars."""
     return type(dtype).__module__.split(".")[0] == "polars"
@@ -121,6 +136,9 @@ def factorize(column):
 
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.cat.codes.to_numpy(np.int64), column.cat.categories.tolist()
+    if isinstance(column.dtype, np.dtype):
+        # pandas cannot look up bytes of another order
+        column = column.astype(column.dtype.newbyteorder("="))
     codes, levels = pd.factorize(column)
     return codes, levels.tolist()
 
@@ -152,6 +170,28 @@ def get_declared_categories(dtype):
     return None if categories is None else categories.tolist()
 
 
+def get_precision(dtype):
+    """Return the type of numpy that has the precision of a dtype of numbers."""
+    name = name_dtype(dtype)
+    if name in ("float16", "halffloat[pyarrow]"):
+        return np.float16
+    return np.float32 if name in ("float32", "float[pyarrow]") else np.float64
+
+
+def find_scale(column):
+    """Return the number of decimals of a column of decimals, None of all others."""
+    if not isinstance(column.dtype, np.dtype):
+        dtype = getattr(column.dtype, "pyarrow_dtype", column.dtype)
+        return getattr(dtype, "scale", None)
+    if column.dtype.kind != "O":
+        return None
+    values = column[column.notna()]
+    if not len(values) or not values.map(lambda v: isinstance(v, Decimal)).all():
+        return None
+    exponents = values[values.map(Decimal.is_finite)].map(lambda v: v.as_tuple()[2])
+    return max(0, -int(exponents.min())) if len(exponents) else None
+
+
 def make_column(values, dtype, missing):
     """Return floats, integers or booleans ``(n,)`` as a column of a dtype.
 
@@ -176,24 +216,44 @@ def make_column(values, dtype, missing):
         return column
     import pandas as pd
 
-    column = _cast_pandas(pd.Series(values), dtype)
+    column = pd.Series(values).astype(dtype)
     if is_hidden:
         column[missing] = pd.NA
     return column.array
 
 
-def _cast_pandas(column, dtype):
-    scale = getattr(getattr(dtype, "pyarrow_dtype", None), "scale", None)
-    if scale is None:
-        return column.astype(dtype)
-    # Arrow refuses more digits than its decimal type has
-    from decimal import Decimal
+def make_decimals(values, dtype, scale, cells=None):
+    """Return floats ``(n,)``, NaN if missing, as decimals of a dtype.
 
+    They are rounded to `scale` decimals and clipped to the digits of the dtype. `cells`
+    is None or a column, as a list: where it has decimals, these are returned.
+    """
     unit = Decimal(1).scaleb(-scale)
-    decimals = [
-        None if np.isnan(value) else Decimal(value).quantize(unit) for value in column
-    ]
-    return type(column)(decimals, dtype=dtype)
+    digits = getattr(getattr(dtype, "pyarrow_dtype", dtype), "precision", None)
+    limit = Decimal("inf")
+    if digits is not None:
+        limit = _EXACT.scaleb(Decimal(10**digits - 1), -scale)
+
+    def convert(value, cell):
+        if np.isnan(value):
+            return None
+        is_exact = isinstance(cell, Decimal) and cell.is_finite()
+        decimal = Decimal(cell if is_exact else value).quantize(unit, context=_EXACT)
+        return min(max(decimal, -limit), limit)
+
+    both = zip(values, [None] * len(values) if cells is None else cells, strict=True)
+    decimals = [convert(value, cell) for value, cell in both]
+    if is_polars_dtype(dtype):
+        import polars as pl
+
+        return pl.Series(decimals, dtype=dtype)
+    if isinstance(dtype, np.dtype):
+        column = np.empty(len(decimals), dtype=object)
+        column[:] = decimals
+        return column
+    import pandas as pd
+
+    return pd.array(decimals, dtype=dtype)
 
 
 def take_levels(levels, codes, dtype):
@@ -218,6 +278,11 @@ def take_levels(levels, codes, dtype):
     return pool.take(codes, allow_fill=True)
 
 
+def to_objects(column):
+    """Return a column as a list of Python's objects."""
+    return column.to_list() if is_polars_dtype(column.dtype) else column.tolist()
+
+
 def make_table(columns, names, dtypes, container, index=None):
     """Return a table with the given columns; an array has the dtype object."""
     if container == "array":
@@ -236,4 +301,18 @@ def make_table(columns, names, dtypes, container, index=None):
     # named afterwards, because names may occur twice
     frame = pd.DataFrame(dict(enumerate(series)))
     frame.columns = names
+    if container == "pyarrow":
+        import pyarrow as pa
+
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        return table.replace_schema_metadata(None)
     return frame if index is None else frame.set_axis(index)
+
+
+def make_table_like(X, values):
+    """Return numbers ``(n, n_columns)`` as a table with the names and rows of X."""
+    container = get_container(X)
+    if container == "array":
+        return values
+    dtypes = [values.dtype] * values.shape[1]
+    return make_table(list(values.T), get_names(X), dtypes, container, get_index(X))

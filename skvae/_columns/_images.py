@@ -35,17 +35,27 @@ def flatten_images(X, image_shape, estimator_name, is_fitted):
     for the message.
     """
     n_dimensions = count_dimensions(X)
-    if n_dimensions < 3 or (image_shape is None and n_dimensions != 4):
-        # a table, or something that scikit-learn refuses later
+    if n_dimensions < 3:
         return X
     images = np.asarray(X)
     shape = images.shape[1:]
     if image_shape is None:
         given = "was fitted without image_shape" if is_fitted else "has no image_shape"
+        advice = ""
+        if len(shape) == 3:
+            advice = (
+                f"Set image_shape={shape} before fit if X is (n, channels, height, "
+                "width), or pass"
+            )
+        elif len(shape) == 2:
+            advice = (
+                f"Set image_shape={(1, *shape)} before fit and pass X[:, None] if X is "
+                "(n, height, width), or pass"
+            )
         raise ValueError(
-            f"Found array with dim 4, while dim <= 2 is required by {estimator_name}, "
-            f"which {given}. Set image_shape={shape} before fit if X is (n, channels, "
-            "height, width), or pass rows, X.reshape(len(X), -1)."
+            f"Found array with dim {n_dimensions}, while dim <= 2 is required by "
+            f"{estimator_name}, which {given}. {advice or 'Pass'} rows, "
+            "X.reshape(len(X), -1)."
         )
     channels, height, width = image_shape
     if shape == image_shape:

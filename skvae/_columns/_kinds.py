@@ -6,6 +6,7 @@ recognised by.
 
 import math
 import re
+from decimal import Decimal
 from numbers import Real
 
 import numpy as np
@@ -13,8 +14,12 @@ from typing_extensions import override
 
 from ._containers import (
     factorize,
+    find_scale,
     get_declared_categories,
+    get_precision,
     make_column,
+    make_decimals,
+    name_dtype,
     take_levels,
     to_floats,
 )
@@ -30,6 +35,8 @@ class Kind:
     levels = None
     # whether decoded values are rounded
     is_integer = False
+    # number of decimals that decoded values have; None decodes to floats
+    scale = None
 
     def __init__(self, dtype=None):
         self.dtype = dtype
@@ -68,17 +75,54 @@ class Kind:
 
         Raise a ValueError if the column, called `label`, cannot have this value.
         """
-        if not isinstance(value, (Real, np.bool_)) or not math.isfinite(value):
+        code = _to_float(value)
+        if not math.isfinite(code) or (self.is_integer and not code.is_integer()):
+            accepted = "an integer" if self.is_integer else "a finite number"
+            raise ValueError(f"{label} cannot be {value!r}; {accepted} is accepted.")
+        with np.errstate(all="ignore"):
+            held = to_floats(self.from_codes(np.array([code])))[0]
+        if self.is_integer:
+            is_held = held == code == value
+        else:
+            # as many digits as the dtype has
+            width = 2 * float(np.finfo(get_precision(self.dtype)).eps) * abs(code)
+            is_held = abs(held - code) <= width
+        if not is_held:
             raise ValueError(
-                f"{label} cannot be {value!r}; a finite number is accepted."
+                f"{label} cannot be {value!r}, which {self._describe_dtype()} cannot "
+                "hold; convert the column before fit."
             )
-        return float(value)
+        return code
+
+    def _describe_dtype(self):
+        return f"its dtype {self.dtype}"
 
 
 class Number(Kind):
-    """Floats."""
+    """Floats, and decimals of Python, Arrow or polars, which have a scale."""
 
     name = "number"
+
+    def __init__(self, dtype=None, scale=None):
+        super().__init__(dtype)
+        self.scale = scale
+
+    @classmethod
+    @override
+    def learn(cls, column):
+        return cls(column.dtype, find_scale(column))
+
+    @override
+    def _describe_dtype(self):
+        decimals = "" if self.scale is None else f" with {self.scale} decimals"
+        return super()._describe_dtype() + decimals
+
+    @override
+    def from_codes(self, codes, cells=None):
+        """Return floats as a column, or with the decimals among `cells`, a list."""
+        if self.scale is None:
+            return super().from_codes(codes)
+        return make_decimals(codes, self.dtype, self.scale, cells)
 
 
 class Integer(Kind):
@@ -86,13 +130,6 @@ class Integer(Kind):
 
     name = "integer"
     is_integer = True
-
-    @override
-    def code_value(self, value, label):
-        found = super().code_value(value, label)
-        if not found.is_integer():
-            raise ValueError(f"{label} cannot be {value!r}; an integer is accepted.")
-        return found
 
     @override
     def from_codes(self, codes):
@@ -182,12 +219,23 @@ class OrderedCategory(Category):
     name = "ordered category"
 
 
+def _to_float(value):
+    """Return a number of any type as a float; other values as NaN."""
+    if not isinstance(value, (Real, Decimal, np.bool_)):
+        return math.nan
+    try:
+        return float(value)
+    except (OverflowError, ValueError):
+        # a long integer, or a NaN of Decimal that signals
+        return math.nan
+
+
 def as_integers(values, dtype):
     """Return floats without NaN as integers, rounded and within the range of a dtype.
 
     The name of the dtype has the number of bits; without it, there are 64.
     """
-    found = re.search(r"(u?)int(\d+)", str(dtype).lower())
+    found = re.search(r"(u?)int(\d+)", name_dtype(dtype))
     sign, bits = found.groups() if found else ("", "64")
     limits = np.iinfo(f"{sign}int{min(int(bits), 64)}")
     low, high = float(limits.min), float(limits.max)

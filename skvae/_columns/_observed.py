@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._utils._missing import list_chunks
+from ._containers import get_precision
 from ._kinds import Integer, Number
 
 # more decimals than these are not counted: the column is continuous
@@ -43,7 +44,8 @@ class ObservedValues:
         low, high = np.where(is_number, low, -np.inf), np.where(is_number, high, np.inf)
         numbers = np.flatnonzero(is_number)
         decimals = np.full(len(kinds), np.nan)
-        is_single = np.array([_is_single(kind.dtype) for kind in kinds], dtype=bool)
+        singles = [get_precision(kind.dtype) == np.float32 for kind in kinds]
+        is_single = np.array(singles, dtype=bool)
         for part, precision in ((is_single, np.float32), (~is_single, array.dtype)):
             columns = np.flatnonzero(is_number & part)
             reach = np.maximum(np.abs(low), np.abs(high))[columns]
@@ -136,11 +138,6 @@ def _count_decimals(array, columns, reach, precision):
     resolution = 10 * np.finfo(precision).eps * reach
     found[10.0 ** -np.nan_to_num(found) < resolution] = np.nan
     return found
-
-
-def _is_single(dtype):
-    """Return whether a dtype, of numpy, pandas or polars, is of single precision."""
-    return str(dtype).lower() in ("float32", "float[pyarrow]")
 
 
 def find_repeated(array, columns):

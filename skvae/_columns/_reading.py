@@ -20,6 +20,7 @@ from ._containers import (
     get_container,
     get_names,
     list_plain_dtypes,
+    name_dtype,
     take_column,
 )
 from ._kinds import Boolean, Category, Integer, Number, OrderedCategory
@@ -53,7 +54,7 @@ _SHOWN_LEVELS = 3
 
 def match_dtype(dtype):
     """Return the kind (a class) of columns of a dtype, or None if it is unclear."""
-    name = str(dtype).lower()
+    name = name_dtype(dtype)
     for pattern, kind in _KINDS:
         if re.match(pattern, name):
             is_ordered = kind is Category and getattr(dtype, "ordered", False)
@@ -222,7 +223,7 @@ def _check_plain_integers(X, dtypes, names):
     """
     if get_container(X) == "array":
         return
-    wide = {dtype for dtype in set(dtypes) if str(dtype).lower() in ("int64", "uint64")}
+    wide = {dtype for dtype in set(dtypes) if name_dtype(dtype) in ("int64", "uint64")}
     for j, dtype in enumerate(dtypes):
         if dtype in wide:
             check_exact_column(take_column(X, j), label_column(j, names))

@@ -11,7 +11,14 @@ from .._closed_form._moments import compute_moments, compute_share, find_first
 from .._utils._missing import has_missing
 from ._checks import capitalize, check_observed, label_column
 from ._constant import ConstantColumns
-from ._containers import get_container, get_names, make_table
+from ._containers import (
+    get_container,
+    get_names,
+    make_table,
+    take_column,
+    to_objects,
+)
+from ._conversion import convert_value
 from ._images import count_dimensions
 from ._kinds import Boolean, Category, as_integers
 from ._observed import ObservedValues, find_range
@@ -30,7 +37,8 @@ class ColumnTable:
     because it needs columns, but its scores are not used.
     """
 
-    container: str  # 'array', 'pandas' or 'polars': of X, and of what methods return
+    # that of X, and of what methods return: 'array', 'pandas', 'polars' or 'pyarrow'
+    container: str
     names: object  # a sequence or None
     kinds: list  # a Kind per column
     dtype: object  # of arrays that methods return; None for data frames
@@ -279,7 +287,10 @@ class ColumnTable:
         have no names. Categories are returned as codes.
         """
         if not isinstance(given, dict):
-            raise TypeError(f"given={given!r} must be a dict of columns and values.")
+            raise TypeError(
+                f"given={given!r} must be a dict of columns and values; use to_dict() "
+                "of a Series."
+            )
         names = list(range(len(self.kinds)) if self.names is None else self.names)
         row = np.full((1, len(names)), np.nan)
         for name, value in given.items():
@@ -287,6 +298,7 @@ class ColumnTable:
                 raise ValueError(f"given names {name!r}, but X has no such column.")
             column = names.index(name)
             label = capitalize(label_column(column, self.names))
+            value = convert_value(value, label)
             row[0, column] = self.kinds[column].code_value(value, label)
         return row
 
@@ -299,11 +311,12 @@ class ColumnTable:
         merged[..., ~self.varies] = constant
         return merged
 
-    def make_output(self, X, index=None):
+    def make_output(self, X, index=None, cells=None):
         """Return rows with the types, names, shape and container of X at fit.
 
         The values ``(n_samples, n_features)`` are in the units of X, with codes for
-        categories; `index` is that of the rows, for a pandas data frame.
+        categories; `index` is that of the rows, for a pandas data frame. The decimals
+        in `cells`, a table of the same rows, are returned as they are.
         """
         if self.container == "array" and self.dtype != object:
             if self.is_stack:
@@ -312,6 +325,10 @@ class ColumnTable:
                 X = as_integers(X, self.dtype)
             return X.astype(self.dtype, copy=False)
         columns = [kind.from_codes(X[:, j]) for j, kind in enumerate(self.kinds)]
+        for j, kind in enumerate(self.kinds) if cells is not None else ():
+            if kind.scale is not None:
+                exact = to_objects(take_column(cells, j))
+                columns[j] = kind.from_codes(X[:, j], exact)
         dtypes = [kind.dtype for kind in self.kinds]
         return make_table(columns, self.names, dtypes, self.container, index)
 

@@ -4,20 +4,25 @@ scikit-learn checks shapes, names and numbers of columns; `read_table` reads the
 `InputTable.check` checks that a fitted model accepts the values.
 """
 
+import math
+import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
+from .._utils._warnings import warn_user
 from ._checks import (
     check_exact_integers,
     check_finite,
     check_observed,
     check_unique_names,
-    refuse_times,
+    refuse_dtypes,
 )
 from ._containers import convert_lists, get_names, has_typed_columns
-from ._images import check_n_columns, flatten_images
+from ._conversion import convert_array, convert_input, convert_numbers
+from ._images import check_n_columns, count_dimensions, flatten_images
 from ._reading import read_table
 from ._support import check_support
 from ._table import FARTHEST
@@ -33,6 +38,7 @@ class InputTable:
     """A table as it was given, and its cells as numbers."""
 
     given: object  # array-like or data frame
+    converted: object  # the same as lists, or of numpy, pandas or polars
     array: np.ndarray  # (n_samples, n_features), codes of categories, NaN if missing
     kinds: list  # a Kind per column
     names: object  # what messages call the columns: a sequence or None
@@ -50,9 +56,15 @@ class InputTable:
 
 
 def read_input(
-    estimator, X, kinds=None, image_shape=None, min_samples=1, marks_unknown=False
+    estimator,
+    X,
+    kinds=None,
+    image_shape=None,
+    min_samples=1,
+    marks_unknown=False,
+    argument="X",
 ):
-    """Return X as an `InputTable`.
+    """Return X, for messages the `argument`, as an `InputTable`.
 
     Columns must have the `kinds`, one per column; None learns them. The estimator's
     `n_features_in_` and `feature_names_in_` are set or compared. Levels that fit has
@@ -60,7 +72,11 @@ def read_input(
     """
     given, owner, learns = X, type(estimator).__name__, kinds is None
     is_fitted = hasattr(estimator, "columns_")
+    X = convert_input(X, argument, owner)
     X = convert_lists(flatten_images(X, image_shape, owner, is_fitted=is_fitted))
+    if isinstance(X, (list, tuple)):
+        with _naming(argument, "rows of equally many values"):
+            np.asarray(X)
     check_unique_names(X)
     # rows are cast by chunks, where they are used
     rules = {
@@ -73,7 +89,7 @@ def read_input(
         # scikit-learn's messages for names and numbers of columns
         validate_data(estimator, X, reset=learns, skip_check_array=True)
     else:
-        refuse_times(X, owner)
+        refuse_dtypes(X, argument)
         X = validate_data(estimator, X, reset=learns, **rules)
     names = get_names(given)
     if names is None:
@@ -85,10 +101,51 @@ def read_input(
     if learns and image_shape is not None:
         check_n_columns(image_shape, array.shape[1])
     check_finite(array, names)
+    array = convert_numbers(array)
     check_exact_integers(array, names)
     if learns:
         check_observed(array, names)
-    return InputTable(given, array, kinds, names, unknown)
+    return InputTable(given, X, array, kinds, names, unknown)
+
+
+def check_target(y, X):
+    """Refuse or warn of held-out rows that were passed as `y`, which is ignored.
+
+    They have the columns of X. Targets may have as many, but are as many as the rows.
+    """
+    shape = getattr(y, "shape", ())
+    if isinstance(y, (list, tuple)) and count_dimensions(y) == 2:
+        shape = len(y), len(y[0])
+    is_wide = len(shape) > 1 and X.shape[1] > 1
+    if not is_wide or math.prod(shape[1:]) != X.shape[1]:
+        return
+    message = (
+        f"y has the shape {tuple(shape)}, with the columns of X, but y is ignored; "
+        "pass held-out rows to fit as X_val=y."
+    )
+    if shape[0] != len(X):
+        raise ValueError(message)
+    warn_user(message, UserWarning)
+
+
+def read_latent(Z, owner):
+    """Return Z as an array of finite numbers, float64 or float32, for an estimator."""
+    Z = convert_input(Z, "Z", owner)
+    with _naming("Z", "finite numbers (n_samples, n_components)"):
+        refuse_dtypes(np.asarray(Z), "Z")
+        return check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+
+
+@contextmanager
+def _naming(argument, accepted):
+    """Name the argument in messages of scikit-learn and numpy that do not."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if argument in re.findall(r"\w+", str(error)):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{argument} must be {accepted}: {error}") from error
 
 
 def check_weight(sample_weight, n_samples):
@@ -97,10 +154,8 @@ def check_weight(sample_weight, n_samples):
     A number is the weight of all rows.
     """
     accepted = f"a non-negative number for each of the {n_samples} rows is accepted."
-    if isinstance(sample_weight, np.ma.MaskedArray):
-        sample_weight = sample_weight.astype(np.float64).filled(np.nan)
     try:
-        values = np.asarray(sample_weight)
+        values = np.asarray(convert_array(sample_weight, "sample_weight"))
         shown = [] if values.dtype.kind in "biuf" else values.flat[:1].tolist()
         if values.dtype.kind == "O":
             shown = [v for v in values.flat if isinstance(v, (str, bytes))]

@@ -4,12 +4,12 @@ import sys
 
 import numpy as np
 
-from .._columns import EncodedRows, read_input, read_weight
+from .._columns import EncodedRows, check_target, read_input, read_weight
 from .._columns._images import check_image_shape
 from .._columns._reading import warn_of_unlikely_levels
 
 
-def read(estimator, X, sample_weight, X_val, is_warm, is_chunk):
+def read(estimator, X, y, sample_weight, X_val, is_warm, is_chunk):
     """Read what was passed to `fit`: rows, weights and a validation set, checked.
 
     Returns
@@ -21,12 +21,16 @@ def read(estimator, X, sample_weight, X_val, is_warm, is_chunk):
         image_shape = check_image_shape(image_shape)
     kinds = estimator.columns_.kinds if is_warm else None
     table = read_input(estimator, X, kinds, image_shape, min_samples=2)
+    if y is not X:
+        check_target(y, table.array)
     if not is_warm:
         warn_of_unlikely_levels(table.array, table.kinds, table.names)
     weight = read_weight(sample_weight, table.array)
     validation = None
     if X_val is not None:
-        validation = read_input(estimator, X_val, table.kinds, image_shape)
+        validation = read_input(
+            estimator, X_val, table.kinds, image_shape, argument="X_val"
+        )
         if len(validation.array) == len(table.array) and _is_cross_validated():
             raise ValueError(
                 f"X_val has {len(validation.array)} rows, as many as the X of this "

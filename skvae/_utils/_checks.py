@@ -1,8 +1,6 @@
 """Checks of hyper-parameters, with messages in the same words for all classes."""
 
 import math
-import re
-from contextlib import contextmanager
 from difflib import get_close_matches
 from numbers import Integral, Real
 
@@ -23,18 +21,6 @@ def suggest(value, names):
     if found[0] not in known:
         found = get_close_matches(near, known, 1)
     return f" (did you mean {known[found[0]]!r}?)" if found else ""
-
-
-@contextmanager
-def names_argument(argument):
-    """Put the name of an argument before errors that do not have it."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        if argument in re.findall(r"\w+", str(error)):
-            raise
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{argument}: {error}") from None
 
 
 def is_integer(value):

@@ -1,0 +1,130 @@
+"""What users pass, from any library, as arrays, lists or data frames that we read.
+
+What cannot be rows of a table is refused here by its type; `_reading.py` and
+`_checks.py` look at values. Neither torch nor pyarrow is imported.
+"""
+
+from collections.abc import Iterator, Mapping, Set
+
+import numpy as np
+
+from ._checks import check_exact_integers
+from ._containers import get_container
+
+# what to do with types that are not tables, by module and name
+_ADVICE = {
+    ("pandas", "Series"): "pass a row as frame.iloc[[i]], a column as frame[[name]]",
+    ("polars", "Series"): "pass a row as frame[[i]], a column as frame.select(name)",
+    ("polars", "LazyFrame"): "call collect() first",
+    ("pyarrow", "Array"): "pass a column as table.select([name])",
+    ("pyarrow", "ChunkedArray"): "pass a column as table.select([name])",
+    ("pyarrow", "RecordBatchReader"): "call read_all() first",
+}
+
+
+def convert_input(X, name, owner):
+    """Return a table as an array of numpy, lists, or a data frame of pandas or polars.
+
+    Tables of pyarrow become data frames of pandas, with types of pyarrow, and tensors
+    become arrays. Masked values of arrays become NaN, or None where the array is not
+    one of numbers. The message of the TypeError that refuses any other kind of object
+    has the `name` of the argument and that of the estimator, its `owner`.
+    """
+    advice = _find_advice(X)
+    if advice:
+        raise TypeError(
+            f"{name} is of type {type(X).__name__}, but {owner} accepts arrays and "
+            f"data frames; {advice.format(name)}."
+        )
+    if get_container(X) == "pyarrow":
+        import pandas as pd
+
+        return X.to_pandas(types_mapper=pd.ArrowDtype, ignore_metadata=True)
+    return convert_array(X, name)
+
+
+def convert_array(X, name):
+    """Return tensors and masked arrays, or lists of them, as arrays of numpy."""
+    if isinstance(X, (list, tuple)):
+        if any(isinstance(row, np.ma.MaskedArray) for row in X):
+            X = np.ma.array(X)
+        elif any(map(_is_tensor, X)):
+            X = [convert_array(row, name) for row in X]
+    if _is_tensor(X):
+        X = _convert_tensor(X, name)
+    return _fill_masked(X) if isinstance(X, np.ma.MaskedArray) else X
+
+
+def convert_value(value, label):
+    """Return one value that is given for a column, called `label`, as a scalar.
+
+    Raise a ValueError if there are several, or if it is missing.
+    """
+    if getattr(value, "ndim", None) == 0 and not np.ma.is_masked(value):
+        value = value.item()
+    if hasattr(value, "__len__") and not isinstance(value, (str, bytes)):
+        raise ValueError(f"{label} cannot be {value!r}; a single value is accepted.")
+    import pandas as pd
+
+    if np.ma.is_masked(value) or pd.isna(value):
+        raise ValueError(
+            f"{label} cannot be {value!r}, a missing value; leave the column out of "
+            "`given` to draw it."
+        )
+    return value
+
+
+def convert_numbers(X):
+    """Return an array in an order of bytes and a precision that all libraries know."""
+    if X.dtype.kind == "f" and X.dtype.itemsize > 8:
+        return X.astype(np.float64)
+    return X.astype(X.dtype.newbyteorder("="), copy=False)
+
+
+def _find_advice(X):
+    """Return what to do with an object that is not a table, or None."""
+    for kind in type(X).__mro__:
+        advice = _ADVICE.get((kind.__module__.split(".")[0], kind.__name__))
+        if advice:
+            return advice
+    is_list = isinstance(X, (list, tuple)) and len(X) > 0
+    # sparse arrays of scipy may be dicts
+    is_dict = isinstance(X, Mapping) and not hasattr(X, "toarray")
+    if is_dict or (is_list and isinstance(X[0], Mapping)):
+        return "pass pandas.DataFrame({})"
+    if getattr(getattr(X, "dtype", None), "names", None):
+        return "pass pandas.DataFrame({}), whose columns are the fields of the records"
+    if X is None or isinstance(X, (str, bytes, Set, Iterator)):
+        return "pass rows of columns, (n_samples, n_features)"
+    return None
+
+
+def _is_tensor(X):
+    return hasattr(X, "requires_grad") and hasattr(X, "layout")
+
+
+def _convert_tensor(X, name):
+    """Return a tensor as an array; types that numpy lacks become single precision."""
+    if str(X.layout) != "torch.strided":
+        raise TypeError(
+            f"{name} is a sparse tensor, but dense rows are needed; use to_dense()."
+        )
+    try:
+        return X.numpy(force=True)
+    except TypeError:
+        # such as bfloat16
+        return X.float().numpy(force=True)
+
+
+def _fill_masked(X):
+    mask = np.ma.getmaskarray(X)
+    if not mask.any():
+        return X.data
+    kind = X.dtype.kind
+    if kind in "iu":
+        check_exact_integers(X.filled(0))
+        values = X.data.astype(np.float64)
+    else:
+        values = X.data.astype(X.dtype if kind in "fc" else object)
+    values[mask] = np.nan if kind in "iufc" else None
+    return values
