@@ -122,6 +122,5 @@ fig, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained", sharex=Tru
 for ax, one, title in zip(axes, (clean, row), ("as it was", "mistyped"), strict=True):
     FeatureScoresDisplay.from_estimator(detector, one, n_features=6, ax=ax)
     ax.set_title(f"{title}: p = {detector.p_values(one)[0]:.3f}")
-explained = detector.explain(row)[0]
-print("oddest column:", table.data.columns[explained.argmin()])
+print("oddest column:", detector.explain(row).iloc[0].idxmin())
 plt.show()

@@ -2,6 +2,7 @@ import sys
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from scipy.stats import norm
 from sklearn.base import clone
@@ -632,7 +633,8 @@ def test_mixed_tables_with_missing_values_have_scores_and_explanations(mixed):
     assert np.isfinite(detector.score_samples(mixed)).all()
     explained = detector.explain(mixed)
     assert explained.shape == mixed.shape
-    assert (explained[mixed.isna()] == 0).all()
+    assert list(explained.columns) == list(mixed.columns)
+    assert (explained.to_numpy()[mixed.isna()] == 0).all()
     assert (detector.predict(mixed) < 0).sum() == pytest.approx(40, abs=8)
 
 
@@ -803,3 +805,21 @@ def test_streams_have_a_threshold(table):
     for chunk in np.array_split(table[0], 3):
         detector.partial_fit(chunk)
     assert 0 < (detector.predict(table[1]) < 0).mean() < 0.05
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_scores_of_cells_are_frames_with_names_and_index(library):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    frame = pd.DataFrame(X, columns=["", "b", "c"], index=[f"r{i}" for i in range(60)])
+    if library == "polars":
+        frame = pl.DataFrame(X, schema=["", "b", "c"])
+    detector = VAEOutlierDetector(**QUICK).fit(frame)
+    for method in ("score_features", "explain"):
+        cells = getattr(detector, method)(frame[:3])
+        assert type(cells) is type(frame)
+        assert list(cells.columns) == list(frame.columns)
+        plain = getattr(VAEOutlierDetector(**QUICK).fit(X), method)(X[:3])
+        assert isinstance(plain, np.ndarray)
+        np.testing.assert_allclose(cells.to_numpy(), plain)
+    if library == "pandas":
+        assert list(cells.index) == ["r0", "r1", "r2"]

@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from typing_extensions import override
 
+from .._columns import make_table_like
 from .._estimator import VAETransformer
 from .._utils._numpy_errors import uses_default_errors
 from ._calibration import LEAST_ROWS, collect_scores, find_threshold, find_usual
@@ -396,8 +397,9 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
 
         Returns
         -------
-        ndarray (n_samples, n_features), float64
-            Nats; 0 where a cell is missing.
+        ndarray or data frame (n_samples, n_features), float64
+            Nats; 0 where a cell is missing. A data frame where X is one, with its
+            columns and index.
         """
         model = self._get_model()
         table = self._read(X, model)
@@ -406,7 +408,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         unknown = self._score_unknown(table)
         if unknown is not None:
             scores, missing = scores + unknown, missing & ~table.unknown
-        return np.where(missing, 0.0, scores - self.usual_scores_)
+        parts = np.where(missing, 0.0, scores - self.usual_scores_)
+        return make_table_like(X, parts)
 
     def decision_function(self, X):
         """Return the score of every row minus the threshold.

@@ -78,12 +78,15 @@ class FeatureScoresDisplay:
         ValueError
             If X has more than one row.
         """
-        scores = estimator.explain(X)
+        scores = np.asarray(estimator.explain(X))
         if len(scores) != 1:
             raise ValueError(
                 f"X has {len(scores)} rows, but a plot explains one row; pass X[:1], "
                 "or X.iloc[[0]]."
             )
+        if hasattr(X, "column_names"):
+            # a table of pyarrow
+            X = X.to_pandas()
         names = getattr(X, "columns", None)
         if names is None:
             default = [f"x{j}" for j in range(scores.shape[1])]
