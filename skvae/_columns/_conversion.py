@@ -37,10 +37,15 @@ def convert_input(X, name, owner):
             f"data frames; {advice.format(name)}."
         )
     if get_container(X) == "pyarrow":
-        import pandas as pd
-
-        return X.to_pandas(types_mapper=pd.ArrowDtype, ignore_metadata=True)
+        return X.to_pandas(types_mapper=_map_arrow, ignore_metadata=True)
     return convert_array(X, name)
+
+
+def _map_arrow(kind):
+    import pandas as pd
+
+    # pandas has no columns of views
+    return None if "view" in str(kind) else pd.ArrowDtype(kind)
 
 
 def convert_array(X, name):
@@ -60,6 +65,9 @@ def convert_value(value, label):
 
     Raise a ValueError if there are several, or if it is missing.
     """
+    if hasattr(value, "as_py"):
+        # a scalar of pyarrow
+        value = value.as_py()
     if getattr(value, "ndim", None) == 0 and not np.ma.is_masked(value):
         value = value.item()
     if hasattr(value, "__len__") and not isinstance(value, (str, bytes)):

@@ -114,8 +114,9 @@ class Number(Kind):
 
     @override
     def _describe_dtype(self):
-        decimals = "" if self.scale is None else f" with {self.scale} decimals"
-        return super()._describe_dtype() + decimals
+        if self.dtype == object and self.scale is not None:
+            return f"a column with {self.scale} decimals"
+        return super()._describe_dtype()
 
     @override
     def from_codes(self, codes, cells=None):
