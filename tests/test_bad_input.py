@@ -510,6 +510,21 @@ def test_latent_far_out_is_finite_or_named(value, fitted):
         assert np.isfinite(found).all()
 
 
+@pytest.mark.parametrize("make", [np.asarray, pd.DataFrame, pl.DataFrame])
+def test_results_beyond_the_floats_of_a_column_are_named(make, quick):
+    z = np.random.default_rng(0).normal(size=(90, 1))
+    X = make((z @ [[1, 5, 0.1]] + 0.1).astype(np.float32))
+    vae = quick(1).fit(X)
+    near, far = np.asarray(vae.inverse_transform([[0.0], [1e30]])), [[0.0], [3e38]]
+    assert np.isfinite(near).all()
+    with pytest.raises(ValueError, match=r"for column .*, row 1, is beyond the floats"):
+        vae.inverse_transform(far)
+    with pytest.raises(ValueError, match="is beyond the floats"):
+        vae.sample(
+            2, given={X.columns[0] if hasattr(X, "columns") else 0: 3e38}, bounded=False
+        )
+
+
 @pytest.mark.parametrize("value", [1e17, 1e40, 1e200])
 def test_training_refuses_values_that_are_far_from_those_at_fit(value, quick, X):
     far = X.copy()

@@ -29,6 +29,11 @@ from ._support import has_gaps
 FARTHEST, FARTHEST_IN_TRAINING = 1e100, 1e15
 
 
+# largest numbers of dtypes, by their names in numpy, pandas, polars and Arrow
+_HALF, _SINGLE = (float(np.finfo(dtype).max) for dtype in (np.float16, np.float32))
+_LARGEST = {"float16": _HALF, "halffloat": _HALF, "float32": _SINGLE, "float": _SINGLE}
+
+
 @dataclass(repr=False)
 class ColumnTable:
     """Names and kinds of the columns, and their units in the model.
@@ -174,6 +179,11 @@ class ColumnTable:
         """Raise for a row without a finite result, naming its farthest number."""
         distance = self.observed.measure_distance(np.asarray(values, np.float64))
         column = int(distance.argmax())
+        if distance[column] == 0:
+            raise ValueError(
+                f"Row {row} has no finite result, although its values are in the range "
+                "of those at fit: training has diverged. Fit again with a lower lr."
+            )
         self._refuse_far(column, values[column], row)
 
     def _refuse_far(self, column, value, row):
@@ -302,6 +312,24 @@ class ColumnTable:
             row[0, column] = self.kinds[column].code_value(value, label)
         return row
 
+    def _check_types_hold(self, X):
+        """Refuse to return numbers that the floats of their column cannot hold."""
+        if self.container == "array":
+            largest = _get_largest(self.dtype)
+        else:
+            largest = np.array([_get_largest(kind.dtype) for kind in self.kinds])
+        if np.all(largest == np.inf):
+            return
+        is_beyond = np.abs(X) > largest
+        if is_beyond.any():
+            row, column = np.argwhere(is_beyond)[0]
+            label = label_column(column, self.names)
+            raise ValueError(
+                f"The result {X[row, column]:g} for {label}, row {row}, is beyond the "
+                "floats of the column at fit. The row is too far from those at fit; or "
+                "fit columns of float64."
+            )
+
     def merge(self, varying, constant):
         """Return values ``(..., n_features)`` of varying and constant columns."""
         if self.varies.all():
@@ -318,6 +346,7 @@ class ColumnTable:
         categories; `index` is that of the rows, for a pandas data frame. The decimals
         in `cells`, a table of the same rows, are returned as they are.
         """
+        self._check_types_hold(X)
         if self.container == "array" and self.dtype != object:
             if self.is_stack:
                 X = X.reshape(len(X), *self.image_shape)
@@ -331,6 +360,12 @@ class ColumnTable:
                 columns[j] = kind.from_codes(X[:, j], exact)
         dtypes = [kind.dtype for kind in self.kinds]
         return make_table(columns, self.names, dtypes, self.container, index)
+
+
+def _get_largest(dtype):
+    """Return the largest number of a dtype of floats; inf for other dtypes."""
+    name = str(dtype).lower().partition("[")[0]
+    return _LARGEST.get(name, np.inf)
 
 
 def _choose_dtype(dtype, kinds, is_image):
