@@ -340,7 +340,11 @@ class FittedModel:
 
         # where columns are drawn one after the other, chunks are as large as can be
         n_draws = None if precise.likelihood.is_joint else len(noise)
-        means = self._map_rows(compute, X, precise, n_draws).mean(axis=0)
+        # variances may be infinite, those of Student's t are
+        found = self._map(
+            lambda rows: compute(self._encode(X[rows], precise)), len(X), n_draws
+        )
+        means = found.mean(axis=0)
         kl, variance = np.split(means, [self.module.n_components])
         if self.columns.all_constant:
             kl = np.zeros_like(kl)
