@@ -89,7 +89,7 @@ def measure_size(options, table, seed, train, test, q):
             continue
         _, record[f"{label}_seconds"] = timed(model.fit, train)
         record[label] = model.score(test) - linear
-        record[f"{label}_epochs"] = model.n_iter_
+        record[f"{label}_epochs"] = len(model.history_)
         if label == "skvae":
             evidence = model.score_samples(test, "evidence").mean()
             record["evidence"] = evidence - linear

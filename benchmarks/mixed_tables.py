@@ -58,7 +58,7 @@ def measure(options, table):
         "missing": f"{frame.isna().mean(axis=None):.1%}",
         "fit, s": f"{fit:.1f}",
         "rest, s": f"{rest:.1f}",
-        "epochs": vae.n_iter_,
+        "epochs": len(vae.history_),
         "ELBO": f"{scores.mean():.2f}",
         "equal dtypes": f"{(drawn.dtypes == frame.dtypes).mean():.0%}",
         "agrees": "yes" if is_fine else "no",

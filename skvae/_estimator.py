@@ -199,7 +199,8 @@ class VAETransformer(
     feature_names_in_ : ndarray of str (n_features_in_,)
         Names of the features, where all are strings.
     n_iter_ : int
-        Number of epochs run, those of earlier calls of a stream or warm start included.
+        Number of epochs run, of the longer stage where there are two; those of earlier
+        calls of a stream or warm start are included.
     history_ : skorch.history.History
         One row per epoch: losses, reconstruction and KL in nats per row; ``stage`` is
         "map" or "density" where there are both. `partial_fit` keeps the last 20 rows,
@@ -545,7 +546,7 @@ class VAETransformer(
         self._net_parameters = copy_fixed(self)
         if plan.is_map and not data.is_warm and plan.latent.has_units:
             self._set_unit(data.get_kept()[0])
-        self.n_iter_ = len(net.history)
+        self.n_iter_ = net.count_epochs()
         net.finish(self.warm_start or data.is_chunk, data.is_chunk)
         self.loss_curve_ = [r["train_loss"] for r in net.history if "train_loss" in r]
         self.validation_scores_ = [

@@ -1,6 +1,7 @@
 """NetState: what remains of a net after a fit, in a pickle and in a snapshot."""
 
 import copy
+from collections import Counter
 
 from typing_extensions import override
 
@@ -15,30 +16,40 @@ def is_passing(callback):
     return getattr(callback, "is_passing", False)
 
 
+def _count_stages(rows):
+    return Counter(row.get("stage") for row in rows)
+
+
 class NetState:
     """Part of `VAENet`.
 
     Attributes
     ----------
-    n_dropped_ : int
-        Rows of the history of a stream that are not there any more.
+    dropped_ : Counter
+        Rows of the history of a stream that are not there any more, by their stages.
     """
 
-    n_dropped_ = 0
+    dropped_ = Counter()
 
     def resume_history(self):
-        """Put empty rows in the place of dropped ones: callbacks count epochs by rows.
+        """Put rows in the place of dropped ones: callbacks count epochs by rows.
 
         `finish` takes them out again.
         """
-        self.history_[:0] = [{} for _ in range(self.n_dropped_)]
+        self.history_[:0] = [{"stage": stage} for stage in self.dropped_.elements()]
         if getattr(self, "map_net_", None) is not None:
             self.map_net_.resume_history()
 
     def _shorten_history(self, is_chunk):
+        n_dropped = self.dropped_.total()
         if is_chunk:
-            self.n_dropped_ = max(self.n_dropped_, len(self.history_) - _STREAM_ROWS)
-        del self.history_[: self.n_dropped_]
+            n_dropped = max(n_dropped, len(self.history_) - _STREAM_ROWS)
+        self.dropped_ = _count_stages(self.history_[:n_dropped])
+        del self.history_[:n_dropped]
+
+    def count_epochs(self):
+        """Return the number of epochs of the longest stage, dropped ones included."""
+        return max(_count_stages(self.history_).values(), default=0)
 
     def keep_fold(self, fold):
         """Keep one of the networks that were trained side by side."""
