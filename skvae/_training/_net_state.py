@@ -2,6 +2,7 @@
 
 import copy
 from collections import Counter
+from typing import ClassVar
 
 from typing_extensions import override
 
@@ -29,7 +30,7 @@ class NetState:
         Rows of the history of a stream that are not there any more, by their stages.
     """
 
-    dropped_ = Counter()
+    dropped_: ClassVar = Counter()
 
     def resume_history(self):
         """Put rows in the place of dropped ones: callbacks count epochs by rows.
