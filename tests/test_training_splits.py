@@ -53,6 +53,17 @@ def test_tiny_tables_are_split(n_samples, can_stack):
         assert len(splits.valid) == min(5, n_samples // len(splits.valid[0]))
 
 
+@pytest.mark.parametrize(
+    ("n_features", "n_splits"), [(300, 5), (500, 3), (1000, 1), (20_000, 1)]
+)
+def test_wide_tables_have_fewer_networks_side_by_side(n_features, n_splits):
+    generator = np.random.default_rng(0)
+    splits = make_splits(100, 0.1, generator, can_stack=True, n_features=n_features)
+    check_splits(splits, 100)
+    assert len(splits.valid) == n_splits
+    np.testing.assert_array_equal(splits.train[-1], np.arange(100))
+
+
 def test_small_tables_hold_out_several_parts_and_train_a_twin_on_all_rows():
     splits = make_splits(200, 0.1, np.random.default_rng(0), can_stack=True)
     n_splits = len(splits.valid)

@@ -42,7 +42,7 @@ def start(plan, data):
     That of a warm start has the units of the net, and no linear model.
     """
     x, weight = data.encode()
-    splits = _choose_splits(plan, data, len(x) - data.n_valid)
+    splits = _choose_splits(plan, data, len(x) - data.n_valid, x.shape[1])
     origin = None
     if plan.net is None:
         with threads_for(x.shape[1] ** 3):
@@ -178,7 +178,7 @@ def _make_fold_model(plan, data, net, fold, start):
     return FittedModel(net.module_.select(fold), columns, plan.noise)
 
 
-def _choose_splits(plan, data, n_samples):
+def _choose_splits(plan, data, n_samples, n_features):
     settings = plan.settings
     if data.n_valid:
         return split_off(n_samples, data.n_valid)
@@ -192,7 +192,8 @@ def _choose_splits(plan, data, n_samples):
         and not plan.network.is_linear
         and plan.latent.is_stackable
     )
-    return make_splits(n_samples, fraction, plan.generator, can_stack, covers)
+    rest = plan.generator, can_stack, covers, n_features
+    return make_splits(n_samples, fraction, *rest)
 
 
 def _sample(x, weight, splits, generator):

@@ -19,6 +19,8 @@ _MAX_SPLITS = 5
 _MAX_COVERED = 5000
 # largest table of which one more network is trained on all rows
 _MAX_ROWS_FOR_COPIES = 3000
+# of all networks side by side: most weights belong to columns, and cost time each
+_MAX_COLUMNS_OF_COPIES = 2000
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ class Splits:
         return None if len(self.train) == 1 else len(self.train)
 
 
-def make_splits(n_samples, validation_fraction, generator, can_stack, covers=False):
+def make_splits(
+    n_samples, validation_fraction, generator, can_stack, covers=False, n_features=1
+):
     """Choose the splits of a table.
 
     Parameters
@@ -59,6 +63,8 @@ def make_splits(n_samples, validation_fraction, generator, can_stack, covers=Fal
     covers : bool, default=False
         Hold out every row once where networks are trained side by side, else a fifth
         of the rows, 5,000 at most.
+    n_features : int, default=1
+        Wide tables have fewer networks side by side.
     """
     rows = np.arange(n_samples)
     if validation_fraction is None:
@@ -74,7 +80,8 @@ def make_splits(n_samples, validation_fraction, generator, can_stack, covers=Fal
     n_splits = 1
     if small:
         wanted = -(-_ENOUGH_HELD_OUT // n_valid)
-        n_splits = max(1, min(wanted, _MAX_SPLITS, n_samples // n_valid))
+        most = _MAX_COLUMNS_OF_COPIES // n_features - 1
+        n_splits = max(1, min(wanted, _MAX_SPLITS, n_samples // n_valid, most))
     if small and covers:
         # all of a size
         n_splits = min(_MAX_SPLITS, n_samples)
