@@ -625,9 +625,11 @@ class VAETransformer(
 
         parts = self.net_.module_, self.columns_, self._noise
         model = vars(self).get("_kept_model")
-        if model is None or model.snapshot != Snapshot(*parts):
-            model = self._kept_model = FittedModel(*parts)
-            model.snapshot = Snapshot(*parts)
+        if model is None or not model.snapshot.is_of(*parts):
+            model = FittedModel(*parts)
+            model.snapshot = Snapshot(*parts).keep()
+            # whole from here on: other threads may take it
+            self._kept_model = model
         return model
 
     def _open(self, X):

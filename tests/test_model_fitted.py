@@ -14,6 +14,7 @@ from skvae import VAETransformer
 from skvae._model import _chunks
 from skvae._model._cost import count_widest
 from skvae._model._module import VAEModule
+from skvae._model._snapshot import Snapshot
 from skvae.datasets import make_factors
 from skvae.likelihoods import Gaussian
 
@@ -220,7 +221,17 @@ def _load(module):
     module.load_state_dict({name: 2 * weights[name] for name in weights})
 
 
-@pytest.mark.parametrize("change", [_shift, _replace, _load])
+def _write(module):
+    for weight in module.parameters():
+        weight.data.add_(0.1)
+
+
+def _write_by_numpy(module):
+    for weight in module.parameters():
+        weight.detach().numpy()[...] += 0.1
+
+
+@pytest.mark.parametrize("change", [_shift, _replace, _load, _write, _write_by_numpy])
 def test_weights_that_a_user_changes_count_at_once(quick, change):
     table, _ = make_factors(60, 4, random_state=0)
     vae, other = quick().fit(table), quick().fit(table)
@@ -240,3 +251,26 @@ def test_the_copy_in_double_precision_is_not_pickled(quick):
     vae.score_samples(table)
     assert len(pickle.dumps(vae)) == size
     assert "_kept_model" not in vars(copy.deepcopy(vae))
+
+
+def test_a_model_that_was_loaded_in_inference_mode_scores(quick):
+    table, _ = make_factors(60, 4, random_state=0)
+    vae = quick().fit(table)
+    with torch.inference_mode():
+        loaded = pickle.loads(pickle.dumps(vae))
+        inside = loaded.score_samples(table)
+    np.testing.assert_array_equal(inside, vae.score_samples(table))
+    np.testing.assert_array_equal(loaded.score_samples(table), inside)
+
+
+def test_a_model_is_kept_only_when_it_is_whole(quick, monkeypatch):
+    # a failed or slower call leaves nothing half made to other threads
+    table, _ = make_factors(60, 4, random_state=0)
+    vae = quick().fit(table)
+    scores = vae.score_samples(table)
+    del vae._kept_model
+    with monkeypatch.context() as patch:
+        patch.setattr(Snapshot, "keep", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            vae.score_samples(table)
+    np.testing.assert_array_equal(vae.score_samples(table), scores)

@@ -1,16 +1,18 @@
 """Snapshot: whether a module, and what goes with it, are those seen before."""
 
+import torch
+
 
 class Snapshot:
     """Objects, and the tensors and other attributes of a module.
 
-    Tensors are compared by their memory and by torch's count of writes, all
-    else by identity. A change within another attribute, such as of a list in
-    place, is not seen.
+    Tensors are compared by value: torch does not count writes to ``parameter.data`` or
+    to numpy's views, nor any in inference mode. All else is compared by identity. A
+    change within another attribute, such as of a list in place, is not seen.
     """
 
     def __init__(self, module, *objects):
-        self.objects, self.versions = [module, *objects], []
+        self.objects, self.tensors, self.values = [module, *objects], [], None
         self._read(module)
 
     def _read(self, module):
@@ -24,17 +26,24 @@ class Snapshot:
                 for tensor in value.values():
                     self.objects.append(tensor)
                     if tensor is not None:
-                        self.versions.append((tensor.data_ptr(), tensor._version))
+                        self.tensors.append(tensor.detach())
             else:
                 self.objects.append(value)
 
-    def __eq__(self, other):
-        """Return whether nothing has changed since the other one."""
+    def keep(self):
+        """Return this snapshot with copies of the values of its tensors."""
+        self.values, self.tensors = [tensor.clone() for tensor in self.tensors], None
+        return self
+
+    def is_of(self, module, *objects):
+        """Return whether nothing has changed since a snapshot that was kept."""
+        now = Snapshot(module, *objects)
         return (
-            isinstance(other, Snapshot)
-            and len(self.objects) == len(other.objects)
-            and all(a is b for a, b in zip(self.objects, other.objects, strict=True))
-            and self.versions == other.versions
+            len(self.objects) == len(now.objects)
+            and all(a is b for a, b in zip(self.objects, now.objects, strict=True))
+            and all(map(_are_equal, self.values, now.tensors))
         )
 
-    __hash__ = None
+
+def _are_equal(a, b):
+    return a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
