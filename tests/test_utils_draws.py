@@ -1,5 +1,6 @@
 """Draws of torch from private generators: equal values, and nothing else touched."""
 
+import multiprocessing
 import threading
 import time
 
@@ -259,3 +260,21 @@ def test_a_seed_gives_the_same_draws_in_any_state_of_torch():
     torch.rand(5)
     with seeded(4), torch.no_grad():
         assert torch.equal(torch.rand(3), first)
+
+
+def draw_one(batch):
+    return torch.rand(1)
+
+
+@pytest.mark.skipif(
+    "fork" not in multiprocessing.get_all_start_methods(), reason="forks processes"
+)
+def test_workers_of_a_loader_draw_differently_and_repeatably():
+    settings = {"num_workers": 2, "multiprocessing_context": "fork"}
+    loader = torch.utils.data.DataLoader(range(4), collate_fn=draw_one, **settings)
+    drawn = []
+    for _ in range(2):
+        with draw_privately(0):
+            drawn.append([value.item() for value in loader])
+    assert len(set(drawn[0])) == 4
+    assert drawn[0] == drawn[1]

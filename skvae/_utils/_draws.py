@@ -4,6 +4,7 @@ Distributions, layers and initialisations of torch draw from its default generat
 most take no other. Inside `PrivateDraws` their operations are handed one.
 """
 
+import os
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from threading import RLock, local
@@ -13,6 +14,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 _THREAD = local()
 _LOCK = RLock()
+
+
+def _forget_threads():
+    # those other than the one that forked, which may have held the lock
+    global _LOCK
+    _LOCK = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
 
 
 class DrawnAgainError(Exception):
@@ -26,7 +37,8 @@ class PrivateDraws(TorchDispatchMode):
     """Inside, tensors on the CPU are drawn from a generator of our own.
 
     Those on an accelerator, and those of a generator that is named, are drawn as
-    always.
+    always, and so are all in a forked process: torch seeds the workers of a DataLoader
+    each in its own way, while copies of our generator would draw the same in all.
 
     Attributes
     ----------
@@ -39,6 +51,7 @@ class PrivateDraws(TorchDispatchMode):
         super().__init__()
         self.generator = torch.Generator().manual_seed(seed)
         self.is_shared, self.is_on = False, False
+        self.process = os.getpid()
 
     @classmethod
     def _should_skip_dynamo(cls):
@@ -48,6 +61,8 @@ class PrivateDraws(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if not _is_random(func) or self.is_shared or not _is_ours(args, kwargs):
+            return func(*args, **kwargs)
+        if os.getpid() != self.process:
             return func(*args, **kwargs)
         if torch._C._current_graph_task_id() != -1:
             raise DrawnAgainError
