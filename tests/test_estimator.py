@@ -17,7 +17,7 @@ import scipy.stats
 import skorch
 import torch
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.callback import ProgressBar
 from sklearn.datasets import (
     load_breast_cancer,
@@ -28,7 +28,7 @@ from sklearn.datasets import (
 )
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
@@ -910,6 +910,27 @@ def test_validation_set_that_cross_validation_would_cut_is_refused(
     expected = clone(search.best_estimator_).fit(X, X_val=X_val[:-1])
     assert search.best_estimator_.validation_scores_ == expected.validation_scores_
     assert clone(vae).fit(X, X_val=X_val).validation_scores_
+
+
+class _Halves(BaseEstimator):
+    """Fits on one half of the rows, and validates on the other."""
+
+    def __init__(self, vae=None):
+        self.vae = vae
+
+    def fit(self, X, y=None):
+        half = len(X) // 2
+        self.vae_ = clone(self.vae).fit(X[:half], X_val=X[half:])
+        return self
+
+    def score(self, X, y=None):
+        return self.vae_.score(X)
+
+
+def test_validation_set_that_an_estimator_splits_off_itself_is_accepted(quick, X):
+    halves = _Halves(quick(hidden_layer_sizes=(4,), max_epochs=1))
+    scores = cross_val_score(halves, X[:160], cv=2, error_score="raise")
+    assert np.isfinite(scores).all()
 
 
 def test_validation_set_goes_through_a_pipeline(X):

@@ -31,9 +31,10 @@ def read(estimator, X, y, sample_weight, X_val, is_warm, is_chunk):
         validation = read_input(
             estimator, X_val, table.kinds, image_shape, argument="X_val"
         )
-        if len(validation.array) == len(table.array) and _is_cross_validated():
+        n_samples = len(table.array)
+        if len(validation.array) == n_samples and _is_cross_validated(n_samples):
             raise ValueError(
-                f"X_val has {len(validation.array)} rows, as many as the X of this "
+                f"X_val has {n_samples} rows, as many as the X of this "
                 "fit: scikit-learn's cross-validation cuts an X_val as long as X as it "
                 "cuts X; pass one of another length, without its last row, say."
             )
@@ -41,12 +42,17 @@ def read(estimator, X, y, sample_weight, X_val, is_warm, is_chunk):
     return FitData(table, weight, validation, image_shape, columns, is_chunk)
 
 
-def _is_cross_validated():
-    """Return whether cross-validation of scikit-learn calls the fit."""
+def _is_cross_validated(n_samples):
+    """Return whether cross-validation of scikit-learn fits on so many rows.
+
+    It may also fit another estimator, which splits its rows itself and calls this fit.
+    """
     frame = sys._getframe(1)
     while frame is not None:
         if frame.f_globals.get("__name__") == "sklearn.model_selection._validation":
-            return True
+            rows = frame.f_locals.get("X_train")
+            shape = getattr(rows, "shape", None)
+            return rows is None or (shape[0] if shape else len(rows)) == n_samples
         frame = frame.f_back
     return False
 
