@@ -1,6 +1,7 @@
 """Bad input is refused before training, in words that name the culprit."""
 
 import copy
+import functools
 import re
 
 import numpy as np
@@ -284,6 +285,13 @@ def test_net_params_are_named_with_key_and_value(net_params, words, quick, X):
     with pytest.raises(REFUSALS) as caught:
         quick(net_params=net_params).fit(X)
     assert_names(str(caught.value), "net_params", *words)
+
+
+def test_an_optimizer_without_a_name_is_named(quick, X):
+    optimizer = functools.partial(torch.optim.SGD, momentum=0.9)
+    vae = quick(optimizer=optimizer, net_params={"optimizer__nestrov": True})
+    with pytest.raises(ValueError, match=r"nestrov.*SGD.*mean 'nesterov'"):
+        vae.fit(X)
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,9 @@ def check_net_params(net_params, parameters, targets):
         names = _list_arguments(target) if inner and callable(target) else []
         # skorch makes groups of parameters for optimizers
         if names and inner not in (*names, "param_groups"):
+            name = getattr(target, "__name__", repr(target))
             raise ValueError(
-                f"net_params has the key {key!r}, but {target.__name__} has no "
+                f"net_params has the key {key!r}, but {name} has no "
                 f"parameter {inner!r}{suggest(inner, names)}."
             )
         is_accepted, accepted = _ACCEPTED.get(key, (None, None))
