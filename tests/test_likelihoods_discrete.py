@@ -622,6 +622,21 @@ def test_levels_are_the_codes_that_fit_has_seen(name, codes, make):
             vae.sample(2, given={1: odd})
 
 
+def test_mean_of_ordered_codes_with_gaps_is_that_of_draws():
+    generator = np.random.default_rng(0)
+    z = generator.normal(size=300)
+    codes = np.array([1, 2, 100])[np.digitize(z, [-0.5, 0.5])]
+    X = np.column_stack([z + 0.3 * generator.normal(size=300), codes])
+    vae = VAETransformer(
+        1, likelihood={1: "ordinal"}, density="joint", max_epochs=5, random_state=0
+    ).fit(X)
+    drawn, means = (
+        vae.sample(20_000, random_state=0, mean=mean)[:, 1] for mean in (False, True)
+    )
+    error = np.hypot(drawn.std(), means.std()) / np.sqrt(len(drawn))
+    assert abs(drawn.mean() - means.mean()) < N_STANDARD_ERRORS * error
+
+
 def test_columns_of_too_many_codes_are_refused_by_name():
     X = pd.DataFrame({"a": np.arange(1200.0), "b": np.arange(1200) % 7})
     with pytest.raises(ValueError, match=r"'a' has 1200 .*at most 1000"):

@@ -91,11 +91,12 @@ class OrdinalColumns(UncheckedDistribution):
 
     ``first`` is the lowest threshold t_0 of every column, (..., n_features); ``gaps``
     are the distances of the others from the one below, (..., n_categories - 2,
-    n_features).
+    n_features). ``steps`` (n_categories - 1, n_features) are the distances of the
+    numbers that the codes stand for, None where they are equal.
     """
 
-    def __init__(self, loc, first, gaps, highest):
-        self.loc, self.highest = loc, highest
+    def __init__(self, loc, first, gaps, highest, steps=None):
+        self.loc, self.highest, self.steps = loc, highest, steps
         self.support = constraints.integer_interval(0, highest)
         first = first.unsqueeze(-2)
         # one more, never used, since columns of two categories have no gap
@@ -122,7 +123,15 @@ class OrdinalColumns(UncheckedDistribution):
     @property
     @override
     def mean(self):
-        return self._exceeding.sum(dim=-2)
+        """Expected code or, with steps, where the expected number is among the codes.
+
+        There it lies between two codes as the expected number between theirs.
+        """
+        if self.steps is None:
+            return self._exceeding.sum(dim=-2)
+        expected = (self._exceeding * self.steps).sum(dim=-2, keepdim=True)
+        below = self.steps.cumsum(dim=-2) - self.steps
+        return ((expected - below) / self.steps).clamp(0.0, 1.0).sum(dim=-2)
 
     @property
     @override

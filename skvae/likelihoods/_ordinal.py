@@ -1,6 +1,7 @@
 """Columns of ordered categories."""
 
 import numpy as np
+import torch
 from numpy.polynomial.hermite_e import hermegauss
 from torch.nn.functional import softplus
 from typing_extensions import override
@@ -69,7 +70,21 @@ class Ordinal(LevelLikelihood):
         loc = offset[..., 0, :] + raw[..., 0, :]
         first = offset[..., 1, :] + free[..., 0, :]
         gaps = softplus(offset[..., 2:, :] + free[..., 1:, :]) + _LEAST_GAP
-        return OrdinalColumns(loc, first, gaps, self.get_highest(raw))
+        highest = self.get_highest(raw)
+        return OrdinalColumns(loc, first, gaps, highest, self._get_steps(raw))
+
+    def _get_steps(self, like):
+        """Return the distances of codes, ``(n_levels - 1, n_features)``, or None.
+
+        They are needed where those of a column differ.
+        """
+        steps = [np.diff(codes) for codes in self.levels or ()]
+        if all((column == column[:1]).all() for column in steps):
+            return None
+        padded = np.ones((self.n_levels - 1, len(steps)))
+        for column, found in enumerate(steps):
+            padded[: len(found), column] = found
+        return torch.as_tensor(padded, dtype=like.dtype, device=like.device)
 
 
 def _solve_thresholds(below, spread):
