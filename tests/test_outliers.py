@@ -359,8 +359,19 @@ def test_thresholds_by_shares_and_ranks():
     # k = floor(0.3 * 11) = 3: above the second smallest, below the third
     assert find_rank(scores, ones, 0.3) == 1.5
     assert find_rank(scores, ones, 0.05) == -np.inf
+    # below the smallest, of which there are more than k
+    assert 0 < 1 - find_rank(scores.clip(1, 3), ones, 0.1) < 1e-8
+    assert find_rank(scores.clip(1, 3), ones, 0.05) == -np.inf
     # equal but for rounding
     assert find_share(np.r_[1 + 1e-13, 1.0, 1.0, 2.0], ones[:4], 0.5) == 1.5
+
+
+@pytest.mark.parametrize("contamination", ["auto", 0.05])
+def test_a_table_of_few_different_rows_has_a_threshold(contamination, table):
+    X = np.repeat(table[0][:5], 10, axis=0)
+    detector = VAEOutlierDetector(contamination=contamination, **QUICK).fit(X)
+    assert np.isfinite(detector.offset_)
+    assert (detector.predict(X[::10] + 100) == -1).all()
 
 
 def test_rare_levels_do_not_disturb_the_threshold(table):

@@ -38,13 +38,16 @@ def find_rank(scores, weight, share):
     """Return a threshold below which a new score lies with probability <= share.
 
     It is just below the k-th smallest of n scores, k = floor(share (n + 1)): a new
-    score from the same distribution is below it with probability k / (n + 1). It is
-    minus infinity where k is 0.
+    score from the same distribution is below it with probability k / (n + 1), or less
+    where scores are equal. It is minus infinity where k is 0.
     """
-    total = share * (weight.sum() + weight.mean())
+    total = share * (weight.sum() + weight.mean()) + 1e-9
+    if total < weight.mean():
+        return -np.inf
     scores, weight = _group(scores, weight)
-    rank = np.searchsorted(np.cumsum(weight), total + 1e-9, side="right")
-    return _find_below(scores, rank - 1) if rank else -np.inf
+    rank = np.searchsorted(np.cumsum(weight), total, side="right")
+    # the smallest may be equal scores of more weight, with k among them
+    return _find_below(scores, max(rank - 1, 0))
 
 
 def compute_p_values(scores, reference, weight):
