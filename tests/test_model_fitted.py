@@ -274,3 +274,13 @@ def test_a_model_is_kept_only_when_it_is_whole(quick, monkeypatch):
         with pytest.raises(ZeroDivisionError):
             vae.score_samples(table)
     np.testing.assert_array_equal(vae.score_samples(table), scores)
+
+
+def test_weights_that_are_not_finite_are_not_blamed_on_the_rows(quick):
+    table, _ = make_factors(60, 4, random_state=0)
+    vae = quick().fit(table)
+    for weight in vae.net_.module_.parameters():
+        weight.data.fill_(np.nan)
+    table[2, 0] = np.nan
+    with pytest.raises(ValueError, match=r"Row 0 has no finite result, .*weights"):
+        vae.score_samples(table[2:])

@@ -179,10 +179,11 @@ class ColumnTable:
         """Raise for a row without a finite result, naming its farthest number."""
         distance = self.observed.measure_distance(np.asarray(values, np.float64))
         column = int(distance.argmax())
-        if distance[column] == 0:
+        if not distance[column]:
             raise ValueError(
-                f"Row {row} has no finite result, although its values are in the range "
-                "of those at fit: training has diverged. Fit again with a lower lr."
+                f"Row {row} has no finite result, though its values are in the range "
+                "at fit: look for weights of the network, or log-probabilities of a "
+                "likelihood of your own, that are not finite; a lower lr may help."
             )
         self._refuse_far(column, values[column], row)
 
