@@ -32,12 +32,13 @@ def seeded(seed, device="cpu"):
 @contextmanager
 def _seeded_device(seed, device):
     if device.type == "mps":
-        before = torch.mps.get_rng_state()
-        torch.mps.manual_seed(seed)
-        try:
-            yield
-        finally:
-            torch.mps.set_rng_state(before)
+        with _LOCK:
+            before = torch.mps.get_rng_state()
+            torch.mps.manual_seed(seed)
+            try:
+                yield
+            finally:
+                torch.mps.set_rng_state(before)
     elif device.type in ("cuda", "xpu"):
         backend = getattr(torch, device.type)
         index = backend.current_device() if device.index is None else device.index
