@@ -18,7 +18,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 from skorch.callbacks import Callback
 
 import skvae
-from skvae import VAETransformer
+from skvae import VAEOutlierDetector, VAETransformer
 from skvae.likelihoods import Bernoulli, Gaussian
 
 METHODS = ["elbo", "evidence", "reconstruction", "kl"]
@@ -215,6 +215,16 @@ def test_another_version_is_warned_of(way, name, monkeypatch, tmp_path):
     with pytest.warns(InconsistentVersionWarning, match="is not known"):
         twin.__setstate__(state)
     assert clone(twin).n_components == 3
+
+
+def test_pickles_without_later_attributes_give_the_same_scores(X):
+    detector = VAEOutlierDetector(2, max_epochs=1, random_state=0).fit(X)
+    scores = detector.score_samples(X)
+    del detector._levels
+    for module in detector.net_.module_.modules():
+        vars(module).pop("copies_inputs", None)
+    twin = pickle.loads(pickle.dumps(detector))
+    np.testing.assert_array_equal(twin.score_samples(X), scores)
 
 
 def test_damaged_compressed_files_are_refused(fitted, tmp_path):

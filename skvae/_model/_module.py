@@ -47,6 +47,9 @@ class VAEModule(nn.Module):
     values.
     """
 
+    # of pickles that do not have it
+    copies_inputs = True
+
     def __init__(
         self,
         network,

@@ -174,6 +174,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     _methods = ("tempered", *VAETransformer._methods, "regret")
     _averages = ("tempered", *VAETransformer._averages)
     _marks_unknown = True
+    # of pickles that do not have it
+    _levels = SeenLevels()
 
     def __init__(
         self,
