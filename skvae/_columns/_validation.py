@@ -197,7 +197,7 @@ def read_weight(sample_weight, array):
     if len(positive) > 1 and others < _LEAST_SHARE * largest:
         raise ValueError(
             f"sample_weight has the value {largest:g} in row {int(weight.argmax())}, "
-            "beside which all other rows together count as none; lower it."
+            f"but all other rows together {others:g}, too little to count; lower it."
         )
     if len(positive) and positive.min() < 1e-30 * positive.max():
         raise ValueError(
