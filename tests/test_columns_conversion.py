@@ -151,9 +151,9 @@ def test_masked_rows_are_held_out_and_masked_weights_refused():
     )
     assert ours == theirs
     weight = np.ma.masked_array(np.ones(N), mask=np.arange(N) == 2)
-    with pytest.raises(ValueError, match="sample_weight has masked values"):
+    with pytest.raises(ValueError, match="sample_weight has the value nan in row 2"):
         VAETransformer().fit(X, sample_weight=weight)
-    with pytest.raises(ValueError, match="sample_weight has masked values"):
+    with pytest.raises(ValueError, match="sample_weight has the value nan in row 2"):
         fit(X).score(X, sample_weight=weight)
 
 

@@ -729,7 +729,7 @@ def test_a_chunk_that_is_too_far_away_leaves_the_weights_of_before(plain, X):
     ).partial_fit(X)
     embedded = vae.transform(X)
     with pytest.warns(ConvergenceWarning, match="non-finite"):
-        vae.partial_fit(1e25 * X)
+        vae.partial_fit(1e14 * X)
     np.testing.assert_array_equal(vae.transform(X), embedded)
     score = vae.score(X)
     vae.partial_fit(X)

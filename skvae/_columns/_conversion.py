@@ -130,7 +130,7 @@ def _fill_masked(X):
         return X.data
     kind = X.dtype.kind
     if kind in "iu":
-        check_exact_integers(X.filled(0))
+        check_exact_integers(X.filled(0).reshape(len(X), -1))
         values = X.data.astype(np.float64)
     else:
         values = X.data.astype(X.dtype if kind in "fc" else object)

@@ -44,6 +44,15 @@ class InconsistentVersionWarning(exceptions.InconsistentVersionWarning):
 
     A subclass of the class of that name in :mod:`sklearn.exceptions`, which warns of
     versions of scikit-learn.
+
+    Parameters
+    ----------
+    estimator_name : str
+        Name of its class.
+    current_version : str
+        Version of skvae that loads it.
+    original_version : str or None
+        Version that has pickled it; None if it is not known.
     """
 
     def __init__(self, estimator_name, current_version, original_version):
