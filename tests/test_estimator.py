@@ -1077,7 +1077,7 @@ def test_both_stages_are_tasks_of_a_callback_of_scikit_learn(quick, X):
     recorder = TaskRecorder()
     vae = quick(density="after").set_callbacks(recorder).fit(X)
     assert sorted(map(str, recorder.begun)) == sorted(map(str, recorder.ended))
-    assert sum(task[0] == "epoch" for task in recorder.begun) == vae.n_iter_ == 4
+    assert sum(task[0] == "epoch" for task in recorder.begun) == len(vae.history_) == 4
     assert np.isfinite(recorder.scores).all()
 
 
