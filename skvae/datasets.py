@@ -1,15 +1,16 @@
 """Generators of small data sets from known models, for examples and tests.
 
-They need numpy only, except `make_mixed`, which makes a pandas data frame.
+They are arrays of numpy, except that of `make_mixed`, a data frame of pandas.
 """
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 
 def _make_generator(random_state):
     """Return a generator; None draws a seed from numpy's, as scikit-learn does."""
     if random_state is None:
-        random_state = np.random.randint(2**31 - 1)  # noqa: NPY002
+        random_state = check_random_state(None).randint(2**31 - 1)
     return np.random.default_rng(random_state)
 
 

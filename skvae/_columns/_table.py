@@ -14,6 +14,7 @@ from ._constant import ConstantColumns
 from ._containers import (
     get_container,
     get_names,
+    get_precision,
     make_table,
     take_column,
     to_objects,
@@ -27,11 +28,6 @@ from ._support import has_gaps
 # how far beyond the range at fit numbers may lie, in units of it: squares of what the
 # networks make of them are finite in double precision, and in single in training
 FARTHEST, FARTHEST_IN_TRAINING = 1e100, 1e15
-
-
-# largest numbers of dtypes, by their names in numpy, pandas, polars and Arrow
-_HALF, _SINGLE = (float(np.finfo(dtype).max) for dtype in (np.float16, np.float32))
-_LARGEST = {"float16": _HALF, "halffloat": _HALF, "float32": _SINGLE, "float": _SINGLE}
 
 
 @dataclass(repr=False)
@@ -315,12 +311,9 @@ class ColumnTable:
 
     def _check_types_hold(self, X):
         """Refuse to return numbers that the floats of their column cannot hold."""
-        if self.container == "array":
-            largest = _get_largest(self.dtype)
-        else:
-            largest = np.array([_get_largest(kind.dtype) for kind in self.kinds])
-        if np.all(largest == np.inf):
-            return
+        is_array = self.container == "array"
+        dtypes = [self.dtype] if is_array else [kind.dtype for kind in self.kinds]
+        largest = np.array([np.finfo(get_precision(dtype)).max for dtype in dtypes])
         is_beyond = np.abs(X) > largest
         if is_beyond.any():
             row, column = np.argwhere(is_beyond)[0]
@@ -361,12 +354,6 @@ class ColumnTable:
                 columns[j] = kind.from_codes(X[:, j], exact)
         dtypes = [kind.dtype for kind in self.kinds]
         return make_table(columns, self.names, dtypes, self.container, index)
-
-
-def _get_largest(dtype):
-    """Return the largest number of a dtype of floats; inf for other dtypes."""
-    name = str(dtype).lower().partition("[")[0]
-    return _LARGEST.get(name, np.inf)
 
 
 def _choose_dtype(dtype, kinds, is_image):

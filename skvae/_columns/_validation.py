@@ -1,4 +1,4 @@
-"""What the user passes as X and `sample_weight` → checked arrays.
+"""What the user passes as X, y, Z and `sample_weight` → checked arrays.
 
 scikit-learn checks shapes, names and numbers of columns; `read_table` reads the cells.
 `InputTable.check` checks that a fitted model accepts the values.

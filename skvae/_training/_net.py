@@ -134,20 +134,18 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
 
     @override
     def initialize_optimizer(self, *args, **kwargs):
-        settings = self.get_params_for("optimizer") | {"lr": self.lr}
-        error = None
         try:
             super().initialize_optimizer(*args, **kwargs)
-        except Exception as found:
-            error = found
-        if error is None and not isinstance(self.optimizer_, torch.optim.Optimizer):
-            error = f"it makes a {type(self.optimizer_).__name__}"
-        if error is not None:
+            if not isinstance(self.optimizer_, torch.optim.Optimizer):
+                raise TypeError(f"it makes a {type(self.optimizer_).__name__}")
+        except Exception as error:
+            # an optimizer of one's own may raise anything
+            settings = self.get_params_for("optimizer") | {"lr": self.lr}
             raise ValueError(
                 f"optimizer={self.optimizer!r} with {settings} cannot be used: "
                 f"{error}; pass a class from torch.optim, and what it takes in "
                 "net_params."
-            )
+            ) from error
         self.averages_ = self.raw_weights_ = None
         self.n_steps_ = 0
         self._steps = None

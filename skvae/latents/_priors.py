@@ -19,7 +19,7 @@ _ROWS_PER_COMPONENT = 20
 
 
 class _ShortMixture(GaussianMixture):
-    """Initial values, which need not have converged: there is no warning of it.
+    """A mixture for initial values; it does not warn where EM has not converged.
 
     A filter of warnings would be that of all threads.
     """
