@@ -524,6 +524,7 @@ def check(case):
             try:
                 law(case, model)
             except Exception as error:
+                # whatever it is, it is a finding
                 broken.append((name, _describe(error)))
         changed = [k for k, v in look_at_globals().items() if v != look[k]]
     changed += [k for k, v in look_at_globals().items() if v != before[k]]

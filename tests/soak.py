@@ -68,5 +68,6 @@ def main():
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    # of few epochs and rows: memory is what is looked at
     warnings.simplefilter("ignore")
     sys.exit(main())

@@ -38,6 +38,7 @@ MISTAKES = {
 }
 
 
+# the mistakes may make numpy warn, too
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("method", MISTAKES)
 def test_mistakes_are_found(method, monkeypatch):
