@@ -268,18 +268,23 @@ class BestWeights(Callback):
     def _has_improved(self, net, X):
         """Return whether the held-out score improved by more than chance.
 
-        The test compares ELBOs of rows; with other objectives any improvement counts.
+        Either the mean gain of rows exceeds its standard error, or the share of rows
+        that gain exceeds a half by its own: one row of which the initial weights are
+        certain by mistake makes the error as large as the mean. The test compares ELBOs
+        of rows; with other objectives any improvement counts.
         """
         if net.held_out_loss is None and not net.criterion_.is_elbo:
             return True
         before, weight = self.initial_[2]
         gain = net.score_valid_rows(X)[0] - before
         share = weight / weight.sum()
-        mean = (share * gain).sum()
-        variance = (share * (gain - mean) ** 2).sum()
         # effective number of rows
         n_rows = 1 / (share**2).sum()
-        return bool(mean > (variance / n_rows).sqrt())
+        mean = (share * gain).sum()
+        variance = (share * (gain - mean) ** 2).sum()
+        sign = (share * gain.sign()).sum()
+        is_sure = mean > (variance / n_rows).sqrt() or sign > n_rows**-0.5
+        return bool(mean > 0 and is_sure)
 
     def _copy(self, net):
         # listing the parameters of the module takes longer than copying them

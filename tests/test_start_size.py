@@ -93,6 +93,15 @@ def test_number_of_clusters_is_found():
     assert choose_clusters(standardise(X), None, GaussianMixture().link) == 3
 
 
+@pytest.mark.parametrize("row", range(25))
+def test_a_column_may_be_constant_where_a_fold_trains(row):
+    X = np.random.default_rng(0).standard_normal((25, 5))
+    X[:, 0] = 0.3 + (np.arange(25) == row)
+    X, link = standardise(X), GaussianMixture().link
+    assert choose_clusters(X, np.full(25, 0.7), link) in (2, 3)
+    assert 1 <= choose_size(X, None, link, np.ones(5)) <= 4
+
+
 def test_auto_is_the_fit_with_the_number_that_it_chose(X, quick):
     auto = quick("auto").fit(X)
     assert auto.n_components == "auto"

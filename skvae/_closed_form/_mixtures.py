@@ -134,7 +134,9 @@ def fit_clusters(
     weight = np.ones(len(x)) if weight is None else weight / weight.mean()
     count, mean = weight.sum(), compute_mean(x, weight)
     total = compute_mean(x, weight, lambda part: (part - mean) ** 2)
-    total = np.maximum(total, np.finfo(float).tiny)
+    # no less than rounding makes of a constant column
+    limits = np.finfo(float)
+    total = np.maximum(total, limits.tiny + (limits.eps * mean) ** 2)
 
     def maximize(share):
         share = share * weight[:, None]

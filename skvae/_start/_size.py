@@ -134,8 +134,11 @@ def _score_folds(r, weight, score, sizes, n_folds):
     found = []
     for valid in parts[:n_folds]:
         train = np.setdiff1d(np.arange(len(r)), valid)
-        rows = take_rows(r, weight, train)
-        found.append(score(*rows, r[valid], share[valid], sizes))
+        rows, weights = take_rows(r, weight, train)
+        # other values than that of a constant column would be next to impossible
+        is_constant = (rows == rows[0]).all(axis=0)
+        held_out = np.where(is_constant & ~np.isnan(r[valid]), rows[0], r[valid])
+        found.append(score(rows, weights, held_out, share[valid], sizes))
     return np.concatenate(found, axis=1), share[np.concatenate(parts[:n_folds])]
 
 

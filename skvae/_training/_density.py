@@ -70,7 +70,12 @@ def start_density(plan, begin, map_net):
     module = map_net.module_
     if plan.net is None:
         left, variance = _measure(plan, begin, module)
-        widening = _compare_with_held_out(plan, begin, module, left)
+        widening = 1.0
+        if begin.rows.valid:
+            held_out, _ = _measure(plan, begin, module, held_out=True)
+            widening = _compare(left, held_out)
+            left = _pool(begin, left, held_out)
+            variance = np.fmax(variance, left)
         ratios, log_ranges = _find_units(plan, module, left * widening, variance)
         starts = [
             _start.Start(s.shift, s.unit * ratio, {})
@@ -93,18 +98,34 @@ def start_density(plan, begin, map_net):
     return StartingPoint(begin.x, begin.weight, begin.splits, starts, rows, origin)
 
 
-def _compare_with_held_out(plan, begin, module, left):
+def _compare(left, held_out):
     """Return how much more the map leaves of held-out rows, a ratio of variances.
 
     It is the geometric mean over columns: what is left of training rows alone would be
     the noise of rows that the map knows.
     """
-    if not begin.rows.valid:
-        return 1.0
-    found, _ = _measure(plan, begin, module, held_out=True)
-    ratio = found.mean(axis=0) / left[: len(found)].mean(axis=0)
+    ratio = held_out.mean(axis=0) / left[: len(held_out)].mean(axis=0)
     ratio = ratio[np.isfinite(ratio)]
     return float(np.exp(np.log(ratio).mean()).clip(1.0)) if len(ratio) else 1.0
+
+
+def _pool(begin, left, held_out):
+    """Return what the map leaves of all rows, held-out ones included.
+
+    A column may be nearly constant in the rows that train, so that nothing is left of
+    it, and a held-out row would be next to impossible. The network of all rows takes
+    the mean over the held-out rows of the others.
+    """
+    starts, splits = begin.starts, begin.splits
+    sizes = [len(rows) for rows in splits.valid]
+    if len(left) > len(held_out):
+        units = np.array([s.unit for s in starts])
+        shared = held_out * (units[:-1] / units[-1]) ** 2
+        held_out = [*held_out, np.average(shared, axis=0, weights=sizes)]
+        sizes.append(sum(sizes))
+    n_valid = np.array(sizes)[:, None]
+    n_train = np.array([len(rows) for rows in splits.train])[:, None]
+    return (n_train * left + n_valid * held_out) / (n_train + n_valid)
 
 
 @torch.no_grad()

@@ -90,6 +90,19 @@ def _make_table(x, starts, device):
     return LazyTable(read, x.shape, x.has_missing())
 
 
+def _hide_unseen(table, train, valid):
+    """Give held-out rows the value of a column that is constant where a fold trains.
+
+    Such a fold can learn nothing about other values, and one row that has them would
+    outweigh all others in the held-out score. The network of all rows learns them.
+    """
+    for x, rows, held_out in zip(table, train, valid, strict=False):
+        first, scored = x[rows[0]], x[held_out]
+        is_constant = (x[rows] == first).all(dim=0)
+        if is_constant.any():
+            x[held_out] = torch.where(is_constant & ~scored.isnan(), first, scored)
+
+
 def make_rows(x, weight, starts, splits, device):
     """Return rows, weights and splits, on the device if they fit."""
     if not fits_on(4 * x.size * len(starts), device):
@@ -99,8 +112,11 @@ def make_rows(x, weight, starts, splits, device):
         [torch.as_tensor(rows, device=device) for rows in part]
         for part in (splits.train, splits.valid)
     ]
+    table = _make_table(x, starts, device)
+    if splits.n_copies:
+        _hide_unseen(table, *as_rows)
     return Rows(
-        _make_table(x, starts, device),
+        table,
         torch.as_tensor(weight / weight.mean(), dtype=torch.float32, device=device),
         *as_rows,
     )
