@@ -527,6 +527,11 @@ class VAETransformer(
         """Return the size of the latent; None leaves it to the rows."""
         return None if self.n_components == "auto" else self.n_components
 
+    def _suggest_stability(self):
+        """Return what keeps the loss finite, for a message."""
+        units = "" if self.standardize else ", set standardize=True"
+        return f"Lower lr={self.lr!r}{units}, or look for extreme values in X."
+
     def _finish(self, net, plan, data):
         """Set the fitted attributes, diagnose the model and warn."""
         best = dict(net.callbacks_)["best_weights"]
@@ -535,8 +540,7 @@ class VAETransformer(
         if net.diverged_ and not is_scored and not is_trained:
             raise ValueError(
                 "The loss turned non-finite in the first epoch of training and there "
-                f"are no earlier weights to keep. Lower lr={self.lr!r}, or look for "
-                "extreme values in X."
+                f"are no earlier weights to keep. {self._suggest_stability()}"
             )
         self.net_ = net
         self.device_ = str(net.device)
@@ -560,7 +564,7 @@ class VAETransformer(
         if net.diverged_:
             warn_user(
                 "The loss turned non-finite in training; the best weights so far are "
-                f"kept. Lower lr={self.lr!r}, or look for extreme values in X.",
+                f"kept. {self._suggest_stability()}",
                 ConvergenceWarning,
             )
         if net.interrupted_:
