@@ -103,7 +103,8 @@ def main(doc, axes, measure, table, *, isolated=False, n_threads=1, **settings):
         options and point.
     **settings
         ``options``, arguments of ``add_argument`` by flag; and ``points``, a function
-        of the options that yields what to measure where that is no product of axes.
+        of the options that yields what to measure where that is no product of axes;
+        and ``compared``, titles of fields that ``--against`` compares beside seconds.
     """
     if isolated and sys.argv[1:2] == ["--job"]:
         _answer(measure, n_threads, json.loads(sys.argv[2]))
@@ -132,7 +133,7 @@ def main(doc, axes, measure, table, *, isolated=False, n_threads=1, **settings):
     own = [record for record in records if record.get("checkout") != "other"]
     table(own, options) if callable(table) else print_groups(own, *table)
     if len(own) < len(records):
-        print_against(records)
+        print_against(records, settings.get("compared", {}))
     if failed:
         sys.exit(f"{len(failed)} measurements failed")
 
@@ -275,15 +276,19 @@ def _answer(measure, n_threads, job):
     print(json.dumps(records, default=float))
 
 
-def print_against(records):
-    """Print medians of two checkouts and their ratios: 2 is half the time here."""
+def print_against(records, compared=()):
+    """Print medians of two checkouts and their ratios: 2 is half the time here.
+
+    ``compared`` are the titles of further fields, by name.
+    """
     records = [record for record in records if record.get("checkout")]
-    fields = ("workload", "part", "contender", "level", "table")
+    fields = ("workload", "part", "contender", "level", "table", "model")
     fields = [field for field in fields if any(r.get(field) for r in records)]
 
     def compare(part):
         cells, parts = {}, group(part, ["checkout"])
-        for field, title in (("seconds", "s"), ("cpu", "CPU s")):
+        titles = {"seconds": "s", "cpu": "CPU s"} | dict(compared)
+        for field, title in titles.items():
             pair = [get_median(parts.get((c,), []), field) for c in ("this", "other")]
             if None not in pair:
                 cells[f"{title}, this"], cells[f"{title}, other"] = map(_show, pair)

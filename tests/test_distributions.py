@@ -6,8 +6,13 @@ import torch
 from scipy.integrate import simpson
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
+from skvae._distributions._base import broadcast_shapes
 from skvae._distributions._beta import Beta
-from skvae._distributions._mixtures import DiagonalNormalMixture, NormalMixture
+from skvae._distributions._mixtures import (
+    DiagonalNormalMixture,
+    NormalMixture,
+    ShiftedMixture,
+)
 from skvae._utils._seed import seeded
 
 # a seeded average further than this from its expectation is a bug, not bad luck
@@ -222,3 +227,32 @@ def test_beta_draws_meet_mean_and_variance_at_small_shapes(mean, precision, dtyp
     assert abs(x.mean() - mean) < N_STANDARD_ERRORS * (variance / n) ** 0.5
     # of almost Bernoulli values the fourth moment is about the second
     assert abs(x.var() - variance) < N_STANDARD_ERRORS * (variance / n) ** 0.5
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [[(3, 4)], [(3, 4), (4,)], [(3, 1), (1, 4)], [(), (2, 0)], [(5, 1, 2), (3, 1)]],
+)
+def test_shapes_are_broadcast_as_torch_does(shapes):
+    found = broadcast_shapes(*map(torch.Size, shapes))
+    assert found == torch.broadcast_shapes(*shapes)
+    assert isinstance(found, torch.Size)
+
+
+def test_shapes_that_do_not_match_are_refused():
+    with pytest.raises(RuntimeError, match="broadcast"):
+        broadcast_shapes((2, 3), (4,))
+
+
+def test_mixture_in_single_precision_agrees_with_double():
+    generator = torch.Generator().manual_seed(0)
+    logits, log_scale = torch.randn(2, 7, 3, 5, generator=generator)
+    shift = torch.randn(7, 2, 5, generator=generator)
+    origin = 1e6 * torch.randn(7, 5, generator=generator).double()
+    value = origin + torch.randn(7, 5, generator=generator)
+    found = ShiftedMixture(logits, origin, shift, log_scale)
+    exact = NormalMixture(logits.double(), found.loc, log_scale.double())
+    log_prob = found.log_prob(value)
+    assert log_prob.dtype == torch.float64
+    torch.testing.assert_close(log_prob, exact.log_prob(value), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.mean, exact.mean, rtol=1e-6, atol=0)

@@ -13,6 +13,7 @@ import torch
 from skvae import VAETransformer
 from skvae._model import _chunks
 from skvae._model._cost import count_widest
+from skvae._model._draws import _ERROR_SHARE, _LARGEST_ERROR, measure_error
 from skvae._model._module import VAEModule
 from skvae._model._snapshot import Snapshot
 from skvae.datasets import make_factors
@@ -93,7 +94,8 @@ def test_refined_posterior_depends_on_its_row_alone(linear):
 
 
 @pytest.mark.parametrize("method", AVERAGES)
-def test_block_of_the_fit_is_the_default(fitted, X, method):
+def test_block_of_the_fit_is_the_default(quick, X, method):
+    fitted = quick(n_draws=8).fit(X)
     expected = fitted.score_samples(X[:20], method)
     found = fitted.score_samples(X[:20], method, n_draws=fitted.n_draws)
     np.testing.assert_array_equal(found, expected)
@@ -286,3 +288,82 @@ def test_weights_that_are_not_finite_are_not_blamed_on_the_rows(quick):
     table[2, 0] = np.nan
     with pytest.raises(ValueError, match=r"Row 0 has no finite result, .*weights"):
         vae.score_samples(table[2:])
+
+
+@pytest.fixture(scope="module")
+def mixture():
+    """Return rows, and a model whose densities are in single precision."""
+    table, _ = make_factors(300, 6, 2, random_state=0)
+    table[:, 0] = np.exp(table[:, 0])
+    settings = {"hidden_layer_sizes": (16, 16), "max_epochs": 3, "random_state": 0}
+    return table, VAETransformer(2, **settings).fit(table)
+
+
+@pytest.mark.parametrize("method", AVERAGES)
+def test_single_precision_changes_no_score_by_much(mixture, method):
+    table, vae = mixture
+    model = copy.copy(vae._get_model())
+    assert model.mixed is not model.precise
+    single = model.score(table, method)
+    model.__dict__["mixed"] = model.precise
+    np.testing.assert_allclose(single, model.score(table, method), rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_draws", [None, 4, 7, 50])
+@pytest.mark.parametrize("method", AVERAGES)
+def test_rows_in_single_precision_depend_on_no_other_row(mixture, method, n_draws):
+    table, vae = mixture
+    scores = vae.score_samples(table, method, n_draws=n_draws)
+    for seed in range(5):
+        rows = np.random.default_rng(seed).permutation(300)[: 40 * seed + 1]
+        found = vae.score_samples(table[rows], method, n_draws=n_draws)
+        # products of a row are its own; its z, of double precision, may be rounded to
+        # the next number of single precision
+        np.testing.assert_allclose(found, scores[rows], rtol=2e-8, atol=2e-8)
+
+
+def test_rows_too_far_for_single_precision_are_scored_in_double(mixture):
+    table, vae = mixture
+    scores = vae.score_samples(table[:5])
+    far = table[:5].copy()
+    far[2, 1] = 1e40
+    found = vae.score_samples(far)
+    assert np.isfinite(found).all()
+    assert found[2] < -1e40
+    np.testing.assert_array_equal(np.delete(found, 2), np.delete(scores, 2))
+    assert np.isfinite(vae.score_features(far)).all()
+
+
+def test_auto_takes_as_few_draws_as_keep_the_error_small(mixture):
+    table, vae = mixture
+    assert vae.n_draws == "auto"
+    assert vae.n_draws_ in (8, 16, 32)
+    exact = vae.score_samples(table, n_draws=3000)
+    error = vae.score_samples(table) - exact
+    allowed = max(_LARGEST_ERROR, _ERROR_SHARE * exact.std())
+    if vae.n_draws_ < 32:
+        # it was measured on other rows, and by other draws
+        assert np.sqrt((error**2).mean()) < 1.5 * allowed
+    measured, _ = measure_error(vae._get_model(), table, 8)
+    assert (measured <= 1.3 * allowed) or vae.n_draws_ > 8
+    # the scores of a linear model are exact
+    linear = VAETransformer(2, hidden_layer_sizes=(), max_epochs=0).fit(table)
+    assert linear.n_draws_ == 8
+
+
+def test_evidence_of_auto_has_more_draws_and_is_never_below_the_elbo(mixture):
+    table, vae = mixture
+    model = vae._get_model()
+    assert len(model.evidence_noise) == 32
+    evidence, error = vae.score_samples(table, "evidence", return_std=True)
+    assert (evidence >= vae.score_samples(table)).all()
+    np.testing.assert_array_equal(vae.score_samples(table, "evidence"), evidence)
+    assert (error > 0).all()
+
+
+def test_a_number_of_draws_is_used_as_it_is(quick):
+    table, _ = make_factors(60, 4, random_state=0)
+    vae = quick(n_draws=3).fit(table)
+    assert vae.n_draws_ == 3
+    model = vae._get_model()
+    assert len(model.noise) == len(model.evidence_noise) == 3

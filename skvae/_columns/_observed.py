@@ -63,6 +63,26 @@ class ObservedValues:
         low, high = find_range(array)
         return replace(self, low=np.fmin(self.low, low), high=np.fmax(self.high, high))
 
+    def are_near(self, array, farthest):
+        """Return whether rows are so near that no distance needs to be measured."""
+        if array.dtype.kind != "f" or not array.size:
+            return False
+        with np.errstate(invalid="ignore"):
+            low, high = (
+                np.fmin.reduce(array, axis=None),
+                np.fmax.reduce(array, axis=None),
+            )
+        largest = max(-float(low), float(high))
+        # no width is less than the larger end of a range that is not a single zero
+        return largest <= farthest * self._least_width
+
+    @property
+    def _least_width(self):
+        """Half of the least unit that `measure_distance` divides by."""
+        ends = np.maximum(np.abs(self.low), np.abs(self.high))
+        ends = ends[np.isfinite(ends) & (ends > 0)]
+        return 0.5 * min(1.0, ends.min(initial=1.0))
+
     def measure_distance(self, values):
         """Return how far values ``(..., n_features)`` lie beyond the range at fit.
 

@@ -160,6 +160,8 @@ class ColumnTable:
 
     def check_near(self, array, farthest=FARTHEST):
         """Refuse rows with a number that is farther beyond the range at fit."""
+        if self.observed.are_near(array, farthest):
+            return
         ends = np.array(find_range(array))
         # of columns without a value
         ends[np.isinf(ends)] = np.nan

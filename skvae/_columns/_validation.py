@@ -20,13 +20,16 @@ from ._checks import (
     check_unique_names,
     refuse_dtypes,
 )
-from ._containers import convert_lists, get_names, has_typed_columns
+from ._containers import convert_lists, get_container, get_names, has_typed_columns
 from ._conversion import convert_array, convert_input, convert_numbers
 from ._images import check_n_columns, count_dimensions, flatten_images
+from ._kinds import Category
 from ._reading import read_table
 from ._support import check_support
 from ._table import FARTHEST
 
+# floats that are read as they are
+_PLAIN = (np.dtype(np.float64), np.dtype(np.float32))
 # weights beyond this, or its inverse, are scaled to a largest of 1
 _TINY = 1e-200
 # of the weight of one row, what all others have at least: moments keep some digits
@@ -71,6 +74,13 @@ def read_input(
     not seen are missing; `marks_unknown` is whether a mask has them.
     """
     given, owner, learns = X, type(estimator).__name__, kinds is None
+    if not learns:
+        array = _read_plain(estimator, X, kinds)
+        if array is not None and len(array) >= min_samples:
+            names = getattr(estimator, "feature_names_in_", None)
+            check_finite(array, names)
+            unknown = np.zeros(array.shape, dtype=bool) if marks_unknown else None
+            return InputTable(given, X, array, kinds, names, unknown)
     is_fitted = hasattr(estimator, "columns_")
     X = convert_input(X, argument, owner)
     X = convert_lists(flatten_images(X, image_shape, owner, is_fitted=is_fitted))
@@ -106,6 +116,28 @@ def read_input(
     if learns:
         check_observed(array, names)
     return InputTable(given, X, array, kinds, names, unknown)
+
+
+def _read_plain(estimator, X, kinds):
+    """Return the values of a table of floats that has the columns of fit, else None.
+
+    Such a table passes all checks of scikit-learn, and `read_table` returns it as it
+    is: both take longer than scoring a row.
+    """
+    names = getattr(estimator, "feature_names_in_", None)
+    if get_container(X) == "pandas":
+        columns = X.columns.to_numpy()
+        is_known = names is not None and np.array_equal(columns, names)
+        dtypes = X.dtypes.to_numpy()
+        if not is_known or not all(dtype in _PLAIN for dtype in dtypes):
+            return None
+        X = X.to_numpy()
+    elif type(X) is not np.ndarray or names is not None:
+        return None
+    is_plain = X.ndim == 2 and X.dtype in _PLAIN and X.dtype.isnative
+    if not is_plain or X.shape[1] != estimator.n_features_in_:
+        return None
+    return None if any(isinstance(kind, Category) for kind in kinds) else X
 
 
 def check_target(y, X):

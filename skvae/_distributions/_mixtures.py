@@ -6,7 +6,13 @@ import torch
 from torch.distributions import Categorical, Normal, constraints
 from typing_extensions import override
 
-from ._base import HALF_LOG_2PI, UncheckedDistribution, pick, without_autocast
+from ._base import (
+    HALF_LOG_2PI,
+    UncheckedDistribution,
+    broadcast_shapes,
+    pick,
+    without_autocast,
+)
 from ._normals import CorrelatedNormal
 
 
@@ -74,6 +80,39 @@ class NormalMixture(UncheckedDistribution):
         return joint.logsumexp(dim=-2) - log_normaliser - HALF_LOG_2PI
 
 
+class ShiftedMixture(NormalMixture):
+    """A mixture whose parameters are in single precision, around a location in double.
+
+    Component means are ``origin`` (..., n_features) plus the shifts ``(...,
+    n_mixture - 1, n_features)``, and the origin itself for the last component. The
+    difference of a value from the origin is taken in double precision.
+    """
+
+    def __init__(self, logits, origin, shift, log_scale):
+        self.origin, self.shift = origin, shift
+        shape = broadcast_shapes(origin.shape, shift[..., 0, :].shape)
+        self.logits, self.log_scale, self.n_atoms = logits, log_scale, 0
+        UncheckedDistribution.__init__(self, shape)
+
+    @property
+    def loc(self):
+        """Means, ``(..., n_mixture, n_features)``."""
+        origin = self.origin.unsqueeze(-2)
+        return torch.cat([origin + self.shift, origin], dim=-2)
+
+    @override
+    def log_prob(self, value):
+        residual = (value - self.origin).to(self.shift.dtype).unsqueeze(-2)
+        shape = broadcast_shapes(residual.shape, self.shift[..., :1, :].shape)
+        residual = residual.expand(shape)
+        unit = torch.cat([residual - self.shift, residual], dim=-2)
+        joint = unit * torch.exp(-self.log_scale)
+        joint = self.logits - self.log_scale - 0.5 * joint.square()
+        found = joint.logsumexp(dim=-2) - self.logits.logsumexp(dim=-2)
+        # sums over columns and draws have the digits of double precision
+        return found.to(value.dtype) - HALF_LOG_2PI
+
+
 class DiagonalNormalMixture(UncheckedDistribution):
     """A mixture of normals with diagonal covariance over one vector.
 
@@ -96,6 +135,8 @@ class DiagonalNormalMixture(UncheckedDistribution):
         elif loc.dim() > 2:
             logits = logits.squeeze(-2)
             loc, log_scale = loc.squeeze(-3), log_scale.squeeze(-3)
+        if value.dtype == torch.float64 and not is_single and loc.dim() == 2:
+            return self._multiply(value)
         # rows last in memory, so that the work of a component is one long loop
         rows = value.mT.contiguous().unsqueeze(-3)  # (..., 1, n_components, n)
         inverse_scale = torch.exp(-log_scale).unsqueeze(-1)
@@ -104,6 +145,23 @@ class DiagonalNormalMixture(UncheckedDistribution):
         joint = constant.unsqueeze(-1) - 0.5 * residual.square().sum(dim=-2)
         log_prob = joint.logsumexp(dim=-2) - HALF_LOG_2PI * value.shape[-1]
         return log_prob.squeeze(-1) if is_single else log_prob
+
+    def _multiply(self, value):
+        """Return the log density in double precision, by a product of matrices.
+
+        -½ Σ_d (z_d - m_d)² / s_d² = z² · (-½ / s²) + z · (m / s²) + a constant: where
+        means are thousands of scales apart, double precision has digits left.
+        """
+        logits, loc, log_scale = (
+            part.to(value.dtype) for part in (self.logits, self.loc, self.log_scale)
+        )
+        precision = torch.exp(-2 * log_scale)
+        weight = torch.cat([-0.5 * precision, loc * precision], dim=-1)
+        constant = logits.log_softmax(dim=-1) - log_scale.sum(dim=-1)
+        constant = constant - 0.5 * (loc.square() * precision).sum(dim=-1)
+        both = torch.cat([value.square(), value], dim=-1)
+        joint = both @ weight.mT + constant
+        return joint.logsumexp(dim=-1) - HALF_LOG_2PI * value.shape[-1]
 
     @override
     def sample(self, sample_shape=()):

@@ -4,16 +4,20 @@ Everything is row-wise: the result of a row depends on that row alone. Scores ru
 float64, so that they agree to many digits however rows are batched.
 """
 
+from functools import cache
+
 import numpy as np
 import torch
 
 from .._utils._device import isolated, scoring_dtype
 from ._cost import count_widest
-from ._precision import convert
+from ._precision import DRAWS_TOGETHER, convert, decode_single
 
 # values of the widest tensor of a chunk
 _CHUNK_VALUES = 1_000_000
 _MAX_CHUNK_ROWS = 4096
+# bytes of the largest block whose size glibc learns from
+_LARGEST_BLOCK = 31 * 2**20
 
 
 @isolated()
@@ -23,6 +27,23 @@ def make_precise(module):
     with torch.no_grad():
         precise.freeze_prior()
     return precise
+
+
+@isolated()
+def make_mixed(module, precise):
+    """Return a copy for averages over draws, which are decoded in single precision."""
+    return decode_single(module, precise).eval()
+
+
+@cache
+def keep_freed_memory():
+    """Let glibc keep the memory of a chunk for the next one.
+
+    It returns what is freed to the system if that is more than twice the largest block
+    that was freed before, and every page that is taken anew costs as much as computing
+    its values. Other allocators do not notice.
+    """
+    torch.empty(_LARGEST_BLOCK, dtype=torch.uint8)
 
 
 def get_chunk_size(module, n_draws=1):
@@ -36,7 +57,9 @@ def split_draws(module, x, noise):
     if module.latent.enumerate(module.n_components) is not None:
         # all values of z are taken at once, whatever the noise
         return [noise[:1].to(x)]
-    size = max(1, _CHUNK_VALUES // (count_widest(module) * len(x)))
+    size = _CHUNK_VALUES // (count_widest(module) * len(x))
+    # every draw keeps its place in a product
+    size = max(size // DRAWS_TOGETHER, 1) * DRAWS_TOGETHER
     return noise.to(x).split(size)
 
 

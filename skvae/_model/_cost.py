@@ -125,6 +125,8 @@ def count_draws(module, n_draws):
 
 def count_widest(module):
     """Return the number of values that a row has in the widest tensor of a pass."""
+    if module.known_widest is not None:
+        return module.known_widest
     outputs = [p.shape[-1] for p in module.parameters() if p.dim() > 1]
     # pseudo-inputs are not part of a row
     prior = getattr(module.prior, "n_widest", None)

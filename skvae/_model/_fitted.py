@@ -11,11 +11,20 @@ import torch
 
 from .._columns import ColumnTable
 from .._utils._device import isolated, scoring_dtype, threads_for
+from .._utils._draws import draws_off
 from .._utils._missing import NEUTRAL
-from ._chunks import get_chunk_size, make_precise, to_float32, to_float64, to_tensor
+from ._chunks import (
+    get_chunk_size,
+    keep_freed_memory,
+    make_mixed,
+    make_precise,
+    to_float32,
+    to_float64,
+    to_tensor,
+)
 from ._cost import count_draws, count_work
 from ._evidence import make_noise
-from ._impute import Pool, draw_cells, draw_latent, expect_cells
+from ._impute import Pool, choose_n_draws, draw_cells, draw_latent, expect_cells
 from ._refine import RowPosteriors
 from ._score import compute_kl_per_component, score_cells, score_refined, score_rows
 
@@ -41,24 +50,33 @@ def _refuse_latent(z, row):
 class FittedModel:
     """A module, the columns it was fitted to and the noise that its scores share.
 
-    ``noise`` are two arrays (n_draws, n_components): the draws of the scores, and those
-    on which 'refined' searches.
+    ``noise`` are arrays (n_draws, n_components): the draws of the scores, and those on
+    which 'refined' searches; a third one are the draws of 'evidence', where they are
+    more than those of other scores.
     """
 
     def __init__(self, module, columns: ColumnTable, noise):
         self.module, self.columns = module.eval(), columns
         # of chunks of rows, by the number of draws
         self.costs = {}
+        self.set_noise(noise)
+
+    def set_noise(self, noise):
+        """Set the draws of scores."""
         with isolated():
             # copies: torch warns of arrays that are mapped from a file, as read-only
-            self.noise, self.search_noise = (
-                torch.tensor(np.asarray(block)) for block in noise
-            )
+            blocks = [torch.tensor(np.asarray(block)) for block in noise]
+        self.noise, self.search_noise, self.evidence_noise = [*blocks, blocks[0]][:3]
 
     @cached_property
     def precise(self):
         """The module in double precision, where the device can."""
         return make_precise(self.module)
+
+    @cached_property
+    def mixed(self):
+        """The same with a decoder of draws in single precision, where it can."""
+        return make_mixed(self.module, self.precise)
 
     @property
     def map(self):
@@ -68,7 +86,8 @@ class FittedModel:
             return self
         unit = 1 / start.ratio.cpu().double().numpy().ravel()
         columns = self.columns.rescaled(0.0, unit)
-        return FittedModel(start.map, columns, (self.noise, self.search_noise))
+        noise = self.noise, self.search_noise, self.evidence_noise
+        return FittedModel(start.map, columns, noise)
 
     @cached_property
     def unit(self):
@@ -88,7 +107,11 @@ class FittedModel:
         size, work_of_row = self._measure(n_draws)
         work = work_of_row * min(size, n_samples)
         whole = None
-        with threads_for(work), isolated(self.module.free.device), torch.no_grad():
+        if size < n_samples:
+            keep_freed_memory()
+        # a single row has no products of numpy that threads could share
+        threads = threads_for(work, uses_blas=n_samples > 1)
+        with threads, isolated(self.module.free.device), torch.no_grad():
             for begin in range(0, n_samples, size):
                 rows = slice(begin, min(begin + size, n_samples))
                 part = function(rows)
@@ -231,14 +254,30 @@ class FittedModel:
         return self._map(draw, n_samples, refuse=refuse), n_effective
 
     def impute(self, X, n_draws, is_drawn):
-        """Return rows with missing cells filled, ``(n, n_features)`` float64."""
+        """Return rows with missing cells filled, ``(n, n_features)`` float64.
+
+        ``n_draws=None`` takes as many as means need.
+        """
         precise = self.precise
+        if n_draws is None:
+            n_draws = choose_n_draws(precise)
+        module = precise if is_drawn else self.mixed
         with isolated(self.module.free.device), torch.no_grad():
-            pool = Pool(precise, n_draws, is_drawn)
+            pool = Pool(module, n_draws, is_drawn)
             noise = self.get_noise(n_draws)
             if is_drawn:
                 noise = torch.randn_like(noise)
-        complete = draw_cells if is_drawn else expect_cells
+
+        def complete(x):
+            if is_drawn:
+                return draw_cells(precise, x, noise, pool)
+            # nothing is drawn any more
+            with draws_off():
+                return self._run_mixed(expect, x)
+
+        def expect(module, x):
+            own = pool if module is self.mixed else pool.decoded_by(module)
+            return expect_cells(module, x, noise, own)
 
         def fill(rows):
             filled = np.array(X[rows], dtype=np.float64)
@@ -246,21 +285,23 @@ class FittedModel:
             some = missing.any(axis=1)
             if some.any():
                 x = self._encode(filled[some], precise)
-                cells = to_float64(complete(precise, x, noise, pool))
+                cells = to_float64(complete(x))
                 filled[missing] = self.columns.decode(cells)[missing[some]]
             return filled
 
         return self._map_table(fill, X, n_draws)
 
-    def get_noise(self, n_draws=None):
+    def get_noise(self, n_draws=None, number=0):
         """Return the draws of the scores, or other ones of a number.
 
-        They are the same at every call, and depend on the draws of the fit alone.
+        They are the same at every call, and depend on the draws of the fit alone. There
+        are several blocks of as many draws, numbered from 1 on.
         """
-        if n_draws is None or n_draws == len(self.noise):
+        if n_draws is None or (n_draws == len(self.noise) and not number):
             return self.noise
-        seed = self.noise[0].numpy().view(np.uint32).tolist()
-        generator = np.random.default_rng([*seed, n_draws])
+        # of the draws of the fit, also where fewer were chosen
+        seed = self.evidence_noise[0].numpy().view(np.uint32).tolist()
+        generator = np.random.default_rng([*seed, n_draws, *[number] * bool(number)])
         return make_noise(n_draws, self.noise.shape[1], generator)
 
     def score(self, X, method, n_draws=None, with_error=False):
@@ -270,17 +311,26 @@ class FittedModel:
         number of the fit. ``with_error`` gives ``(n, 2)``, beside every number its
         Monte-Carlo standard error.
         """
-        precise = self.precise
+        precise, mixed, run = self.precise, self.mixed, self._run_mixed
         noise, search_noise = self.get_noise(n_draws), self.search_noise
+        # the bound of fewer draws is less tight
+        more = (
+            self.evidence_noise if method == "evidence" and n_draws is None else noise
+        )
         is_refined = method == "refined"
-        n_draws = max(len(noise), len(search_noise) if is_refined else 1)
+        n_draws = max(len(more), len(search_noise) if is_refined else 1)
 
         def score(rows):
             x = self._encode(X[rows], precise)
             if is_refined:
-                found = score_refined(precise, x, noise, search_noise)
+                found = score_refined(precise, x, noise, search_noise, mixed)
             else:
-                found = score_rows(precise, x, method, noise, with_error)
+                found = run(score_rows, x, method, more, with_error)
+            if more is not noise:
+                # never below the ELBO, which is of other draws
+                scores = found[:, 0] if with_error else found
+                elbo = run(score_rows, x, "elbo", noise)
+                torch.maximum(scores, elbo, out=scores)
             found = to_float64(found)
             if self.columns.all_constant:
                 # the rows carry no information about z
@@ -292,13 +342,33 @@ class FittedModel:
 
         return self._map_table(score, X, n_draws)
 
-    def score_columns(self, X):
-        """Return the reconstruction term of every cell, ``(n, n_features)`` nats."""
-        precise = self.precise
+    def compute_elbo(self, X, noise):
+        """Return the ELBO of rows for given draws, in the units of the model."""
 
         def score(rows):
-            x = self._encode(X[rows], precise)
-            scores = to_float64(score_cells(precise, x, self.noise))
+            x = self._encode(X[rows], self.precise)
+            return to_float64(self._run_mixed(score_rows, x, "elbo", noise))
+
+        return self._map(score, len(X), len(noise))
+
+    def _run_mixed(self, function, x, *args):
+        """Return a function of the mixed module and rows; of the precise one for some.
+
+        Those are rows far from all others, whose squares overflow in single precision.
+        """
+        found = function(self.mixed, x, *args)
+        is_finite = found.isfinite()
+        if self.mixed is not self.precise and not is_finite.all():
+            is_far = ~is_finite.reshape(len(x), -1).all(dim=1)
+            found[is_far] = function(self.precise, x[is_far], *args)
+        return found
+
+    def score_columns(self, X):
+        """Return the reconstruction term of every cell, ``(n, n_features)`` nats."""
+
+        def score(rows):
+            x = self._encode(X[rows], self.precise)
+            scores = to_float64(self._run_mixed(score_cells, x, self.noise))
             return self.columns.convert_cell_scores(scores, X[rows])
 
         return self._map_table(score, X, len(self.noise))
@@ -331,7 +401,7 @@ class FittedModel:
         """Return the KL of every component and the noise variance of every column."""
         precise = self.precise
         # means over rows: the fewer draws are enough
-        noise = min(self.noise, self.search_noise, key=len)
+        noise = min(self.evidence_noise, self.search_noise, key=len)
 
         def compute(x):
             kl = compute_kl_per_component(precise, x, noise)

@@ -3,6 +3,7 @@
 Every function takes a module from `make_precise`, and rows in its units.
 """
 
+import copy
 import math
 
 import torch
@@ -13,27 +14,46 @@ from .._utils._device import scoring_dtype
 from ._chunks import get_chunk_size, run_blocks, split_draws
 from ._evidence import VAEOutput
 
-# draws from the prior for every draw from q(z|x)
-_POOL_DRAWS = 4
+# draws from q(z|x) for every row, and draws from the prior for each of them: more of
+# either barely change the error of filled cells
+_N_DRAWS, _POOL_DRAWS = 48, 4
+# where columns depend on one another given z, missing cells are drawn, too, which takes
+# more draws; and those of the prior cost as much as others
+_N_JOINT_DRAWS, _JOINT_POOL_DRAWS = 200, 1
 # draws of z, at least, from the prior and from q(z|x), when new rows are drawn
 _LEAST_PROPOSALS = 5000
+
+
+def choose_n_draws(module):
+    """Return the number of draws from q(z|x) that filled cells take by default."""
+    return _N_JOINT_DRAWS if module.likelihood.is_joint else _N_DRAWS
 
 
 class Pool:
     """Draws of z from the prior, with p(x|z): the same for all rows.
 
-    They are decoded once, and cost little beside the ``n_draws`` draws from q(z|x) of
-    every row; they reach values of z that q(z|x) misses. ``is_drawn``: whether missing
-    cells are drawn anew for every row, where p(x|z) draws them.
+    They are decoded once, and reach values of z that the ``n_draws`` draws from q(z|x)
+    of every row miss. ``is_drawn``: whether missing cells are drawn anew for every row,
+    where p(x|z) draws them.
     """
 
     def __init__(self, module, n_draws, is_drawn=False):
-        z = module.get_prior().sample((_POOL_DRAWS * n_draws,))
+        share = _JOINT_POOL_DRAWS if module.likelihood.is_joint else _POOL_DRAWS
+        z = module.get_prior().sample((share * n_draws,))
         z = z.reshape(len(z), 1, -1)
         self.z = z.to(scoring_dtype(z.device))  # (n_draws, 1, n_components)
         self.is_drawn = is_drawn
-        noise = None if is_drawn else self.z
+        self._decode(module)
+
+    def _decode(self, module):
+        noise = None if self.is_drawn else self.z
         self.likelihood = module.decode_shared(self.z, noise)
+
+    def decoded_by(self, module):
+        """Return the same draws with p(x|z) of another module."""
+        other = copy.copy(self)
+        other._decode(module)
+        return other
 
 
 def _make_proposal(module, x):

@@ -11,11 +11,11 @@ from .._utils._missing import find_missing
 from ..likelihoods import PerColumn
 from ..networks import Linear
 from ..networks._layers import squash
-from ._cost import measure_bodies
+from ._cost import count_widest, measure_bodies
 from ._evidence import VAEOutput
 from ._linear_start import LinearStart
 from ._map_start import MapStart
-from ._precision import make_single
+from ._precision import DRAWS_TOGETHER, make_single
 from ._trial import try_members
 
 # standard deviations beyond which inputs of the networks are the same
@@ -48,7 +48,9 @@ class VAEModule(nn.Module):
     """
 
     # of pickles that do not have it
-    copies_inputs = True
+    copies_inputs, known_widest = True, None
+    # whether the decoder takes the draws of every row side by side, see `decode_single`
+    decodes_by_row = False
 
     def __init__(
         self,
@@ -125,7 +127,7 @@ class VAEModule(nn.Module):
         self.register_buffer("column_weight", None)
         # of z in the estimator's methods: what `transform` returns is z times this
         self.register_buffer("z_unit", torch.ones(n_components))
-        self.known_prior = None
+        self.known_prior = self.known_widest = None
         make_single(self.prior)
         try_members(self)
 
@@ -138,8 +140,8 @@ class VAEModule(nn.Module):
 
     @property
     def dtype(self):
-        """Data type of the learned weights; the linear start follows its input."""
-        return self.decoder_head.weight.dtype
+        """Data type of the encoder's weights; the linear start follows its input."""
+        return self.encoder_head.weight.dtype
 
     @property
     def needs_double(self):
@@ -230,19 +232,38 @@ class VAEModule(nn.Module):
     def freeze_prior(self):
         """Compute p(z) once, for a module whose weights do not change any more."""
         self.known_prior = self.get_prior()
+        self.known_widest = count_widest(self)
 
     def decode(self, z):
         """Return p(x|z) for z (..., n, n_components)."""
         z = self.latent.make_decoder_input(z)
-        return self.likelihood(*self.compute_parameters(z))
+        if not self.decodes_by_row:
+            return self.likelihood(*self.compute_parameters(z))
+        draws = (z if z.dim() > 2 else z.unsqueeze(0)).transpose(0, 1)
+        n, n_draws, _ = draws.shape
+        # all products have the same shape, however many rows and draws there are:
+        # others may be rounded differently
+        draws = nn.functional.pad(draws, (0, 0, 0, -n_draws % DRAWS_TOGETHER))
+        draws = draws.reshape(-1, DRAWS_TOGETHER, self.n_components)
+        raw, free, offset, log_range = self.compute_parameters(draws)
+
+        def restore(values):
+            values = values.flatten(0, 1).unflatten(0, (n, -1))[:, :n_draws]
+            return values.transpose(0, 1) if z.dim() > 2 else values.squeeze(1)
+
+        return self.likelihood(restore(raw), free, restore(offset), log_range)
 
     def compute_parameters(self, z):
         """Return what the likelihood takes, for z as the decoder sees it."""
-        known, offset = self.linear_start.predict(z, self.rows_last)
-        raw = self.decoder_head(self._apply_body("decoder", z.to(self.dtype)))
-        raw = raw.unflatten(-1, self.raw_shape).to(z.dtype)
+        rows_last = self.rows_last and not self.decodes_by_row
+        known, offset = self.linear_start.predict(z, rows_last)
+        u = z.to(self.decoder_head.weight.dtype)
+        raw = self.decoder_head(self._apply_body("decoder", u))
+        raw = raw.unflatten(-1, self.raw_shape)
+        if not self.decodes_by_row:
+            raw = raw.to(z.dtype)
         if known is not None:
-            raw = raw + known
+            raw = raw + known.to(raw.dtype)
         log_range = self.linear_start.cast(z.dtype).log_range
         return raw, self.free.to(z.dtype), offset, log_range
 

@@ -7,6 +7,12 @@ import torch
 from torch import nn
 
 from .._utils._draws import draw_privately
+from ..networks import MLP, Linear
+
+# draws of a row that are decoded by one product
+DRAWS_TOGETHER = 8
+# the parts of a module that decode many draws of a row
+_DECODER = ("decoder", "decoder_head")
 
 
 def make_single(module):
@@ -36,6 +42,61 @@ def convert(module, dtype):
                 parts[name] = part.detach().to(dtype)
         vars(converted)[kind] = parts
     return converted
+
+
+def decode_single(module, precise):
+    """Return a copy of a precise module that decodes draws in single precision.
+
+    Corrections to the linear start are small numbers in units of its noise, and have
+    digits to spare; everything else stays in double precision. Every row has products
+    of its own, so that its rounding does not depend on other rows. Where this is not
+    possible, the precise module itself is returned.
+
+    Parameters
+    ----------
+    module : VAEModule
+        The module as it was trained.
+    precise : VAEModule
+        The same in double precision.
+    """
+    start = precise.linear_start
+    if precise.is_refined:
+        found = decode_single(module.linear_start.map, start.map)
+        if found is start.map:
+            return precise
+        start = _replace(start, map=found)
+    elif not _can_decode_single(module):
+        return precise
+    parts = {name: _split_rows(getattr(module, name)) for name in _DECODER}
+    mixed = _replace(precise, linear_start=start, **parts)
+    mixed.decodes_by_row = True
+    return mixed
+
+
+def _can_decode_single(module):
+    is_known = type(module.network) is MLP and not module.network.is_linear
+    # squashed, z is finite in single precision too
+    is_known = is_known and module.is_corrected and module.n_copies is None
+    weight = module.decoder_head.weight
+    return is_known and weight.dtype == torch.float32 and weight.device.type == "cpu"
+
+
+def _replace(module, **parts):
+    """Return a shallow copy of a module with other parts."""
+    copied = object.__new__(type(module))
+    vars(copied).update(vars(module))
+    vars(copied)["_modules"] = {**module._modules, **parts}
+    return copied
+
+
+def _split_rows(body):
+    """Return a shallow copy of a body whose layers multiply row by row."""
+    copied = _replace(
+        body, **{name: _split_rows(part) for name, part in body._modules.items()}
+    )
+    if isinstance(body, Linear):
+        copied.by_row = True
+    return copied
 
 
 @torch.no_grad()

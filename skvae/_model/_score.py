@@ -39,13 +39,13 @@ def score_rows(module, x, method, noise, with_error=False):
     return torch.stack([scores, error], dim=-1)
 
 
-def score_refined(module, x, noise, search_noise):
+def score_refined(module, x, noise, search_noise, mixed=None):
     """Return the ELBO after optimising q for every row, never below the encoder's.
 
     The search runs on other draws: a q that suits the draws of the score by chance
-    gains nothing.
+    gains nothing. The ELBO is that of ``mixed``, from `make_mixed`, if it is given.
     """
-    amortised = score_rows(module, x, "elbo", noise).to(x)
+    amortised = score_rows(module if mixed is None else mixed, x, "elbo", noise).to(x)
     posteriors = RowPosteriors(module, x)
     raw = posteriors.maximize(search_noise.to(x))
     blocks = split_draws(module, x, noise)

@@ -1,5 +1,7 @@
 """Snapshot: whether a module, and what goes with it, are those seen before."""
 
+from operator import is_
+
 import torch
 
 
@@ -12,37 +14,42 @@ class Snapshot:
     """
 
     def __init__(self, module, *objects):
-        self.objects, self.tensors, self.values = [module, *objects], [], None
+        # the dicts of all parts of the module, and what they hold
+        self.objects, self.dicts = [module, *objects], []
+        self.tensors, self.values = [], None
         self._read(module)
 
     def _read(self, module):
-        for name, value in vars(module).items():
-            if name == "_modules":
-                for part in value.values():
-                    if part is not None:
-                        self.objects.append(part)
-                        self._read(part)
-            elif name in ("_parameters", "_buffers"):
-                for tensor in value.values():
-                    self.objects.append(tensor)
-                    if tensor is not None:
-                        self.tensors.append(tensor.detach())
-            else:
-                self.objects.append(value)
+        attributes = vars(module)
+        parts = attributes["_modules"]
+        for values in (attributes, parts):
+            self.dicts.append((values, list(values.values())))
+        for kind in ("_parameters", "_buffers"):
+            tensors = attributes[kind]
+            self.dicts.append((tensors, list(tensors.values())))
+            self.tensors += [
+                tensor for tensor in tensors.values() if tensor is not None
+            ]
+        for part in parts.values():
+            if part is not None:
+                self._read(part)
 
     def keep(self):
         """Return this snapshot with copies of the values of its tensors."""
-        self.values, self.tensors = [tensor.clone() for tensor in self.tensors], None
+        self.values = [tensor.detach().clone() for tensor in self.tensors]
         return self
 
     def is_of(self, module, *objects):
         """Return whether nothing has changed since a snapshot that was kept."""
-        now = Snapshot(module, *objects)
         return (
-            len(self.objects) == len(now.objects)
-            and all(a is b for a, b in zip(self.objects, now.objects, strict=True))
-            and all(map(_are_equal, self.values, now.tensors))
+            _are_same(self.objects, [module, *objects])
+            and all(_are_same(held, now.values()) for now, held in self.dicts)
+            and all(map(_are_equal, self.values, self.tensors))
         )
+
+
+def _are_same(before, now):
+    return len(before) == len(now) and all(map(is_, before, now))
 
 
 def _are_equal(a, b):

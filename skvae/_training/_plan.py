@@ -30,6 +30,8 @@ SETTINGS = (
     "tol",
     "warm_start",
 )
+# draws of which 'auto' keeps as few as scores need
+AUTO_DRAWS = 32
 # draws, at most, on which 'refined' searches
 _MAX_SEARCH_DRAWS = 256
 
@@ -50,8 +52,8 @@ class Plan:
         skorch callbacks of the estimator and of the user.
     generator : numpy Generator
         Source of every random number of the fit.
-    noise : pair of ndarray (n_draws, n_components)
-        The block that scores share, and the one that 'refined' searches on.
+    noise : list of ndarray (n_draws, n_components)
+        See `FittedModel`.
     keeps_fold_models : bool
         Whether models with held-out rows of their own are asked for.
     holds_out_all : bool
@@ -116,6 +118,7 @@ class Plan:
     def draw_noise(self, n_draws):
         """Draw the noise of the scores, unless a warm start has it."""
         if self.noise is None:
+            n_draws = AUTO_DRAWS if n_draws == "auto" else n_draws
             # every step of a search holds the gradient of all its draws
             sizes = n_draws, min(max(n_draws, 32), _MAX_SEARCH_DRAWS)
             self.noise = [

@@ -129,14 +129,18 @@ def isolated(device="cpu"):
     """
     kind = torch.device(device).type
     with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
+        # what is as it should be takes no time
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        if not torch.is_grad_enabled():
+            stack.enter_context(torch.enable_grad())
         stack.enter_context(_hold_highest_precision())
         if _is_forked():
             stack.enter_context(threads_for(0))
         if torch.is_autocast_enabled(kind):
             stack.enter_context(torch.autocast(kind, enabled=False))
-        if torch.get_default_device().type != "cpu":
+        # torch.get_default_device takes longer
+        if torch.empty(0).device.type != "cpu":
             stack.enter_context(torch.device("cpu"))
         yield
 
@@ -166,11 +170,12 @@ def _is_forked():
 
 
 @contextmanager
-def threads_for(work):
+def threads_for(work, uses_blas=True):
     """Use one thread for small work, and restore the user's setting afterwards.
 
     The work is the number of floating-point operations of one step. If torch uses one
-    thread, numpy's libraries do, too. In a forked process there is always one.
+    thread, numpy's libraries do, too, unless they are not used: to find and set them
+    takes longer than a row. In a forked process there is always one.
     """
     before = torch.get_num_threads()
     if _is_forked():
@@ -184,7 +189,7 @@ def threads_for(work):
     if before != 1:
         torch.set_num_threads(1)
     try:
-        with limit, _hold_one_blas_thread():
+        with limit, _hold_one_blas_thread() if uses_blas else nullcontext():
             yield
     finally:
         if torch.get_num_threads() != before:

@@ -7,6 +7,7 @@ import torch
 from typing_extensions import override
 
 from .._closed_form._chain import fit_chain
+from .._distributions._base import broadcast_shapes
 from .._distributions._column_chain import ColumnChain, ScaledColumns
 from .._utils._missing import NEUTRAL, fill_at_random, find_missing
 from ..networks._layers import squash
@@ -151,6 +152,7 @@ class AutoregressiveColumns(PerColumn):
         state = dict(super().__getstate__())
         state.pop("_layout", None)
         state.pop("_layout_key", None)
+        state.pop("_read", None)
         return state
 
     @override
@@ -161,6 +163,42 @@ class AutoregressiveColumns(PerColumn):
         """Return p(x|z)."""
         conditionals = Conditionals(self, raw, free, offset, log_range)
         return ColumnChain(conditionals.shape, conditionals)
+
+    def read_free(self, free):
+        """Return coupling, values of the members, units of columns, moments of codes.
+
+        Those of a module that is not trained any more are kept for the next call.
+        """
+        last = getattr(self, "_read", None)
+        if last is not None and last[0] is free:
+            return last[1]
+        found = self._split_free(free)
+        # weights are changed in place
+        if not (isinstance(free, torch.nn.Parameter) or free.requires_grad):
+            self._read = free, found
+        return found
+
+    def _split_free(self, free):
+        layout = self._arrange()
+        flat = free.flatten(-2)
+        n_coupling = layout.n_codes * layout.width
+        sizes = [n_coupling, layout.n_own, len(layout.scaled)]
+        sizes += 2 * [len(layout.inputs)]
+        sizes.append(flat.shape[-1] - sum(sizes))
+        coupling, own, log_unit, centre, log_scale, _ = flat.split(sizes, dim=-1)
+        # one matrix for all rows: (..., 1, n) to (..., n_codes, width)
+        coupling = coupling[..., 0, :].unflatten(-1, (layout.n_codes, layout.width))
+        to_raw, to_loc = coupling.tensor_split([layout.n_raw], dim=-1)
+        coupling = torch.cat([bend(to_raw), to_loc], dim=-1)
+        coupling = coupling * layout.mask.to(coupling)
+        # not learned
+        log_unit, centre, log_scale = (
+            _append_zero(part.detach()) for part in (log_unit, centre, log_scale)
+        )
+        index = layout.of_code.to(free.device)
+        centre = centre.index_select(-1, index)
+        rate = torch.exp(-log_scale).index_select(-1, index)
+        return coupling, own, log_unit, centre, rate
 
     def condition(self, raw, free, offset, log_range):
         """Return the distribution of columns whose raw outputs are complete."""
@@ -316,7 +354,7 @@ class _Layout:
                 found += [part, part - offset.index_select(-1, at)]
             else:
                 found.append(member.link.represent(part))
-        leading = torch.broadcast_shapes(*(f.shape[:-1] for f in found))
+        leading = broadcast_shapes(*(f.shape[:-1] for f in found))
         found = [f.expand(*leading, -1) for f in found]
         codes = torch.cat(found, dim=-1) if len(found) > 1 else found[0]
         return codes.index_select(-1, self.code_order.to(x.device))
@@ -341,26 +379,11 @@ class Conditionals:
         self.raw = raw.flatten(-len(self.raw_shape))
         self.offset = offset.flatten(-len(self.offset_shape))
         self.log_range = log_range
-        flat = free.flatten(-2)
-        n_coupling = layout.n_codes * layout.width
-        sizes = [n_coupling, layout.n_own, len(layout.scaled)]
-        sizes += 2 * [len(layout.inputs)]
-        sizes.append(flat.shape[-1] - sum(sizes))
-        coupling, self.own, log_unit, centre, log_scale, _ = flat.split(sizes, dim=-1)
-        # one matrix for all rows: (..., 1, n) to (..., n_codes, width)
-        coupling = coupling[..., 0, :].unflatten(-1, (layout.n_codes, layout.width))
-        to_raw, to_loc = coupling.tensor_split([layout.n_raw], dim=-1)
-        coupling = torch.cat([bend(to_raw), to_loc], dim=-1)
-        self.coupling = coupling * layout.mask.to(coupling)
-        # not learned
-        self.log_unit, centre, log_scale = (
-            _append_zero(part.detach()) for part in (log_unit, centre, log_scale)
+        self.coupling, self.own, self.log_unit, self.centre, self.rate = (
+            likelihood.read_free(free)
         )
-        index = layout.of_code.to(free.device)
-        self.centre = centre.index_select(-1, index)
-        self.rate = torch.exp(-log_scale).index_select(-1, index)
         self.is_residual = layout.is_residual.to(free.device)
-        leading = torch.broadcast_shapes(self.raw.shape[:-1], self.offset.shape[:-1])
+        leading = broadcast_shapes(self.raw.shape[:-1], self.offset.shape[:-1])
         self.shape = (*leading, n_features)
 
     def new_zeros(self, shape):
@@ -371,11 +394,27 @@ class Conditionals:
         """Return the codes of all columns, ``(..., n_codes)``."""
         layout = self.layout
         codes = layout.represent(x, self.offset)
-        leading = torch.broadcast_shapes(codes.shape[:-1], self.shape[:-1])
+        leading = broadcast_shapes(codes.shape[:-1], self.shape[:-1])
         codes = torch.where(
             self.is_residual, codes, squash((codes - self.centre) * self.rate)
         )
         return codes.expand(*leading, -1)
+
+    def _shift_apart(self, x):
+        """Return what columns before add to raw outputs, and to locations.
+
+        Raw outputs depend on values alone, which all draws share; locations on
+        residuals, which they do not.
+        """
+        layout = self.layout
+        linear = torch.as_tensor(layout.linear_codes, device=x.device)
+        to_raw, to_loc = self.coupling.tensor_split([layout.n_raw], dim=-1)
+        values = layout.represent(x, self.offset.new_zeros(self.offset.shape[-1]))
+        values = squash((values - self.centre) * self.rate)
+        values = torch.where(self.is_residual, 0.0, values)
+        shift = (values @ to_raw).to(self.raw.dtype)
+        codes = self.encode(x)
+        return shift, codes.index_select(-1, linear) @ to_loc.index_select(-2, linear)
 
     def update(self, codes, x, j):
         """Write the codes of a new value of column j into codes."""
@@ -398,11 +437,13 @@ class Conditionals:
     def given(self, x):
         """Return the distribution of all columns, given that those before are x."""
         layout, likelihood = self.layout, self.likelihood
-        codes = self.encode(x)
-        shift = _multiply(codes, self.coupling)
-        shift, to_loc = shift.tensor_split([layout.n_raw], dim=-1)
-        raw = self.raw + shift
-        offset = self.offset.expand(*codes.shape[:-1], -1)
+        if x.dim() < self.offset.dim() and x.dtype == torch.float64:
+            shift, to_loc = self._shift_apart(x)
+        else:
+            shift = _multiply(self.encode(x), self.coupling)
+            shift, to_loc = shift.tensor_split([layout.n_raw], dim=-1)
+        raw = self.raw + shift.to(self.raw.dtype)
+        offset = self.offset.expand(*to_loc.shape[:-1], -1)
         log_unit = self.log_unit.index_select(-1, layout.of_column.to(x.device))
         if len(layout.scaled):
             of_offset = layout.of_offset.to(x.device)

@@ -9,7 +9,7 @@ from typing_extensions import override
 from .._closed_form._linear import NOISE_FLOOR
 from .._closed_form._mixtures import fit_columns
 from .._columns._observed import REPEATED_SHARE, count_decimals
-from .._distributions._mixtures import NormalMixture
+from .._distributions._mixtures import NormalMixture, ShiftedMixture
 from .._utils._checks import check_choice, check_count
 from .._utils._missing import fill_at_random
 from ._base import (
@@ -98,6 +98,12 @@ class GaussianMixture(Likelihood):
 
     @property
     @override
+    def takes_single(self):
+        # an atom is as narrow as double precision allows
+        return not self.n_used_atoms
+
+    @property
+    @override
     def learns(self):
         return self.n_atoms > 0
 
@@ -140,12 +146,16 @@ class GaussianMixture(Likelihood):
         k, n_atoms = self.n_mixture, self.n_used_atoms
         sizes = [k + n_atoms, k - 1, 1, k - 1]
         logits, narrow, wide, shift = raw.split(sizes, dim=-2)
-        offset = offset.unsqueeze(-2)
-        loc = torch.cat([offset + shift, offset], dim=-2)
+        is_single = raw.dtype != offset.dtype
+        log_range = log_range.to(raw.dtype)
         narrow = to_log_scale(narrow, log_range.unsqueeze(-2))
         # relu has no gradient at 0, often the initial value
         wide = wide.clamp(0.0, MAX_LOG_SCALE)
         log_scale = torch.cat([narrow, wide], dim=-2)
+        if is_single:
+            return ShiftedMixture(logits, offset, shift, log_scale)
+        offset = offset.unsqueeze(-2)
+        loc = torch.cat([offset + shift, offset], dim=-2)
         if n_atoms:
             shape = *loc.shape[:-2], n_atoms, loc.shape[-1]
             # not learned

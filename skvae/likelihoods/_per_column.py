@@ -179,10 +179,14 @@ class PerColumn(Likelihood):
     def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
         if self.single is not None:
+            raw = _match_precision(self.single, raw, offset)
             return self.single(raw, free, offset, log_range)
         parts = map(_split, (raw, free, offset), self._list_shapes())
         parts = zip(self.members, *parts, self._select(log_range), strict=True)
-        found = [member(*inputs) for member, *inputs in parts]
+        found = [
+            member(_match_precision(member, raw, given[1]), *given)
+            for member, raw, *given in parts
+        ]
         columns = [torch.as_tensor(c, device=raw.device) for _, c in self.list_groups()]
         return ColumnGroups(found, columns, torch.cat(columns).argsort())
 
@@ -252,6 +256,11 @@ class PerColumn(Likelihood):
             return values[0]
         order = torch.as_tensor(np.argsort(np.concatenate(self.columns)))
         return torch.cat(values, dim=-1).index_select(-1, order.to(values[0].device))
+
+
+def _match_precision(likelihood, raw, offset):
+    """Return raw outputs in the precision of offsets, where they must have that."""
+    return raw if likelihood.takes_single else raw.to(offset.dtype)
 
 
 def _join(shapes, single):
