@@ -12,14 +12,15 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from skvae import UnknownCategoriesWarning, UnlikelyLevelsWarning
+from skvae import UnknownCategoriesWarning, UnlikelyLevelsWarning, VAETransformer
 from skvae._closed_form._moments import compute_moments
-from skvae._columns import ColumnTable, check_support
+from skvae._columns import ColumnTable, _validation, check_support
 from skvae._columns._checks import check_exact_integers, check_finite, check_observed
 from skvae._columns._containers import convert_lists
 from skvae._columns._kinds import Boolean, Category, Integer, Number, OrderedCategory
 from skvae._columns._reading import read_table
 from skvae._columns._support import ALTERNATIVES
+from skvae.datasets import make_factors
 from skvae.likelihoods import (
     LIKELIHOODS,
     Bernoulli,
@@ -780,3 +781,26 @@ def test_missing_values_are_inside_every_support():
     X = np.full((3, 2), np.nan)
     for likelihood in LIKELIHOODS.values():
         check_support(PerColumn([likelihood()], [[0, 1]]), X, None, slice(None))
+
+
+def test_plain_tables_of_floats_are_read_without_a_second_check(monkeypatch):
+    X, _ = make_factors(60, 4, random_state=0)
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+    vae = VAETransformer(2, max_epochs=1, density=None, random_state=0).fit(frame)
+    scores = vae.score_samples(frame)
+    others = frame.astype("Float64"), frame[["b", "a", "c", "d"]]
+    np.testing.assert_array_equal(vae.score_samples(others[0]), scores)
+    with pytest.raises(ValueError, match="feature names"):
+        vae.score_samples(others[1])
+    with pytest.raises(ValueError, match="inf in column 'b', row 3"):
+        vae.score_samples(frame.mask(frame == frame.loc[3, "b"], np.inf))
+
+    def check(*args, **kwargs):
+        raise AssertionError("checked")
+
+    monkeypatch.setattr(_validation, "validate_data", check)
+    np.testing.assert_array_equal(vae.score_samples(frame), scores)
+    # other dtypes, orders and containers take the way of all tables
+    for other in (*others, X):
+        with pytest.raises(AssertionError, match="checked"):
+            vae.score_samples(other)
