@@ -25,7 +25,7 @@ _TOL = 1e-6
 # rows that every cluster has beforehand, and rows of the total variance in the noise
 _PSEUDO_ROWS, _TOTAL_ROWS = 1.0, 0.1
 # values held at a time, and steps of EM, for mixtures of columns
-_COLUMN_VALUES, _COLUMN_STEPS = 2_000_000, 30
+_COLUMN_VALUES, _COLUMN_STEPS = 262_144, 30
 
 
 def iterate_em(

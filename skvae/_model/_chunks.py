@@ -63,6 +63,14 @@ def split_draws(module, x, noise):
     return noise.to(x).split(size)
 
 
+def split_latent_draws(module, x, noise):
+    """Return the shared draws in blocks where no draw is decoded."""
+    if module.latent.enumerate(module.n_components) is not None:
+        return [noise[:1].to(x)]
+    width = max(module.n_components, getattr(module.prior, "n_widest", 256))
+    return noise.to(x).split(max(1, _CHUNK_VALUES // (width * len(x))))
+
+
 def run_blocks(module, x, noise):
     """Yield outputs of a module for rows, one block of the shared draws at a time."""
     for block in split_draws(module, x, noise):

@@ -408,12 +408,8 @@ class FittedModel:
             variance = precise.decode(self._locate(x, precise)).variance
             return np.hstack([to_float64(kl), to_float64(variance)])
 
-        # where columns are drawn one after the other, chunks are as large as can be
-        n_draws = None if precise.likelihood.is_joint else len(noise)
         # variances may be infinite, those of Student's t are
-        found = self._map(
-            lambda rows: compute(self._encode(X[rows], precise)), len(X), n_draws
-        )
+        found = self._map(lambda rows: compute(self._encode(X[rows], precise)), len(X))
         means = found.mean(axis=0)
         kl, variance = np.split(means, [self.module.n_components])
         if self.columns.all_constant:

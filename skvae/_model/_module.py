@@ -302,12 +302,8 @@ class VAEModule(nn.Module):
 
     def complete(self, posterior, noise=None, n_draws=1, may_sum=True):
         """Return the output for a posterior, see `forward`: draws of z, and p(x|z)."""
-        states = None
-        if may_sum:
-            is_step = noise is None
-            states = self.latent.enumerate(self.n_components, in_training=is_step)
-        if states is None:
-            z = self.latent.draw(posterior, noise, n_draws)
+        z, log_share = self.draw_latent(posterior, noise, n_draws, may_sum)
+        if log_share is None:
             decoded, unit = self.decode_shared(z, noise), self.latent.unit
             weight = self.column_weight if self.training else None
             if weight is not None:
@@ -316,17 +312,28 @@ class VAEModule(nn.Module):
                 weight = torch.where(weight == 1, weight, weight / variance)
             prior = self.get_prior()
             return VAEOutput(posterior, prior, decoded, z, None, unit, weight)
-        # (n_values, ..., 1, n_components): p(x|z) does not depend on the row
-        *leading, _ = posterior.batch_shape
-        z = states.to(self.free.device)[:, *(None,) * len(posterior.batch_shape)]
-        z = z.to(posterior.mean.dtype).expand(-1, *leading, -1, -1)
         if noise is not None:
             # of what p(x|z) draws itself
             noise = noise[torch.arange(len(z), device=noise.device) % len(noise)]
         decoded = self.decode_shared(z, noise)
-        output = VAEOutput(posterior, self.get_prior(), decoded, z)
-        output.log_share = posterior.log_prob(z)
-        return output
+        return VAEOutput(posterior, self.get_prior(), decoded, z, log_share)
+
+    def draw_latent(self, posterior, noise=None, n_draws=1, may_sum=True):
+        """Return draws of z from a posterior, see `forward`, and their log-weights.
+
+        These are None where all draws count alike; see `VAEOutput`.
+        """
+        states = None
+        if may_sum:
+            is_step = noise is None
+            states = self.latent.enumerate(self.n_components, in_training=is_step)
+        if states is None:
+            return self.latent.draw(posterior, noise, n_draws), None
+        # (n_values, ..., 1, n_components): p(x|z) does not depend on the row
+        *leading, _ = posterior.batch_shape
+        z = states.to(self.free.device)[:, *(None,) * len(posterior.batch_shape)]
+        z = z.to(posterior.mean.dtype).expand(-1, *leading, -1, -1)
+        return z, posterior.log_prob(z)
 
     @torch.no_grad()
     def select(self, fold=-1):

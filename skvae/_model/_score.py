@@ -6,7 +6,7 @@ Every function takes a module from `make_precise`, and rows in its units.
 import torch
 
 from . import _evidence
-from ._chunks import run_blocks, split_draws
+from ._chunks import run_blocks, split_draws, split_latent_draws
 from ._refine import RowPosteriors
 
 
@@ -66,16 +66,26 @@ def compute_kl_per_component(module, x, noise):
 
     E_q[log q(z_k|x) - log p(z_k)] with the marginals of posterior and prior.
     """
+    posterior, prior = module.encode(x), module.get_prior()
     evaluate = module.latent.log_ratio_per_component
-    return _average(module, x, noise, lambda o: evaluate(o.posterior, o.prior, o.z))
+    blocks = []
+    # no row is decoded for any of the draws
+    for block in split_latent_draws(module, x, noise):
+        z, log_share = module.draw_latent(posterior, block.unsqueeze(1))
+        blocks.append((evaluate(posterior, prior, z), log_share))
+    return _average_blocks(blocks)
 
 
 def _average(module, x, noise, evaluate):
     """Return the mean over draws of (n_draws, n, ...), one block of them at a time."""
+    outputs = run_blocks(module, x, noise)
+    return _average_blocks((evaluate(output), output.log_share) for output in outputs)
+
+
+def _average_blocks(blocks):
+    """Return the mean over draws of blocks: values (n_draws, n, ...), log-weights."""
     total = n_draws = 0
-    for output in run_blocks(module, x, noise):
-        values = evaluate(output)
-        log_share = output.log_share
+    for values, log_share in blocks:
         if log_share is not None:
             log_share = log_share.unsqueeze(-1)
         total = total + len(values) * _evidence.average(values, log_share)

@@ -9,8 +9,9 @@ from .._utils._device import as_tensor, fits_on
 from ._batches import LazyTable, Rows
 from ._splits import Splits
 
-# rows from which likelihood and prior are initialized
-_MAX_INIT_ROWS = 4000
+# rows from which likelihood and prior are initialized: with many columns as many as
+# have these values, at least a number
+_MAX_INIT_ROWS, _MAX_INIT_VALUES, _ENOUGH_INIT_ROWS = 4000, 500_000, 1000
 # rows cast at a time
 _CHUNK_ROWS = 1024
 # bytes of a table in single precision from which on rows stay where they are
@@ -48,9 +49,10 @@ class StartingPoint:
         Or of the held-out rows of every network that has some.
         """
         rows, samples = self.rows, []
+        most = max(_MAX_INIT_VALUES // max(rows.n_features, 1), _ENOUGH_INIT_ROWS)
         for fold, train_rows in enumerate(rows.valid if held_out else rows.train):
             weight = rows.weight[train_rows].cpu().double().numpy()
-            n_drawn = min(len(train_rows), _MAX_INIT_ROWS)
+            n_drawn = min(len(train_rows), _MAX_INIT_ROWS, most)
             if (weight == weight[0]).all():
                 chosen = generator.permutation(len(train_rows))[:n_drawn]
             else:
