@@ -50,8 +50,10 @@ from ._utils._warnings import (
 _ACTIVE_NATS = 0.01
 # effective draws of z that are enough for any number of rows
 _ENOUGH_EFFECTIVE = 100
-# rows on which diagnostics are computed
-_DIAGNOSTIC_ROWS = 500
+# rows on which diagnostics are computed; of wide tables fewer, down to a number, with
+# these values
+_DIAGNOSTIC_ROWS, _LEAST_DIAGNOSTIC_ROWS = 500, 100
+_DIAGNOSTIC_VALUES = 2_000_000
 # rows on which the error of scores is measured
 _MEASURED_ROWS = 64
 # epochs from which on their end is not meant to be early
@@ -65,6 +67,13 @@ POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
 def _get_version():
     # of the package, whose module imports this one
     return sys.modules[__package__].__version__
+
+
+def _take_some(X):
+    """Return the rows of X on which diagnostics are computed."""
+    most = max(_DIAGNOSTIC_VALUES // X.shape[1], _LEAST_DIAGNOSTIC_ROWS)
+    n_rows = min(most, _DIAGNOSTIC_ROWS)
+    return X[:: max(1, len(X) // n_rows)][:n_rows]
 
 
 @uses_default_errors
@@ -588,8 +597,7 @@ class VAETransformer(
         """Let a unit of z be a unit of the reconstructed columns, as that of PCA is."""
         import torch
 
-        step = max(1, len(X) // _DIAGNOSTIC_ROWS)
-        unit = self._get_model().map.measure_unit(X[::step][:_DIAGNOSTIC_ROWS])
+        unit = self._get_model().map.measure_unit(_take_some(X))
         # of a component without effect, any
         unit = torch.as_tensor(np.maximum(unit, 1e-3)).to(self.net_.module_.z_unit)
         self.net_.module_.z_unit.copy_(unit)
@@ -606,8 +614,7 @@ class VAETransformer(
             fold_model.set_noise(self._noise)
 
     def _diagnose(self, X):
-        step = max(1, len(X) // _DIAGNOSTIC_ROWS)
-        kl, variance = self._get_model().diagnose(X[::step][:_DIAGNOSTIC_ROWS])
+        kl, variance = self._get_model().diagnose(_take_some(X))
         self.kl_per_component_, self.noise_variance_ = kl, variance
         self.n_active_components_ = int((kl > _ACTIVE_NATS).sum())
         n_unused = len(kl) - self.n_active_components_

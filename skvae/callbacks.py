@@ -205,8 +205,8 @@ class BestWeights(Callback):
         self.misses_ = 0
         self.scores_initial_ = self.keep_start and bool(X.valid)
         if self.scores_initial_:
-            self._compare(net, net.compute_valid_loss(X), 0)
-            scores = net.score_valid_rows(X)
+            loss, scores = net.judge_valid_rows(X)
+            self._compare(net, loss, 0)
             self.initial_ = self.best_loss_, self.best_weights_, scores
         else:
             # in case the first epoch diverges

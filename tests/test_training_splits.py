@@ -54,7 +54,7 @@ def test_tiny_tables_are_split(n_samples, can_stack):
 
 
 @pytest.mark.parametrize(
-    ("n_features", "n_splits"), [(300, 5), (500, 3), (1000, 1), (20_000, 1)]
+    ("n_features", "n_splits"), [(300, 5), (500, 3), (1000, 1), (10_000, 1)]
 )
 def test_wide_tables_have_fewer_networks_side_by_side(n_features, n_splits):
     generator = np.random.default_rng(0)
@@ -62,6 +62,17 @@ def test_wide_tables_have_fewer_networks_side_by_side(n_features, n_splits):
     check_splits(splits, 100)
     assert len(splits.valid) == n_splits
     np.testing.assert_array_equal(splits.train[-1], np.arange(100))
+
+
+def test_a_second_set_of_weights_is_too_large_for_the_widest_tables():
+    rest = np.random.default_rng(0), True
+    splits = make_splits(500, 0.1, *rest, n_features=20_000)
+    check_splits(splits, 500)
+    assert splits.n_copies is None
+    assert len(splits.train[0]) + len(splits.valid[0]) == 500
+    covering = make_splits(500, 0.1, *rest, covers=True, n_features=20_000)
+    assert covering.n_copies is None
+    assert len(covering.valid[0]) == 100
 
 
 def test_small_tables_hold_out_several_parts_and_train_a_twin_on_all_rows():

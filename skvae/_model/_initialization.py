@@ -2,6 +2,9 @@
 
 import torch
 
+# columns from which on the network of all rows starts with the values of its fold
+_MANY_COLUMNS = 513
+
 
 @torch.no_grad()
 def initialize_members(module, x, generator):
@@ -9,6 +12,7 @@ def initialize_members(module, x, generator):
 
     ``x`` are the training rows of every fold, a list of tensors (n, n_features).
     """
+    known = None
     for fold, rows in enumerate(x):
         index = ... if module.n_copies is None else fold
         # in float64, which not every device has
@@ -22,7 +26,9 @@ def initialize_members(module, x, generator):
             _, offset = start.predict(z)
             log_range = start.cast(z.dtype).log_range[0]
             offset = start.widen(rows, offset)
-            raw, free = module.likelihood.initialize(rows, offset, log_range)
+            if known is None or module.n_features < _MANY_COLUMNS:
+                known = module.likelihood.initialize(rows, offset, log_range)
+            raw, free = known
             start.keep(raw, free)
             bias = module.decoder_head.bias[index]
             bias.add_(raw.flatten().to(bias))

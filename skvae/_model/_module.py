@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import nn
 from typing_extensions import override
@@ -20,6 +21,11 @@ from ._trial import try_members
 
 # standard deviations beyond which inputs of the networks are the same
 _FARTHEST = 1e30
+# columns up to which the decoder's head is full; with more its rank is in a range, and
+# has as many weights as it may have
+_MAX_FULL_COLUMNS, _MAX_HEAD_WEIGHTS, _RANKS = 300, 2**22, (16, 64)
+# how much larger than torch's initial weights are those before a head of low rank
+_NECK_GAIN = 3.0
 
 
 class OutputHead(Linear):
@@ -94,6 +100,7 @@ class VAEModule(nn.Module):
         n_outputs, n_seen = math.prod(self.raw_shape), has_path * n_components
         # several values a column are compared with one another, row by row
         self.rows_last = n_outputs > 2 * n_features
+        self.decoder_neck = None
         if network.has_outputs:
             outputs = {"n_raw": likelihood.n_raw, "zero": is_corrected}
             self.decoder, _ = network.make_decoder(n_components, n_copies, **outputs)
@@ -101,8 +108,13 @@ class VAEModule(nn.Module):
             n_decoded = n_outputs
         else:
             self.decoder, n_decoded = network.make_decoder(n_components, n_copies)
+            n_units = n_seen + n_decoded
+            rank = self._choose_rank(n_outputs)
+            if rank is not None and 2 * rank <= n_units:
+                self.decoder_neck = Linear(n_units, rank, n_copies, gain=_NECK_GAIN)
+                n_units = rank
             self.decoder_head = Linear(
-                n_seen + n_decoded, n_outputs, n_copies, is_corrected, self.rows_last
+                n_units, n_outputs, n_copies, is_corrected, self.rows_last
             )
         for body in (self.encoder, self.decoder):
             make_single(body)
@@ -137,6 +149,17 @@ class VAEModule(nn.Module):
         known = f"{prefix}.linear_start." if prefix else "linear_start."
         found = super().named_parameters(prefix, recurse, remove_duplicate)
         return (pair for pair in found if not pair[0].startswith(known))
+
+    def _choose_rank(self, n_outputs):
+        """Return the rank of the decoder's head, None for a full one.
+
+        Where many columns have several outputs each, nearly all weights and most of the
+        work are in the head.
+        """
+        is_wide = self.rows_last and self.n_features > _MAX_FULL_COLUMNS
+        if not is_wide or not self.is_corrected or self.network.is_linear:
+            return None
+        return int(np.clip(_MAX_HEAD_WEIGHTS // n_outputs, *_RANKS))
 
     @property
     def dtype(self):
@@ -257,9 +280,10 @@ class VAEModule(nn.Module):
         """Return what the likelihood takes, for z as the decoder sees it."""
         rows_last = self.rows_last and not self.decodes_by_row
         known, offset = self.linear_start.predict(z, rows_last)
-        u = z.to(self.decoder_head.weight.dtype)
-        raw = self.decoder_head(self._apply_body("decoder", u))
-        raw = raw.unflatten(-1, self.raw_shape)
+        units = self._apply_body("decoder", z.to(self.decoder_head.weight.dtype))
+        if self.decoder_neck is not None:
+            units = self.decoder_neck(units)
+        raw = self.decoder_head(units).unflatten(-1, self.raw_shape)
         if not self.decodes_by_row:
             raw = raw.to(z.dtype)
         if known is not None:

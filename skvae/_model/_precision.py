@@ -12,7 +12,7 @@ from ..networks import MLP, Linear
 # draws of a row that are decoded by one product
 DRAWS_TOGETHER = 8
 # the parts of a module that decode many draws of a row
-_DECODER = ("decoder", "decoder_head")
+_DECODER = ("decoder", "decoder_neck", "decoder_head")
 
 
 def make_single(module):
@@ -67,7 +67,8 @@ def decode_single(module, precise):
         start = _replace(start, map=found)
     elif not _can_decode_single(module):
         return precise
-    parts = {name: _split_rows(getattr(module, name)) for name in _DECODER}
+    parts = ((name, getattr(module, name)) for name in _DECODER)
+    parts = {name: _split_rows(part) for name, part in parts if part is not None}
     mixed = _replace(precise, linear_start=start, **parts)
     mixed.decodes_by_row = True
     return mixed

@@ -222,7 +222,10 @@ def _choose_likelihoods(likelihood, names, automatic):
         auto if isinstance(given, str) and given == "auto" else given
         for given, auto in zip(asked, automatic, strict=True)
     ]
-    keys = [repr(describe_meaning(given)) for given in asked]
+    # of wide tables each object once
+    objects = {id(given): given for given in asked}
+    described = {key: repr(describe_meaning(given)) for key, given in objects.items()}
+    keys = [described[id(given)] for given in asked]
     resolved = {}
     for key, given in zip(keys, asked, strict=True):
         if key not in resolved:
@@ -252,7 +255,7 @@ def _split_like(likelihood, other):
     groups = [
         (member, [column for column in columns if column in part])
         for member, columns in likelihood.list_groups()
-        for part in other.columns
+        for part in map(set, other.columns)
     ]
     groups = [(member, columns) for member, columns in groups if columns]
     if len(groups) == len(likelihood.members):

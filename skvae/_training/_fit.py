@@ -97,7 +97,8 @@ def _train_stages(plan, data, begin):
         return stop_at_map(whole, map_net), begin
     plan = make_density_plan(plan, whole)
     net, start = _train_density(plan, data, begin, map_net)
-    if linear is not None and linear.is_better_than(net):
+    is_curved = dict(map_net.callbacks_)["best_weights"].best_epoch_ != 0
+    if linear is not None and is_curved and linear.is_better_than(net):
         trained = linear.restore(map_net)
         # those of one fit have seen both stages
         kept = [c for c in plan.callbacks if not is_passing(c)]

@@ -325,19 +325,26 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
             x, w = x.to(self.device), w.to(self.device)
             yield x, w, self.infer(x)
 
-    @torch.no_grad()
     def compute_valid_loss(self, rows):
         """Return the loss of the held-out rows with the weights as they are."""
+        return self.judge_valid_rows(rows, with_scores=False)[0]
+
+    @torch.no_grad()
+    def judge_valid_rows(self, rows, with_scores=True):
+        """Return `compute_valid_loss` and `score_valid_rows` from one pass."""
         if self.held_out_loss is not None:
             scores, weights = self.score_valid_rows(rows)
-            return -float((scores * weights).sum() / weights.sum())
+            return -float((scores * weights).sum() / weights.sum()), (scores, weights)
         total = weight = 0.0
+        found = []
         for x, w, output in self._infer_valid(rows):
+            if with_scores:
+                found.append(self._score_rows(x, w, output))
             with self._fixed_draws(_LOSS_SEED):
                 loss, _ = self.criterion_(output, x, w)
             total += (loss.item() + float(self.get_volume(w))) * w.sum().item()
             weight += w.sum().item()
-        return total / weight
+        return total / weight, _join(found) if found else None
 
     def initialize_members(self):
         """Initialize likelihood and prior, once; return whether this was the time."""
@@ -357,13 +364,12 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         """
         if self.held_out_loss is None:
             return self._compute_valid_elbos(rows)
-        scores, weights = [], []
+        found = []
         self._set_training(False)
         for x, w in self.get_iterator(rows, training=False):
             x, w = x.to(self.device), w.to(self.device)
-            scores.append(-self.held_out_loss(self.module_, x)[w > 0])
-            weights.append(w[w > 0])
-        return torch.cat(scores), torch.cat(weights)
+            found.append((-self.held_out_loss(self.module_, x)[w > 0], w[w > 0]))
+        return _join(found)
 
     @torch.no_grad()
     def compute_valid_elbo(self, rows):
@@ -372,14 +378,14 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         return float((scores * weights).sum() / weights.sum())
 
     def _compute_valid_elbos(self, rows):
-        scores, weights = [], []
-        for x, w, output in self._infer_valid(rows):
-            score = output.elbo(x)
-            volume = torch.as_tensor(self.log_volume, dtype=score.dtype).to(w.device)
-            score = score - (volume[:, None] if volume.dim() else volume)
-            scores.append(score[w > 0])
-            weights.append(w[w > 0])
-        return torch.cat(scores), torch.cat(weights)
+        return _join(self._score_rows(*batch) for batch in self._infer_valid(rows))
+
+    def _score_rows(self, x, w, output):
+        """Return ELBOs of the rows of a batch, and their weights, where positive."""
+        score = output.elbo(x)
+        volume = torch.as_tensor(self.log_volume, dtype=score.dtype).to(w.device)
+        score = score - (volume[:, None] if volume.dim() else volume)
+        return score[w > 0], w[w > 0]
 
     @override
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
@@ -411,6 +417,11 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         finally:
             self._drop_steps()
         return self
+
+
+def _join(pairs):
+    """Return scores and weights of all batches."""
+    return tuple(torch.cat(parts) for parts in zip(*pairs, strict=True))
 
 
 def check_net_callbacks(net_callbacks):

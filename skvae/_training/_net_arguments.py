@@ -15,7 +15,9 @@ from ._net_params import check_net_params
 
 # held-out rows that are scored at a time, and values of the widest tensor of them
 _MAX_VALID_ROWS = 2048
-_VALID_VALUES = 20_000_000
+_VALID_VALUES = 5_000_000
+# steps of an epoch, at least; with more columns than these they are fewer
+_STEPS, _LEAST_STEPS, _NARROW = 32, 6, 128
 
 _OPTIMIZERS = {
     "adamw": torch.optim.AdamW,
@@ -84,23 +86,34 @@ def resolve_weight_decay(optimizer, n_samples):
     return min(1.0, 300 / n_samples) if optimizer is torch.optim.AdamW else 0.0
 
 
-def resolve_batch_size(batch_size, n_samples):
+def resolve_batch_size(batch_size, n_samples, n_features=1):
     """Return ``(batch_size, min_steps)``.
 
     'auto' grows with the table. It makes at least 32 steps per epoch, by several passes
-    over the rows of a small table.
+    over the rows of a small table; with more than 128 columns fewer, since each step
+    sees so many more cells, but 6.
     """
     if batch_size != "auto":
         return min(batch_size, n_samples), 1
+    min_steps = max(_LEAST_STEPS, min(_STEPS, _STEPS * _NARROW // max(n_features, 1)))
     size = 64 if n_samples < 1000 else 128
     if n_samples > 20_000:
         size = 512 if n_samples <= 200_000 else 1024
-    return min(size, n_samples), 32
+    return min(size, n_samples), min_steps
 
 
-def _count_draws(n_valid):
-    """Return the number of draws per held-out row: few where many rows average them."""
-    return 2 * max(1, min(8, math.ceil(2048 / max(n_valid, 1))))
+def _count_draws(n_valid, n_features):
+    """Return the number of draws per held-out row.
+
+    They are few where many rows, or many columns, average them.
+    """
+    most = max(2, min(8, 8 * _NARROW // max(n_features, 1)))
+    return 2 * max(1, min(most, math.ceil(2048 / max(n_valid, 1))))
+
+
+def _count_columns(plan, module):
+    """Return the number of columns with weights of their own, 1 of images."""
+    return 1 if plan.network.needs_images else module.n_features
 
 
 def _get_early_stopping(settings):
@@ -143,8 +156,11 @@ def make_net(plan, module, rows, log_volumes, is_chunk):
     settings, net_params = plan.settings, plan.settings["net_params"]
     n_train, n_valid = len(rows), sum(len(part) for part in rows.valid)
     plan.objective.prepare(n_train)
-    batch_size, min_steps = resolve_batch_size(settings["batch_size"], n_train)
-    noise = make_noise(_count_draws(n_valid), plan.n_components, plan.generator)
+    batch_size, min_steps = resolve_batch_size(
+        settings["batch_size"], n_train, _count_columns(plan, module)
+    )
+    n_draws = _count_draws(n_valid, module.n_features)
+    noise = make_noise(n_draws, plan.n_components, plan.generator)
     # the last epoch, at least, has all of beta
     n_epochs = settings["max_epochs"]
     n_warmup = min(math.ceil(settings["kl_warmup"] * n_epochs), max(n_epochs - 1, 0))
@@ -202,7 +218,9 @@ def update_net(net, plan, rows, n_samples, is_chunk):
     net.criterion_.objective.prepare(len(rows))
     net.set_params(max_epochs=settings["max_epochs"], lr=settings["lr"])
     if net.iterator_train is TrainBatches:
-        batch_size, min_steps = resolve_batch_size(settings["batch_size"], n_samples)
+        batch_size, min_steps = resolve_batch_size(
+            settings["batch_size"], n_samples, _count_columns(plan, net.module_)
+        )
         net.set_params(batch_size=batch_size)
         net.iterator_train__min_steps = 1 if is_chunk else min_steps
     if settings["weight_decay"] == "auto":

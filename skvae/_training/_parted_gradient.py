@@ -8,9 +8,11 @@ from .._model._cost import count_draws, count_widest
 from ._contents import are_known, list_contents
 from ._gradient import BatchGradient, has_hooks
 
-# values of the widest tensor of a part, about, and rows of a part, at least
+# values of the widest tensor of a part, about, and rows of a part, at least; fewer where
+# these have more values than can be recorded
 _PART_VALUES = 2**19
-_PART_ROWS = 32
+_PART_ROWS, _LEAST_PART_ROWS = 32, 4
+_MAX_PART_VALUES = 2**21
 
 
 def make_gradient(module, objective, shape, weights, has_missing, is_weighted, *args):
@@ -24,8 +26,10 @@ def make_gradient(module, objective, shape, weights, has_missing, is_weighted, *
         return BatchGradient(module, objective, shape, *rest)
 
     n_rows = shape[-2]
-    values = n_rows * count_draws(module, objective.n_draws) * count_widest(module)
-    n_parts = min(-(-values // _PART_VALUES), n_rows // _PART_ROWS)
+    width = count_draws(module, objective.n_draws) * count_widest(module)
+    most = _MAX_PART_VALUES // (width * (module.n_copies or 1))
+    part_rows = min(max(most, _LEAST_PART_ROWS), _PART_ROWS)
+    n_parts = min(-(-n_rows * width // _PART_VALUES), n_rows // part_rows)
     # a subclass may be no mean over rows, own networks may mix rows, and hooks are
     # called for batches
     is_additive = "is_additive" in vars(type(objective)) and objective.is_additive
@@ -87,7 +91,7 @@ class PartedGradient:
                 gradient.seen.copy_(self.seen[..., part, :])
             gradient.weigh(share / weight)
             gradient.run()
-            self.total.add_(self.weights.grad * weight)
+            self.total.add_(self.weights.grad, alpha=float(weight))
             terms = terms + weight * gradient.terms
         self.weights.grad.copy_(self.total)
         self.names, self.idle, self.terms = gradient.names, gradient.idle, terms

@@ -3,7 +3,8 @@
 A held-out score needs enough rows to be reliable. A large table has them in one
 held-out part. A small one is split into several folds, and networks are trained side by
 side: one per fold, and one more on all rows, which is the one that is kept, as of the
-epoch with the best held-out score of the others. No row is lost to validation.
+epoch with the best held-out score of the others. No row is lost to validation, unless
+the table is so wide that a second set of weights would be too large.
 """
 
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ _MAX_COVERED = 5000
 _MAX_ROWS_FOR_COPIES = 3000
 # of all networks side by side: most weights belong to columns, and cost time each
 _MAX_COLUMNS_OF_COPIES = 2000
+# columns of the widest table that has more than one fold
+_MAX_COLUMNS_OF_FOLDS = 512
+# columns of the widest table that has a network of all rows beside that of a fold: two
+# sets of weights, each many times as large as such a table
+_MAX_COLUMNS_OF_TWO = 10_000
 
 
 @dataclass(frozen=True)
@@ -77,10 +83,12 @@ def make_splits(
     n_valid = min(n_valid, n_samples - 1)
     order = generator.permutation(n_samples)
     small = can_stack and n_samples <= _MAX_ROWS_FOR_COPIES
+    small = small and n_features <= _MAX_COLUMNS_OF_TWO
     n_splits = 1
     if small:
         wanted = -(-_ENOUGH_HELD_OUT // n_valid)
-        most = _MAX_COLUMNS_OF_COPIES // n_features - 1
+        is_wide = n_features > _MAX_COLUMNS_OF_FOLDS
+        most = 1 if is_wide else _MAX_COLUMNS_OF_COPIES // n_features - 1
         n_splits = max(1, min(wanted, _MAX_SPLITS, n_samples // n_valid, most))
     if small and covers:
         # all of a size
