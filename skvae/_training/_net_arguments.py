@@ -16,8 +16,9 @@ from ._net_params import check_net_params
 # held-out rows that are scored at a time, and values of the widest tensor of them
 _MAX_VALID_ROWS = 2048
 _VALID_VALUES = 5_000_000
-# steps of an epoch, at least; with more columns than these they are fewer
-_STEPS, _LEAST_STEPS, _NARROW = 32, 6, 128
+# steps of an epoch, at least; with more columns than these they are fewer, down to a
+# number, and half as many where the table is very wide
+_STEPS, _FEW_STEPS, _NARROW, _VERY_WIDE = 32, 12, 128, 4096
 
 _OPTIMIZERS = {
     "adamw": torch.optim.AdamW,
@@ -91,11 +92,12 @@ def resolve_batch_size(batch_size, n_samples, n_features=1):
 
     'auto' grows with the table. It makes at least 32 steps per epoch, by several passes
     over the rows of a small table; with more than 128 columns fewer, since each step
-    sees so many more cells, but 6.
+    sees so many more cells, but 12, or 6 with more than 4,096.
     """
     if batch_size != "auto":
         return min(batch_size, n_samples), 1
-    min_steps = max(_LEAST_STEPS, min(_STEPS, _STEPS * _NARROW // max(n_features, 1)))
+    least = _FEW_STEPS if n_features <= _VERY_WIDE else _FEW_STEPS // 2
+    min_steps = max(least, min(_STEPS, _STEPS * _NARROW // max(n_features, 1)))
     size = 64 if n_samples < 1000 else 128
     if n_samples > 20_000:
         size = 512 if n_samples <= 200_000 else 1024

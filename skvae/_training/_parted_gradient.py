@@ -8,8 +8,8 @@ from .._model._cost import count_draws, count_widest
 from ._contents import are_known, list_contents
 from ._gradient import BatchGradient, has_hooks
 
-# values of the widest tensor of a part, about, and rows of a part, at least; fewer where
-# these have more values than can be recorded
+# values of the widest tensor of a part, about, and rows of a part, at least: fewer rows
+# where these have more values than can be recorded
 _PART_VALUES = 2**19
 _PART_ROWS, _LEAST_PART_ROWS = 32, 4
 _MAX_PART_VALUES = 2**21

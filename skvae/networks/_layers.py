@@ -55,11 +55,11 @@ class Linear(nn.Module):
         copies = () if n_copies is None else (n_copies,)
         limit = 1 / math.sqrt(max(n_inputs, 1))
         parameters = []
-        for n_rows, gain in ((n_inputs, gain), (1, 1.0)):
+        for n_rows, reach in ((n_inputs, gain * limit), (1, limit)):
             # every copy starts at the same point: they differ by their rows alone
             one = torch.zeros(n_rows, n_outputs, dtype=torch.float32)
             if not zero:
-                one.uniform_(-gain * limit, gain * limit)
+                one.uniform_(-reach, reach)
             parameters.append(nn.Parameter(one.expand(*copies, -1, -1).contiguous()))
         self.weight, self.bias = parameters
 
