@@ -111,7 +111,8 @@ class VAEModule(nn.Module):
             n_units = n_seen + n_decoded
             rank = self._choose_rank(n_outputs)
             if rank is not None and 2 * rank <= n_units:
-                self.decoder_neck = Linear(n_units, rank, n_copies, gain=_NECK_GAIN)
+                self.decoder_neck = Linear(n_units, rank, n_copies)
+                self.decoder_neck.weight.data.mul_(_NECK_GAIN)
                 n_units = rank
             self.decoder_head = Linear(
                 n_units, n_outputs, n_copies, is_corrected, self.rows_last

@@ -33,33 +33,23 @@ class Linear(nn.Module):
     rows_last : bool
         Whether memory holds all rows of an output side by side: what is done to one of
         several outputs is then one long loop.
-    gain : float
-        How much larger than by torch's default the initial weights are.
     """
 
     # whether every row of (n, n_draws, in) has a product of its own, of its own draws:
     # its rounding then depends on no other row, also in single precision
     by_row = False
 
-    def __init__(
-        self,
-        n_inputs,
-        n_outputs,
-        n_copies=None,
-        zero=False,
-        rows_last=False,
-        gain=1.0,
-    ):
+    def __init__(self, n_inputs, n_outputs, n_copies=None, zero=False, rows_last=False):
         super().__init__()
         self.rows_last = rows_last
         copies = () if n_copies is None else (n_copies,)
         limit = 1 / math.sqrt(max(n_inputs, 1))
         parameters = []
-        for n_rows, reach in ((n_inputs, gain * limit), (1, limit)):
+        for n_rows in (n_inputs, 1):
             # every copy starts at the same point: they differ by their rows alone
             one = torch.zeros(n_rows, n_outputs, dtype=torch.float32)
             if not zero:
-                one.uniform_(-reach, reach)
+                one.uniform_(-limit, limit)
             parameters.append(nn.Parameter(one.expand(*copies, -1, -1).contiguous()))
         self.weight, self.bias = parameters
 
