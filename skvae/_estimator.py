@@ -34,7 +34,7 @@ from ._columns import (
 )
 from ._parameters._constraints import find_boolean, find_way_out
 from ._parameters._method_arguments import check_count, check_score_options
-from ._parameters._warm_start import check_fixed, copy_fixed
+from ._parameters._warm_start import check_ensemble, check_fixed, copy_fixed
 from ._training._fit_data import read
 from ._utils._fitted_state import restored_on_failure
 from ._utils._numpy_errors import uses_default_errors
@@ -195,6 +195,12 @@ class VAETransformer(
     net_params : dict or None, default=None
         Other parameters of `skorch.NeuralNet`, such as
         ``{"optimizer__betas": (0.9, 0.99)}``.
+    n_ensemble : int, default=1
+        Number of members: networks that differ by their initial weights and batches, in
+        large tables by their held-out rows too. Scores, `sample` and `impute` are those
+        of the mean of their densities; z, and attributes that describe a model, are
+        those of one member. Not for warm starts and streams. See the :doc:`page on
+        ensembles </user_guide/ensembles>`.
 
     Attributes
     ----------
@@ -290,6 +296,7 @@ class VAETransformer(
         "verbose": ["verbose"],
         "net_callbacks": [list, None],
         "net_params": [dict, None],
+        "n_ensemble": [POSITIVE_INTEGER],
     }
 
     # methods of scores, and those that are averages over draws, with an error
@@ -331,6 +338,7 @@ class VAETransformer(
         verbose=0,
         net_callbacks=None,
         net_params=None,
+        n_ensemble=1,
     ):
         self.n_components = n_components
         self.density = density
@@ -362,6 +370,7 @@ class VAETransformer(
         self.verbose = verbose
         self.net_callbacks = net_callbacks
         self.net_params = net_params
+        self.n_ensemble = n_ensemble
 
     @override
     def _validate_params(self):
@@ -470,6 +479,7 @@ class VAETransformer(
         from ._training._fit import start, train
         from ._utils._device import isolated
 
+        check_ensemble(self, is_chunk)
         with restored_on_failure(self), isolated():
             data = read(self, X, y, sample_weight, X_val, is_warm, is_chunk)
             plan = self._plan(data)
@@ -488,6 +498,7 @@ class VAETransformer(
             Plan,
             check_rows,
             choose_components,
+            choose_stacking,
             learn_columns,
         )
         from ._training._sklearn_callbacks import make_callbacks
@@ -517,6 +528,7 @@ class VAETransformer(
         plan.holds_out_all = plan.keeps_fold_models and self._needs_all_held_out()
         plan.generator = make_generator(self.random_state)
         learn_columns(plan, data)
+        choose_stacking(plan, data)
         choose_components(plan, data)
         plan.draw_noise(self.n_draws)
         plan.callbacks += make_callbacks(self, plan, data)
@@ -560,6 +572,7 @@ class VAETransformer(
         self.net_ = net
         self.device_ = str(net.device)
         self.columns_ = data.columns.rescaled(*net.units_)
+        self._other_columns = [data.columns.rescaled(*u) for u in net.other_units_]
         self.n_components_ = plan.n_components
         self._noise = plan.noise
         self._net_parameters = copy_fixed(self)
@@ -651,14 +664,17 @@ class VAETransformer(
         check_is_fitted(self)
         # the last where torch broadcasts shapes
         import_quietly("torch", "sympy")
-        from ._model._fitted import FittedModel
+        from ._model._ensemble import make_model
         from ._model._snapshot import Snapshot
 
         parts = self.net_.module_, self.columns_, self._noise
+        others = self.net_.module_others_
         model = vars(self).get("_kept_model")
-        if model is None or not model.snapshot.is_of(*parts):
-            model = FittedModel(*parts)
-            model.snapshot = Snapshot(*parts).keep()
+        if model is None or not model.snapshot.is_of(*parts, *others):
+            others_columns = vars(self).get("_other_columns", [])
+            pairs = [parts[:2], *zip(others, others_columns, strict=True)]
+            model = make_model(pairs, self._noise)
+            model.snapshot = Snapshot(*parts, *others).keep()
             # whole from here on: other threads may take it
             self._kept_model = model
         return model

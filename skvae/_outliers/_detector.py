@@ -87,6 +87,9 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         Where training runs, and where it starts, as in `VAETransformer`.
     random_state, verbose, net_callbacks, net_params : optional
         As in `VAETransformer`.
+    n_ensemble : int, default=1
+        Number of members, as in `VAETransformer`. Rows for the threshold are scored by
+        ensembles of as many members.
 
     Attributes
     ----------
@@ -212,6 +215,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         verbose=0,
         net_callbacks=None,
         net_params=None,
+        n_ensemble=1,
     ):
         super().__init__(
             n_components,
@@ -244,6 +248,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
             verbose=verbose,
             net_callbacks=net_callbacks,
             net_params=net_params,
+            n_ensemble=n_ensemble,
         )
         self.contamination = contamination
         self.score_method = score_method

@@ -44,6 +44,18 @@ def check_fixed(estimator, fitted):
             )
 
 
+def check_ensemble(estimator, is_chunk):
+    """Refuse an ensemble that would be trained further: its members are not kept so."""
+    n_members = estimator.n_ensemble
+    if n_members == 1 or not (is_chunk or estimator.warm_start):
+        return
+    other = "partial_fit" if is_chunk else "warm_start=True"
+    raise ValueError(
+        f"n_ensemble={n_members!r} is not for {other}, which trains one model further; "
+        "use n_ensemble=1, or fit the ensemble to all rows at once."
+    )
+
+
 def _describe(name, value):
     """Return the meaning of a parameter, however it is written."""
     from ._members import MEMBERS

@@ -5,6 +5,7 @@ the module. `train` makes the net and runs skorch's loop. A warm start differs i
 it begins alone. Nothing here reads the estimator.
 """
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 
 from .. import _start
 from .._model._cost import count_work
-from .._model._fitted import FittedModel
+from .._model._ensemble import make_model
 from .._model._initialization import initialize_members
 from .._model._module import VAEModule
 from .._utils._device import scoring_dtype, threads_for
@@ -27,8 +28,10 @@ from ._density import (
     start_density,
     stop_at_map,
 )
+from ._ensemble import join_members, list_members
 from ._net_arguments import list_own_callbacks, make_net, update_net
 from ._net_state import is_passing
+from ._sklearn_callbacks import EpochTasks
 from ._splits import Splits, make_splits, split_off
 from ._starting_point import StartingPoint, make_rows
 
@@ -47,6 +50,9 @@ def start(plan, data):
     if plan.net is None:
         with threads_for(x.shape[1] ** 3):
             starts = _make_starts(plan, x, weight, splits)
+        if splits.n_members < plan.n_stacked:
+            splits = splits.repeat(plan.n_ensemble)
+            starts = [start for start in starts for _ in range(plan.n_ensemble)]
         origin = _start.stack_tensors(starts)
     else:
         unit = get_map_unit(plan.net, x.shape[1])
@@ -62,17 +68,32 @@ def train(plan, data, begin):
 
     Its `units_`, a shift and a unit per column, come on top of the units of
     `data.columns`. The models of its folds go to `data.fold_models` if the plan keeps
-    them.
+    them. Of an ensemble it is the net of one member, see `join_members`.
     """
     with seeded(draw_seed(plan.generator), plan.device):
-        net, begin = _train_stages(plan, data, begin)
+        members = []
+        for part in _list_plans(plan):
+            net, place = _train_stages(part, data, begin)
+            members += list_members(net, place)
+            if net.interrupted_:
+                break
         if plan.keeps_fold_models:
             data.fold_models = [
-                (_make_fold_model(plan, data, net, fold, begin.starts[fold]), rows)
-                for fold, rows in enumerate(begin.splits.valid)
+                (_make_fold_model(plan, data, members, fold), rows)
+                for fold, rows in enumerate(begin.splits.valid[:: plan.n_stacked])
             ]
-        net.keep_fold(-1)
-    return net
+        return join_members(members)
+
+
+def _list_plans(plan):
+    """Return the plan, or one for every member that is trained in turn."""
+    n_plans = plan.n_ensemble // plan.n_stacked
+    # modules of a user's own may exist once
+    networks = [copy.deepcopy(plan.network) for _ in range(n_plans - 1)]
+    # scikit-learn is told of one training
+    callbacks = [c for c in plan.callbacks if not isinstance(c, EpochTasks)]
+    more = [replace(plan, network=n, callbacks=callbacks) for n in networks]
+    return [plan, *more]
 
 
 def _train_stages(plan, data, begin):
@@ -141,6 +162,17 @@ def _run(net, data, begin):
 
 
 def _make_module(plan, begin):
+    module, n_members = _build_module(plan, begin), begin.splits.n_members
+    for number in range(1, n_members):
+        # copies start at the same weights, members at their own
+        other = _build_module(plan, begin)
+        with torch.no_grad():
+            for mine, its in zip(module.parameters(), other.parameters(), strict=True):
+                mine[number::n_members] = its[number::n_members]
+    return module
+
+
+def _build_module(plan, begin):
     module = VAEModule(
         plan.network,
         plan.latent,
@@ -162,7 +194,8 @@ def _make_net(plan, data, begin, module=None):
     log_volume = columns.expected_log_volume - columns.constant_log_density
     share = columns.observed_share[columns.varies]
     volumes = [(share * np.log(s.unit)).sum() + log_volume for s in starts]
-    net = make_net(plan, module, rows, volumes, data.is_chunk).initialize()
+    settings = data.is_chunk, begin.splits.n_members
+    net = make_net(plan, module, rows, volumes, *settings).initialize()
     initializes = plan.likelihood.initialize is not None
     if is_new and (initializes or plan.latent.initializes_prior):
 
@@ -174,9 +207,11 @@ def _make_net(plan, data, begin, module=None):
     return net
 
 
-def _make_fold_model(plan, data, net, fold, start):
-    columns = data.columns.rescaled(start.shift, start.unit)
-    return FittedModel(net.module_.select(fold), columns, plan.noise)
+def _make_fold_model(plan, data, members, fold):
+    parts = []
+    for module, unit in (member.select(fold) for member in members):
+        parts.append((module, data.columns.rescaled(*unit)))
+    return make_model(parts, plan.noise)
 
 
 def _choose_splits(plan, data, n_samples, n_features):
@@ -186,14 +221,9 @@ def _choose_splits(plan, data, n_samples, n_features):
     covers = plan.holds_out_all
     holds_out = (settings["early_stopping"] or covers) and not data.is_chunk
     fraction = settings["validation_fraction"] if holds_out else None
-    can_stack = (
-        plan.network.is_stackable
-        and not plan.has_own_loader
-        and not settings["warm_start"]
-        and not plan.network.is_linear
-        and plan.latent.is_stackable
-    )
-    rest = plan.generator, can_stack, covers, n_features
+    # held-out rows are those of all members where they are scored by ensembles
+    n_members = 1 if plan.keeps_fold_models or fraction is None else plan.n_stacked
+    rest = plan.generator, plan.can_stack, covers, n_features, n_members
     return make_splits(n_samples, fraction, *rest)
 
 

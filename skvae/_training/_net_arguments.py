@@ -150,10 +150,11 @@ def list_own_callbacks(net):
     return [item for item in net.callbacks or [] if not is_added(item)]
 
 
-def make_net(plan, module, rows, log_volumes, is_chunk):
+def make_net(plan, module, rows, log_volumes, is_chunk, n_members=1):
     """Return a VAENet: the single place where parameters become a net.
 
-    `log_volumes` are the log-Jacobians of the units, one per network.
+    `log_volumes` are the log-Jacobians of the units, one per network. `n_members` are
+    trained side by side.
     """
     settings, net_params = plan.settings, plan.settings["net_params"]
     n_train, n_valid = len(rows), sum(len(part) for part in rows.valid)
@@ -174,7 +175,8 @@ def make_net(plan, module, rows, log_volumes, is_chunk):
         "criterion__beta": _get_beta(plan),
         "log_volume": float(log_volumes[0]) if len(log_volumes) == 1 else log_volumes,
         "noise": noise.to(torch.float32),
-        "max_gradient_norm": 10 * math.sqrt(module.n_features),
+        # of all networks together
+        "max_gradient_norm": 10 * math.sqrt(module.n_features * n_members),
         "max_epochs": n_epochs,
         "batch_size": batch_size,
         "callbacks": _list_callbacks(plan, n_warmup),

@@ -28,9 +28,14 @@ class NetState:
     ----------
     dropped_ : Counter
         Rows of the history of a stream that are not there any more, by their stages.
+    module_others_ : list of VAEModule
+        Modules of the other members of an ensemble. skorch moves what is called so to
+        a device that is there, as it does the module.
     """
 
     dropped_: ClassVar = Counter()
+    # of nets without such members
+    module_others_ = other_units_ = ()
 
     def resume_history(self):
         """Put rows in the place of dropped ones: callbacks count epochs by rows.

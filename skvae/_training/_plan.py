@@ -29,9 +29,13 @@ SETTINGS = (
     "n_iter_no_change",
     "tol",
     "warm_start",
+    "n_ensemble",
 )
 # draws of which 'auto' keeps as few as scores need
 AUTO_DRAWS = 32
+# bytes of the rows of all members, in single precision, up to which these are trained
+# side by side
+_MAX_STACKED_BYTES = 2**29
 # draws, at most, on which 'refined' searches
 _MAX_SEARCH_DRAWS = 256
 
@@ -65,6 +69,8 @@ class Plan:
     density : PerColumn or None
         The likelihood that is learned after the map, with z kept; `likelihood` is then
         that of the map.
+    is_stacked : bool
+        Whether members of an ensemble are trained side by side, not in turn.
     """
 
     network: object
@@ -82,6 +88,7 @@ class Plan:
     net: object = None
     is_map: bool = False
     density: object = None
+    is_stacked: bool = False
 
     @property
     def is_corrected(self):
@@ -97,6 +104,27 @@ class Plan:
         if self.latent.is_anchored:
             return 0
         return self.latent.count_clusters(self.n_components)
+
+    @property
+    def n_ensemble(self):
+        """Number of members that are trained."""
+        return self.settings["n_ensemble"]
+
+    @property
+    def n_stacked(self):
+        """Number of members that are trained side by side."""
+        return self.n_ensemble if self.is_stacked else 1
+
+    @property
+    def can_stack(self):
+        """Whether networks can be trained side by side."""
+        return (
+            self.network.is_stackable
+            and not self.has_own_loader
+            and not self.settings["warm_start"]
+            and not self.network.is_linear
+            and self.latent.is_stackable
+        )
 
     @property
     def has_own_loader(self):
@@ -184,6 +212,13 @@ def _learn_density(plan, data, varies):
     if plan.density.learns:
         kept = array if varies.all() else array[:, varies]
         plan.density.adapt(fill_at_random(kept), weight)
+
+
+def choose_stacking(plan, data):
+    """Decide whether the members of an ensemble are trained side by side."""
+    n_bytes = 4 * plan.n_ensemble * data.table.array.size
+    is_small = n_bytes <= _MAX_STACKED_BYTES
+    plan.is_stacked = plan.n_ensemble > 1 and plan.can_stack and is_small
 
 
 def choose_components(plan, data):

@@ -5,6 +5,10 @@ held-out part. A small one is split into several folds, and networks are trained
 side: one per fold, and one more on all rows, which is the one that is kept, as of the
 epoch with the best held-out score of the others. No row is lost to validation, unless
 the table is so wide that a second set of weights would be too large.
+
+The members of an ensemble are as many networks on all rows of a small table; of a large
+one each has held-out rows of its own. Where held-out rows are to be scored by ensembles
+too, there are as many networks for every fold.
 """
 
 from dataclasses import dataclass
@@ -36,25 +40,42 @@ class Splits:
     Attributes
     ----------
     train : list of ndarray
-        One per network; the network of the last is the one that is kept.
+        One per network; the networks of the last `n_members` are kept.
     valid : list of ndarray
         Held-out rows of each of the first ``len(valid)`` networks.
     table : ndarray
         All rows of the table, without those of a validation set given apart.
+    n_members : int
+        Number of members; 1 without an ensemble.
     """
 
     train: list
     valid: list
     table: np.ndarray
+    n_members: int = 1
 
     @property
     def n_copies(self):
         """Number of networks side by side, or None for a single one."""
         return None if len(self.train) == 1 else len(self.train)
 
+    def repeat(self, n_members):
+        """Return the splits with ``n_members`` networks in a row for each one here."""
+        train, valid = (
+            [rows for rows in part for _ in range(n_members)]
+            for part in (self.train, self.valid)
+        )
+        return Splits(train, valid, self.table, n_members)
+
 
 def make_splits(
-    n_samples, validation_fraction, generator, can_stack, covers=False, n_features=1
+    n_samples,
+    validation_fraction,
+    generator,
+    can_stack,
+    covers=False,
+    n_features=1,
+    n_members=1,
 ):
     """Choose the splits of a table.
 
@@ -71,6 +92,8 @@ def make_splits(
         of the rows, 5,000 at most.
     n_features : int, default=1
         Wide tables have fewer networks side by side.
+    n_members : int, default=1
+        Number of networks to keep.
     """
     rows = np.arange(n_samples)
     if validation_fraction is None:
@@ -84,9 +107,9 @@ def make_splits(
     order = generator.permutation(n_samples)
     small = can_stack and n_samples <= _MAX_ROWS_FOR_COPIES
     small = small and n_features <= _MAX_COLUMNS_OF_TWO
-    n_splits = 1
+    n_splits = n_members
     if small:
-        wanted = -(-_ENOUGH_HELD_OUT // n_valid)
+        wanted = -(-_ENOUGH_HELD_OUT * n_members // n_valid)
         is_wide = n_features > _MAX_COLUMNS_OF_FOLDS
         most = 1 if is_wide else _MAX_COLUMNS_OF_COPIES // n_features - 1
         n_splits = max(1, min(wanted, _MAX_SPLITS, n_samples // n_valid, most))
@@ -95,12 +118,12 @@ def make_splits(
         n_splits = min(_MAX_SPLITS, n_samples)
         parts = np.split(order[: n_samples - n_samples % n_splits], n_splits)
     else:
-        parts = [order[i * n_valid : (i + 1) * n_valid] for i in range(n_splits)]
+        parts = np.resize(order, (n_splits, n_valid))
     valid = [np.sort(part) for part in parts]
     train = [np.setdiff1d(rows, held_out) for held_out in valid]
     if small:
-        train.append(rows)
-    return Splits(train, valid, rows)
+        train += [rows] * n_members
+    return Splits(train, valid, rows, n_members)
 
 
 def split_off(n_samples, n_valid):
