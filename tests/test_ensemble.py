@@ -296,6 +296,40 @@ def test_interrupts_lose_nothing(way, X):
     assert np.isfinite(vae.score_samples(X)).all()
 
 
+def test_tables_too_large_side_by_side_are_trained_in_turn(X, monkeypatch):
+    from skvae._training import _plan
+
+    monkeypatch.setattr(_plan, "_MAX_STACKED_BYTES", 0)
+    vae = make().fit(X)
+    assert len(list_members(vae)) == 3
+    assert np.isfinite(vae.score_samples(X)).all()
+    detector = VAEOutlierDetector(contamination=0.1, trim=None, n_ensemble=2, **SMALL)
+    assert len(detector.fit(X).calibration_scores_) == 200
+
+
+@pytest.mark.parametrize("way", ["joint", "after", "torch"])
+def test_callbacks_of_scikit_learn_see_one_training(way, X):
+    class Recorder:
+        names = ()
+
+        def setup(self, estimator, context):
+            pass
+
+        def teardown(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context):
+            pass
+
+        def on_fit_task_end(self, estimator, context, **kwargs):
+            self.names += (context.task_name,)
+
+    recorder = Recorder()
+    vae = make(**{"density": "after", **WAYS[way]}).set_callbacks(recorder)
+    vae.fit(X)
+    assert recorder.names.count("epoch") == (6 if way == "after" else 3)
+
+
 def test_large_tables_hold_out_other_rows_for_every_member():
     generator = np.random.default_rng(0)
     splits = make_splits(4000, 0.1, generator, can_stack=True, n_members=3)
