@@ -113,18 +113,19 @@ def _pool(begin, left, held_out):
     """Return what the map leaves of all rows, held-out ones included.
 
     A column may be nearly constant in the rows that train, so that nothing is left of
-    it, and a held-out row would be next to impossible. The network of all rows takes
-    the mean over the held-out rows of the others.
+    it, and a held-out row would be next to impossible. Networks of all rows take the
+    mean over the held-out rows of the others.
     """
-    starts, splits = begin.starts, begin.splits
-    sizes = [len(rows) for rows in splits.valid]
-    if len(left) > len(held_out):
-        units = np.array([s.unit for s in starts])
-        shared = held_out * (units[:-1] / units[-1]) ** 2
-        held_out = [*held_out, np.average(shared, axis=0, weights=sizes)]
-        sizes.append(sum(sizes))
+    units = np.array([s.unit for s in begin.starts])
+    sizes = [len(rows) for rows in begin.splits.valid]
+    n_folds = len(held_out)
+    if len(left) > n_folds:
+        known = held_out * units[:n_folds] ** 2
+        shared = np.average(known, axis=0, weights=sizes) / units[n_folds:] ** 2
+        held_out = np.concatenate([held_out, shared])
+        sizes += len(shared) * [sum(sizes)]
     n_valid = np.array(sizes)[:, None]
-    n_train = np.array([len(rows) for rows in splits.train])[:, None]
+    n_train = np.array([len(rows) for rows in begin.splits.train])[:, None]
     return (n_train * left + n_valid * held_out) / (n_train + n_valid)
 
 
