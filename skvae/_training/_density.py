@@ -73,8 +73,8 @@ def start_density(plan, begin, map_net):
         widening = 1.0
         if begin.rows.valid:
             held_out, _ = _measure(plan, begin, module, held_out=True)
-            widening = _compare(left, held_out)
             left = _pool(begin, left, held_out)
+            widening = _compare(left, held_out)
             variance = np.fmax(variance, left)
         ratios, log_ranges = _find_units(plan, module, left * widening, variance)
         starts = [
@@ -101,8 +101,8 @@ def start_density(plan, begin, map_net):
 def _compare(left, held_out):
     """Return how much more the map leaves of held-out rows, a ratio of variances.
 
-    It is the geometric mean over columns: what is left of training rows alone would be
-    the noise of rows that the map knows.
+    It is the geometric mean over columns: what is left of all rows would be the noise
+    of rows that the map knows for the most part.
     """
     ratio = held_out.mean(axis=0) / left[: len(held_out)].mean(axis=0)
     ratio = ratio[np.isfinite(ratio)]
