@@ -45,15 +45,29 @@ class EnsembleModel(FittedModel):
     """
 
     def __init__(self, models):
-        first = models[0]
-        super().__init__(first.module, first.columns, (first.noise, first.search_noise))
+        first = self.first = models[0]
         self.models = models
+        noise = first.noise, first.search_noise, first.evidence_noise
+        super().__init__(first.module, first.columns, noise)
+
+    @override
+    def set_noise(self, noise):
+        """Set the draws of scores, of all members."""
+        super().set_noise(noise)
+        for model in self.models:
+            model.set_noise(noise)
 
     @property
     @override
     def precise(self):
         """The module in double precision; one copy of it is enough."""
-        return self.models[0].precise
+        return self.first.precise
+
+    @property
+    @override
+    def mixed(self):
+        """That of the first member, too."""
+        return self.first.mixed
 
     def _weigh(self, X, method="elbo", n_draws=None):
         """Return the shares p(m|x) of members of a row, ``(n_members, n)``."""
