@@ -1028,7 +1028,9 @@ def test_progress_bar_of_scikit_learn_works(quick, X, capsys):
 @pytest.mark.parametrize("sizes", [(), (8,)])
 def test_tasks_are_reported_with_a_usable_estimator(sizes, quick, X):
     recorder = TaskRecorder()
-    vae = quick(max_epochs=3, hidden_layer_sizes=sizes).set_callbacks(recorder).fit(X)
+    # 'auto' chooses the draws of scores once training has ended
+    vae = quick(max_epochs=3, hidden_layer_sizes=sizes, n_draws=32)
+    vae.set_callbacks(recorder).fit(X)
     epochs = [("epoch", i) for i in range(3)]
     assert recorder.begun == ["setup", ("fit", 0), *epochs]
     assert recorder.ended == [*epochs, ("fit", 0), "setup"]

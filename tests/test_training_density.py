@@ -131,7 +131,7 @@ def test_columns_that_are_no_numbers_start_at_the_map():
     frame["flag"] = frame["a"] > 5.5
     frame["kind"] = np.where(frame["b"] > 3, "x", np.where(frame["a"] > 6, "y", "z"))
     likelihood = {"count": "negative_binomial"}
-    settings = QUICK | {"likelihood": likelihood}
+    settings = QUICK | {"likelihood": likelihood, "n_draws": 32}
     vae = VAETransformer(1, **settings).fit(frame)
     module = vae.net_.module_
     kept = [index is None for _, index in module.linear_start.sources]

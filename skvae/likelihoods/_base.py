@@ -66,8 +66,6 @@ class Likelihood(BaseEstimator):
     support = REALS
     is_joint = False
     initialize = None
-    # whether raw outputs may be in single precision where all else is in double
-    takes_single = False
 
     def check_parameters(self):
         """Refuse hyper-parameters out of range, by name."""

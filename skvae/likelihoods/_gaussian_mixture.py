@@ -98,12 +98,6 @@ class GaussianMixture(Likelihood):
 
     @property
     @override
-    def takes_single(self):
-        # an atom is as narrow as double precision allows
-        return not self.n_used_atoms
-
-    @property
-    @override
     def learns(self):
         return self.n_atoms > 0
 

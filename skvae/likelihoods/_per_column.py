@@ -9,6 +9,7 @@ from typing_extensions import override
 from .._distributions._column_chain import KnownColumns
 from .._distributions._groups import ColumnGroups
 from ._base import Likelihood
+from ._gaussian_mixture import GaussianMixture
 from ._link import GroupedLink
 
 
@@ -259,8 +260,15 @@ class PerColumn(Likelihood):
 
 
 def _match_precision(likelihood, raw, offset):
-    """Return raw outputs in the precision of offsets, where they must have that."""
-    return raw if likelihood.takes_single else raw.to(offset.dtype)
+    """Return raw outputs in the precision of offsets.
+
+    A mixture of normals takes single precision beside double; atoms are as narrow as
+    double precision allows.
+    """
+    is_mixture = isinstance(likelihood, GaussianMixture)
+    if is_mixture and not likelihood.n_used_atoms:
+        return raw
+    return raw.to(offset.dtype)
 
 
 def _join(shapes, single):
