@@ -237,6 +237,11 @@ def make_case(seed):
             )
             kinds = ["number" if kind == "level" else kind for kind in kinds]
         estimator, fit_params = draw_estimator(rng, kinds, container, len(cells))
+    # not drawn: earlier cases stay as they were
+    if seed % 4 == 1:
+        estimator.set_params(n_draws="auto")
+    if seed % 8 == 3:
+        estimator.set_params(n_ensemble=2)
     table = wrap(cells, kinds, container, rng)
     if rng.random() < 0.15:
         fit_params["X_val"] = take(table, slice(0, max(2, len(cells) // 3)))
@@ -491,13 +496,18 @@ def law_given(case, model):
 
 
 def law_stream(case, model):
-    """A stream in chunks has finite scores, and goes on from a fit."""
+    """A stream in chunks has finite scores; what is in no unit may be refused."""
     half = slice(0, max(2, len(case.cells) // 2))
-    stream = clone(model)
+    stream = clone(model).set_params(n_ensemble=1)
     if stream.n_components == "auto":
         stream.set_params(n_components=2)
     for _ in range(2):
-        stream.partial_fit(take(case.table, half))
+        try:
+            stream.partial_fit(take(case.table, half))
+        except ValueError as error:
+            if stream.standardize or "standardize=True" not in str(error):
+                raise
+            return
     scores = stream.score_samples(take(case.table, half))
     expect(np.isfinite(scores), "scores of a stream are not finite")
 
