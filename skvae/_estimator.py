@@ -36,6 +36,7 @@ from ._parameters._constraints import find_boolean, find_way_out
 from ._parameters._method_arguments import check_count, check_score_options
 from ._parameters._warm_start import check_ensemble, check_fixed, copy_fixed
 from ._training._fit_data import read
+from ._utils._digest import compute_digest
 from ._utils._fitted_state import restored_on_failure
 from ._utils._numpy_errors import uses_default_errors
 from ._utils._quiet_import import import_quietly
@@ -1035,21 +1036,28 @@ class VAETransformer(
 
     @override
     def __getstate__(self):
-        """Return the state with the package's version.
+        """Return the state with the package's version and a digest of its numbers.
 
         The copy of the module that calls share is left out.
         """
-        state = super().__getstate__() | {"_skvae_version": _get_version()}
-        return {name: state[name] for name in state if name != "_kept_model"}
+        state = super().__getstate__()
+        state = {name: state[name] for name in state if name != "_kept_model"}
+        digest = compute_digest(state) if "net_" in state else None
+        return state | {"_skvae_version": _get_version(), "_digest": digest}
 
     @override
     def __setstate__(self, state):
         """Restore a pickled estimator, on the CPU where its device is missing."""
         state, current = dict(state), _get_version()
-        version = state.pop("_skvae_version", None)
+        version, digest = state.pop("_skvae_version", None), state.pop("_digest", None)
+        name = type(self).__name__
         if version != current:
-            name = type(self).__name__
             warn_user(InconsistentVersionWarning(name, current, version))
+        elif digest is not None and digest != compute_digest(state):
+            raise ValueError(
+                f"The file of this {name} is damaged: its numbers are not those that "
+                "were saved; take another copy of it, or fit again."
+            )
         super().__setstate__(state)
         if "net_" in state:
             self.device_ = str(self.net_.module_.free.device)

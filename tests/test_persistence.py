@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import io
 import pickle
 import subprocess
 import sys
@@ -225,6 +226,49 @@ def test_pickles_without_later_attributes_give_the_same_scores(X):
         vars(module).pop("copies_inputs", None)
     twin = pickle.loads(pickle.dumps(detector))
     np.testing.assert_array_equal(twin.score_samples(X), scores)
+
+
+def dump_by_joblib(vae):
+    file = io.BytesIO()
+    joblib.dump(vae, file)
+    return file.getvalue()
+
+
+def load_by_joblib(whole):
+    return joblib.load(io.BytesIO(whole))
+
+
+FORMATS = {
+    "pickle": (pickle.dumps, pickle.loads),
+    "joblib": (dump_by_joblib, load_by_joblib),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("cls", [VAETransformer, VAEOutlierDetector])
+def test_damaged_files_give_no_other_numbers(cls, name, X):
+    save, load = FORMATS[name]
+    vae = cls(2, max_epochs=1, hidden_layer_sizes=(8,), random_state=0).fit(X)
+    whole, scores = save(vae), vae.score_samples(X)
+    np.testing.assert_array_equal(load(whole).score_samples(X), scores)
+    module = vae.net_.module_
+    for weight in (module.decoder_head.weight, module.linear_start.log_range):
+        place = whole.find(weight.detach().numpy().tobytes()[:12])
+        assert place > 0
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        with pytest.raises(ValueError, match=f"file of this {cls.__name__} is damaged"):
+            load(bytes(damaged))
+
+
+def test_a_damaged_weight_is_named(fitted):
+    state = fitted.__getstate__()
+    twin = copy.deepcopy(fitted)
+    with torch.no_grad():
+        twin.net_.module_.decoder_head.weight.view(-1)[0] += 1e-6
+    state["net_"] = twin.net_
+    with pytest.raises(ValueError, match="file of this VAETransformer is damaged"):
+        object.__new__(VAETransformer).__setstate__(state)
 
 
 def test_damaged_compressed_files_are_refused(fitted, tmp_path):
