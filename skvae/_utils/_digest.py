@@ -6,6 +6,8 @@ import sys
 import numpy as np
 
 _PACKAGE = __name__.split(".")[0]
+# kinds of dtypes: flags, integers, floats, complex numbers, times
+_NUMBERS = "biufcmM"
 
 
 def compute_digest(state):
@@ -30,7 +32,7 @@ def compute_digest(state):
         if isinstance(value, float | int | np.generic):
             found.update(repr(value).encode())
         elif isinstance(value, np.ndarray):
-            if value.dtype != object:
+            if value.dtype.kind in _NUMBERS:
                 found.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
         elif id(value) not in known:
             # kept, so that no other object gets its id
