@@ -1,7 +1,8 @@
 """How a chunk of rows goes through a fitted module: its size, its precision.
 
-Everything is row-wise: the result of a row depends on that row alone. Scores run in
-float64, so that they agree to many digits however rows are batched.
+Everything is row-wise: the result of a row depends on that row alone. Products of many
+rows are in float64, so that results agree to many digits however rows are batched;
+decoders of draws multiply row by row, and are in float32.
 """
 
 from functools import cache
