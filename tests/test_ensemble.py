@@ -313,15 +313,7 @@ def test_tables_too_large_side_by_side_are_trained_in_turn(X, monkeypatch):
 def test_callbacks_of_scikit_learn_see_one_training(way, X):
     class Recorder:
         names = ()
-
-        def setup(self, estimator, context):
-            pass
-
-        def teardown(self, estimator, context):
-            pass
-
-        def on_fit_task_begin(self, estimator, context):
-            pass
+        setup = teardown = on_fit_task_begin = lambda self, estimator, context: None
 
         def on_fit_task_end(self, estimator, context, **kwargs):
             self.names += (context.task_name,)

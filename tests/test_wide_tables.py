@@ -82,6 +82,7 @@ def test_detector_of_the_widest_tables_has_one_fold():
     assert splits.n_copies is None
 
 
+# after one epoch components may still be unused
 @pytest.mark.filterwarnings("ignore::skvae._utils._warnings.UnusedComponentsWarning")
 @pytest.mark.parametrize("latent", ["gaussian", "categorical", "hierarchical"], ids=str)
 def test_diagnosis_from_the_posterior_is_that_of_decoded_draws(latent):

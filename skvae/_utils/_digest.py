@@ -42,7 +42,7 @@ def compute_digest(state):
 
 
 def _list_parts(value):
-    """Return what is looked at of a value that is no number or array."""
+    """Return the parts of a container, module or object that the digest covers."""
     if isinstance(value, dict):
         return list(value.values())
     if isinstance(value, list | tuple):
