@@ -116,4 +116,5 @@ ax.set(
     xticks=[4, 8, 16, 32],
     xticklabels=[4, 8, 16, 32],
 )
+ax.minorticks_off()
 plt.show()
