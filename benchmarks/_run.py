@@ -252,7 +252,9 @@ def run_process(point, options, n_threads=1, label="", root=ROOT):
     """Return the records that this script finds for a point, None if it fails."""
     n_threads = n_threads(options, **point) if callable(n_threads) else n_threads
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    changes = {"TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(root)}
+    # what else is on the path may hold other packages
+    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    changes = {"TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore", "PYTHONPATH": path}
     changes |= dict.fromkeys(names, str(n_threads)) if n_threads else {}
     job = {"point": point, "options": vars(options), "label": label, "root": root}
     done = subprocess.run(

@@ -168,8 +168,16 @@ class FreshBinarization(Callback):
         del self.levels_
 
 
+# epochs in a row that are worse than the best by more than chance
+_N_LOSSES = 3
+
+
 class BestWeights(Callback):
     """Stop when the held-out score no longer improves, and keep the best weights.
+
+    Training stops after a number of epochs without improvement, or when the score
+    falls: when held-out rows lose more than their standard error, compared with the
+    best epoch, three times in a row. A plateau may be left again, a fall hardly ever.
 
     The initial weights are among the candidates: trained weights are kept only if they
     improve the mean held-out score by more than its standard error. Without held-out
@@ -202,7 +210,8 @@ class BestWeights(Callback):
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         self.best_loss_ = float("inf")
         self.best_epoch_ = self.best_weights_ = self.parameters_ = self.initial_ = None
-        self.misses_ = 0
+        self.misses_ = self.losses_ = 0
+        self.best_scores_ = None
         self.scores_initial_ = self.keep_start and bool(X.valid)
         if self.scores_initial_:
             loss, scores = net.judge_valid_rows(X)
@@ -225,7 +234,7 @@ class BestWeights(Callback):
         if not loss < self.best_loss_ - self.tol:
             return False
         self.best_loss_, self.best_epoch_ = loss, epoch
-        self.best_weights_ = self._copy(net)
+        self.best_weights_, self.best_scores_ = self._copy(net), None
         return True
 
     @override
@@ -243,8 +252,26 @@ class BestWeights(Callback):
         is_best = self._compare(net, loss, epoch)
         net.history.record("valid_loss_best", is_best)
         self.misses_ = 0 if is_best else self.misses_ + 1
-        if self.patience is not None and self.misses_ >= self.patience:
+        if self.patience is None or is_best:
+            self.losses_ = 0
+            return
+        if self.misses_ >= self.patience or self._falls(net, dataset_valid):
             net.stop()
+
+    def _falls(self, net, rows):
+        """Return whether held-out rows have lost by more than chance, repeatedly."""
+        # reconstructions of a map get better again after a while
+        if not self.restore or net.held_out_loss or not net.criterion_.is_elbo:
+            return False
+        scores = net.score_valid_rows(rows)
+        if self.best_scores_ is None:
+            latest = self._copy(net)
+            self._load(net, self.best_weights_)
+            self.best_scores_ = net.score_valid_rows(rows)
+            self._load(net, latest)
+        loss, error, _ = _compare_rows(self.best_scores_, scores)
+        self.losses_ = self.losses_ + 1 if loss > error else 0
+        return self.losses_ >= _N_LOSSES
 
     @override
     def on_train_end(self, net, X=None, y=None, **kwargs):
@@ -263,7 +290,7 @@ class BestWeights(Callback):
                 self._load(net, weights)
             # these averages belong to other weights
             net.raw_weights_ = net.averages_ = None
-        self.best_weights_ = self.initial_ = self.parameters_ = None
+        self.best_weights_ = self.initial_ = self.parameters_ = self.best_scores_ = None
 
     def _has_improved(self, net, X):
         """Return whether the held-out score improved by more than chance.
@@ -275,16 +302,8 @@ class BestWeights(Callback):
         """
         if net.held_out_loss is None and not net.criterion_.is_elbo:
             return True
-        before, weight = self.initial_[2]
-        gain = net.score_valid_rows(X)[0] - before
-        share = weight / weight.sum()
-        # effective number of rows
-        n_rows = 1 / (share**2).sum()
-        mean = (share * gain).sum()
-        variance = (share * (gain - mean) ** 2).sum()
-        sign = (share * gain.sign()).sum()
-        is_sure = mean > (variance / n_rows).sqrt() or sign > n_rows**-0.5
-        return bool(mean > 0 and is_sure)
+        mean, error, sign = _compare_rows(net.score_valid_rows(X), self.initial_[2])
+        return bool(mean > 0 and (mean > error or sign > 1))
 
     def _copy(self, net):
         # listing the parameters of the module takes longer than copying them
@@ -297,6 +316,21 @@ class BestWeights(Callback):
     def _load(net, weights):
         for parameter, value in zip(net.module_.parameters(), weights, strict=True):
             parameter.copy_(value)
+
+
+def _compare_rows(scores, others):
+    """Return by how much scores of rows are higher: mean, standard error, and sign.
+
+    Both are pairs of scores and weights. The sign is the share of rows that are higher,
+    beyond a half, by its own standard error.
+    """
+    gain, weight = scores[0] - others[0], scores[1]
+    share = weight / weight.sum()
+    # effective number of rows
+    n_rows = 1 / (share**2).sum()
+    mean = (share * gain).sum()
+    error = ((share * (gain - mean) ** 2).sum() / n_rows).sqrt()
+    return mean, error, (share * gain.sign()).sum() * n_rows**0.5
 
 
 class ProgressBar(Callback):
