@@ -300,7 +300,7 @@ def report(records, options):
 def list_pairs(cells, name):
     """Return (table, q), records of a contender and of PCA, for every case of both."""
     return [
-        (key[:2], part, cells[*key[:2], "PCA"])
+        (key[:2], part, cells[(*key[:2], "PCA")])
         for key, part in cells.items()
         if key[2] == name and (*key[:2], "PCA") in cells
     ]

@@ -356,7 +356,8 @@ class VAEModule(nn.Module):
             return self.latent.draw(posterior, noise, n_draws), None
         # (n_values, ..., 1, n_components): p(x|z) does not depend on the row
         *leading, _ = posterior.batch_shape
-        z = states.to(self.free.device)[:, *(None,) * len(posterior.batch_shape)]
+        states = states.to(self.free.device)
+        z = states[(slice(None), *(None,) * len(posterior.batch_shape))]
         z = z.to(posterior.mean.dtype).expand(-1, *leading, -1, -1)
         return z, posterior.log_prob(z)
 

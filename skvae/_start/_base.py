@@ -123,7 +123,7 @@ def represent(x, link):
         if missing is not None:
             hidden = missing if columns is None else missing[:, columns]
             inputs = inputs.masked_fill(hidden, torch.nan)
-        represented[begin : begin + _CHUNK_ROWS] = inputs
+        represented[begin : begin + _CHUNK_ROWS] = inputs.numpy()
     return represented
 
 

@@ -304,7 +304,9 @@ def has_hooks(module):
     """Return whether anything is to be called when torch runs a module."""
     names = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks"
     names = *names, "_backward_pre_hooks"
-    if torch.nn.modules.module._has_any_global_hook():
+    # those of all modules are under the same names in the module of `Module`
+    of_all = vars(torch.nn.modules.module)
+    if any(of_all[f"_global{name}"] for name in names):
         return True
     of_weights = "_backward_hooks", "_post_accumulate_grad_hooks"
     return any(getattr(m, name) for m in module.modules() for name in names) or any(
