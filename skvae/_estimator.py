@@ -14,7 +14,6 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import (
     Interval,
@@ -36,6 +35,7 @@ from ._parameters._constraints import find_boolean, find_way_out
 from ._parameters._method_arguments import check_count, check_score_options
 from ._parameters._warm_start import check_ensemble, check_fixed, copy_fixed
 from ._training._fit_data import read
+from ._utils._compat import CallbackSupportMixin, TagsMixin
 from ._utils._digest import compute_digest
 from ._utils._fitted_state import restored_on_failure
 from ._utils._numpy_errors import uses_default_errors
@@ -82,6 +82,7 @@ class VAETransformer(
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
+    TagsMixin,
     BaseEstimator,
 ):
     r"""Variational auto-encoder.

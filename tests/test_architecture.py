@@ -122,6 +122,19 @@ def test_private_names_of_scikit_learn_are_confined():
     assert set(private) <= {"_estimator", "_outliers", "_columns"}
 
 
+def test_names_that_versions_of_scikit_learn_lack_are_guarded_in_one_file():
+    guarded = {"callback", "validate_data"}
+    users = set()
+    for _, path in list_sources():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or node.level:
+                continue
+            parts = [*node.module.split("."), *(alias.name for alias in node.names)]
+            if parts[0] == "sklearn" and guarded & set(parts):
+                users.add(get_file(path))
+    assert users == {"_utils/_compat.py"}
+
+
 def test_import_loads_neither_torch_nor_skorch():
     code = (
         "import sys, skvae; "

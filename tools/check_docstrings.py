@@ -7,9 +7,9 @@ that is anything. The checks are those of ``[tool.numpydoc_validation]`` in
 
 import inspect
 import sys
-import tomllib
 from importlib import import_module
 
+import tomllib
 from make_api_page import ROOT, list_methods, list_public
 from numpydoc.validate import validate
 

@@ -5,10 +5,10 @@ are imported only for tables of theirs; tables of pyarrow are read as data frame
 pandas.
 """
 
+import sys
 from decimal import Context, Decimal
 
 import numpy as np
-from sklearn.utils._dataframe import is_pandas_df, is_polars_df
 
 # enough digits for any float with hundreds of decimals
 _EXACT = Context(prec=1000)
@@ -16,11 +16,17 @@ _EXACT = Context(prec=1000)
 
 def get_container(X):
     """Return 'pandas', 'polars', 'pyarrow' or 'array'."""
-    if is_pandas_df(X):
+    if _is_frame_of("pandas", X):
         return "pandas"
     if type(X).__module__.split(".")[0] == "pyarrow" and hasattr(X, "column_names"):
         return "pyarrow"
-    return "polars" if is_polars_df(X) else "array"
+    return "polars" if _is_frame_of("polars", X) else "array"
+
+
+def _is_frame_of(library, X):
+    """Return whether X is a data frame of a library, without importing it."""
+    # a library that is being imported may have none yet
+    return isinstance(X, getattr(sys.modules.get(library), "DataFrame", ()))
 
 
 def get_index(X):

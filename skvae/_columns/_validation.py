@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.utils.validation import check_array, validate_data
 
+from .._utils._compat import check_array, validate_data
 from .._utils._warnings import warn_user
 from ._checks import (
     check_exact_integers,

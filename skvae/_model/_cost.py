@@ -9,6 +9,7 @@ import math
 import torch
 from torch import nn
 
+from .._utils._compat import add_note
 from .._utils._draws import draw_privately
 from ._precision import can_double
 
@@ -53,9 +54,10 @@ def measure_bodies(module, n_outputs):
         try:
             found.append(measure_body(body, shape, width, message))
         except Exception as error:
-            error.add_note(
+            add_note(
+                error,
                 f"network={module.network!r}: before training, the {kind}'s body was "
-                f"called with zeros in single precision, {shape}."
+                f"called with zeros in single precision, {shape}.",
             )
             raise
         if not can_double(body, shape):

@@ -7,6 +7,7 @@ scores are computed in double precision with noise that is given.
 import torch
 from sklearn.base import BaseEstimator
 
+from .._utils._compat import add_note
 from .._utils._draws import draw_privately
 from ._precision import convert
 
@@ -31,10 +32,11 @@ def try_members(module):
                 tried = module if dtype == module.dtype else convert(module, dtype)
                 _run(tried, dtype)
         except Exception as error:
-            error.add_note(
+            add_note(
+                error,
                 f"{names}: tried out before training with a row of zeros, in "
                 f"{precision} precision. Training is in single precision, scores are "
-                "in double: give new tensors the dtype of the arguments."
+                "in double: give new tensors the dtype of the arguments.",
             )
             raise
 
