@@ -38,6 +38,12 @@ def fitted(X):
 
 
 @pytest.fixture
+def sklearn_callback():
+    """Return the module of callbacks, which scikit-learn has from 1.9 on."""
+    return pytest.importorskip("sklearn.callback")
+
+
+@pytest.fixture
 def quick():
     """Make an estimator of a small network that trains for two epochs, in one stage.
 

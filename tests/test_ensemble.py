@@ -309,6 +309,7 @@ def test_tables_too_large_side_by_side_are_trained_in_turn(X, monkeypatch):
     assert len(detector.fit(X).calibration_scores_) == 200
 
 
+@pytest.mark.usefixtures("sklearn_callback")
 @pytest.mark.parametrize("way", ["joint", "after", "torch"])
 def test_callbacks_of_scikit_learn_see_one_training(way, X):
     class Recorder:

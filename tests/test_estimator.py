@@ -18,7 +18,6 @@ import skorch
 import torch
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
-from sklearn.callback import ProgressBar
 from sklearn.datasets import (
     load_breast_cancer,
     load_diabetes,
@@ -1020,11 +1019,12 @@ def test_weight_is_that_many_rows_in_distribution(likelihood, X):
 # scikit-learn's callbacks -------------------------------------------------------------
 
 
-def test_progress_bar_of_scikit_learn_works(quick, X, capsys):
-    quick().set_callbacks(ProgressBar()).fit(X)
+def test_progress_bar_of_scikit_learn_works(quick, X, capsys, sklearn_callback):
+    quick().set_callbacks(sklearn_callback.ProgressBar()).fit(X)
     assert "VAETransformer" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("sklearn_callback")
 @pytest.mark.parametrize("sizes", [(), (8,)])
 def test_tasks_are_reported_with_a_usable_estimator(sizes, quick, X):
     recorder = TaskRecorder()
@@ -1041,6 +1041,7 @@ def test_tasks_are_reported_with_a_usable_estimator(sizes, quick, X):
     assert recorder.scores[-1] == pytest.approx(vae.score(100 * X + 7), rel=1e-9)
 
 
+@pytest.mark.usefixtures("sklearn_callback")
 @pytest.mark.parametrize("call", ["fit", "partial_fit"])
 def test_tasks_are_reported_in_a_warm_start(call, quick, X):
     vae = quick(warm_start=True).fit(X)
@@ -1053,6 +1054,7 @@ def test_tasks_are_reported_in_a_warm_start(call, quick, X):
     assert len(recorder.begun) == n_epochs + 2
 
 
+@pytest.mark.usefixtures("sklearn_callback")
 def test_every_task_that_begins_ends_when_training_stops_by_itself(quick, X):
     recorder = TaskRecorder()
     vae = quick(max_epochs=9, n_iter_no_change=2, tol=100.0, hidden_layer_sizes=(8,))
@@ -1061,6 +1063,7 @@ def test_every_task_that_begins_ends_when_training_stops_by_itself(quick, X):
     assert sorted(map(str, recorder.begun)) == sorted(map(str, recorder.ended))
 
 
+@pytest.mark.usefixtures("sklearn_callback")
 def test_every_task_that_begins_ends_when_training_is_interrupted(quick, X):
     class Interrupter(Callback):
         def on_batch_end(self, net, training=False, **kwargs):
@@ -1075,6 +1078,7 @@ def test_every_task_that_begins_ends_when_training_is_interrupted(quick, X):
     assert sorted(map(str, recorder.begun)) == sorted(map(str, recorder.ended))
 
 
+@pytest.mark.usefixtures("sklearn_callback")
 def test_both_stages_are_tasks_of_a_callback_of_scikit_learn(quick, X):
     recorder = TaskRecorder()
     vae = quick(density="after").set_callbacks(recorder).fit(X)
@@ -1083,6 +1087,7 @@ def test_both_stages_are_tasks_of_a_callback_of_scikit_learn(quick, X):
     assert np.isfinite(recorder.scores).all()
 
 
+@pytest.mark.usefixtures("sklearn_callback")
 def test_callback_of_scikit_learn_stops_training(quick, X):
     recorder = TaskRecorder(stop_after=2)
     vae = quick(max_epochs=9).set_callbacks(recorder).fit(X)
@@ -1090,11 +1095,11 @@ def test_callback_of_scikit_learn_stops_training(quick, X):
     assert vae.transform(X).shape == (200, 2)
 
 
-def test_callbacks_work_inside_a_grid_search(quick, X, capsys):
+def test_callbacks_work_inside_a_grid_search(quick, X, capsys, sklearn_callback):
     search = GridSearchCV(
         quick(hidden_layer_sizes=(8,)), {"n_components": [1, 2]}, cv=2
     )
-    search.set_callbacks(ProgressBar()).fit(X)
+    search.set_callbacks(sklearn_callback.ProgressBar()).fit(X)
     assert "VAETransformer" in capsys.readouterr().out
     assert search.best_estimator_.transform(X).shape[0] == len(X)
 

@@ -986,6 +986,7 @@ class SnapshotKeeper:
             self.kept.append((fitted_estimator, fitted_estimator.transform(X)))
 
 
+@pytest.mark.usefixtures("sklearn_callback")
 @pytest.mark.parametrize("early_stopping", [True, False])
 def test_snapshots_of_epochs_keep_their_weights(early_stopping, X):
     keeper = SnapshotKeeper()

@@ -353,9 +353,8 @@ def test_column_with_few_cells_is_fitted(column):
     assert np.isfinite(vae.score_samples(X[:50])).all()
 
 
-def test_streams_and_warm_starts_have_callbacks_of_scikit_learn(wine):
-    bar = pytest.importorskip("sklearn.callback").ProgressBar()
-    vae = VAETransformer(2, **QUICK).set_callbacks(bar)
+def test_streams_and_warm_starts_have_callbacks_of_scikit_learn(wine, sklearn_callback):
+    vae = VAETransformer(2, **QUICK).set_callbacks(sklearn_callback.ProgressBar())
     vae.partial_fit(wine)
     pickle.dumps(vae.net_)
     vae.partial_fit(wine)
