@@ -30,7 +30,9 @@ TESTS = (
     "tests/test_works_with.py",
     "tests/test_utils_compat.py",
 )
-# of the checks of scikit-learn, those of the smallest model
+# which tests of TESTS: the checks of scikit-learn on the defaults, and for the smoke
+# test on the smallest model
+SELECTED = "default or outliers or beyond or not test_common"
 SMOKE = "linear or not test_common"
 # the first release of every minor version, with others of its time
 SETS = {
@@ -150,7 +152,7 @@ def main():
         parser.error(f"no such set: {', '.join(unknown)}; use {', '.join(sets)}")
     options.links = options.torch is None and options.python == sys.executable
     names = options.names or (["lowest"] if options.smoke else list(sets))
-    arguments = [*TESTS, *(["-k", SMOKE] if options.smoke else [])]
+    arguments = [*TESTS, "-k", SMOKE if options.smoke else SELECTED]
     lines, n_failed = [], 0
     for name in names:
         python = make_environment(name, sets[name], options)
