@@ -4,5 +4,7 @@ They use public methods and attributes only, and import matplotlib when they dra
 """
 
 from ._feature_scores import FeatureScoresDisplay
+from ._latent_map import LatentMapDisplay
+from ._training_curve import TrainingCurveDisplay
 
-__all__ = ["FeatureScoresDisplay"]
+__all__ = ["FeatureScoresDisplay", "LatentMapDisplay", "TrainingCurveDisplay"]

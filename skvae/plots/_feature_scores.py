@@ -3,7 +3,8 @@
 import numpy as np
 
 from .._utils._checks import is_integer
-from ._matplotlib import import_pyplot
+from ._estimators import get_feature_names
+from ._style import BAD, GOOD, get_ink, make_axes, shorten
 
 
 class FeatureScoresDisplay:
@@ -87,27 +88,24 @@ class FeatureScoresDisplay:
         if hasattr(X, "column_names"):
             # a table of pyarrow
             X = X.to_pandas()
-        names = getattr(X, "columns", None)
-        if names is None:
-            default = [f"x{j}" for j in range(scores.shape[1])]
-            names = getattr(estimator, "feature_names_in_", default)
+        names = get_feature_names(estimator, X)
         # column by column, because a row of a data frame has one dtype for all values
         if hasattr(X, "columns"):
             values = [np.asarray(X[name])[0] for name in X.columns]
         else:
             values = list(np.asarray(X, dtype=object).reshape(-1))
-        display = cls(scores[0], values, [str(name) for name in names])
+        display = cls(scores[0], values, names)
         return display.plot(n_features=n_features, ax=ax)
 
-    def plot(self, *, n_features=10, ax=None):
+    def plot(self, ax=None, *, n_features=10):
         """Plot the scores.
 
         Parameters
         ----------
-        n_features : int, default=10
-            Largest number of columns to show.
         ax : matplotlib Axes, default=None
             Axes to draw on; None creates a figure.
+        n_features : int, default=10
+            Largest number of columns to show.
 
         Returns
         -------
@@ -121,19 +119,18 @@ class FeatureScoresDisplay:
         """
         if not is_integer(n_features) or n_features < 1:
             raise ValueError(f"n_features={n_features!r} must be a positive integer.")
-        pyplot = import_pyplot()
-        if ax is None:
-            _, ax = pyplot.subplots(layout="constrained")
+        ax = make_axes(ax)
         self.order_ = np.argsort(self.scores, kind="stable")[:n_features]
         labels = [
-            f"{self.feature_names[j]} = {_show(self.values[j])}" for j in self.order_
+            f"{shorten(self.feature_names[j])} = {_show(self.values[j])}"
+            for j in self.order_
         ]
         shown = self.scores[self.order_]
-        colors = np.where(shown < 0, "C3", "C0")
+        colors = np.where(shown < 0, BAD, GOOD)
         self.bars_ = ax.barh(range(len(shown)), shown, color=list(colors))
         ax.set_yticks(range(len(shown)), labels)
         ax.invert_yaxis()
-        ax.axvline(0.0, color="black", linewidth=0.8)
+        ax.axvline(0.0, color=get_ink(ax), linewidth=0.8)
         ax.set_xlabel("log p(cell | rest) above the usual, nats")
         self.ax_, self.figure_ = ax, ax.figure
         return self
@@ -143,4 +140,4 @@ def _show(value):
     """Return a value as a short text."""
     if isinstance(value, (float, np.floating)):
         return f"{value:.3g}"
-    return str(value)
+    return shorten(value)

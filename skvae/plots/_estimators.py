@@ -1,0 +1,82 @@
+"""What plots ask of an estimator, also at the end of a pipeline."""
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from .._columns._containers import get_names
+
+
+def open_pipeline(estimator, *tables):
+    """Return the last step of a fitted pipeline, and tables as they reach it.
+
+    Other estimators, and their tables, are returned as they are.
+    """
+    check_is_fitted(estimator)
+    if not isinstance(estimator, Pipeline):
+        return estimator, *tables
+    steps = estimator[:-1]
+    tables = [t if t is None or not len(steps) else steps.transform(t) for t in tables]
+    return estimator[-1], *tables
+
+
+def require(estimator, method, way_out=""):
+    """Refuse an estimator without a method that a plot needs."""
+    if not hasattr(estimator, method):
+        name = type(estimator).__name__
+        raise TypeError(f"{name} has no {method}, which this plot needs{way_out}.")
+
+
+def get_latent(estimator):
+    """Return the latent of a VAE, or None of another estimator."""
+    net = getattr(estimator, "net_", None)
+    return None if net is None else net.module_.latent
+
+
+def is_discrete(estimator):
+    """Return whether z is discrete."""
+    from ..latents import Categorical
+
+    return isinstance(get_latent(estimator), Categorical)
+
+
+def get_feature_names(estimator, X=None):
+    """Return the names of the columns, ``x0, x1, ...`` where there are none."""
+    names = None if X is None else get_names(X)
+    if names is None:
+        names = getattr(estimator, "feature_names_in_", None)
+    if names is None:
+        names = [f"x{j}" for j in range(estimator.n_features_in_)]
+    return [str(name) for name in names]
+
+
+def name_components(estimator, n_columns):
+    """Return names of the columns of `transform`."""
+    if not is_discrete(estimator):
+        return [f"component {j}" for j in range(n_columns)]
+    n_categories = get_latent(estimator).n_categories or n_columns
+    names = []
+    for variable, category in np.ndindex(n_columns // n_categories, n_categories):
+        part = "" if n_categories == n_columns else f"variable {variable}, "
+        names.append(f"{part}category {category}")
+    return names
+
+
+def rank_components(estimator, n_columns):
+    """Return the columns of `transform`, those with the largest KL first."""
+    kl = getattr(estimator, "kl_per_component_", None)
+    if kl is None or len(kl) != n_columns:
+        return np.arange(n_columns)
+    return np.argsort(-np.asarray(kl), kind="stable")
+
+
+def check_components(components, n_columns):
+    """Return numbers of components as an array, refusing those that do not exist."""
+    found = np.atleast_1d(np.asarray(components))
+    is_valid = found.ndim == 1 and found.dtype.kind in "iu" and len(found) > 0
+    if not is_valid or found.min() < 0 or found.max() >= n_columns:
+        raise ValueError(
+            f"components={components!r}; numbers from 0 to {n_columns - 1} are "
+            "accepted, those of the columns of transform(X)."
+        )
+    return found
