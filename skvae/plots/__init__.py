@@ -3,8 +3,22 @@
 They use public methods and attributes only, and import matplotlib when they draw.
 """
 
+from ._components import ComponentsDisplay
 from ._feature_scores import FeatureScoresDisplay
 from ._latent_map import LatentMapDisplay
+from ._reconstruction import ReconstructionDisplay
+from ._samples import SamplesDisplay
+from ._score_histogram import ScoreHistogramDisplay
 from ._training_curve import TrainingCurveDisplay
+from ._traversal import LatentTraversalDisplay
 
-__all__ = ["FeatureScoresDisplay", "LatentMapDisplay", "TrainingCurveDisplay"]
+__all__ = [
+    "ComponentsDisplay",
+    "FeatureScoresDisplay",
+    "LatentMapDisplay",
+    "LatentTraversalDisplay",
+    "ReconstructionDisplay",
+    "SamplesDisplay",
+    "ScoreHistogramDisplay",
+    "TrainingCurveDisplay",
+]

@@ -1,6 +1,7 @@
 """Labels of rows: classes, or numbers."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -46,14 +47,20 @@ def read_labels(y, n_rows, most=_MOST_CLASSES):
     if values is not None and not _are_classes(values):
         return Labels(name, values=values)
     codes, levels = read_levels(series)
-    if len(levels) > most:
-        counts = np.bincount(codes[codes >= 0], minlength=len(levels))
-        kept = np.sort(np.argsort(-counts, kind="stable")[: most - 1])
-        place = np.full(len(levels) + 1, most - 1)
-        place[kept], place[-1] = np.arange(most - 1), -1
-        other = f"{len(levels) - most + 1} others"
-        codes, levels = place[codes], [*(levels[k] for k in kept), other]
+    codes, levels = join_rare(codes, levels, most)
     return Labels(name, codes=codes, levels=levels)
+
+
+def join_rare(codes, levels, most):
+    """Return codes and at most as many levels: the rarest of more become one."""
+    if len(levels) <= most:
+        return codes, levels
+    counts = np.bincount(codes[codes >= 0], minlength=len(levels))
+    kept = np.sort(np.argsort(-counts, kind="stable")[: most - 1])
+    place = np.full(len(levels) + 1, most - 1)
+    place[kept], place[-1] = np.arange(most - 1), -1
+    other = f"{len(levels) - most + 1} others"
+    return place[codes], [*(levels[k] for k in kept), other]
 
 
 def to_series(y):
@@ -78,7 +85,11 @@ def to_series(y):
         array = array[:, 0]
     if array.ndim != 1:
         raise ValueError(f"y has shape {array.shape}; pass one value per row.")
-    return pd.Series(array, name=name).infer_objects()
+    series = pd.Series(array, name=name).infer_objects()
+    known = series.dropna() if series.dtype == object else ()
+    if len(known) and all(_is_number(v) for v in known):
+        return series.astype(float)
+    return series
 
 
 def read_numbers(series):
@@ -116,6 +127,10 @@ def _are_classes(values):
     return len(distinct) <= _MOST_INTEGERS and bool(
         (distinct == distinct.round()).all()
     )
+
+
+def _is_number(value):
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 
 
 def _to_plain(level):

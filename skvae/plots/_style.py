@@ -20,8 +20,10 @@ COLORS = (
 )
 MARKERS = "o^sDvP"
 GOOD, BAD = COLORS[0], COLORS[6]
-# steps of a golden ratio: they fill an interval evenly, whatever their number
-_GOLDEN = (5**0.5 - 1) / 2
+# Roberts (2018): steps that fill an interval evenly, and a square where both are taken
+_STEPS = (0.7548776662466927, 0.5698402909980532)
+# characters of labels that stand side by side
+_LONGEST_OF_TWO = 38
 
 
 def make_axes(ax=None, width=6.4, height=4.8):
@@ -32,7 +34,7 @@ def make_axes(ax=None, width=6.4, height=4.8):
     return pyplot.subplots(figsize=(width, height), layout="constrained")[1]
 
 
-def make_grid(n_axes, ax=None, n_columns=3, width=3.2, height=2.6):
+def make_grid(n_axes, ax=None, n_columns=3, width=3.2, height=2.6, share_y=False):
     """Return as many axes: of a new figure, those given, or parts of the one given."""
     import_pyplot()
     if ax is not None and not hasattr(ax, "plot"):
@@ -58,7 +60,23 @@ def make_grid(n_axes, ax=None, n_columns=3, width=3.2, height=2.6):
         figure = ax.figure
         grid = ax.get_subplotspec().subgridspec(n_rows, n_columns)
     places = [divmod(number, n_columns) for number in range(n_axes)]
-    return np.array([figure.add_subplot(grid[place]) for place in places])
+    first = figure.add_subplot(grid[places[0]])
+    shared = {"sharey": first} if share_y else {}
+    rest = [figure.add_subplot(grid[place], **shared) for place in places[1:]]
+    return np.array([first, *rest], dtype=object)
+
+
+def set_title(axes, ax, name):
+    """Set the title of panels: of their figure, or of the axes that they are in."""
+    if name is None:
+        return
+    if len(axes) == 1:
+        axes[0].set_title(name)
+    elif ax is None:
+        axes[0].figure.suptitle(name)
+    elif hasattr(ax, "plot"):
+        # above the titles of the panels
+        ax.set_title(name, pad=22)
 
 
 def get_ink(ax):
@@ -81,9 +99,9 @@ def choose_size(n_points):
     return size, float(np.clip(1.4 - 0.22 * np.log10(n_points), 0.45, 0.9))
 
 
-def spread(n_points):
+def spread(n_points, dimension=0):
     """Return numbers in (-0.5, 0.5) that are far from those next to them."""
-    return (np.arange(1, n_points + 1) * _GOLDEN) % 1 - 0.5
+    return (np.arange(1, n_points + 1) * _STEPS[dimension]) % 1 - 0.5
 
 
 def shorten(text, n_characters=24):
@@ -99,4 +117,19 @@ def shorten(text, n_characters=24):
 
 def show_number(value):
     """Return a number as a short text."""
-    return f"{value:.3g}".replace("-", "−")
+    is_long = 1000 <= abs(value) < 1e7
+    return (f"{value:,.0f}" if is_long else f"{value:.3g}").replace("-", "−")
+
+
+def add_legend_below(ax, n_lines=1, **kwargs):
+    """Add a legend below the name of the axis, which has as many lines."""
+    from matplotlib.transforms import ScaledTranslation
+
+    handles = kwargs.get("handles") or ax.get_legend_handles_labels()[0]
+    is_long = any(len(handle.get_label()) > _LONGEST_OF_TWO for handle in handles)
+    style = {"fontsize": "small", "frameon": False, "ncols": 1 if is_long else 2}
+    # in inches: axes may be low
+    down = ScaledTranslation(0, -0.4 - 0.18 * n_lines, ax.figure.dpi_scale_trans)
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "borderaxespad": 0}
+    transform = ax.transAxes + down
+    return ax.legend(bbox_transform=transform, **place, **style, **kwargs)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from ._estimators import open_pipeline, require
-from ._style import COLORS, get_ink, get_muted, make_axes
+from ._style import COLORS, add_legend_below, get_ink, get_muted, make_axes
 
 # how far the range of the first quarter may exceed that of the others, to be in view
 _LARGEST_RATIO = 4.0
@@ -272,13 +272,7 @@ class TrainingCurveDisplay:
             ax.set(xticks=[], yticks=[])
             return
         self._set_limits(ax, scores)
-        ax.legend(
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.14),
-            ncols=2,
-            fontsize="small",
-            frameon=False,
-        )
+        add_legend_below(ax)
 
     def _set_limits(self, ax, scores):
         """Leave out first epochs that are far below all others."""
