@@ -27,6 +27,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 from skvae import VAETransformer
+from skvae.plots import LatentMapDisplay, LatentTraversalDisplay
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, random_state=0)
@@ -50,29 +51,29 @@ vae = VAETransformer(
 # digits, so that crowded parts of the plane are shown in detail. Neighbouring images
 # differ little, and nearly every part of the plane shows a digit.
 
-figure, axes = plt.subplots(1, 3, figsize=(14, 4.6), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(15, 4.4), layout="constrained")
 models = {"PCA": pca, "VAE": vae}
 accuracy = {}
 for ax, (name, model) in zip(axes, models.items(), strict=False):
     neighbors = KNeighborsClassifier(10).fit(model.transform(X_train), y_train)
-    z = model.transform(X_test)
-    accuracy[name] = neighbors.score(z, y_test)
-    points = ax.scatter(*z.T, c=y_test, cmap="tab10", vmin=-0.5, vmax=9.5, s=10)
-    ax.set(xlabel="first component", ylabel="second component", aspect="equal")
-    ax.set(title=f"{name}: 10 neighbours find {accuracy[name]:.0%} of the digits")
-figure.colorbar(points, ax=axes[1], ticks=range(10), label="digit")
+    accuracy[name] = neighbors.score(model.transform(X_test), y_test)
+    title = f"{name}: 10 neighbours find {accuracy[name]:.0%} of the digits"
+    LatentMapDisplay.from_estimator(
+        model, X_test, y_test, ax=ax, name=title, n_ellipses=0
+    )
 
-n_steps = 16
-steps = (np.arange(n_steps) + 0.5) / n_steps
+steps = (np.arange(16) + 0.5) / 16
 first, second = np.quantile(vae.transform(X_train), steps, axis=0).T
-grid = np.stack(np.meshgrid(first, second[::-1]), axis=-1).reshape(-1, 2)
-decoded = vae.inverse_transform(grid).reshape(-1, 8, 8)
-# a light line between the images
-tiles = np.pad(decoded, ((0, 0), (0, 1), (0, 1)), constant_values=2)
-sheet = tiles.reshape(n_steps, n_steps, 9, 9).swapaxes(1, 2)
-axes[2].imshow(sheet.reshape(n_steps * 9, -1), cmap="gray_r", vmin=0, vmax=16)
-axes[2].set(title="VAE: E[x|z] across the plane", xticks=[], yticks=[])
-axes[2].set(xlabel="first component", ylabel="second component")
+grid = np.stack(np.meshgrid(first, second[::-1]), axis=-1)
+sheet = LatentTraversalDisplay.from_points(
+    vae,
+    grid,
+    image_shape=(8, 8),
+    ax=axes[2],
+    name="VAE: E[x|z] across the plane",
+    cmap="gray_r",
+)
+sheet.ax_.set(xlabel="component 0", ylabel="component 1")
 plt.show()
 
 print("accuracy of 10 neighbours:", {k: round(v, 2) for k, v in accuracy.items()})
@@ -99,10 +100,7 @@ ways = {
     "PCA": pca.inverse_transform(interpolate(pca.transform(ends))),
     "VAE": vae.inverse_transform(interpolate(vae.transform(ends))),
 }
-figure, axes = plt.subplots(3, 9, figsize=(9, 3.2), layout="constrained")
-for row, (name, images) in zip(axes, ways.items(), strict=True):
-    row[0].set_ylabel(name)
-    for ax, image in zip(row, images, strict=True):
-        ax.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
-        ax.set(xticks=[], yticks=[])
+LatentTraversalDisplay.from_decoded(
+    list(ways.values()), line_names=ways, image_shape=(8, 8), cmap="gray_r"
+)
 plt.show()

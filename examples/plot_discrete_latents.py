@@ -21,6 +21,7 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 from skvae import VAETransformer
 from skvae.latents import Categorical
+from skvae.plots import LatentTraversalDisplay
 
 digits = load_digits()
 X, y = (digits.data > 7).astype(float), digits.target
@@ -64,12 +65,14 @@ print(f"share of the right class    {accuracy:.2f}")
 #
 # `inverse_transform` of a one-hot vector is the mean image of that category.
 
-images = vae.inverse_transform(np.eye(14)).reshape(-1, 8, 8)
-figure, axes = plt.subplots(2, 7, figsize=(8, 2.8), layout="constrained")
-for k, ax in enumerate(axes.flat):
-    ax.imshow(images[k], cmap="Greys", vmin=0, vmax=1)
-    ax.set_title(f"{k}: a {names[k]}", fontsize=9)
-    ax.set(xticks=[], yticks=[])
+figure, ax = plt.subplots(figsize=(8, 2.8), layout="constrained")
+_ = LatentTraversalDisplay.from_points(
+    vae,
+    np.eye(14),
+    step_names=[f"{k}: a {name}" for k, name in enumerate(names)],
+    image_shape=(8, 8),
+    ax=ax,
+)
 
 # %%
 # Combining variables

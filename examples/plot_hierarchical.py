@@ -20,6 +20,7 @@ from sklearn.datasets import load_digits
 from skvae import VAETransformer
 from skvae.latents import Gaussian, Hierarchical
 from skvae.likelihoods import DiscretizedLogistic
+from skvae.plots import ComponentsDisplay, SamplesDisplay
 
 X = load_digits().data
 order = np.random.default_rng(0).permutation(len(X))
@@ -70,8 +71,7 @@ for name, latent in latents.items():
 # that of the layer above.
 
 layers = models["two layers, 4 and 2"]
-print("lower layer", layers.kl_per_component_[:4].round(2))
-print("upper layer", layers.kl_per_component_[4:].round(2))
+_ = ComponentsDisplay.from_estimator(layers, name="two layers, the lower one is 0")
 
 # %%
 # New digits
@@ -80,11 +80,15 @@ print("upper layer", layers.kl_per_component_[4:].round(2))
 # Samples are only as good as the prior from which z is drawn. Where the prior has mass
 # but there are no digits, samples look like a mix of two digits.
 
-figure, axes = plt.subplots(3, 10, figsize=(8, 3), layout="constrained")
-for row, (name, model) in zip(axes, models.items(), strict=True):
-    images = model.sample(10, random_state=0, mean=True).reshape(-1, 8, 8)
-    for ax, image in zip(row, images, strict=True):
-        ax.imshow(image, cmap="Greys", vmin=0, vmax=16)
-        ax.set(xticks=[], yticks=[])
-    row[0].set_title(name, fontsize=9, loc="left")
+figure, axes = plt.subplots(3, 1, figsize=(8, 3.6), layout="constrained")
+for ax, (name, model) in zip(axes, models.items(), strict=True):
+    SamplesDisplay.from_estimator(
+        model,
+        n_samples=10,
+        n_columns=10,
+        mean=True,
+        image_shape=(8, 8),
+        ax=ax,
+        name=name,
+    )
 plt.show()

@@ -23,6 +23,7 @@ import numpy as np
 
 from skvae import VAETransformer
 from skvae.datasets import make_mixed
+from skvae.plots import LatentMapDisplay, LatentTraversalDisplay
 
 X = make_mixed(n_samples=1000, missing=0.1, random_state=0)
 print(X.head(4).to_string())
@@ -41,24 +42,16 @@ print(vae.columns_.to_frame()[shown].to_string(float_format="{:.2f}".format))
 # `transform` returns two numbers per row, also for incomplete rows. The two factors are
 # recovered: one direction corresponds to age, the other to income and related levels.
 
-Z = vae.transform(X)
-figure, axes = plt.subplots(
-    1, 3, figsize=(12, 3.8), layout="constrained", sharex=True, sharey=True
-)
-for ax, name in zip(axes[:2], ["age", "income"], strict=True):
-    values = X[name].to_numpy(float, na_value=np.nan)
-    low, high = np.nanquantile(values, [0.02, 0.98])
-    # plot rows without the value first, below the others
-    ax.scatter(*Z[np.isnan(values)].T, s=9, c="0.85", lw=0)
-    points = ax.scatter(*Z.T, c=values, s=9, lw=0, vmin=low, vmax=high, cmap="viridis")
-    figure.colorbar(points, ax=ax, shrink=0.85)
-    ax.set(title=f"coloured by {name}", xlabel="component 1", ylabel="component 2")
-colours = {"school": "#8a8f98", "college": "#e08e3c", "degree": "#1f6fb2"}
-for level, colour in colours.items():
-    chosen = (X["education"] == level).to_numpy()
-    axes[2].scatter(*Z[chosen].T, s=9, c=colour, lw=0, label=level)
-axes[2].legend(frameon=False, markerscale=2)
-axes[2].set(title="coloured by education", xlabel="component 1", ylabel="component 2")
+figure, axes = plt.subplots(1, 3, figsize=(14, 3.8), layout="constrained")
+for ax, name in zip(axes, ["age", "income", "education"], strict=True):
+    LatentMapDisplay.from_estimator(vae, X, X[name], ax=ax, name=f"coloured by {name}")
+
+# %%
+# What does each component change? A row from the middle of the map moves along one
+# component at a time. The colours are the change of each column, in its standard
+# deviations, and the numbers its values at both ends.
+
+_ = LatentTraversalDisplay.from_estimator(vae, X)
 
 # %%
 # An anomalous row

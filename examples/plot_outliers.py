@@ -22,7 +22,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from sklearn.preprocessing import StandardScaler
 
 from skvae import VAEOutlierDetector
-from skvae.plots import FeatureScoresDisplay
+from skvae.plots import FeatureScoresDisplay, ScoreHistogramDisplay
 
 pixels, digit = load_digits(return_X_y=True)
 normal = np.random.default_rng(0).permutation(np.flatnonzero(digit % 2 == 0))
@@ -80,23 +80,10 @@ found = (detector.predict(odd) < 0).mean()
 print(f"{false_alarms:.1%} of new even digits, {found:.1%} of odd ones")
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-everything = np.concatenate([detector.score_samples(x) for x in (held_out, odd)])
-bins = np.linspace(np.quantile(everything, 0.02), everything.max(), 40)
-for name, rows in (("even, new", held_out), ("odd", odd)):
-    left.hist(
-        np.clip(detector.score_samples(rows), bins[0], bins[-1]),
-        bins,
-        alpha=0.6,
-        label=name,
-        density=True,
-    )
-left.axvline(detector.offset_, color="black", linestyle="--", label="threshold")
-left.set(
-    title="Scores",
-    xlabel=f"score, nats (all below {bins[0]:.0f} in the first bar)",
-    ylabel="density of rows",
+kinds = np.where(is_odd, "odd", "even, new")
+ScoreHistogramDisplay.from_estimator(
+    detector, np.concatenate([held_out, odd]), kinds, ax=left, name="Scores"
 )
-left.legend()
 for name, rows in (("even, new", held_out), ("odd", odd)):
     right.ecdf(detector.p_values(rows), label=name)
 right.axline((0, 0), slope=1, color="black", linewidth=0.8)

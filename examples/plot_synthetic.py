@@ -26,6 +26,7 @@ from sklearn.metrics import roc_auc_score
 
 from skvae import VAETransformer
 from skvae.datasets import make_mixed
+from skvae.plots import SamplesDisplay
 
 rows = make_mixed(n_samples=3000, random_state=0)
 train, test = rows[:1500], rows[1500:].reset_index(drop=True)
@@ -106,43 +107,14 @@ for name, found in sources.items():
 # Look at the plots as well, since a distance does not show what is wrong. The atom of
 # savings at 0 is reproduced, and so is the tail of incomes.
 
-figure, axes = plt.subplots(2, 3, figsize=(12, 6.4), layout="constrained")
-colours = {"real": "#17191d", "drawn": "#1f6fb2"}
-both = {"real": test, "drawn": drawn}
-bins = {
-    "income": np.linspace(0, 150, 39),
-    "savings": np.linspace(-0.25, 18, 38),
-    "visits": np.arange(-0.5, 15),
-}
-for ax, (name, edges) in zip(axes[0], bins.items(), strict=True):
-    unit = 1 if name == "visits" else 1000
-    for label, found in both.items():
-        style = {"alpha": 0.35} if label == "real" else {"histtype": "step", "lw": 1.8}
-        ax.hist(found[name] / unit, edges, color=colours[label], label=label, **style)
-    ax.set(title=name if unit == 1 else f"{name}, thousands", ylabel="rows", yticks=[])
-axes[0, 0].legend(frameon=False)
-place = np.arange(3)
-for offset, (label, found) in zip((-0.2, 0.2), both.items(), strict=True):
-    shares = found["education"].value_counts(normalize=True, sort=False)
-    axes[1, 0].bar(
-        place + offset,
-        shares,
-        0.38,
-        color=colours[label],
-        alpha=0.35 + 0.5 * (offset > 0),
-    )
-axes[1, 0].set(title="education", xticks=place, xticklabels=shares.index, yticks=[])
-axes[1, 0].set_ylabel("share of rows")
-for ax, (label, found) in zip(axes[1, 1:], both.items(), strict=True):
-    saves = found["savings"] > 0
-    for chosen, colour in ((saves, "#1f6fb2"), (~saves, "#e08e3c")):
-        part = found[chosen]
-        ax.plot(part["age"], part["income"] / 1000, ".", ms=3, c=colour)
-    ax.set(title=label, xlabel="age", ylabel="income, thousands")
-    ax.set(xlim=(0, 95), ylim=(0, 150))
-axes[1, 1].plot([], [], ".", c="#1f6fb2", label="with savings")
-axes[1, 1].plot([], [], ".", c="#e08e3c", label="without")
-axes[1, 1].legend(loc="upper left", framealpha=0.9)
+_ = SamplesDisplay.from_samples(drawn, test, name="Single columns")
+
+# %%
+# Pairs show what single columns cannot: incomes grow with education and with age.
+
+_ = SamplesDisplay.from_samples(
+    drawn[:400], test[:400], kind="pairs", columns=["age", "income", "education"]
+)
 
 # %%
 # Conditional samples

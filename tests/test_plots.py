@@ -376,7 +376,7 @@ def test_unused_components_are_gray_and_counted():
     colors = [bar.get_facecolor() for bar in display.bars_]
     assert colors[0] == colors[1] != colors[2] == colors[3]
     texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
-    assert texts == ["used: 2, together 3 nats", "unused: 2"]
+    assert texts == ["used: 2, 3 nats in all", "unused: 2"]
     # nothing is used
     ComponentsDisplay.from_kl([0.0]).figure_.canvas.draw()
 
@@ -631,6 +631,18 @@ def test_traversal_of_images_and_of_points_of_ones_own(quick):
     np.testing.assert_allclose(
         shown[:, 15:].ravel(), vae.inverse_transform(ends)[1], rtol=1e-5
     )
+    lines = np.stack([X[:3], X[3:6]])
+    display = LatentTraversalDisplay.from_decoded(
+        lines, line_names=["one", "two"], image_shape=(4, 4)
+    )
+    np.testing.assert_allclose(display.image_.get_array()[5:, :4].ravel(), X[3])
+    display = LatentTraversalDisplay.from_decoded(lines)
+    expected = (lines[0] - lines[0, 1]) / X[:6].std(axis=0)
+    np.testing.assert_allclose(
+        display.artists_[0].get_array(), expected.T[display.order_], atol=1e-12
+    )
+    with pytest.raises(ValueError, match="n_lines, n_steps, n_features"):
+        LatentTraversalDisplay.from_decoded(X)
     with pytest.raises(ValueError, match="n_lines, n_steps, n_components"):
         LatentTraversalDisplay.from_points(vae, ends[0])
 

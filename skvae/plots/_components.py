@@ -154,7 +154,7 @@ class ComponentsDisplay:
         handles = []
         for name_, color in shades.items():
             chosen = is_used & (np.array(groups) == name_)
-            text = f"{name_}: {chosen.sum()}, together {kl[chosen].sum():.3g} nats"
+            text = f"{name_}: {chosen.sum()}, {kl[chosen].sum():.3g} nats in all"
             handles.append(Patch(color=color, label=text))
         if not is_used.all():
             handles.append(Patch(color=gray, label=f"unused: {(~is_used).sum()}"))

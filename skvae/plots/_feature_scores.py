@@ -4,7 +4,7 @@ import numpy as np
 
 from .._utils._checks import is_integer
 from ._estimators import get_feature_names
-from ._style import BAD, GOOD, get_ink, make_axes, shorten
+from ._style import BAD, GOOD, get_ink, make_axes, shorten, show_number
 
 
 class FeatureScoresDisplay:
@@ -139,5 +139,5 @@ class FeatureScoresDisplay:
 def _show(value):
     """Return a value as a short text."""
     if isinstance(value, (float, np.floating)):
-        return f"{value:.3g}"
+        return show_number(value)
     return shorten(value)

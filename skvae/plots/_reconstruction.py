@@ -5,7 +5,7 @@ import numpy as np
 from ._estimators import get_feature_names, open_pipeline, require
 from ._images import Sheet, find_image_shape, find_range, find_sheet_size, to_images
 from ._panels import draw_agreement, measure_agreement
-from ._style import COLORS, make_axes, make_grid, set_title, shorten
+from ._style import COLORS, choose_width, make_axes, make_grid, set_title, shorten
 from ._tables import choose_columns, read_columns, read_names
 
 # columns with a panel each; of more tables bars are drawn
@@ -211,7 +211,7 @@ class ReconstructionDisplay:
         if kind == "bars":
             self._draw_bars(ax, found, np.array(chosen))
             return
-        n_columns = 2 if len(found) in (2, 4) else 4 if len(found) > 9 else 3
+        n_columns = choose_width(len(found))
         self.axes_ = make_grid(len(found), ax, n_columns)
         drawn = [
             draw_agreement(axis, column, COLORS[0])

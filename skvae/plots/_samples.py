@@ -12,7 +12,15 @@ from ._images import (
     wrap,
 )
 from ._panels import draw_marginal, draw_pair, measure_difference
-from ._style import COLORS, get_muted, make_axes, make_grid, set_title, shorten
+from ._style import (
+    COLORS,
+    choose_width,
+    get_muted,
+    make_axes,
+    make_grid,
+    set_title,
+    shorten,
+)
 from ._tables import choose_columns, read_columns, read_names
 
 _MOST_PANELS, _MOST_PAIRED = 12, 4
@@ -277,7 +285,7 @@ class SamplesDisplay:
         draw(ax, found, ["real", "drawn"][-len(tables) :], n_all)
 
     def _draw_marginals(self, ax, found, names, n_all):
-        n_columns = 2 if len(found) in (2, 4) else 4 if len(found) > 9 else 3
+        n_columns = choose_width(len(found))
         self.axes_ = make_grid(len(found), ax, n_columns, height=2.2)
         colors = self._choose_colors(self.axes_[0], names)
         self.artists_ = [

@@ -66,6 +66,13 @@ def make_grid(n_axes, ax=None, n_columns=3, width=3.2, height=2.6, share_y=False
     return np.array([first, *rest], dtype=object)
 
 
+def choose_width(n_panels):
+    """Return how many panels stand side by side."""
+    if n_panels in (2, 4):
+        return 2
+    return 4 if n_panels in (7, 8) or n_panels > 9 else 3
+
+
 def set_title(axes, ax, name):
     """Set the title of panels: of their figure, or of the axes that they are in."""
     if name is None:

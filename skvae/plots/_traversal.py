@@ -23,7 +23,7 @@ from ._images import (
     wrap,
 )
 from ._style import get_ink, make_axes, make_grid, set_title, shorten, show_number
-from ._tables import choose_columns, read_columns
+from ._tables import choose_columns, read_columns, read_names
 
 # rows drawn where no X is given
 _N_DRAWN = 500
@@ -34,6 +34,8 @@ _MOST_COLUMNS = 25
 _LONGEST_LINE = 12
 # share of the rows below the first and above the last step
 _TAIL = 0.02
+# letters of a level that are worth writing
+_LEAST_LETTERS = 6
 # standard deviations in full colour
 _LEAST_CHANGE, _LARGEST_CHANGE = 0.5, 3.0
 
@@ -41,15 +43,15 @@ _LEAST_CHANGE, _LARGEST_CHANGE = 0.5, 3.0
 class LatentTraversalDisplay:
     """Plot what changes in a row as components of z change one by one.
 
-    Use `from_estimator` or `from_points` to make an instance. Images are decoded along
-    a line for each component. Tables have a panel for each component: its rows are the
-    columns that change most, in colours of the change in standard deviations, with the
-    values at both ends.
+    Use `from_estimator`, `from_points` or `from_decoded` to make an instance. Images
+    are decoded along a line for each component. Tables have a panel for each component:
+    its rows are the columns that change most, in colours of the change in standard
+    deviations, with the values at both ends.
 
     Parameters
     ----------
     Z : ndarray (n_lines, n_steps, n_components)
-        Points along the lines.
+        Points along the lines; without components where they are not known.
     decoded : array-like or data frame (n_lines * n_steps, n_features)
         Rows at these points.
     line_names : sequence of str (n_lines,)
@@ -242,6 +244,68 @@ class LatentTraversalDisplay:
         return cls._decode(model, Z, names, step_names, X, shape, name).plot(
             ax, **kwargs
         )
+
+    @classmethod
+    def from_decoded(
+        cls,
+        decoded,
+        *,
+        line_names=None,
+        step_names=None,
+        image_shape=None,
+        ax=None,
+        name=None,
+        **kwargs,
+    ):
+        """Plot rows along lines, of any model.
+
+        Parameters
+        ----------
+        decoded : array-like (n_lines, n_steps, n_features)
+            The rows along every line.
+        line_names, step_names : sequence of str, default=None
+            Names of the lines, and of the steps along all of them.
+        image_shape : tuple of int, default=None
+            (height, width) or (channels, height, width) of images; None for tables.
+        ax : matplotlib Axes or array of them, default=None
+            Axes to draw on; None creates a figure.
+        name : str, default=None
+            Title of the plot.
+        **kwargs : dict
+            Passed to `plot`.
+
+        Returns
+        -------
+        LatentTraversalDisplay
+            The display, with the plotted objects as attributes.
+
+        Raises
+        ------
+        ValueError
+            If `decoded` has another number of dimensions.
+        """
+        decoded = np.asarray(decoded)
+        if decoded.ndim != 3 or not decoded.size:
+            raise ValueError(
+                f"decoded has shape {decoded.shape}; (n_lines, n_steps, n_features) is "
+                "needed."
+            )
+        n_lines, n_steps, n_features = decoded.shape
+        rows = decoded.reshape(-1, n_features)
+        names = [""] * n_lines if line_names is None else list(line_names)
+        display = cls(
+            np.empty((n_lines, n_steps, 0)),
+            rows,
+            names,
+            steps=step_names,
+            spread=[_measure(c) for c in read_columns([rows], read_names(rows))]
+            if image_shape is None
+            else None,
+            feature_names=read_names(rows),
+            image_shape=find_image_shape(None, image_shape),
+            name=name,
+        )
+        return display.plot(ax, **kwargs)
 
     @classmethod
     def _decode(cls, model, Z, names, steps, X, shape, name):
@@ -464,7 +528,9 @@ def _write_levels(axis, row, codes, levels):
         room = max(2, int(42 * (last - first) / len(codes)) - 1)
         text = shorten(levels[codes[first]], room)
         style = {"ha": "center", "va": "center", "fontsize": "x-small"}
-        axis.text((first + last - 1) / 2, row, text, color=get_ink(axis), **style)
+        if room >= _LEAST_LETTERS or "…" not in text:
+            place = (first + last - 1) / 2
+            axis.text(place, row, text, color=get_ink(axis), **style)
         if first:
             axis.plot(
                 [first - 0.5] * 2, [row - 0.5, row + 0.5], color=get_ink(axis), lw=0.8
