@@ -121,8 +121,9 @@ class VAETransformer(
         categories and strings, and 'gaussian_mixture' for numbers ('gaussian' where
         ``hidden_layer_sizes=()`` makes the model linear); next to columns of other
         kinds that of integers has atoms, see `likelihoods.GaussianMixture`. A dict
-        names it by column (by number for arrays); the others are 'auto'. See the
-        :doc:`page on tables </user_guide/tables>`.
+        names it by column (by number for arrays); the others are 'auto'. Of sparse
+        tables 'auto' is 'bernoulli' for zeros and ones, and 'negative_binomial' for
+        counts. See the :doc:`page on tables </user_guide/tables>`.
     latent : {'gaussian', 'categorical', 'hierarchical'} or Latent, default='gaussian'
         Family of q(z|x), and prior p(z).
     network : {'auto', 'mlp', 'conv'} or Network, default='auto'
@@ -427,7 +428,9 @@ class VAETransformer(
             Numbers, booleans and categories, also mixed; strings are categories, even
             if they are digits. Missing values are NaN, None, ``pandas.NA`` or masked.
             With `image_shape` also images (n_samples, channels, height, width), as in
-            all methods that take rows.
+            all methods that take rows. Counts, and zeros and ones, may be a sparse
+            matrix, see the :doc:`page on wide tables </user_guide/wide>`; results are
+            dense.
         y : ignored
             There for scikit-learn's convention.
         sample_weight : array-like (n_samples,), default=None
@@ -447,7 +450,8 @@ class VAETransformer(
         ValueError
             If a parameter or a value of X is out of range.
         TypeError
-            If X is sparse, or a column is neither numbers, booleans nor categories.
+            If X is sparse and the likelihood is for dense tables, or a column is
+            neither numbers, booleans nor categories.
         """
         is_warm = self.warm_start and hasattr(self, "net_")
         return self._fit(X, y, sample_weight, X_val, is_warm=is_warm)
@@ -913,7 +917,7 @@ class VAETransformer(
             n_draws = check_count("n_draws", n_draws, "None or a positive integer")
         model = self._get_model()
         table = self._read(X, model)
-        array, is_drawn = table.array, random_state is not None
+        array, is_drawn = table.make_dense(), random_state is not None
         seed = draw_seed(make_generator(random_state if is_drawn else 0))
         with seeded(seed, self.device_):
             filled = model.impute(array, n_draws, is_drawn)
@@ -1072,4 +1076,17 @@ class VAETransformer(
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.input_tags.allow_nan = True
         tags.input_tags.string = tags.input_tags.categorical = True
+        tags.input_tags.sparse = self._accepts_sparse()
         return tags
+
+    def _accepts_sparse(self):
+        """Return whether sparse tables of some values are accepted."""
+        asked = self.likelihood
+        asked = list(asked.values()) if isinstance(asked, dict) else [asked]
+        named = [a for a in asked if not (isinstance(a, str) and a == "auto")]
+        if not named:
+            return True
+        import_quietly("torch")
+        from ._parameters._sparse_tables import accepts_sparse
+
+        return all(map(accepts_sparse, named))

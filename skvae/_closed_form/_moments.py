@@ -10,7 +10,9 @@ import numpy as np
 from scipy.linalg import eigh
 from scipy.sparse.linalg import LinearOperator, eigsh
 
+from .._utils._lazy_rows import LazyRows, select_rows
 from .._utils._missing import has_missing, list_chunks
+from ._sparse_root import SparseRoot
 
 # values held at a time where chunks of rows are multiplied
 CHUNK_VALUES = 500_000
@@ -19,6 +21,10 @@ _DENSE_COLUMNS = 100
 # multiplications spent on a covariance matrix; beyond, a subsample of rows is enough
 _MAX_COVARIANCE_WORK = 1e11
 _MAX_MATRIX_COLUMNS = 3000
+# cells from which on centred rows of a lazy table are not held, if of the first rows
+# no more than a share are stored
+_MAX_ROOT_CELLS = 2**23
+_FEW_ROWS, _MOST_STORED = 20, 0.3
 
 
 def compute_mean(x, weight=None, function=None):
@@ -77,6 +83,14 @@ def find_first(x, columns=None):
     return first
 
 
+def compute_largest(x):
+    """Return the largest value of every column, ``(n_columns,)`` float64."""
+    largest = np.full(x.shape[1], -np.inf)
+    for rows in list_chunks(x):
+        largest = np.maximum(largest, x[rows].max(axis=0))
+    return largest
+
+
 def compute_moments(x, weight=None, columns=None):
     """Return mean and standard deviation of the observed cells of all or some columns.
 
@@ -107,6 +121,17 @@ def compute_moments(x, weight=None, columns=None):
     return first + mean * reach, deviation
 
 
+def _is_sparse(x):
+    """Return whether rows are many and zero for the most part, and no array."""
+    is_large = isinstance(x, LazyRows) and x.size > _MAX_ROOT_CELLS
+    return is_large and np.mean(x[:_FEW_ROWS] != 0) < _MOST_STORED
+
+
+def _count_distinct(x):
+    lazy = isinstance(x, LazyRows)
+    return x.count_distinct() if lazy else len(np.unique(x, axis=0))
+
+
 class Covariance:
     """Weighted mean and covariance of a table; of a wide one only its products."""
 
@@ -116,17 +141,23 @@ class Covariance:
         if n_kept < len(x):
             kept = np.random.default_rng(0).choice(len(x), n_kept, replace=False)
             kept.sort()
-            x, weight = x[kept], None if weight is None else weight[kept]
+            x = select_rows(x, kept)
+            weight = None if weight is None else weight[kept]
         n_samples, n_features = x.shape
         self.n_features = n_features
         # repeated rows add nothing to the rank, be they weighted or written out
         is_tall = n_samples > 10 * n_features
-        self.n_distinct = n_samples if is_tall else len(np.unique(x, axis=0))
+        self.n_distinct = n_samples if is_tall else _count_distinct(x)
         # about the first row: the mean of a constant column is then exact
         first = x[0].astype(np.float64)
         self.mean = first + compute_mean(x, weight, lambda part: part - first)
         root = np.sqrt(_scale_weights(n_samples, weight))[:, None]
         chunks = list_chunks(x, CHUNK_VALUES)
+        if n_features > _MAX_MATRIX_COLUMNS and _is_sparse(x):
+            parts = (x[rows].astype(np.float64) for rows in chunks)
+            self.matrix, self.root = None, SparseRoot(parts, self.mean, root[:, 0])
+            self.variance = self.root.compute_variance()
+            return
         self._set_products((x[rows] - self.mean) * root[rows] for rows in chunks)
 
     @classmethod
@@ -178,7 +209,13 @@ class Covariance:
 
         def product(v):
             v, root = v / scale, self.root
-            return (self.matrix @ v if root is None else root.T @ (root @ v)) / scale
+            if root is None:
+                found = self.matrix @ v
+            elif isinstance(root, SparseRoot):
+                found = root.multiply(v)
+            else:
+                found = root.T @ (root @ v)
+            return found / scale
 
         operator = LinearOperator((n, n), matvec=product, dtype=float)
         # a drawn start: ones may be an eigenvector of 0, columns that sum to a constant

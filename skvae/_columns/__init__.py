@@ -6,6 +6,7 @@ Data frames are not used outside this folder, and torch is not used in it.
 
 from ._containers import get_index, make_table_like
 from ._encoded import EncodedRows
+from ._sparse import join_tables
 from ._support import Support, check_support
 from ._table import ColumnTable
 from ._validation import (
@@ -24,6 +25,7 @@ __all__ = [
     "check_target",
     "check_weight",
     "get_index",
+    "join_tables",
     "make_table_like",
     "read_input",
     "read_latent",

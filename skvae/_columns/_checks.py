@@ -4,6 +4,7 @@ import numpy as np
 
 from .._utils._missing import has_missing, list_chunks
 from ._containers import get_names, to_floats
+from ._sparse import SparseRows, list_values
 
 # from here on not every integer is a float
 _MAX_INTEGER = 2**53
@@ -27,7 +28,7 @@ def check_finite(X, names=None):
     if X.dtype.kind != "f":
         return
     with np.errstate(invalid="ignore", over="ignore"):
-        if X.dtype.itemsize <= 8 and np.isfinite(X.sum()):
+        if X.dtype.itemsize <= 8 and np.isfinite(list_values(X).sum()):
             return
     for rows in list_chunks(X):
         with np.errstate(over="ignore"):
@@ -85,12 +86,18 @@ def check_exact_column(column, label):
     )
 
 
+def _is_inexact(values):
+    return np.abs(values.astype(np.float64)) >= _MAX_INTEGER
+
+
 def check_exact_integers(X, names=None):
     """Refuse arrays with integers that double precision cannot hold."""
     if X.dtype.kind not in "iu" or X.dtype.itemsize < 8:
         return
+    if isinstance(X, SparseRows) and not _is_inexact(X.data).any():
+        return
     for rows in list_chunks(X):
-        is_inexact = np.abs(X[rows].astype(np.float64)) >= _MAX_INTEGER
+        is_inexact = _is_inexact(X[rows])
         if is_inexact.any():
             column = int(is_inexact.any(axis=0).argmax())
             check_exact_column(X[rows, column], label_column(column, names))

@@ -130,6 +130,13 @@ def to_floats(column):
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
+def convert_numbers(X):
+    """Return an array in an order of bytes and a precision that all libraries know."""
+    if X.dtype.kind == "f" and X.dtype.itemsize > 8:
+        return X.astype(np.float64)
+    return X.astype(X.dtype.newbyteorder("="), copy=False)
+
+
 def factorize(column):
     """Return the distinct values of a column, and the position of each cell in them.
 

@@ -82,13 +82,6 @@ def convert_value(value, label):
     return value
 
 
-def convert_numbers(X):
-    """Return an array in an order of bytes and a precision that all libraries know."""
-    if X.dtype.kind == "f" and X.dtype.itemsize > 8:
-        return X.astype(np.float64)
-    return X.astype(X.dtype.newbyteorder("="), copy=False)
-
-
 def _find_advice(X):
     """Return what to do with an object that is not a table, or None."""
     for kind in type(X).__mro__:

@@ -1,15 +1,18 @@
 """Rows in the units of the model, computed when they are indexed."""
 
 import numpy as np
+from typing_extensions import override
 
-from .._utils._missing import has_missing, list_chunks
+from .._utils._lazy_rows import LazyRows, select_rows
+from .._utils._missing import fill_at_random, has_missing, list_chunks
+from ._sparse import SparseRows
 
 
-class EncodedRows:
+class EncodedRows(LazyRows):
     """Rows of several tables, one table after the other, encoded when they are indexed.
 
-    It is indexed like an array, but holds no copy of the tables, which are in the units
-    of X: one that is mapped from a file stays there.
+    It holds no copy of the tables, which are in the units of X: one that is mapped from
+    a file stays there, and a sparse one stays sparse.
     """
 
     def __init__(self, columns, tables):
@@ -19,15 +22,12 @@ class EncodedRows:
         self.dtype = np.result_type(*(columns.encode(t[:1]).dtype for t in tables))
 
     @property
-    def size(self):
-        """Number of cells."""
-        return self.shape[0] * self.shape[1]
+    def is_sparse(self):
+        """Whether a table is sparse, so that all of them together are to stay so."""
+        return any(isinstance(table, SparseRows) for table in self.tables)
 
-    def __len__(self):
-        return self.shape[0]
-
-    def __getitem__(self, rows):
-        """Return encoded rows, given by a slice of step 1 or by their numbers."""
+    @override
+    def read(self, rows):
         if len(self.tables) == 1:
             return self.columns.encode(self.tables[0][rows])
         if isinstance(rows, slice):
@@ -41,8 +41,23 @@ class EncodedRows:
             encoded[positions] = self.columns.encode(table[chosen])
         return encoded
 
+    @override
+    def select(self, rows):
+        begins = self.ends - [len(table) for table in self.tables]
+        tables = [
+            select_rows(table, rows[(rows >= begin) & (rows < end)] - begin)
+            for table, begin, end in zip(self.tables, begins, self.ends, strict=True)
+        ]
+        return EncodedRows(self.columns, [t for t in tables if len(t)])
+
+    @override
+    def fill_at_random(self, seed):
+        tables = [fill_at_random(table, seed) for table in self.tables]
+        return EncodedRows(self.columns, tables)
+
+    @override
     def has_missing(self):
-        """Return whether a value of the columns in the model is missing."""
+        # of the columns in the model
         if not any(has_missing(table) for table in self.tables):
             return False
         # there may be some in constant columns alone

@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .._utils._lazy_rows import select_rows
 from .._utils._missing import list_chunks
 from ._containers import get_precision
 from ._kinds import Integer, Number
+from ._sparse import SparseRows, list_values
 
 # more decimals than these are not counted: the column is continuous
 _MAX_DECIMALS = 6
@@ -67,10 +69,11 @@ class ObservedValues:
         """Return whether rows are so near that no distance needs to be measured."""
         if array.dtype.kind != "f" or not array.size:
             return False
+        values = list_values(array)
         with np.errstate(invalid="ignore"):
             low, high = (
-                np.fmin.reduce(array, axis=None),
-                np.fmax.reduce(array, axis=None),
+                np.fmin.reduce(values, axis=None),
+                np.fmax.reduce(values, axis=None),
             )
         largest = max(-float(low), float(high))
         # no width is less than the larger end of a range that is not a single zero
@@ -117,6 +120,8 @@ class ObservedValues:
 
 def find_range(array):
     """Return smallest and largest observed value of every column, float64."""
+    if isinstance(array, SparseRows):
+        return array.find_range()
     low, high = np.full(array.shape[1], np.inf), np.full(array.shape[1], -np.inf)
     for rows in list_chunks(array):
         part = array[rows]
@@ -144,6 +149,8 @@ def _count_decimals(array, columns, reach, precision):
         return np.zeros(len(columns))
     found = np.full(len(columns), np.nan)
     open_ = np.arange(len(columns))
+    if isinstance(array, SparseRows) and _are_integers(array.data):
+        found[:], open_ = 0, open_[:0]
     for decimals in range(_MAX_DECIMALS + 1):
         for rows in [slice(_FIRST_ROWS), *list_chunks(array)]:
             if len(open_) == 0:
@@ -160,6 +167,10 @@ def _count_decimals(array, columns, reach, precision):
     return found
 
 
+def _are_integers(values):
+    return bool(((values == np.round(values)) | np.isnan(values)).all())
+
+
 def find_repeated(array, columns):
     """Return which columns have values that repeat, ``(n_columns,)`` bool."""
     found = [len(values) > 0 for _, values in _iterate_repeated(array, columns)]
@@ -169,7 +180,7 @@ def find_repeated(array, columns):
 def _iterate_repeated(array, columns):
     """Yield the number and the repeated values of columns, most frequent first."""
     step = max(1, len(array) // _MAX_ROWS)
-    array = array[::step]
+    array = select_rows(array, slice(None, None, step))
     for column in columns:
         values = array[:, column].astype(np.float64)
         values = np.sort(values[~np.isnan(values)])

@@ -10,6 +10,7 @@ import numpy as np
 
 from .._utils._missing import list_chunks
 from ._checks import capitalize, label_column
+from ._sparse import SparseRows
 
 # least value of white in images: that of four bits
 _DARKEST_WHITE = 15
@@ -123,6 +124,9 @@ def check_support(likelihood, array, names, columns):
     column and value.
     """
     chosen = np.arange(array.shape[1])[columns]
+    if isinstance(array, SparseRows):
+        _check_sparse_support(likelihood, array, names, chosen)
+        return
     groups = [
         (member, chosen[numbers])
         for member, numbers in likelihood.list_groups()
@@ -149,6 +153,21 @@ def check_support(likelihood, array, names, columns):
                 column = array[:, numbers[position]].astype(np.float64)
                 whole = array[:, numbers]
                 _refuse(member, label, values[row, position], column, whole)
+
+
+def _check_sparse_support(likelihood, array, names, chosen):
+    """Do the same for rows whose cells are 0, which is accepted, but for a few."""
+    for member, numbers in likelihood.list_groups():
+        columns, find_outside = chosen[numbers], member.support.find_outside
+        values = array.list_values(columns)
+        if find_outside(values.astype(np.float64)).any():
+
+            def is_outside(data, find=find_outside):
+                return find(data.astype(np.float64))
+
+            row, column = array.find_cell(is_outside, columns)
+            label, cells = label_column(column, names), array[:, column]
+            _refuse(member, label, cells[row], cells.astype(np.float64), values)
 
 
 def _find_white(columns):

@@ -20,11 +20,18 @@ from ._checks import (
     check_unique_names,
     refuse_dtypes,
 )
-from ._containers import convert_lists, get_container, get_names, has_typed_columns
-from ._conversion import convert_array, convert_input, convert_numbers
+from ._containers import (
+    convert_lists,
+    convert_numbers,
+    get_container,
+    get_names,
+    has_typed_columns,
+)
+from ._conversion import convert_array, convert_input
 from ._images import check_n_columns, count_dimensions, flatten_images
 from ._kinds import Category
-from ._reading import read_table
+from ._reading import match_dtype, read_table
+from ._sparse import SparseRows, is_sparse_table, open_sparse
 from ._support import check_support
 from ._table import FARTHEST
 
@@ -42,7 +49,8 @@ class InputTable:
 
     given: object  # array-like or data frame
     converted: object  # the same as lists, or of numpy, pandas or polars
-    array: np.ndarray  # (n_samples, n_features), codes of categories, NaN if missing
+    # (n_samples, n_features), codes of categories, NaN if missing; or `SparseRows`
+    array: np.ndarray
     kinds: list  # a Kind per column
     names: object  # what messages call the columns: a sequence or None
     unknown: object = None  # mask of levels that fit has not seen, or None
@@ -52,8 +60,26 @@ class InputTable:
         """Names of the columns of a data frame, or None."""
         return get_names(self.given)
 
+    @property
+    def is_sparse(self):
+        """Whether its rows are those of a sparse matrix."""
+        return isinstance(self.array, SparseRows)
+
+    def make_dense(self):
+        """Return the values as an array, for results that are as large."""
+        return self.array[:] if self.is_sparse else self.array
+
+    def check_form(self, likelihood):
+        """Refuse a sparse table if the likelihood, a `PerColumn`, is not for such."""
+        if not self.is_sparse or likelihood.accepts_sparse:
+            return
+        others = [m for m in likelihood.members if not m.accepts_sparse]
+        name = type((others or likelihood.members)[0]).__name__
+        refuse_sparse(f"likelihood={name} is for dense tables")
+
     def check(self, likelihood, columns, farthest=FARTHEST):
         """Refuse values that are too far, or that the likelihood does not accept."""
+        self.check_form(likelihood)
         columns.check_near(self.array, farthest)
         check_support(likelihood, self.array, self.names, columns.varies)
 
@@ -83,6 +109,11 @@ def read_input(
             return InputTable(given, X, array, kinds, names, unknown)
     is_fitted = hasattr(estimator, "columns_")
     X = convert_input(X, argument, owner)
+    if is_sparse_table(X):
+        array, kinds = _read_sparse(estimator, X, kinds, min_samples, argument)
+        if learns and image_shape is not None:
+            check_n_columns(image_shape, array.shape[1])
+        return InputTable(given, X, array, kinds, _find_names(estimator, given))
     X = convert_lists(flatten_images(X, image_shape, owner, is_fitted=is_fitted))
     if isinstance(X, (list, tuple)):
         with _naming(argument, "rows of equally many values"):
@@ -101,9 +132,7 @@ def read_input(
     else:
         refuse_dtypes(X, argument)
         X = validate_data(estimator, X, reset=learns, **rules)
-    names = get_names(given)
-    if names is None:
-        names = getattr(estimator, "feature_names_in_", None)
+    names = _find_names(estimator, given)
     unknown = np.zeros(X.shape, dtype=bool) if marks_unknown else None
     array, kinds = read_table(X, kinds, owner, names, unknown)
     if by_column:
@@ -116,6 +145,58 @@ def read_input(
     if learns:
         check_observed(array, names)
     return InputTable(given, X, array, kinds, names, unknown)
+
+
+def _find_names(estimator, X):
+    """Return the names of columns for messages, those of X or at fit; or None."""
+    names = get_names(X)
+    return getattr(estimator, "feature_names_in_", None) if names is None else names
+
+
+def _read_sparse(estimator, X, kinds, min_samples, argument):
+    """Return the rows of a sparse table, and the kinds of its columns."""
+    learns = kinds is None
+    if any(isinstance(kind, Category) for kind in kinds or ()):
+        refuse_sparse("columns at fit were categories", argument)
+    check_unique_names(X)
+    matrix, dtypes = open_sparse(X)
+    if matrix.ndim != 2:
+        raise ValueError(
+            f"{argument} has {matrix.ndim} dimensions, but a sparse table has two, "
+            "(n_samples, n_features)."
+        )
+    rules = {
+        "accept_sparse": True,
+        "dtype": "numeric",
+        "ensure_all_finite": False,
+        "ensure_min_samples": min_samples,
+    }
+    if dtypes is None:
+        matrix = validate_data(estimator, matrix, reset=learns, **rules)
+        dtypes = [matrix.dtype] * matrix.shape[1]
+    else:
+        # scikit-learn's messages for names of columns
+        validate_data(estimator, X, reset=learns, skip_check_array=True)
+        matrix = check_array(matrix, estimator=estimator, input_name="X", **rules)
+    array, names = SparseRows.from_matrix(matrix), _find_names(estimator, X)
+    if learns:
+        # one instance for all columns of a dtype
+        learned = {dtype: match_dtype(dtype)(dtype) for dtype in set(dtypes)}
+        kinds = [learned[dtype] for dtype in dtypes]
+    check_finite(array, names)
+    check_exact_integers(array, names)
+    if learns:
+        check_observed(array, names)
+    return array, kinds
+
+
+def refuse_sparse(reason, argument="X"):
+    """Raise for a sparse table, with the ways out."""
+    raise TypeError(
+        f"{argument} is sparse, but {reason}: counts and columns of 0 and 1 may be "
+        "sparse, with the likelihoods 'poisson', 'negative_binomial', 'zero_inflated' "
+        f"and 'bernoulli'. Pass {argument}.toarray(), or what TruncatedSVD makes of it."
+    )
 
 
 def _read_plain(estimator, X, kinds):

@@ -5,6 +5,7 @@ Scores of training rows are too high, and so is a threshold found from them.
 
 import numpy as np
 
+from .._utils._lazy_rows import select_rows
 from ._thresholds import find_rank, find_share
 
 # with fewer rows, none can be held out for a threshold
@@ -33,7 +34,7 @@ def collect_scores(data, score, scores, weight):
     kept = data.kept[data.counted]
     array, shares = data.get_kept()[0], weight[kept]
     valid_rows = np.concatenate([rows for _, rows in data.fold_models])
-    found = [score(array[rows], model) for model, rows in data.fold_models]
+    found = [score(select_rows(array, r), model) for model, r in data.fold_models]
     # no model was trained on the trimmed rows; they count as the others do
     share = shares[valid_rows].sum() / shares.sum()
     return (

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from .._columns import make_table_like
 from .._estimator import VAETransformer
+from .._utils._lazy_rows import select_rows
 from .._utils._numpy_errors import uses_default_errors
 from ._calibration import LEAST_ROWS, collect_scores, find_threshold, find_usual
 from ._explanation import choose_usual_rows, compute_usual_scores, score_given_rest
@@ -293,7 +294,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
             kept = data.kept[counted]
         weight = np.ones(len(array)) if weight is None else weight
         scores = self._score(array)
-        self._usual_rows, self._usual_scores = choose_usual_rows(array[kept]), None
+        usual = choose_usual_rows(select_rows(array, kept))
+        self._usual_rows, self._usual_scores = usual, None
         held_out = collect_scores(data, self._score, scores, weight)
         found, share = (scores, weight), self.contamination
         if share == "auto":
@@ -374,6 +376,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
 
     @override
     def _score_unknown(self, table):
+        if table.unknown is None:
+            return None
         return np.where(table.unknown, self._levels.score, 0.0)
 
     def _score(self, array, model=None):
@@ -410,8 +414,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         """
         model = self._get_model()
         table = self._read(X, model)
-        scores = score_given_rest(model, table.array)
-        missing = np.isnan(np.asarray(table.array, dtype=np.float64))
+        array = np.asarray(table.make_dense(), dtype=np.float64)
+        scores, missing = score_given_rest(model, array), np.isnan(array)
         unknown = self._score_unknown(table)
         if unknown is not None:
             scores, missing = scores + unknown, missing & ~table.unknown

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._columns import join_tables
+from .._utils._lazy_rows import select_rows
+
 
 @dataclass(frozen=True)
 class Reservoir:
@@ -20,8 +23,8 @@ class Reservoir:
         draws = np.random.default_rng(self.n_passed).random(len(rows))
         keys = np.log1p(-draws) / (1.0 if weight is None else weight)
         if self.rows is not None:
-            rows = np.concatenate([self.rows, rows])
+            rows = join_tables(self.rows, rows)
             keys = np.concatenate([self.keys, keys])
         # the largest keys, in order of arrival
         kept = np.sort(np.argsort(-keys, kind="stable")[: self.size])
-        return Reservoir(self.size, rows[kept], keys[kept], n_passed)
+        return Reservoir(self.size, select_rows(rows, kept), keys[kept], n_passed)

@@ -3,10 +3,14 @@
 import numpy as np
 
 from .._closed_form._moments import compute_moments
+from .._utils._lazy_rows import LazyRows
+from .._utils._missing import list_chunks
 
 # half of Tukey's whiskers: losing a few more normal rows costs less than keeping a
 # group of outliers
 _WHISKER = 0.75
+# cells of lazy rows that are standardised together
+_CHUNK_VALUES = 2**20
 
 
 def measure_distances(array, weight=None):
@@ -18,7 +22,15 @@ def measure_distances(array, weight=None):
     mean, deviation = compute_moments(array, weight)
     # a constant column has rounding errors only
     varies = deviation > 1e-12 * np.abs(mean)
-    unit = (array - mean) / np.where(varies, deviation, np.inf)
+    scale = np.where(varies, deviation, np.inf)
+    if isinstance(array, np.ndarray):
+        return _measure(array, mean, scale)
+    chunks = list_chunks(array, _CHUNK_VALUES)
+    return np.concatenate([_measure(array[rows], mean, scale) for rows in chunks])
+
+
+def _measure(array, mean, scale):
+    unit = (array - mean) / scale
     n_observed = (~np.isnan(unit)).sum(axis=1)
     return np.sqrt(np.nansum(unit**2, axis=1) / np.maximum(n_observed, 1))
 
@@ -64,7 +76,10 @@ def choose_near(array, weight, is_number, trim):
     """
     if not is_number.any():
         return np.ones(len(array), dtype=bool)
-    distances = measure_distances(array[:, is_number], weight)
+    is_lazy = isinstance(array, LazyRows)
+    # the columns of a sparse table are of one kind
+    numbers = array if is_lazy else array[:, is_number]
+    distances = measure_distances(numbers, weight)
     if trim == "auto":
         near = distances <= find_fence(distances, weight)
     else:
@@ -73,7 +88,8 @@ def choose_near(array, weight, is_number, trim):
         near = np.ones(len(array), dtype=bool)
         near[far[np.cumsum(share) <= trim * share.sum() + 1e-9]] = False
     if not near.all():
-        for column, counts in zip(array.T, is_number, strict=True):
+        columns = array.iterate_columns() if is_lazy else array.T
+        for column, counts in zip(columns, is_number, strict=True):
             near |= _find_lost(column, near, counts)
     return near
 

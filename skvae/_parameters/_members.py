@@ -27,6 +27,7 @@ from ..likelihoods._levels import LevelLikelihood, group_by_size
 from ..networks import MLP, NETWORKS, Conv, Network
 from ..objectives import ELBO, OBJECTIVES, Objective
 from ._comparison import describe_meaning
+from ._sparse_tables import name_sparse
 
 # parameters whose names stand for instances with parameters of their own
 MEMBERS = {
@@ -274,16 +275,18 @@ def _resolve_stages(
     ELBO: other objectives are for the density itself, and so are latents whose z cannot
     be kept.
     """
-    is_linear = network.is_linear
+    is_linear, asked = network.is_linear, estimator.likelihood
+    if table.is_sparse:
+        asked = name_sparse(asked, table)
     resolve = partial(
         resolve_likelihood,
-        estimator.likelihood,
+        asked,
         table.labels,
         table.kinds,
         is_linear,
         array=table.array,
     )
-    asked, density = estimator.likelihood, estimator.density
+    density = estimator.density
     is_named = not (isinstance(asked, dict) or asked == "auto")
     if isinstance(asked, dict):
         is_named = len(asked) == len(table.kinds) and "auto" not in asked.values()

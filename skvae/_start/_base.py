@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from .._closed_form._linear import NOISE_FLOOR, LinearModel
 from .._closed_form._mixtures import Clusters
 from .._closed_form._moments import Covariance
-from .._utils._missing import NEUTRAL, find_missing
+from .._utils._lazy_rows import LazyRows, select_rows
+from .._utils._missing import NEUTRAL, fill_at_random, find_missing
 
 # least distance, of log scales, from the noise to its floor
 _MIN_LOG_RANGE = 0.02
@@ -16,6 +18,8 @@ _MIN_LOG_RANGE = 0.02
 LEAST_VARIANCE = 1e-3
 # inputs of the encoder up to which they are kept in double precision
 _MAX_DOUBLE_CELLS = 2**22
+# cells of lazy rows that are in memory together where no chunk of them is enough
+_MAX_READ_CELLS = 2**23
 # rows that links represent at a time
 _CHUNK_ROWS = 1024
 
@@ -40,7 +44,19 @@ def take_rows(x, weight, rows):
     """Return some rows and their weights; no copy of all of them."""
     if len(rows) == len(x):
         return x, weight
-    return x[rows], None if weight is None else weight[rows]
+    return select_rows(x, rows), None if weight is None else weight[rows]
+
+
+def read_some(x, weight):
+    """Return lazy rows as an array, of very many a sample, and their weights."""
+    if not isinstance(x, LazyRows):
+        return x, weight
+    n_kept = max(_MAX_READ_CELLS // x.shape[1], 1)
+    if len(x) <= n_kept:
+        return x[:], weight
+    kept = np.random.default_rng(0).choice(len(x), n_kept, replace=False)
+    kept.sort()
+    return x[kept], None if weight is None else weight[kept]
 
 
 def is_part(train, splits):
@@ -104,27 +120,67 @@ def make_tensors(
 def represent(x, link):
     """Return rows as the encoder sees them, ``(n_samples, n_inputs)``.
 
-    What comes from missing cells is NaN.
+    What comes from missing cells is NaN. Lazy rows stay so.
     """
     if not link.is_represented:
         return x
+    if isinstance(x, LazyRows):
+        return RepresentedRows(x, link)
     n_features = x.shape[1]
     shape = len(x), link.count_inputs(n_features)
-    # noise may be a millionth of a column
-    dtype = np.float64 if shape[0] * shape[1] <= _MAX_DOUBLE_CELLS else np.float32
-    represented = np.empty(shape, dtype)
+    represented = np.empty(shape, _choose_dtype(shape))
     columns = link.get_input_columns(n_features)
     for begin in range(0, len(x), _CHUNK_ROWS):
-        rows = torch.as_tensor(np.array(x[begin : begin + _CHUNK_ROWS], np.float64))
-        missing = find_missing(rows)
-        if missing is not None:
-            rows = torch.where(missing, NEUTRAL, rows)
-        inputs = link.represent(rows)
-        if missing is not None:
-            hidden = missing if columns is None else missing[:, columns]
-            inputs = inputs.masked_fill(hidden, torch.nan)
-        represented[begin : begin + _CHUNK_ROWS] = inputs.numpy()
+        rows = slice(begin, begin + _CHUNK_ROWS)
+        represented[rows] = _represent_chunk(x[rows], link, columns).numpy()
     return represented
+
+
+def _choose_dtype(shape):
+    # noise may be a millionth of a column
+    return np.float64 if shape[0] * shape[1] <= _MAX_DOUBLE_CELLS else np.float32
+
+
+def _represent_chunk(x, link, columns):
+    """Return the inputs of a few rows; `columns` are those that they come from."""
+    rows = torch.as_tensor(np.array(x, np.float64))
+    missing = find_missing(rows)
+    if missing is not None:
+        rows = torch.where(missing, NEUTRAL, rows)
+    inputs = link.represent(rows)
+    if missing is not None:
+        hidden = missing if columns is None else missing[:, columns]
+        inputs = inputs.masked_fill(hidden, torch.nan)
+    return inputs
+
+
+class RepresentedRows(LazyRows):
+    """Lazy rows as the encoder sees them."""
+
+    def __init__(self, x, link, dtype=None):
+        self.x, self.link = x, link
+        self.columns = link.get_input_columns(x.shape[1])
+        self.shape = len(x), link.count_inputs(x.shape[1])
+        # all of them, though some may be selected
+        self.dtype = np.dtype(_choose_dtype(self.shape) if dtype is None else dtype)
+
+    @override
+    def read(self, rows):
+        inputs = _represent_chunk(self.x[rows], self.link, self.columns)
+        return inputs.numpy().astype(self.dtype, copy=False)
+
+    @override
+    def select(self, rows):
+        return RepresentedRows(self.x.select(rows), self.link, self.dtype)
+
+    @override
+    def has_missing(self):
+        return self.x.has_missing()
+
+    @override
+    def fill_at_random(self, seed):
+        filled = fill_at_random(self.x, seed)
+        return RepresentedRows(filled, self.link, self.dtype)
 
 
 def stack_tensors(starts):

@@ -16,6 +16,7 @@ from ._base import (
     compute_covariance,
     get_log_range,
     make_tensors,
+    read_some,
     represent,
 )
 
@@ -26,6 +27,7 @@ def _fit_inputs(r, weight, n_used, mean, scale, is_isotropic):
         covariance = compute_covariance(r, weight).in_units(mean, scale)
         fit = fit_ppca if is_isotropic else fit_factor_analysis
         return fit(covariance, n_used)
+    r, weight = read_some(r, weight)
     r = (r - mean) / scale
     return fit_incomplete(r, weight, n_used, is_isotropic=is_isotropic)
 

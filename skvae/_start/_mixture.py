@@ -14,6 +14,7 @@ from ._base import (
     Start,
     get_log_range,
     make_tensors,
+    read_some,
     refit_folds,
     represent,
     take_rows,
@@ -79,7 +80,8 @@ def _initialize_linked(x, weight, splits, n_clusters, likelihood, seed):
     were those of the whole table.
     """
     x_table, weight_table = take_rows(x, weight, splits.table)
-    r = represent(x_table, likelihood.link).astype(np.float64)
+    r, weight_table = read_some(represent(x_table, likelihood.link), weight_table)
+    r = r.astype(np.float64)
     mean, deviation = compute_moments(r, weight_table)
     variance = deviation**2
     # standardised rare values would be clusters of their own

@@ -114,35 +114,73 @@ class LazyTable:
     shape : tuple of int
     has_missing : bool
         Whether any cell is missing.
+    prefers_blocks : bool, default=True
+        Whether the rows of a batch should lie near one another, as in a file.
+    n_copies : int, default=None
+        Number of networks, which see the rows in the same units; None is a single one.
+    incomplete : tuple of int, default=None
+        The columns with missing cells; None where they were not looked for.
     """
 
-    prefers_blocks = True
     device = torch.device("cpu")
 
-    def __init__(self, read, shape, has_missing):
+    def __init__(
+        self,
+        read,
+        shape,
+        has_missing,
+        prefers_blocks=True,
+        n_copies=None,
+        incomplete=None,
+    ):
         self.read, self.shape, self.has_missing = read, shape, has_missing
+        self.prefers_blocks, self.n_copies = prefers_blocks, n_copies
         self.n_features = shape[1]
-        # not looked for
-        self.incomplete = tuple(range(shape[1])) if has_missing else ()
+        if incomplete is None:
+            incomplete = range(shape[1]) if has_missing else ()
+        self.incomplete = tuple(incomplete)
+        # of the first networks: rows, and the values that some of their columns get
+        self.hidden = []
+
+    def hide(self, is_hidden, is_constant, first):
+        """Give rows of the next network the first value in columns that are constant.
+
+        The masks are ``(n,)`` and ``(n_features,)``, and so is the value. Missing
+        cells stay so.
+        """
+        self.hidden.append((is_hidden, is_constant, first))
+
+    def _read_fold(self, rows, fold):
+        """Return rows by number as a network sees them, an array."""
+        values = np.asarray(self.read(rows), dtype=np.float32)
+        if fold is not None and fold < len(self.hidden):
+            is_hidden, is_constant, first = self.hidden[fold]
+            some = is_hidden[rows]
+            if some.any() and is_constant.any():
+                part = values[some]
+                is_replaced = is_constant & ~np.isnan(part)
+                values[some] = np.where(is_replaced, first, part)
+        return values
 
     def gather(self, rows, out):
-        """Copy rows by number, ``(n,)``, into a tensor."""
-        values = self.read(rows.numpy())
-        out.copy_(torch.from_numpy(np.asarray(values, dtype=np.float32)))
+        """Copy rows by number, ``(n,)`` or ``(n_copies, n)``, into a tensor."""
+        if self.n_copies is None:
+            rows, out = rows[None], out[None]
+        for fold, (chosen, part) in enumerate(zip(rows, out, strict=True)):
+            part.copy_(torch.from_numpy(self._read_fold(chosen.numpy(), fold)))
 
     def take(self, rows, fold):
-        """Return rows, ``(n, n_features)``; there is one fold only."""
-        out = torch.empty(len(rows), self.n_features, dtype=torch.float32)
-        self.gather(rows, out)
-        return out
+        """Return rows of a fold, ``(n, n_features)``; None hides nothing."""
+        return torch.from_numpy(self._read_fold(rows.numpy(), fold))
 
     def own(self):
         """Return all rows in memory."""
-        x = np.empty(self.shape, dtype=np.float32)
-        for begin in range(0, len(x), _CHUNK_ROWS):
-            part = slice(begin, begin + _CHUNK_ROWS)
-            x[part] = self.read(part)
-        return Table(torch.from_numpy(x))
+        x = np.empty((self.n_copies or 1, *self.shape), dtype=np.float32)
+        for begin in range(0, self.shape[0], _CHUNK_ROWS):
+            part = np.arange(self.shape[0])[begin : begin + _CHUNK_ROWS]
+            for fold, values in enumerate(x):
+                values[part] = self._read_fold(part, fold)
+        return Table(torch.from_numpy(x if self.n_copies else x[0]))
 
     def map(self, function, width, device):
         """Return None: no function is computed for all rows at once."""

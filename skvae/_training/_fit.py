@@ -231,7 +231,7 @@ def _sample(x, weight, splits, generator):
     """Return the rows the linear model is fitted to: all, or as many as memory has."""
     n_kept = _MAX_INIT_CELLS // x.shape[1]
     if len(splits.train) > 1 or len(x) <= n_kept:
-        return x[:], weight, splits
+        return x if x.is_sparse else x[:], weight, splits
     # in the order of the table, with the same share of held-out rows
     chosen = np.sort(generator.choice(len(x), n_kept, replace=False))
 
@@ -243,7 +243,8 @@ def _sample(x, weight, splits, generator):
         [renumber(rows) for rows in splits.valid],
         renumber(splits.table),
     )
-    return x[chosen], None if weight is None else weight[chosen], part
+    x = x.select(chosen) if x.is_sparse else x[chosen]
+    return x, None if weight is None else weight[chosen], part
 
 
 def _make_starts(plan, x, weight, splits):

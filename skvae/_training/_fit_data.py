@@ -7,6 +7,7 @@ import numpy as np
 from .._columns import EncodedRows, check_target, read_input, read_weight
 from .._columns._images import check_image_shape
 from .._columns._reading import warn_of_unlikely_levels
+from .._utils._lazy_rows import select_rows
 
 
 def read(estimator, X, y, sample_weight, X_val, is_warm, is_chunk):
@@ -100,7 +101,7 @@ class FitData:
         array, weight = self.table.array, self.weight
         if mask.all():
             return array, weight
-        return array[mask], None if weight is None else weight[mask]
+        return select_rows(array, mask), None if weight is None else weight[mask]
 
     def get_kept(self):
         """Return the rows that training keeps, and their weights or None."""

@@ -11,6 +11,7 @@ from .._columns._images import check_pixels
 from .._columns._table import FARTHEST_IN_TRAINING
 from .._model._evidence import make_noise
 from .._utils._device import threads_for
+from .._utils._lazy_rows import select_rows
 from .._utils._missing import fill_at_random
 
 # constructor arguments that a plan holds as they are
@@ -141,6 +142,9 @@ class Plan:
         if net.module_.is_refined:
             self.density = self.likelihood
             self.likelihood = net.module_.linear_start.map.likelihood
+        elif net.held_out_loss is None:
+            # it was no map, whatever these rows would be learned by
+            self.density, self.is_map = None, False
         self.device = torch.device(net.device)
 
     def draw_noise(self, n_draws):
@@ -157,6 +161,7 @@ class Plan:
 def check_rows(plan, data):
     """Refuse rows of positive weight that the likelihood does not accept."""
     varies = data.columns.varies if data.is_warm else slice(None)
+    data.table.check_form(plan.likelihood)
     array, _ = data.select(data.counted)
     check_support(plan.likelihood, array, data.table.names, varies)
 
@@ -197,7 +202,9 @@ def _make_columns(plan, data):
     if plan.density is not None:
         members = plan.density.list_members()
         _learn_density(plan, data, columns.varies)
-    columns.codes = plan.likelihood.list_levels()
+    codes = plan.likelihood.list_levels()
+    # looked for at every chunk of rows
+    columns.codes = codes if any(c is not None for c in codes) else None
     columns.likelihoods = [type(member).__name__ for member in members]
     check_pixels(plan.network, likelihood, int(columns.varies.sum()))
     if data.image_shape is not None:
@@ -234,7 +241,7 @@ def choose_components(plan, data):
 def _find_size(plan, data):
     x, weight = data.encode()
     if data.n_valid:
-        x = x[: -data.n_valid]
+        x = select_rows(x, slice(-data.n_valid))
         weight = None if weight is None else weight[: -data.n_valid]
     # equal noise in all columns would ask for more components
     link = (plan.density or plan.likelihood).link

@@ -81,6 +81,13 @@ def _make_table(x, starts, device):
     """Return the rows in the units of every network, or a `LazyTable` of them."""
     n_bytes = 4 * x.size * len(starts)
     is_small = n_bytes <= _MAX_TABLE_BYTES or len(starts) > 1
+    if x.is_sparse:
+        # of several networks, too, in units of the table
+        settings = {
+            "prefers_blocks": not is_small,
+            "n_copies": len(starts) if len(starts) > 1 else None,
+        }
+        return LazyTable(x.__getitem__, x.shape, x.has_missing(), **settings)
     if is_small or (device.type != "cpu" and fits_on(n_bytes, device)):
         tensors = [_to_tensor(x, start, device) for start in starts]
         return tensors[0] if len(tensors) == 1 else torch.stack(tensors)
@@ -98,11 +105,26 @@ def _hide_unseen(table, train, valid):
     Such a fold can learn nothing about other values, and one row that has them would
     outweigh all others in the held-out score. The network of all rows learns them.
     """
+    if isinstance(table, LazyTable):
+        for rows, held_out in zip(train, valid, strict=False):
+            _hide_unseen_lazily(table, rows, held_out)
+        return
     for x, rows, held_out in zip(table, train, valid, strict=False):
         first, scored = x[rows[0]], x[held_out]
         is_constant = (x[rows] == first).all(dim=0)
         if is_constant.any():
             x[held_out] = torch.where(is_constant & ~scored.isnan(), first, scored)
+
+
+def _hide_unseen_lazily(table, rows, held_out):
+    """Do the same for a table whose rows are read when they are needed."""
+    first, is_constant = table.take(rows[:1], fold=None)[0], True
+    for part in rows.split(_CHUNK_ROWS):
+        x = table.take(part, fold=None)
+        is_constant = is_constant & (x == first).all(dim=0)
+    is_hidden = np.zeros(table.shape[0], dtype=bool)
+    is_hidden[held_out.numpy()] = True
+    table.hide(is_hidden, is_constant.numpy(), first.numpy())
 
 
 def make_rows(x, weight, starts, splits, device):

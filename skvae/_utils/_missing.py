@@ -67,7 +67,12 @@ def list_incomplete(missing):
 
 
 def has_missing(x):
-    """Return whether an array has missing values; see `find_missing` for tensors."""
+    """Return whether an array has missing values; see `find_missing` for tensors.
+
+    Tables that are no arrays know it themselves, see `LazyRows`.
+    """
+    if not isinstance(x, np.ndarray):
+        return x.has_missing()
     if x.dtype.kind != "f":
         return False
     with np.errstate(over="ignore", invalid="ignore"):
@@ -86,6 +91,8 @@ def fill_at_random(x, seed=0):
     """
     if not has_missing(x):
         return x
+    if not isinstance(x, np.ndarray):
+        return x.fill_at_random(seed)
     filled, generator = np.array(x), np.random.default_rng(seed)
     for column in filled.T:
         missing = np.isnan(column)

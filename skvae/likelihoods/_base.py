@@ -55,6 +55,9 @@ class Likelihood(BaseEstimator):
         The values that are accepted. Others are refused before training.
     is_joint : bool
         Whether columns depend on one another given z.
+    accepts_sparse : bool
+        Whether X may be sparse: 0 is among the values that are accepted, and columns
+        are not centred.
     initialize : callable or None
         A method ``initialize(x, offset, log_range)`` that returns initial values of
         ``raw`` (n_raw, n_features) and ``free``, where zeros are not the best. ``x``
@@ -65,6 +68,7 @@ class Likelihood(BaseEstimator):
     link = ScaledLink()
     support = REALS
     is_joint = False
+    accepts_sparse = False
     initialize = None
 
     def check_parameters(self):

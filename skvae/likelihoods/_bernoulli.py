@@ -36,6 +36,7 @@ class Bernoulli(Likelihood):
 
     link = BernoulliLink()
     support = BINARY
+    accepts_sparse = True
 
     def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""

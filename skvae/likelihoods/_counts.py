@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import relu
 from typing_extensions import override
 
-from .._closed_form._moments import compute_mean
+from .._closed_form._moments import compute_largest, compute_mean
 from .._columns._support import COUNTS
 from ._base import Likelihood
 from ._link import Link
@@ -64,7 +64,7 @@ class CountLink(Link):
         # counts that never occurred: once in twice as many rows
         mean = np.where(mean > 0, mean, 0.5 / (len(x) + 1))
         ratio, slope = np.maximum(square / mean**2, 1.0), np.maximum(slope, 1e-3)
-        ceiling = np.log(2 * x.max(axis=0).astype(np.float64) + 2)
+        ceiling = np.log(2 * compute_largest(x) + 2)
         return type(self)(mean, ratio, slope, ceiling)
 
 
@@ -79,6 +79,7 @@ class CountLikelihood(Likelihood):
     """
 
     support = COUNTS
+    accepts_sparse = True
     _unfitted_link = CountLink()
 
     @property

@@ -80,6 +80,11 @@ class PerColumn(Likelihood):
         """Whether columns depend on one another given z."""
         return any(member.is_joint for member in self.members)
 
+    @property
+    def accepts_sparse(self):
+        """Whether X may be sparse."""
+        return not self.is_joint and all(m.accepts_sparse for m in self.members)
+
     def list_groups(self):
         """Return every member, with the numbers of its columns."""
         columns = [np.asarray(c, dtype=np.int64) for c in self.columns]

@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from .._closed_form._moments import compute_mean
 from .._distributions._counts import ZeroInflated as _ZeroInflatedDistribution
+from .._utils._missing import list_chunks
 from ._base import Wrapper
 from ._counts import CountLikelihood
 from ._link import Link, stack_offsets
@@ -54,9 +55,36 @@ class ZeroInflatedLink(Link):
             extra = np.minimum(extra, _SHARES[1])
         # a column of zeros alone has rare counts, not extra zeros
         extra = np.where(zeros == 1, 0.0, extra)
-        cells = np.where(x == 0, 1 - extra / np.maximum(zeros, 1e-9), 1.0)
-        counts = counts.refit(x, cells * share[:, None])
+        cells = CellWeights(x, 1 - extra / np.maximum(zeros, 1e-9), share)
+        counts = counts.refit(x, cells[:] if isinstance(x, np.ndarray) else cells)
         return ZeroInflatedLink(counts, np.clip(extra, *_SHARES))
+
+
+class CellWeights:
+    """Weights of the cells of rows, of which zeros have a share; a chunk at a time.
+
+    It is as much of an array as `compute_mean` needs.
+    """
+
+    def __init__(self, x, of_zeros, share, total=1.0):
+        self.x, self.of_zeros, self.share, self.total = x, of_zeros, share, total
+
+    def __getitem__(self, rows):
+        """Return the weights of the cells of some rows, ``(n, n_features)``."""
+        cells = np.where(self.x[rows] == 0, self.of_zeros, 1.0)
+        return cells * self.share[rows][:, None] / self.total
+
+    def sum(self, axis):
+        """Return the sum of the weights of every column."""
+        total = np.zeros((1, self.x.shape[1]))
+        for rows in list_chunks(self.x):
+            # row by row, as all of them would be added
+            total = np.concatenate([total, self[rows]]).sum(axis=axis, keepdims=True)
+        return total[0]
+
+    def __truediv__(self, total):
+        """Return the weights divided by a number for every column."""
+        return CellWeights(self.x, self.of_zeros, self.share, self.total * total)
 
 
 class ZeroInflated(Wrapper, CountLikelihood):
