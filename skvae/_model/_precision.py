@@ -74,6 +74,23 @@ def decode_single(module, precise):
     return mixed
 
 
+def run_single(module, precise):
+    """Return a copy of a precise module whose networks compute in single precision.
+
+    What they are corrections to stays in double precision. A linear model, whose
+    outputs are not bounded, is returned as it is.
+    """
+    names = ("encoder", "encoder_head", *_DECODER)
+    parts = {name: getattr(module, name) for name in names}
+    parts = {name: part for name, part in parts.items() if part is not None}
+    if module.network.is_linear or module.dtype != torch.float32:
+        parts = {}
+    start = precise.linear_start
+    if precise.is_refined:
+        start = _replace(start, map=run_single(module.linear_start.map, start.map))
+    return _replace(precise, linear_start=start, **parts)
+
+
 def _can_decode_single(module):
     is_known = type(module.network) is MLP and not module.network.is_linear
     # squashed, z is finite in single precision too

@@ -16,27 +16,38 @@ def score_rows(module, x, method, noise, with_error=False):
     The method is 'elbo', 'tempered', 'evidence', 'reconstruction' or 'kl'.
     ``with_error`` gives ``(n, 2)``, beside every number its Monte-Carlo standard error.
     """
-    evaluate = {
-        "kl": lambda output: output.log_ratio(),
-        "reconstruction": lambda output: output.log_likelihood(x),
-        "tempered": lambda o: o.log_likelihood(x) - 0.5 * o.log_ratio(),
-    }.get(method, lambda output: output.log_weights(x))
     outputs = run_blocks(module, x, noise)
-    found = [(evaluate(output), output.log_share) for output in outputs]
+    found = [(evaluate(output, x, method), output.log_share) for output in outputs]
     values = torch.cat([value for value, _ in found])  # (n_draws, n)
     # not None: all values of z, in a single block
     log_share = found[0][1]
-    is_log = method == "evidence"
-    combine = _evidence.log_evidence if is_log else _evidence.average
-    scores = combine(values, log_share)
+    scores = combine(values, log_share, method)
     if not with_error:
         return scores
     if log_share is not None:
         error = torch.zeros_like(scores)
     else:
+        is_log = method == "evidence"
         measure = _evidence.compute_log_error if is_log else _evidence.compute_error
         error = measure(values, noise)
     return torch.stack([scores, error], dim=-1)
+
+
+def evaluate(output, x, method):
+    """Return what a method of `score_rows` averages over draws, ``(n_draws, n)``."""
+    if method == "kl":
+        return output.log_ratio()
+    if method == "reconstruction":
+        return output.log_likelihood(x)
+    if method == "tempered":
+        return output.log_likelihood(x) - 0.5 * output.log_ratio()
+    return output.log_weights(x)
+
+
+def combine(values, log_share, method):
+    """Return the scores of rows, ``(n,)``, from the values of `evaluate`."""
+    is_log = method == "evidence"
+    return (_evidence.log_evidence if is_log else _evidence.average)(values, log_share)
 
 
 def score_refined(module, x, noise, search_noise, mixed=None):

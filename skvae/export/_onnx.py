@@ -1,0 +1,119 @@
+"""A method of an estimator as a file of ONNX: columns in, graph of the model, out."""
+
+import json
+
+import onnx
+from onnx import helper
+from torch._decomp import core_aten_decompositions
+
+# they register translations of operators
+from . import _elementwise, _reductions, _shapes  # noqa: F401
+from ._columns import ROWS, FrameColumns, MatrixColumns, Nodes
+from ._graph import make_function
+from ._operators import DECOMPOSITIONS
+from ._trace import trace
+from ._translator import N_ROWS, OPERATORS, Translator
+
+# that of the operators which torch translates to; onnxruntime has it from 1.14 on
+OPSET, OPSET_ML = 18, 3
+# what a method returns, and its shape beside the rows
+_TYPES = {
+    "transform": onnx.TensorProto.FLOAT,
+    "score_samples": onnx.TensorProto.DOUBLE,
+    "decision_function": onnx.TensorProto.DOUBLE,
+    "predict": onnx.TensorProto.INT64,
+}
+
+
+def make_decompositions():
+    """Return what takes the place of operators without a translation."""
+    known = core_aten_decompositions().items()
+    others = {name: function for name, function in known if name not in OPERATORS}
+    return others | DECOMPOSITIONS
+
+
+def make_model(estimator, method, score_method, missing, opset=OPSET):
+    """Return the `onnx.ModelProto` of a method."""
+    columns = estimator.columns_
+    if columns.container == "array" and columns.dtype != object:
+        layout = MatrixColumns(columns)
+    else:
+        layout = FrameColumns(columns, estimator._marks_unknown)
+    nodes = Nodes("v")
+    rows = layout.read(nodes)
+    found = add_method(nodes, rows, estimator, method, score_method, missing)
+    if method == "reconstruct":
+        outputs = layout.write(nodes, found, method)
+    else:
+        nodes.add("Identity", found, output=method)
+        shape = [ROWS]
+        if method == "transform":
+            shape.append(estimator._n_features_out)
+        outputs = [helper.make_tensor_value_info(method, _TYPES[method], shape)]
+    graph = helper.make_graph(
+        nodes.nodes,
+        "skvae",
+        layout.make_inputs(),
+        outputs,
+        list(nodes.constants.values()),
+    )
+    opsets = [
+        helper.make_opsetid("", opset),
+        helper.make_opsetid("ai.onnx.ml", OPSET_ML),
+    ]
+    least = helper.find_min_ir_version_for(opsets)
+    return helper.make_model(
+        graph, opset_imports=opsets, ir_version=least, producer_name="skvae"
+    )
+
+
+def add_method(nodes, rows, estimator, method, score_method, missing):
+    """Add nodes that compute a method of a matrix of rows; return the output's name."""
+
+    def translate(nodes, has_missing):
+        function = make_function(estimator, method, score_method, has_missing)
+        n_features = len(estimator.columns_.kinds)
+        graph = trace(function, N_ROWS, n_features, make_decompositions())
+        return Translator(nodes).run(graph, rows)
+
+    if not missing:
+        return translate(nodes, False)
+    branches = {}
+    for name, has_missing in (("then_branch", True), ("else_branch", False)):
+        branch = nodes.make_branch()
+        output = translate(branch, has_missing)
+        info = helper.make_empty_tensor_value_info(output)
+        branches[name] = helper.make_graph(branch.nodes, name, [], [info])
+    # the sum is NaN where a value is
+    total = nodes.add("ReduceSum", rows, keepdims=0)
+    return nodes.add("If", nodes.add("IsNaN", total), **branches)
+
+
+def describe(model, estimator, method, score_method, versions):
+    """Write what a user of the file wants to know into its metadata."""
+    columns = estimator.columns_
+    names = columns.names
+    if names is None:
+        names = [f"x{j}" for j in range(len(columns.kinds))]
+    known = {
+        "estimator": type(estimator).__name__,
+        "method": method,
+        "feature_names_in": json.dumps([str(name) for name in names]),
+        **{f"{name}_version": version for name, version in versions.items()},
+    }
+    if method == "transform":
+        out = estimator.get_feature_names_out()
+        known["feature_names_out"] = json.dumps(list(out))
+    if method in ("score_samples", "decision_function", "predict"):
+        known["score_method"] = score_method
+        known["n_draws"] = str(estimator.n_draws_)
+    helper.set_model_props(model, known)
+    model.producer_version = versions["skvae"]
+
+
+def write(model, path):
+    """Write a model into a file, by its path or open for bytes."""
+    if hasattr(path, "write"):
+        path.write(model.SerializeToString())
+    else:
+        onnx.save_model(model, path)

@@ -1,0 +1,101 @@
+"""Translations of operators over several values: sums, products, convolutions."""
+
+import numpy as np
+import torch
+
+from ._translator import (
+    ATEN,
+    get_dim,
+    get_dtype,
+    get_shape,
+    list_dims,
+    translates,
+)
+
+
+def _register_reduction(kind, *overloads):
+    @translates(*overloads)
+    def translate(t, node, x, dims=None, keepdim=False, dtype=None):
+        name = t.name(x, get_dtype(node))
+        dims = t.integers(*list_dims(dims, x))
+        return t.add(kind, name, dims, keepdims=int(keepdim))
+
+
+_register_reduction("ReduceSum", ATEN.sum.default, ATEN.sum.dim_IntList)
+_register_reduction("ReduceMean", ATEN.mean.default, ATEN.mean.dim)
+_register_reduction("ReduceMax", ATEN.amax.default)
+_register_reduction("ReduceMin", ATEN.amin.default)
+_register_reduction("ReduceLogSumExp", ATEN.logsumexp.default)
+
+
+@translates(ATEN.any.default, ATEN.any.dim, ATEN.any.dims)
+def _any(t, node, x, dims=None, keepdim=False):
+    name, dims = t.cast(t.name(x, torch.bool), torch.int32), list_dims(dims, x)
+    found = t.add("ReduceMax", name, t.integers(*dims), keepdims=int(keepdim))
+    return t.cast(found, torch.bool)
+
+
+@translates(ATEN.all.default, ATEN.all.dim, ATEN.all.dims)
+def _all(t, node, x, dims=None, keepdim=False):
+    name, dims = t.cast(t.name(x, torch.bool), torch.int32), list_dims(dims, x)
+    found = t.add("ReduceMin", name, t.integers(*dims), keepdims=int(keepdim))
+    return t.cast(found, torch.bool)
+
+
+@translates(ATEN.argmax.default)
+def _argmax(t, node, x, dim=None, keepdim=False):
+    name = t.name(x)
+    if dim is None:
+        name, dim = t.add("Reshape", name, t.integers(-1)), 0
+    dim = dim if dim >= 0 else dim + len(get_shape(x))
+    return t.add("ArgMax", name, axis=dim, keepdims=int(keepdim))
+
+
+@translates(ATEN.cumsum.default)
+def _cumsum(t, node, x, dim, dtype=None):
+    axis = t.nodes.constant(np.int64(get_dim(dim, x)))
+    return t.add("CumSum", t.name(x, get_dtype(node)), axis)
+
+
+@translates(ATEN._softmax.default)
+def _softmax(t, node, x, dim, half_to_float):
+    return t.add("Softmax", t.name(x), axis=get_dim(dim, x))
+
+
+@translates(ATEN._log_softmax.default)
+def _log_softmax(t, node, x, dim, half_to_float):
+    return t.add("LogSoftmax", t.name(x), axis=get_dim(dim, x))
+
+
+@translates(ATEN.mm.default, ATEN.bmm.default)
+def _mm(t, node, x, y):
+    return t.add("MatMul", t.name(x), t.name(y))
+
+
+@translates(ATEN.addmm.default)
+def _addmm(t, node, bias, x, y, beta=1, alpha=1):
+    names = t.name(x), t.name(y), t.name(bias)
+    return t.add("Gemm", *names, alpha=float(alpha), beta=float(beta))
+
+
+@translates(ATEN.baddbmm.default)
+def _baddbmm(t, node, bias, x, y, beta=1, alpha=1):
+    return t.add("Add", t.name(bias), t.add("MatMul", t.name(x), t.name(y)))
+
+
+@translates(ATEN.convolution.default)
+def _convolution(
+    t, node, x, weight, bias, stride, padding, dilation, transposed, extra, groups
+):
+    names = [t.name(x), t.name(weight)] + ([] if bias is None else [t.name(bias)])
+    attributes = {
+        "strides": list(stride),
+        "pads": list(padding) * 2,
+        "dilations": list(dilation),
+        "group": groups,
+    }
+    if not transposed:
+        return t.add("Conv", *names, **attributes)
+    if any(extra):
+        attributes["output_padding"] = list(extra)
+    return t.add("ConvTranspose", *names, **attributes)

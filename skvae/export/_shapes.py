@@ -1,0 +1,279 @@
+"""Translations of operators that take, join or make values."""
+
+import numpy as np
+import torch
+from onnx import helper
+
+from ._translator import (
+    ATEN,
+    N_ROWS,
+    UnknownOperatorError,
+    get_dim,
+    get_dtype,
+    get_shape,
+    list_dims,
+    to_onnx_type,
+    translates,
+)
+
+
+@translates(ATEN.view.default, ATEN._unsafe_view.default, ATEN.reshape.default)
+def _view(t, node, x, shape):
+    if get_shape(x) == get_shape(node):
+        return t.name(x)
+    return t.reshape(t.name(x), get_shape(node))
+
+
+@translates(ATEN.expand.default)
+def _expand(t, node, x, shape, implicit=False):
+    before, after = get_shape(x), get_shape(node)
+    before = (1,) * (len(after) - len(before)) + before
+    if before == after and len(get_shape(x)) == len(after):
+        return t.name(x)
+    # sizes that stay are 1 here
+    sizes = [1 if a == b else b for a, b in zip(before, after, strict=True)]
+    return t.add("Expand", t.name(x), t.sizes(sizes))
+
+
+@translates(ATEN.unsqueeze.default)
+def _unsqueeze(t, node, x, dim):
+    dim = dim % (len(get_shape(x)) + 1)
+    return t.add("Unsqueeze", t.name(x), t.integers(dim))
+
+
+@translates(ATEN.squeeze.dim, ATEN.squeeze.dims)
+def _squeeze(t, node, x, dims):
+    shape = get_shape(x)
+    dims = [dim for dim in list_dims(dims, x) if shape[dim] == 1]
+    return t.add("Squeeze", t.name(x), t.integers(*dims)) if dims else t.name(x)
+
+
+@translates(ATEN.transpose.int)
+def _transpose(t, node, x, first, second):
+    order = list(range(len(get_shape(x))))
+    order[first], order[second] = order[second], order[first]
+    return t.add("Transpose", t.name(x), perm=order)
+
+
+@translates(ATEN.t.default)
+def _t(t, node, x):
+    return t.add("Transpose", t.name(x))
+
+
+@translates(ATEN.permute.default)
+def _permute(t, node, x, dims):
+    return t.add("Transpose", t.name(x), perm=list_dims(dims, x))
+
+
+@translates(ATEN.cat.default)
+def _cat(t, node, parts, dim=0):
+    parts = [part for part in parts if get_shape(part) != (0,)]
+    names = [t.name(part, get_dtype(node)) for part in parts]
+    return t.add("Concat", *names, axis=get_dim(dim, parts[0]))
+
+
+@translates(ATEN.stack.default)
+def _stack(t, node, parts, dim=0):
+    dim = dim % len(get_shape(node))
+    parts = [
+        t.add("Unsqueeze", t.name(part, get_dtype(node)), t.integers(dim))
+        for part in parts
+    ]
+    return t.add("Concat", *parts, axis=dim)
+
+
+@translates(ATEN.split_with_sizes.default)
+def _split_with_sizes(t, node, x, sizes, dim=0):
+    names, begin, dim = [], 0, get_dim(dim, x)
+    for size in sizes:
+        names.append(_cut(t, t.name(x), dim, begin, begin + size))
+        begin += size
+    return names
+
+
+@translates(ATEN.split.Tensor)
+def _split(t, node, x, size, dim=0):
+    dim = get_dim(dim, x)
+    total = get_shape(x)[dim]
+    starts = range(0, total, size)
+    return [_cut(t, t.name(x), dim, i, min(i + size, total)) for i in starts]
+
+
+@translates(ATEN.unbind.int)
+def _unbind(t, node, x, dim=0):
+    dim = get_dim(dim, x)
+    return [_take(t, t.name(x), dim, i) for i in range(get_shape(x)[dim])]
+
+
+@translates(ATEN.select.int)
+def _select(t, node, x, dim, index):
+    dim = get_dim(dim, x)
+    return _take(t, t.name(x), dim, index % get_shape(x)[dim])
+
+
+@translates(ATEN.slice.Tensor)
+def _slice(t, node, x, dim=0, begin=None, end=None, step=1):
+    if get_shape(x) == get_shape(node) and step == 1:
+        return t.name(x)
+    dim = get_dim(dim, x)
+    size = get_shape(x)[dim]
+    begin, end, _ = slice(begin, end).indices(size)
+    return _cut(t, t.name(x), dim, begin, end, step)
+
+
+def _cut(t, name, dim, begin, end, step=1):
+    ends = [t.integers(v) for v in (begin, end, dim, step)]
+    return t.add("Slice", name, *ends)
+
+
+def _take(t, name, dim, index):
+    return t.add("Gather", name, t.nodes.constant(np.int64(index)), axis=dim)
+
+
+@translates(ATEN.slice_scatter.default)
+def _slice_scatter(t, node, x, part, dim=0, begin=None, end=None, step=1):
+    dim = get_dim(dim, x)
+    size = get_shape(x)[dim]
+    begin, end, _ = slice(begin, end).indices(size)
+    if step != 1 or size % N_ROWS == 0:
+        raise UnknownOperatorError("aten.slice_scatter with a step, or of rows")
+    name, parts = t.name(x), [t.name(part, get_dtype(node))]
+    if begin > 0:
+        parts.insert(0, _cut(t, name, dim, 0, begin))
+    if end < size:
+        parts.append(_cut(t, name, dim, end, size))
+    return parts[0] if len(parts) == 1 else t.add("Concat", *parts, axis=dim)
+
+
+@translates(ATEN.select_scatter.default)
+def _select_scatter(t, node, x, part, dim, index):
+    dim = get_dim(dim, x)
+    size = get_shape(x)[dim]
+    index, name = index % size, t.name(x)
+    parts = [t.add("Unsqueeze", t.name(part, get_dtype(node)), t.integers(dim))]
+    if index > 0:
+        parts.insert(0, _cut(t, name, dim, 0, index))
+    if index + 1 < size:
+        parts.append(_cut(t, name, dim, index + 1, size))
+    return parts[0] if len(parts) == 1 else t.add("Concat", *parts, axis=dim)
+
+
+@translates(ATEN.copy.default)
+def _copy(t, node, x, source, non_blocking=False):
+    name = t.name(source, get_dtype(node))
+    if get_shape(source) == get_shape(node):
+        return name
+    return t.add("Expand", name, t.sizes(get_shape(node)))
+
+
+@translates(ATEN.index_select.default)
+def _index_select(t, node, x, dim, index):
+    return t.add("Gather", t.name(x), t.name(index), axis=get_dim(dim, x))
+
+
+@translates(ATEN.embedding.default)
+def _embedding(t, node, weight, index, *args):
+    return t.add("Gather", t.name(weight), t.name(index), axis=0)
+
+
+@translates(ATEN.take.default)
+def _take_flat(t, node, x, index):
+    flat = t.add("Reshape", t.name(x), t.integers(-1))
+    return t.add("Gather", flat, t.name(index), axis=0)
+
+
+@translates(ATEN.gather.default)
+def _gather(t, node, x, dim, index, sparse_grad=False):
+    names = t.name(x), t.name(index)
+    return t.add("GatherElements", *names, axis=get_dim(dim, x))
+
+
+@translates(ATEN.index.Tensor)
+def _index(t, node, x, indices):
+    known = [i for i, index in enumerate(indices) if index is not None]
+    if len(known) != 1:
+        raise UnknownOperatorError("aten.index of several dimensions")
+    (dim,) = known
+    return t.add("Gather", t.name(x), t.name(indices[dim]), axis=dim)
+
+
+@translates(ATEN.flip.default)
+def _flip(t, node, x, dims):
+    name = t.name(x)
+    for dim in list_dims(dims, x):
+        order = list(reversed(range(get_shape(x)[dim])))
+        name = t.add("Gather", name, t.integers(*order), axis=dim)
+    return name
+
+
+@translates(ATEN.diagonal.default)
+def _diagonal(t, node, x, offset=0, dim1=0, dim2=1):
+    shape = get_shape(x)
+    n_dims = len(shape)
+    dims = {dim1 % n_dims, dim2 % n_dims}
+    if offset or dims != {n_dims - 2, n_dims - 1} or shape[-1] != shape[-2]:
+        raise UnknownOperatorError("aten.diagonal of other dimensions than the last")
+    identity = t.constant(torch.eye(shape[-1], dtype=get_dtype(node)))
+    product = t.add("Mul", t.name(x), identity)
+    return t.add("ReduceSum", product, t.integers(n_dims - 1), keepdims=0)
+
+
+@translates(ATEN.tril.default)
+def _tril(t, node, x, diagonal=0):
+    return t.add("Trilu", t.name(x), t.nodes.constant(np.int64(diagonal)), upper=0)
+
+
+@translates(ATEN.triu.default)
+def _triu(t, node, x, diagonal=0):
+    return t.add("Trilu", t.name(x), t.nodes.constant(np.int64(diagonal)), upper=1)
+
+
+@translates(ATEN.constant_pad_nd.default)
+def _constant_pad(t, node, x, pad, value=0):
+    n_dims = len(get_shape(x))
+    before, after = [0] * n_dims, [0] * n_dims
+    for i in range(len(pad) // 2):
+        before[n_dims - 1 - i], after[n_dims - 1 - i] = pad[2 * i : 2 * i + 2]
+    pads = t.integers(*before, *after)
+    return t.add("Pad", t.name(x), pads, t.constant(value, get_dtype(node)))
+
+
+@translates(
+    ATEN.new_zeros.default,
+    ATEN.zeros.default,
+    ATEN.zeros_like.default,
+    ATEN.empty.memory_format,
+    ATEN.empty_permuted.default,
+    ATEN.empty_like.default,
+    ATEN.new_empty.default,
+)
+def _zeros(t, node, *args, **kwargs):
+    return _fill(t, node, 0)
+
+
+@translates(ATEN.new_ones.default, ATEN.ones.default, ATEN.ones_like.default)
+def _ones(t, node, *args, **kwargs):
+    return _fill(t, node, 1)
+
+
+@translates(ATEN.new_full.default, ATEN.full_like.default)
+def _full_like(t, node, x, *args, **kwargs):
+    return _fill(t, node, args[-1])
+
+
+@translates(ATEN.scalar_tensor.default)
+def _scalar(t, node, value, **kwargs):
+    return _fill(t, node, value)
+
+
+@translates(ATEN.full.default)
+def _full(t, node, shape, value, **kwargs):
+    return _fill(t, node, value)
+
+
+def _fill(t, node, value):
+    shape, dtype = get_shape(node), get_dtype(node)
+    if not any(size % N_ROWS == 0 and size > 0 for size in shape):
+        return t.constant(torch.full(shape, value, dtype=dtype))
+    one = helper.make_tensor("value", to_onnx_type(dtype), [1], [value])
+    return t.add("ConstantOfShape", t.sizes(shape), value=one)

@@ -1,0 +1,77 @@
+"""A function of a tensor of rows → a graph of torch, for any number of rows.
+
+Whatever does not depend on the rows is computed once, and is a constant of the graph.
+"""
+
+from contextlib import nullcontext
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.func import functionalize
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_leaves
+from typing_extensions import override
+
+
+class _Constants(TorchDispatchMode):
+    """Compute at once what depends on no row: operators of ordinary tensors."""
+
+    def __init__(self, n_rows):
+        super().__init__()
+        self.n_rows = n_rows
+
+    @override
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if any(map(self._depends, tree_leaves((args, kwargs)))):
+            return func(*args, **kwargs)
+        with _disable_current_modes():
+            return func(*args, **kwargs)
+
+    def _depends(self, value):
+        """Return whether an argument depends on the rows, or on their number."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value > 0 and value % self.n_rows == 0
+        symbols = (FakeTensor, torch.SymInt, torch.SymFloat, torch.SymBool)
+        return isinstance(value, symbols)
+
+
+def trace(function, n_rows, n_features, decompositions, is_symbolic=False):
+    """Return the graph of a function of rows (n, n_features) float64, a `GraphModule`.
+
+    Operators among the `decompositions` are replaced. Sizes are those for `n_rows`
+    rows, or symbols, which takes ten times as long.
+    """
+
+    def run(X):
+        with torch.no_grad(), _Constants(n_rows):
+            return function(X)
+
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    tracer = make_fx(
+        functionalize(run, remove="mutations"),
+        decomposition_table=decompositions,
+        tracing_mode="symbolic" if is_symbolic else "real",
+        _allow_non_fake_inputs=True,
+    )
+    with nullcontext() if is_symbolic else mode:
+        graph = tracer(torch.empty(n_rows, n_features, dtype=torch.float64))
+    constants = {**vars(graph), **dict(graph.named_parameters(recurse=False))}
+    for name, value in constants.items():
+        if isinstance(value, torch.Tensor):
+            delattr(graph, name)
+            graph.register_buffer(name, value.detach().clone())
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return graph
+
+
+def make_program(function, n_features):
+    """Return a `torch.export.ExportedProgram` of a function, for any number of rows."""
+    # sizes that are equal would count as one
+    graph = trace(function, n_features + 3, n_features, {}, is_symbolic=True)
+    rows = torch.zeros(7, n_features, dtype=torch.float64)
+    shapes = ({0: torch.export.Dim.DYNAMIC},)
+    with torch.no_grad():
+        return torch.export.export(graph, (rows,), dynamic_shapes=shapes, strict=False)

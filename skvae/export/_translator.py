@@ -1,0 +1,170 @@
+"""A traced graph of torch → nodes of ONNX, one operator after the other.
+
+The graph was traced for `N_ROWS` rows. That is a large prime: every size that it
+divides is a multiple of the number of rows, which nodes of ONNX find when they run.
+"""
+
+import operator
+
+import numpy as np
+import torch
+from onnx import helper
+
+ATEN = torch.ops.aten
+# of the table that is traced, none of whose values is read
+N_ROWS = 1_000_003
+# the translation of every operator: a function of a `Translator`, a node, its arguments
+OPERATORS = {}
+
+
+class UnknownOperatorError(NotImplementedError):
+    """An operator of torch that has no translation."""
+
+
+def translates(*overloads):
+    """Register a function as the translation of operators."""
+
+    def register(function):
+        for overload in overloads:
+            OPERATORS[overload] = function
+        return function
+
+    return register
+
+
+class Translator:
+    """Add nodes of ONNX for a graph of torch, see `run`."""
+
+    def __init__(self, nodes):
+        self.nodes, self.names, self.casts = nodes, {}, {}
+        self.n_rows = None
+
+    def run(self, graph, rows):
+        """Return the name of the result for the matrix `rows`, float64."""
+        for node in graph.graph.nodes:
+            if node.op == "placeholder":
+                self.names[node] = rows
+                self.rows = rows
+            elif node.op == "get_attr":
+                self.names[node] = self.constant(getattr(graph, node.target))
+            elif node.op == "output":
+                (found,) = torch.utils._pytree.tree_leaves(node.args)
+                return self.name(found)
+            elif node.target is operator.getitem:
+                self.names[node] = self.names[node.args[0]][node.args[1]]
+            elif node.target in OPERATORS:
+                translate = OPERATORS[node.target]
+                self.names[node] = translate(self, node, *node.args, **node.kwargs)
+            else:
+                raise UnknownOperatorError(str(node.target))
+
+    # values -------------------------------------------------------------------------
+
+    def constant(self, value, dtype=None):
+        """Return the name of a constant: a number, list or tensor."""
+        value = torch.as_tensor(value, dtype=dtype).detach().cpu().contiguous()
+        return self.nodes.constant(value.numpy())
+
+    def name(self, value, dtype=None):
+        """Return the name of a node's result, or of a number, in a dtype."""
+        if not isinstance(value, torch.fx.Node):
+            return self.constant(value, dtype)
+        name = self.names[value]
+        if dtype is None or dtype == get_dtype(value):
+            return name
+        return self.cast(name, dtype)
+
+    def cast(self, name, dtype):
+        """Return a name in another dtype."""
+        key = name, dtype
+        if key not in self.casts:
+            self.casts[key] = self.add("Cast", name, to=to_onnx_type(dtype))
+        return self.casts[key]
+
+    def add(self, kind, *names, **attributes):
+        """Return the name of the result of a new node."""
+        return self.nodes.add(kind, *names, **attributes)
+
+    def integers(self, *values):
+        """Return the name of a constant list of integers."""
+        return self.nodes.constant(np.array(values, dtype=np.int64))
+
+    # shapes -------------------------------------------------------------------------
+
+    def reshape(self, name, shape):
+        """Return a name in another shape, whose first multiple of rows is found."""
+        sizes, is_found = [], False
+        for size in shape:
+            is_rows = size % N_ROWS == 0 and size > 0
+            if is_rows and is_found:
+                return self.add("Reshape", name, self.sizes(shape))
+            sizes.append(-1 if is_rows else size)
+            is_found |= is_rows or size == -1
+        return self.add("Reshape", name, self.integers(*sizes))
+
+    def sizes(self, shape):
+        """Return the name of a shape, with the number of rows as it will be."""
+        if not any(size % N_ROWS == 0 and size > 0 for size in shape):
+            return self.integers(*shape)
+        parts = []
+        for size in shape:
+            if size % N_ROWS or size <= 0:
+                parts.append(self.integers(size))
+                continue
+            times = size // N_ROWS
+            found = self.count_rows()
+            if times != 1:
+                found = self.add("Mul", found, self.integers(times))
+            parts.append(found)
+        return self.add("Concat", *parts, axis=0)
+
+    def count_rows(self):
+        """Return the name of the number of rows, (1,)."""
+        if self.n_rows is None:
+            self.n_rows = self.add("Shape", self.rows, start=0, end=1)
+        return self.n_rows
+
+
+def get_dtype(node):
+    """Return the dtype of a node's result."""
+    return node.meta["val"].dtype
+
+
+def get_shape(node):
+    """Return the shape of a node's result."""
+    return tuple(node.meta["val"].shape)
+
+
+def to_onnx_type(dtype):
+    """Return ONNX's number of a dtype of torch."""
+    array = torch.empty(0, dtype=dtype).numpy()
+    return helper.np_dtype_to_tensor_dtype(array.dtype)
+
+
+def find_common(*values):
+    """Return the dtype in which values are compared."""
+    found = [v.meta["val"] if isinstance(v, torch.fx.Node) else v for v in values]
+    dtype = found[0].dtype
+    for value in found[1:]:
+        dtype = torch.result_type(torch.empty(1, dtype=dtype), _as_example(value))
+    return dtype
+
+
+def _as_example(value):
+    if isinstance(value, torch.Tensor):
+        return torch.empty((1,) * value.dim(), dtype=value.dtype)
+    return value
+
+
+def get_dim(dim, node):
+    """Return a dimension of a node's result, from 0 on."""
+    return dim % max(len(get_shape(node)), 1)
+
+
+def list_dims(dims, node):
+    """Return dimensions of a node's result, from 0 on; none are all of them."""
+    n_dims = len(get_shape(node))
+    if dims is None or (isinstance(dims, (list, tuple)) and not dims):
+        return list(range(n_dims))
+    dims = [dims] if isinstance(dims, int) else dims
+    return [dim % max(n_dims, 1) for dim in dims]
