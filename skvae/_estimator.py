@@ -5,6 +5,7 @@ torch and skorch are imported at first use, so that ``import skvae`` stays cheap
 
 import copy
 import sys
+from contextlib import nullcontext
 from numbers import Integral, Real
 
 import numpy as np
@@ -194,7 +195,8 @@ class VAETransformer(
         Seed of all random numbers. None draws one from numpy's global generator at
         every fit, as scikit-learn does.
     verbose : int, default=0
-        1 shows a progress bar with the ELBO.
+        1 shows a progress bar of the epochs with the ELBO, and one of the rows of other
+        methods if they take more than two seconds.
     net_callbacks : list of skorch callbacks or None, default=None
         Callbacks of the net.
     net_params : dict or None, default=None
@@ -687,6 +689,14 @@ class VAETransformer(
             self._kept_model = model
         return model
 
+    def _show_progress(self, method, n_rows):
+        """Return a context in which long calls show a bar, if the user wants any."""
+        if not self.verbose:
+            return nullcontext()
+        from ._model._chunks import show_progress
+
+        return show_progress(f"{type(self).__name__}.{method}", n_rows)
+
     def _open(self, X):
         """Return the model and the rows of X, checked against it."""
         model = self._get_model()
@@ -731,7 +741,8 @@ class VAETransformer(
             out components or round them.
         """
         model, array = self._open(X)
-        return model.embed(array)
+        with self._show_progress("transform", len(array)):
+            return model.embed(array)
 
     def posterior(self, X, refine=False):
         """Return mean and standard deviation of q(z|x) for every row.
@@ -758,7 +769,9 @@ class VAETransformer(
         autoencoders", section 4.1, for `refine`.
         """
         model, array = self._open(X)
-        both = (model.refine_posterior if refine else model.compute_posterior)(array)
+        with self._show_progress("posterior", len(array)):
+            compute = model.refine_posterior if refine else model.compute_posterior
+            both = compute(array)
         return tuple(np.moveaxis(both, 1, 0).copy())
 
     def inverse_transform(self, Z):
@@ -787,7 +800,9 @@ class VAETransformer(
                 f"Z has {array.shape[1]} columns, but {type(self).__name__} has "
                 f"n_components={n_components}{rest}."
             )
-        return self.columns_.make_output(model.decode(array), get_index(Z))
+        with self._show_progress("inverse_transform", len(array)):
+            rows = model.decode(array)
+        return self.columns_.make_output(rows, get_index(Z))
 
     def reconstruct(self, X):
         """Return ``inverse_transform(transform(X))``.
@@ -805,7 +820,9 @@ class VAETransformer(
             In the units, columns and types of the X that was fitted.
         """
         model, array = self._open(X)
-        return self.columns_.make_output(model.reconstruct(array), get_index(X))
+        with self._show_progress("reconstruct", len(array)):
+            rows = model.reconstruct(array)
+        return self.columns_.make_output(rows, get_index(X))
 
     def sample(
         self, n_samples=1, *, random_state=None, mean=False, given=None, bounded=True
@@ -857,7 +874,8 @@ class VAETransformer(
             row = columns.make_row(given)
             columns.check_near(row)
             check_support(model.module.likelihood, row, columns.names, columns.varies)
-        with seeded(draw_seed(make_generator(random_state)), self.device_):
+        seed = draw_seed(make_generator(random_state))
+        with seeded(seed, self.device_), self._show_progress("sample", n_samples):
             if row is None:
                 rows, n_effective = model.draw(n_samples, mean), np.inf
             else:
@@ -919,7 +937,7 @@ class VAETransformer(
         table = self._read(X, model)
         array, is_drawn = table.make_dense(), random_state is not None
         seed = draw_seed(make_generator(random_state if is_drawn else 0))
-        with seeded(seed, self.device_):
+        with seeded(seed, self.device_), self._show_progress("impute", len(array)):
             filled = model.impute(array, n_draws, is_drawn)
         if bounded:
             filled = self.columns_.restrict(filled, array)
@@ -970,7 +988,9 @@ class VAETransformer(
         model = self._get_model()
         table = self._read(X, model)
         check_score_options(self, method, n_draws, return_std, len(model.noise))
-        found = self._compute_scores(model, table.array, method, n_draws, return_std)
+        options = method, n_draws, return_std
+        with self._show_progress("score_samples", len(table.array)):
+            found = self._compute_scores(model, table.array, *options)
         unknown = self._score_unknown(table)
         if unknown is not None and method != "kl":
             scores = found[:, 0] if return_std else found
@@ -997,7 +1017,9 @@ class VAETransformer(
         """
         model = self._get_model()
         table = self._read(X, model)
-        scores, unknown = model.score_columns(table.array), self._score_unknown(table)
+        with self._show_progress("score_features", len(table.array)):
+            scores = model.score_columns(table.array)
+        unknown = self._score_unknown(table)
         return make_table_like(X, scores if unknown is None else scores + unknown)
 
     def score(self, X, y=None, sample_weight=None):

@@ -5,6 +5,9 @@ rows are in float64, so that results agree to many digits however rows are batch
 decoders of draws multiply row by row, and are in float32.
 """
 
+import sys
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
 import numpy as np
@@ -17,6 +20,8 @@ from ._precision import DRAWS_TOGETHER, convert, decode_single
 # values of the widest tensor of a chunk
 _CHUNK_VALUES = 1_000_000
 _MAX_CHUNK_ROWS = 4096
+# seconds that a call takes before its progress is shown
+_DELAY = 2.0
 # bytes of the largest block whose size glibc learns from
 _LARGEST_BLOCK = 31 * 2**20
 
@@ -45,6 +50,54 @@ def keep_freed_memory():
     its values. Other allocators do not notice.
     """
     torch.empty(_LARGEST_BLOCK, dtype=torch.uint8)
+
+
+class Progress:
+    """A bar of the rows that have gone through a module in one call of a user's.
+
+    The total grows where a call takes more passes than were expected of it.
+    """
+
+    def __init__(self, bar):
+        self.bar, self.n_begun = bar, 0
+
+    def begin(self, n_rows):
+        """Take note of a pass of so many rows."""
+        self.n_begun += n_rows
+        self.bar.total = max(self.bar.total, self.n_begun)
+
+    def advance(self, n_rows):
+        """Move the bar by so many rows."""
+        self.bar.update(n_rows)
+
+
+_PROGRESS = ContextVar("progress", default=None)
+
+
+@contextmanager
+def show_progress(name, n_rows):
+    """Show a bar, on stderr, if the calls inside take long.
+
+    `name` is that of the method, and `n_rows` how many rows go through the module.
+    """
+    if sys.stderr is None:
+        yield
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=n_rows, unit="row", desc=name, delay=_DELAY) as bar:
+        token = _PROGRESS.set(Progress(bar))
+        try:
+            yield
+        finally:
+            _PROGRESS.reset(token)
+        # of rows that were left out none is waited for
+        bar.total = bar.n
+
+
+def get_progress():
+    """Return the `Progress` of the call that is shown, or None."""
+    return _PROGRESS.get()
 
 
 def get_chunk_size(module, n_draws=1):

@@ -15,6 +15,7 @@ from .._utils._draws import draws_off
 from .._utils._missing import NEUTRAL
 from ._chunks import (
     get_chunk_size,
+    get_progress,
     keep_freed_memory,
     make_mixed,
     make_precise,
@@ -106,7 +107,9 @@ class FittedModel:
         """
         size, work_of_row = self._measure(n_draws)
         work = work_of_row * min(size, n_samples)
-        whole = None
+        whole, progress = None, get_progress()
+        if progress is not None:
+            progress.begin(n_samples)
         if size < n_samples:
             keep_freed_memory()
         # a single row has no products of numpy that threads could share
@@ -121,6 +124,8 @@ class FittedModel:
                 if whole is None:
                     whole = np.empty((n_samples, *part.shape[1:]), dtype=part.dtype)
                 whole[rows] = part
+                if progress is not None:
+                    progress.advance(len(part))
         return whole
 
     def _measure(self, n_draws):

@@ -415,7 +415,10 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         model = self._get_model()
         table = self._read(X, model)
         array = np.asarray(table.make_dense(), dtype=np.float64)
-        scores, missing = score_given_rest(model, array), np.isnan(array)
+        missing = np.isnan(array)
+        # every row whole, and without each of its cells
+        with self._show_progress("explain", array.size + len(array)):
+            scores = score_given_rest(model, array)
         unknown = self._score_unknown(table)
         if unknown is not None:
             scores, missing = scores + unknown, missing & ~table.unknown
