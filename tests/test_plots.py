@@ -9,6 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -390,6 +391,13 @@ def test_layers_and_variables_have_their_colours(quick, X):
     vae = quick(4, latent=Categorical(n_categories=2)).fit(X)
     display = ComponentsDisplay.from_estimator(vae)
     assert display.groups == ["variable 0"] * 2 + ["variable 1"] * 2
+
+
+def test_curve_names_other_terms_of_the_loss(quick, X):
+    display = TrainingCurveDisplay.from_estimator(quick(objective="tc").fit(X))
+    assert display.kl_area_.get_label() == "cost of the KL and other terms"
+    display = TrainingCurveDisplay.from_estimator(quick().fit(X))
+    assert display.kl_area_.get_label() == "cost of the KL"
 
 
 @pytest.mark.parametrize("n_components", [1, 60, 300])
@@ -788,6 +796,14 @@ def test_tables_of_other_libraries_are_drawn(container):
     assert texts == ["x", "y", "missing"]
 
 
+def test_columns_without_any_value_are_drawn():
+    table = pd.DataFrame({"a": pd.Series([None, None], dtype=object), "b": [1.0, 2.0]})
+    for kind in ("marginals", "pairs"):
+        SamplesDisplay.from_samples(table, table, kind=kind).figure_.canvas.draw()
+    display = ReconstructionDisplay.from_rows(table, table)
+    assert np.isnan(display.kept_[0])
+
+
 # axes, titles, backgrounds ----------------------------------------------------------
 
 
@@ -850,6 +866,63 @@ def test_text_and_lines_stand_out_on_any_background(fitted, detector, X, style):
                 for line in ax.lines:
                     distance = np.abs(np.array(to_rgb(line.get_color())) - ground)
                     assert distance.max() > 0.3
+
+
+def test_text_takes_the_colour_of_the_axes_that_it_is_on(fitted, detector, X):
+    from matplotlib.colors import same_color
+
+    with plt.style.context("dark_background"):
+        axes = plt.subplots(2, 4, figsize=(24, 12), layout="constrained")[1].ravel()
+    for number, ax in enumerate(axes[:7]):
+        display = make_all_one(number, fitted, detector, X, ax)
+        # panels of their own follow the style in use
+        legend = ax.get_legend()
+        for text in [] if legend is None else legend.get_texts():
+            assert same_color(text.get_color(), "white")
+        assert display.figure_ is ax.figure
+
+
+def test_searches_and_pipelines_are_opened(quick):
+    X = load_iris(as_frame=True).data
+    pipeline = make_pipeline(StandardScaler(), quick(2))
+    search = GridSearchCV(pipeline, {"vaetransformer__lr": [0.01]}, cv=2).fit(X)
+    for model in (search, search.best_estimator_):
+        display = ComponentsDisplay.from_estimator(model)
+        assert len(display.bars_) == 2
+        display = ReconstructionDisplay.from_estimator(model, X)
+        # names of before the scaler, values of after it
+        assert display.axes_[0].get_title().startswith("sepal length (cm): R²")
+        scaled = search.best_estimator_[:-1].transform(X)
+        np.testing.assert_allclose(display.X, scaled)
+        display = LatentTraversalDisplay.from_estimator(model, X)
+        labels = [text.get_text() for text in display.ax_.get_yticklabels()]
+        assert set(labels) == set(X.columns)
+
+
+def test_numbers_of_panels_and_bars_are_checked(fitted, X):
+    with pytest.raises(ValueError, match="bins=0 must be a positive integer"):
+        ScoreHistogramDisplay.from_scores([1.0], bins=0)
+    with pytest.raises(ValueError, match="n_images=-1 must be"):
+        ReconstructionDisplay.from_estimator(fitted, X, n_images=-1)
+    with pytest.raises(ValueError, match=r"n_steps=2\.5 must be"):
+        LatentTraversalDisplay.from_estimator(fitted, X, n_steps=2.5)
+    with pytest.raises(ValueError, match="n_columns=0 must be"):
+        SamplesDisplay.from_estimator(fitted, X, n_columns=0)
+
+
+def test_names_of_any_form_are_in_the_legend():
+    y = ["_hidden", "$cost$", "", "two\nlines"] * 5
+    display = LatentMapDisplay.from_embedding(
+        np.random.default_rng(0).normal(size=(20, 2)), y
+    )
+    texts = [text.get_text() for text in display.legend_.get_texts()]
+    assert set(texts) == {" _hidden", "", r"\$cost\$", "two lines"}
+    display.figure_.canvas.draw()
+
+
+def test_displays_of_one_row(fitted, detector, X):
+    for display in make_all(fitted, detector, X[:1]):
+        display.figure_.canvas.draw()
 
 
 def test_ensembles_are_drawn(quick, X):

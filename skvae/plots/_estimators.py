@@ -5,14 +5,17 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from .._columns._containers import get_names
+from .._utils._checks import is_integer
 
 
 def open_pipeline(estimator, *tables):
     """Return the last step of a fitted pipeline, and tables as they reach it.
 
-    Other estimators, and their tables, are returned as they are.
+    Other estimators, and their tables, are returned as they are. Of a search, its best
+    estimator is taken.
     """
     check_is_fitted(estimator)
+    estimator = getattr(estimator, "best_estimator_", estimator)
     if not isinstance(estimator, Pipeline):
         return estimator, *tables
     steps = estimator[:-1]
@@ -41,13 +44,29 @@ def is_discrete(estimator):
 
 
 def get_feature_names(estimator, X=None):
-    """Return the names of the columns, ``x0, x1, ...`` where there are none."""
+    """Return the names of the columns, ``x0, x1, ...`` where there are none.
+
+    X is the table as it reaches the last step of a pipeline.
+    """
     names = None if X is None else get_names(X)
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if names is None and isinstance(estimator, Pipeline):
+        names = _get_names_out(estimator[:-1])
+        estimator = estimator[-1]
     if names is None:
         names = getattr(estimator, "feature_names_in_", None)
     if names is None:
         names = [f"x{j}" for j in range(estimator.n_features_in_)]
     return [str(name) for name in names]
+
+
+def _get_names_out(steps):
+    """Return the names of the columns after some steps, or None."""
+    try:
+        return list(steps.get_feature_names_out()) if len(steps) else None
+    except (AttributeError, ValueError):
+        # a step does not know them
+        return None
 
 
 def name_components(estimator, n_columns):
@@ -68,6 +87,12 @@ def rank_components(estimator, n_columns):
     if kl is None or len(kl) != n_columns:
         return np.arange(n_columns)
     return np.argsort(-np.asarray(kl), kind="stable")
+
+
+def check_positive(name, value):
+    """Refuse a value that is no positive integer."""
+    if not is_integer(value) or value < 1:
+        raise ValueError(f"{name}={value!r} must be a positive integer.")
 
 
 def check_components(components, n_columns):

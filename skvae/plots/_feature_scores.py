@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from .._utils._checks import is_integer
-from ._estimators import get_feature_names
+from ._estimators import check_positive, get_feature_names, open_pipeline
 from ._style import BAD, GOOD, get_ink, make_axes, shorten, show_number
 
 
@@ -61,7 +60,7 @@ class FeatureScoresDisplay:
         Parameters
         ----------
         estimator : VAEOutlierDetector
-            The fitted detector.
+            The fitted detector, also at the end of a pipeline.
         X : array-like or data frame (1, n_features)
             The row.
         n_features : int, default=10
@@ -79,7 +78,8 @@ class FeatureScoresDisplay:
         ValueError
             If X has more than one row.
         """
-        scores = np.asarray(estimator.explain(X))
+        model, X = open_pipeline(estimator, X)
+        scores = np.asarray(model.explain(X))
         if len(scores) != 1:
             raise ValueError(
                 f"X has {len(scores)} rows, but a plot explains one row; pass X[:1], "
@@ -117,8 +117,7 @@ class FeatureScoresDisplay:
         ValueError
             If `n_features` is less than 1.
         """
-        if not is_integer(n_features) or n_features < 1:
-            raise ValueError(f"n_features={n_features!r} must be a positive integer.")
+        check_positive("n_features", n_features)
         ax = make_axes(ax)
         self.order_ = np.argsort(self.scores, kind="stable")[:n_features]
         labels = [
@@ -139,5 +138,5 @@ class FeatureScoresDisplay:
 def _show(value):
     """Return a value as a short text."""
     if isinstance(value, (float, np.floating)):
-        return show_number(value)
+        return show_number(value).replace("−", "-")
     return shorten(value)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ._style import get_ink
+
 
 def find_image_shape(estimator, image_shape=None):
     """Return (channels, height, width) of the rows, or None where they are no images.
@@ -43,7 +45,7 @@ def find_range(images, limits=None):
     if not len(known):
         return 0.0, 1.0
     low, high = known.min(), known.max()
-    if images.shape[-1] == 3:
+    if images.shape[-1] == 3 and low >= 0:
         # those of screens
         return 0.0, 255.0 if high > 1 else 1.0
     return (low, high) if low < high else (low - 0.5, high + 0.5)
@@ -100,6 +102,7 @@ class Sheet:
         for number, title in enumerate(self.titles):
             y, x = self.find_place(*divmod(number, self.n_columns))
             style = {"ha": "center", "va": "bottom", "fontsize": "small"}
+            style["color"] = get_ink(ax)
             ax.text((x.start + x.stop - 1) / 2, y.start - 0.5, title, **style)
         if len(columns):
             places = [self.find_place(0, k)[1] for k in range(len(columns))]

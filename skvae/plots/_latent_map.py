@@ -289,6 +289,9 @@ class LatentMapDisplay:
         return handles
 
     def _add(self, ax, xy, rows, style):
+        if "color" in style:
+            # that of the user
+            style = {key: style[key] for key in style if key != "c"}
         self.points_.append(ax.scatter(*xy[rows].T, **style))
         self.rows_.append(rows)
 
@@ -354,6 +357,7 @@ class LatentMapDisplay:
             handles=handles,
             fontsize="small",
             frameon=False,
+            labelcolor=get_ink(ax),
             borderpad=0.2,
             borderaxespad=0.2 if not is_beside else 0.5,
             **place,

@@ -2,10 +2,18 @@
 
 import numpy as np
 
-from ._estimators import get_feature_names, open_pipeline, require
+from ._estimators import check_positive, get_feature_names, open_pipeline, require
 from ._images import Sheet, find_image_shape, find_range, find_sheet_size, to_images
 from ._panels import draw_agreement, measure_agreement
-from ._style import COLORS, choose_width, make_axes, make_grid, set_title, shorten
+from ._style import (
+    COLORS,
+    choose_width,
+    get_ink,
+    make_axes,
+    make_grid,
+    set_title,
+    shorten,
+)
 from ._tables import choose_columns, read_columns, read_names
 
 # columns with a panel each; of more tables bars are drawn
@@ -111,7 +119,7 @@ class ReconstructionDisplay:
             require(model, "inverse_transform", _NO_WAY)
             rebuilt = model.inverse_transform(model.transform(X))
         shape = find_image_shape(model, image_shape)
-        names = get_feature_names(model, X) if shape is None else None
+        names = get_feature_names(estimator, X) if shape is None else None
         display = cls(X, rebuilt, feature_names=names, image_shape=shape, name=name)
         return display.plot(ax, **kwargs)
 
@@ -176,6 +184,7 @@ class ReconstructionDisplay:
             raise ValueError(
                 f"kind={kind!r}; 'auto', 'panels' and 'bars' are accepted."
             )
+        check_positive("n_images", n_images)
         if len(self.X) != len(self.rebuilt):
             raise ValueError(
                 f"X has {len(self.X)} rows, but rebuilt has {len(self.rebuilt)}."
@@ -243,7 +252,8 @@ class ReconstructionDisplay:
         for row, share in enumerate(self.kept_):
             text = "constant" if np.isnan(share) else f"{share:.2f}"
             end = max(shown[row], 0.0) + 0.01
-            axis.text(end, row, text, va="center", fontsize="x-small")
+            ink = get_ink(axis)
+            axis.text(end, row, text, va="center", fontsize="x-small", color=ink)
         texts = [shorten(found[k].name, 32) for k in ranked]
         axis.set_yticks(place, texts, fontsize="small")
         axis.set(xlim=(min(shown.min(), 0), 1.12), xlabel="share that is kept")
@@ -256,5 +266,6 @@ class ReconstructionDisplay:
             ncols=2,
             fontsize="small",
             frameon=False,
+            labelcolor=get_ink(axis),
         )
         self.axes_, self.artists_ = np.array([axis], dtype=object), artists

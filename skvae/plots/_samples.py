@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._estimators import get_feature_names, open_pipeline, require
+from ._estimators import check_positive, get_feature_names, open_pipeline, require
 from ._images import (
     Sheet,
     find_image_shape,
@@ -15,6 +15,7 @@ from ._panels import draw_marginal, draw_pair, measure_difference
 from ._style import (
     COLORS,
     choose_width,
+    get_ink,
     get_muted,
     make_axes,
     make_grid,
@@ -148,7 +149,7 @@ class SamplesDisplay:
         drawn = model.sample(
             n_samples, random_state=random_state, mean=mean, given=given
         )
-        names = get_feature_names(model, X) if shape is None else None
+        names = get_feature_names(estimator, X) if shape is None else None
         display = cls(drawn, X, feature_names=names, image_shape=shape, name=name)
         return display.plot(ax, **kwargs)
 
@@ -221,6 +222,8 @@ class SamplesDisplay:
         """
         if kind not in ("marginals", "pairs"):
             raise ValueError(f"kind={kind!r}; 'marginals' and 'pairs' are accepted.")
+        if n_columns is not None:
+            check_positive("n_columns", n_columns)
         self.image_ = self.order_ = self.differences_ = self.legend_ = None
         name = self.name if name is None else name
         if self.image_shape is not None:
@@ -345,5 +348,6 @@ class SamplesDisplay:
             fontsize="small",
             title_fontsize="small",
             frameon=False,
+            labelcolor=get_ink(self.axes_.ravel()[0]),
             **place,
         )

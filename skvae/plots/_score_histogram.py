@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._estimators import get_latent, open_pipeline, require
+from ._estimators import check_positive, get_latent, open_pipeline, require
 from ._labels import read_labels
 from ._style import COLORS, add_legend_below, get_ink, make_axes, show_number
 
@@ -173,6 +173,8 @@ class ScoreHistogramDisplay:
         ValueError
             If y holds numbers instead of classes.
         """
+        if np.ndim(bins) == 0:
+            check_positive("bins", bins)
         ax = make_axes(ax)
         labels = read_labels(self.y, len(self.scores), _MOST_CLASSES)
         if labels is not None and labels.values is not None:
@@ -236,7 +238,7 @@ class ScoreHistogramDisplay:
 
 def _find_edges(scores, threshold, bins):
     """Return edges of bars for most of the scores, and for the threshold."""
-    if not np.isscalar(bins):
+    if np.ndim(bins):
         return np.asarray(bins, dtype=float)
     known = scores[np.isfinite(scores)]
     ends = np.quantile(known, [0.05, 0.95])

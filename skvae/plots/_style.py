@@ -116,6 +116,9 @@ def shorten(text, n_characters=24):
     text = " ".join(str(text).split())
     # dollars would begin a formula
     text = text.replace("$", r"\$")
+    if text.startswith("_"):
+        # legends would leave it out
+        text = f" {text}"
     if len(text) <= n_characters:
         return text
     n_first = (n_characters - 1 + 1) // 2
@@ -135,6 +138,7 @@ def add_legend_below(ax, n_lines=1, **kwargs):
     handles = kwargs.get("handles") or ax.get_legend_handles_labels()[0]
     is_long = any(len(handle.get_label()) > _LONGEST_OF_TWO for handle in handles)
     style = {"fontsize": "small", "frameon": False, "ncols": 1 if is_long else 2}
+    style["labelcolor"] = get_ink(ax)
     # in inches: axes may be low
     down = ScaledTranslation(0, -0.4 - 0.18 * n_lines, ax.figure.dpi_scale_trans)
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "borderaxespad": 0}

@@ -84,6 +84,9 @@ def _read(parts, name):
     dtypes = {part.dtype for part in parts}
     joined = pd.concat(parts) if len(dtypes) == 1 else _join(parts)
     codes, levels = read_levels(joined)
+    if not levels:
+        # nothing is known of it
+        return Column(name, [np.full(len(part), np.nan) for part in parts])
     codes, levels = join_rare(codes, levels, MOST_LEVELS)
     ends = np.cumsum([len(part) for part in parts])[:-1]
     return Column(name, np.split(codes, ends), levels)

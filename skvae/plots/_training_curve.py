@@ -33,6 +33,8 @@ class TrainingCurveDisplay:
     best_epoch : int or None, default=None
         Epoch whose weights were kept. One less than the first epoch of the last stage
         stands for the weights with which the stage began, None for the last.
+    has_other_terms : bool, default=False
+        Whether the loss has terms beside reconstruction and KL.
     name : str, default=None
         Title of the plot.
 
@@ -78,6 +80,7 @@ class TrainingCurveDisplay:
         stages,
         *,
         best_epoch=None,
+        has_other_terms=False,
         name=None,
     ):
         self.epochs = epochs
@@ -86,6 +89,7 @@ class TrainingCurveDisplay:
         self.reconstruction = reconstruction
         self.stages = stages
         self.best_epoch = best_epoch
+        self.has_other_terms = has_other_terms
         self.name = name
 
     @classmethod
@@ -160,6 +164,7 @@ class TrainingCurveDisplay:
             collect(f"{part}_reconstruction"),
             stages,
             best_epoch=best,
+            has_other_terms=_has_other_terms(rows),
             name=name,
         )
         return display.plot(ax, **kwargs)
@@ -221,8 +226,9 @@ class TrainingCurveDisplay:
     def _shade(self, ax, scores, color):
         epochs, low = self._split(scores)
         high = self._split(self.reconstruction)[1]
+        text = "cost of the KL" + self.has_other_terms * " and other terms"
         return ax.fill_between(
-            epochs, low, high, color=color, alpha=0.2, linewidth=0, label="cost of KL"
+            epochs, low, high, color=color, alpha=0.2, linewidth=0, label=text
         )
 
     def _mark_stages(self, ax):
@@ -268,7 +274,8 @@ class TrainingCurveDisplay:
             ax.set_title(name, pad=18 if any(self.stages) else None)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         if not len(self.epochs):
-            ax.text(0.5, 0.5, "no epoch was run", ha="center", transform=ax.transAxes)
+            place = {"ha": "center", "transform": ax.transAxes, "color": get_ink(ax)}
+            ax.text(0.5, 0.5, "no epoch was run", **place)
             ax.set(xticks=[], yticks=[])
             return
         self._set_limits(ax, scores)
@@ -290,3 +297,11 @@ class TrainingCurveDisplay:
         span = (high - low) or max(abs(high), 1.0) * 0.1
         if everything.min() < low - _LARGEST_RATIO * span:
             ax.set_ylim(low - 0.5 * span, high + 0.05 * span)
+
+
+def _has_other_terms(rows):
+    """Return whether the loss has terms beside reconstruction and KL."""
+    known = ("loss", "reconstruction", "kl", "batch_count", "batch_size")
+    names = {name.removesuffix("_best") for row in rows for name in row}
+    names = {name[6:] for name in names if name.startswith("train_")}
+    return not names <= set(known)

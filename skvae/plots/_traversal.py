@@ -6,6 +6,7 @@ import numpy as np
 
 from ._estimators import (
     check_components,
+    check_positive,
     get_feature_names,
     get_latent,
     is_discrete,
@@ -173,6 +174,7 @@ class LatentTraversalDisplay:
         ValueError
             If a component does not exist.
         """
+        check_positive("n_steps", n_steps)
         model, X = open_pipeline(estimator, X)
         require(model, "inverse_transform")
         if X is None:
@@ -183,7 +185,10 @@ class LatentTraversalDisplay:
         most = _MOST_PANELS if shape is None else _MOST_LINES
         make = _make_category_lines if is_discrete(model) else _make_lines
         Z, names, steps = make(model, places, components, n_steps, most)
-        return cls._decode(model, Z, names, steps, X, shape, name).plot(ax, **kwargs)
+        features = None if shape else get_feature_names(estimator, X)
+        return cls._decode(model, Z, names, steps, X, features, shape, name).plot(
+            ax, **kwargs
+        )
 
     @classmethod
     def from_points(
@@ -241,9 +246,9 @@ class LatentTraversalDisplay:
             )
         shape = find_image_shape(model, image_shape)
         names = [""] * len(Z) if line_names is None else list(line_names)
-        return cls._decode(model, Z, names, step_names, X, shape, name).plot(
-            ax, **kwargs
-        )
+        features = None if shape else get_feature_names(estimator, X)
+        display = cls._decode(model, Z, names, step_names, X, features, shape, name)
+        return display.plot(ax, **kwargs)
 
     @classmethod
     def from_decoded(
@@ -308,12 +313,11 @@ class LatentTraversalDisplay:
         return display.plot(ax, **kwargs)
 
     @classmethod
-    def _decode(cls, model, Z, names, steps, X, shape, name):
+    def _decode(cls, model, Z, names, steps, X, features, shape, name):
         """Return the display of rows at points."""
         decoded = model.inverse_transform(Z.reshape(-1, Z.shape[-1]))
-        features, spread = None, None
+        spread = None
         if shape is None:
-            features = get_feature_names(model, X)
             tables = [decoded if X is None else X]
             spread = np.array([_measure(c) for c in read_columns(tables, features)])
         return cls(
@@ -462,9 +466,11 @@ def _make_lines(model, places, components, n_steps, most):
     if components is None:
         ranked = rank_components(model, n_components)
         # layers that the decoder does not see change nothing
-        layers = getattr(get_latent(model), "split", None)
-        if layers is not None and get_latent(model).decoder == "bottom":
-            ranked = ranked[ranked < layers(model.n_components_)[0]]
+        split = getattr(get_latent(model), "split", None)
+        if split is not None and n_components == model.n_components_:
+            is_bottom = get_latent(model).decoder == "bottom"
+            n_seen = split(n_components)[0] if is_bottom else n_components
+            ranked = ranked[ranked < n_seen]
         components = np.sort(ranked[:most])
     chosen = check_components(components, n_components)
     # a row of the table: there may be none at the mean of them
