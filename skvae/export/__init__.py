@@ -4,6 +4,6 @@ A file of ONNX has the columns' units and codes inside, and runs without this pa
 scikit-learn and torch.
 """
 
-from ._public import to_onnx, to_torch
+from ._public import register_skl2onnx, to_onnx, to_torch
 
-__all__ = ["to_onnx", "to_torch"]
+__all__ = ["register_skl2onnx", "to_onnx", "to_torch"]

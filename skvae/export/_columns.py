@@ -121,16 +121,17 @@ class FrameColumns:
         cells = []
         for name, kind, type_ in zip(self.names, self.kinds, self.types, strict=True):
             if type_ == TensorProto.STRING:
-                cells.append(self._read_strings(nodes, name, kind.levels))
+                cells.append(self.read_strings(nodes, name, kind.levels))
                 continue
             if type_ != _DOUBLE:
                 name = nodes.add("Cast", name, to=_DOUBLE)
             if isinstance(kind, Category):
-                name = self._read_levels(nodes, name, kind.levels)
+                name = self.read_levels(nodes, name, kind.levels)
             cells.append(name)
         return nodes.add("Concat", *cells, axis=1)
 
-    def _read_strings(self, nodes, name, levels):
+    def read_strings(self, nodes, name, levels):
+        """Add nodes that make codes of a column of strings."""
         others = []
         if self.marks_unknown:
             others = [text for text in MISSING_STRINGS if text not in levels]
@@ -145,7 +146,8 @@ class FrameColumns:
         )
         return nodes.add("Cast", code, to=_DOUBLE)
 
-    def _read_levels(self, nodes, name, levels):
+    def read_levels(self, nodes, name, levels):
+        """Add nodes that make codes of a column of numbers that are levels."""
         values = nodes.constant(np.array([levels], dtype=float))
         is_level = nodes.add("Cast", nodes.add("Equal", name, values), to=_DOUBLE)
         # 1, 2, ... and 0 for another one

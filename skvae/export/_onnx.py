@@ -111,9 +111,13 @@ def describe(model, estimator, method, score_method, versions):
     model.producer_version = versions["skvae"]
 
 
-def write(model, path):
-    """Write a model into a file, by its path or open for bytes."""
+def write_method(estimator, path, method, score_method, missing, versions):
+    """Return the model of a method, checked, and write it into a file."""
+    model = make_model(estimator, method, score_method, missing)
+    describe(model, estimator, method, score_method, versions)
+    onnx.checker.check_model(model, full_check=True)
     if hasattr(path, "write"):
         path.write(model.SerializeToString())
-    else:
+    elif path is not None:
         onnx.save_model(model, path)
+    return model

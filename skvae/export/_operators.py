@@ -171,6 +171,34 @@ def multiply_nothing(first, second):
     return first.new_zeros(*first.shape[:-1], second.shape[-1])
 
 
+def add_nothing(bias, first, second, *, beta=1, alpha=1):
+    """Return a sum with a product of matrices that have no values."""
+    product = multiply_nothing(first, second)
+    return product if product is NotImplemented else product + beta * bias
+
+
+def group_norm(x, weight, bias, n, n_channels, n_pixels, n_groups, eps):
+    """Return values that are standardised by groups of channels."""
+    groups = x.reshape(n, n_groups, -1)
+    centred = groups - groups.mean(dim=-1, keepdim=True)
+    variance = centred.square().mean(dim=-1, keepdim=True)
+    found = (centred * (variance + eps).rsqrt()).reshape(x.shape)
+    shape = (1, n_channels) + (1,) * (x.dim() - 2)
+    if weight is not None:
+        found = found * weight.reshape(shape)
+    found = found if bias is None else found + bias.reshape(shape)
+    return found, variance, variance
+
+
+def upsample_nearest2d(x, size, *scales):
+    """Return images whose pixels are repeated a whole number of times."""
+    n, n_channels, height, width = x.shape
+    if size is None or size[0] % height or size[1] % width:
+        return NotImplemented
+    shape = n, n_channels, height, size[0] // height, width, size[1] // width
+    return x[:, :, :, None, :, None].expand(shape).reshape(n, n_channels, *size)
+
+
 _ATEN = torch.ops.aten
 # for tracing: what takes the place of an operator
 DECOMPOSITIONS = {
@@ -180,6 +208,9 @@ DECOMPOSITIONS = {
     _ATEN.lgamma.default: lgamma,
     _ATEN.special_ndtri.default: ndtri,
     _ATEN.searchsorted.Tensor: searchsorted,
+    _ATEN.native_group_norm.default: group_norm,
+    _ATEN.upsample_nearest2d.default: upsample_nearest2d,
+    _ATEN.addmm.default: add_nothing,
     _ATEN.mm.default: multiply_nothing,
     _ATEN.bmm.default: multiply_nothing,
 }

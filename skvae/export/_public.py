@@ -1,6 +1,7 @@
 """The functions of `skvae.export`: what can be exported, and what is refused."""
 
 import sys
+from importlib.util import find_spec
 
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,6 +18,12 @@ _SCORED = ("score_samples", "decision_function", "predict")
 def to_onnx(estimator, path=None, method="transform", *, missing=True):
     """Write a method of a fitted estimator into a file of ONNX.
 
+    An estimator that was fitted to an array takes one input, ``X``. One that was fitted
+    to a data frame takes an input ``(n_samples, 1)`` for each column, by its name:
+    numbers, booleans, or strings for categories; "" is a missing one. Numbers and
+    booleans that had missing values are floats, with NaN. A row that the estimator
+    refuses has NaN as its result.
+
     Parameters
     ----------
     estimator : VAETransformer or VAEOutlierDetector
@@ -25,37 +32,99 @@ def to_onnx(estimator, path=None, method="transform", *, missing=True):
         Where to write; None writes no file.
     method : {'transform', 'reconstruct', 'score_samples', 'decision_function', \
 'predict'}, default='transform'
-        The method; the last two are those of `VAEOutlierDetector`.
+        The method, at its default arguments; the last two are those of
+        `VAEOutlierDetector`.
     missing : bool, default=True
-        Whether rows may have missing cells. Without them the file is smaller, and rows
-        with such cells have NaN as their result.
+        Whether rows may have missing cells. Without them the file is smaller, and the
+        result of a row with a missing cell is undefined.
 
     Returns
     -------
     onnx.ModelProto
         The model that was written.
+
+    Raises
+    ------
+    ValueError
+        If the method, or a member of the model, cannot be exported.
+
+    See Also
+    --------
+    to_torch : The same as a graph of torch.
+    register_skl2onnx : Conversion of pipelines.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skvae import VAETransformer
+    >>> from skvae.export import to_onnx
+    >>> X = load_iris().data
+    >>> vae = VAETransformer(2, max_epochs=1, random_state=0).fit(X)
+    >>> model = to_onnx(vae, "iris.onnx")  # doctest: +SKIP
     """
-    from ._onnx import describe, make_model, write
+    score_method = check_method(estimator, method)
+    _require("onnx")
+    from ._onnx import write_method
 
-    score_method = _check(estimator, method)
-    model = make_model(estimator, method, score_method, missing)
-    describe(model, estimator, method, score_method, _get_versions())
-    import onnx
-
-    onnx.checker.check_model(model, full_check=True)
-    if path is not None:
-        write(model, path)
-    return model
+    versions = _get_versions()
+    return write_method(estimator, path, method, score_method, missing, versions)
 
 
 def to_torch(estimator, method="transform", *, missing=True):
-    """Return a method of a fitted estimator as a graph of `torch.export`."""
-    score_method = _check(estimator, method)
+    """Return a method of a fitted estimator as a graph of `torch.export`.
+
+    The graph takes rows ``(n_samples, n_features)`` in double precision: numbers,
+    booleans as 0 and 1, and categories as the positions of their levels, see
+    ``columns_.to_frame()``; missing values are NaN. ``graph.module()`` is a
+    `torch.nn.Module`, and ``torch.export.save`` writes a file that runs without this
+    package.
+
+    Parameters
+    ----------
+    estimator : VAETransformer or VAEOutlierDetector
+        A fitted estimator.
+    method : str, default='transform'
+        As in `to_onnx`. What is reconstructed are numbers and positions of levels.
+    missing : bool, default=True
+        Whether rows may have missing cells.
+
+    Returns
+    -------
+    torch.export.ExportedProgram
+        The graph, for any number of rows.
+
+    Raises
+    ------
+    ValueError
+        If the method, or a member of the model, cannot be exported.
+    """
+    score_method = check_method(estimator, method)
     from ._graph import make_function
     from ._trace import make_program
 
     function = make_function(estimator, method, score_method, missing)
     return make_program(function, estimator.n_features_in_)
+
+
+def register_skl2onnx():
+    """Register converters, so that `skl2onnx.to_onnx` converts pipelines as a whole.
+
+    A `VAETransformer` is its `transform`, or its `score_samples` with the option
+    ``{"method": "score_samples"}``. A `VAEOutlierDetector` has the outputs ``label``
+    and ``scores``, what `predict` and `decision_function` return.
+    """
+    _require("skl2onnx")
+    from ._skl2onnx import register
+
+    register()
+
+
+def _require(package):
+    """Refuse to go on without an optional package."""
+    if find_spec(package) is None:
+        raise ImportError(
+            f"{package} is not installed; install skvae[onnx] for exports to ONNX."
+        )
 
 
 def _get_versions():
@@ -65,7 +134,7 @@ def _get_versions():
     return {"skvae": package.__version__, "torch": torch.__version__}
 
 
-def _check(estimator, method):
+def check_method(estimator, method):
     """Return the method of scores; refuse what cannot be exported."""
     import_quietly("torch", "sympy")
     from ._graph import SCORES

@@ -5,6 +5,7 @@ import torch
 
 from ._translator import (
     ATEN,
+    UnknownOperatorError,
     get_dim,
     get_dtype,
     get_shape,
@@ -99,3 +100,60 @@ def _convolution(
     if any(extra):
         attributes["output_padding"] = list(extra)
     return t.add("ConvTranspose", *names, **attributes)
+
+
+# normalisations and pools: of several results, the first is used ---------------------
+
+
+@translates(ATEN.native_layer_norm.default)
+def _layer_norm(t, node, x, shape, weight, bias, eps):
+    dtype = x.meta["val"].dtype
+    if weight is None:
+        weight = t.constant(torch.ones(tuple(shape), dtype=dtype))
+    else:
+        weight = t.name(weight)
+    names = [t.name(x), weight] + ([] if bias is None else [t.name(bias)])
+    axis, eps = -len(shape), float(eps)
+    return [t.add("LayerNormalization", *names, axis=axis, epsilon=eps)]
+
+
+@translates(ATEN._native_batch_norm_legit_no_training.default)
+def _batch_norm(t, node, x, weight, bias, mean, variance, momentum, eps):
+    dtype, size = x.meta["val"].dtype, get_shape(x)[1]
+    scale = torch.ones(size, dtype=dtype) if weight is None else weight
+    shift = torch.zeros(size, dtype=dtype) if bias is None else bias
+    names = [t.name(value) for value in (x, scale, shift, mean, variance)]
+    return [t.add("BatchNormalization", *names, epsilon=float(eps))]
+
+
+@translates(ATEN.native_batch_norm.default, ATEN.cudnn_batch_norm.default)
+def _any_batch_norm(t, node, x, weight, bias, mean, variance, training, *rest):
+    if training:
+        raise UnknownOperatorError("aten.native_batch_norm in training")
+    return _batch_norm(t, node, x, weight, bias, mean, variance, *rest)
+
+
+@translates(ATEN.max_pool2d_with_indices.default)
+def _max_pool(t, node, x, size, stride=(), padding=0, dilation=1, ceil_mode=False):
+    attributes = _describe_window(size, stride, padding)
+    dilation = [dilation] * 2 if isinstance(dilation, int) else list(dilation)
+    attributes |= {"dilations": dilation, "ceil_mode": int(ceil_mode)}
+    return [t.add("MaxPool", t.name(x), **attributes)]
+
+
+@translates(ATEN.avg_pool2d.default)
+def _avg_pool(
+    t, node, x, size, stride=(), padding=0, ceil_mode=False, pads=True, divisor=None
+):
+    if divisor is not None:
+        raise UnknownOperatorError("aten.avg_pool2d with divisor_override")
+    attributes = _describe_window(size, stride, padding)
+    attributes |= {"ceil_mode": int(ceil_mode), "count_include_pad": int(pads)}
+    return t.add("AveragePool", t.name(x), **attributes)
+
+
+def _describe_window(size, stride, padding):
+    size = [size] * 2 if isinstance(size, int) else list(size)
+    stride = [stride] * 2 if isinstance(stride, int) else list(stride) or size
+    padding = [padding] * 2 if isinstance(padding, int) else list(padding)
+    return {"kernel_shape": size, "strides": stride, "pads": padding * 2}

@@ -50,14 +50,15 @@ def trace(function, n_rows, n_features, decompositions, is_symbolic=False):
 
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     tracer = make_fx(
-        functionalize(run, remove="mutations"),
+        # which would fix the sizes; torch.export does it itself
+        run if is_symbolic else functionalize(run, remove="mutations"),
         decomposition_table=decompositions,
         tracing_mode="symbolic" if is_symbolic else "real",
         _allow_non_fake_inputs=True,
     )
     with nullcontext() if is_symbolic else mode:
         graph = tracer(torch.empty(n_rows, n_features, dtype=torch.float64))
-    constants = {**vars(graph), **dict(graph.named_parameters(recurse=False))}
+    constants = {**vars(graph), **graph._parameters, **graph._buffers}
     for name, value in constants.items():
         if isinstance(value, torch.Tensor):
             delattr(graph, name)
