@@ -4,6 +4,7 @@ import importlib
 
 from ._estimator import VAETransformer
 from ._outliers import VAEOutlierDetector
+from ._persistence import load, save
 from ._utils._warnings import (
     EffectiveSampleSizeWarning,
     InconsistentVersionWarning,
@@ -35,6 +36,8 @@ __all__ = [
     "VAEOutlierDetector",
     "VAETransformer",
     "__version__",
+    "load",
+    "save",
     *_SUBMODULES,
 ]
 

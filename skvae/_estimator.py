@@ -37,7 +37,7 @@ from ._parameters._method_arguments import check_count, check_score_options
 from ._parameters._warm_start import check_ensemble, check_fixed, copy_fixed
 from ._training._fit_data import read
 from ._utils._compat import CallbackSupportMixin, TagsMixin
-from ._utils._digest import compute_digest
+from ._utils._description import dump_state, load_state
 from ._utils._fitted_state import restored_on_failure
 from ._utils._numpy_errors import uses_default_errors
 from ._utils._quiet_import import import_quietly
@@ -66,8 +66,8 @@ _LEAST_GAIN, _LEAST_GAIN_SHARE = 0.02, 0.02
 POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
 
 
-def _get_version():
-    # of the package, whose module imports this one
+def get_version():
+    """Return the version of the package, whose module imports this one."""
     return sys.modules[__package__].__version__
 
 
@@ -76,6 +76,12 @@ def _take_some(X):
     most = max(_DIAGNOSTIC_VALUES // X.shape[1], _LEAST_DIAGNOSTIC_ROWS)
     n_rows = min(most, _DIAGNOSTIC_ROWS)
     return X[:: max(1, len(X) // n_rows)][:n_rows]
+
+
+def check_version(name, version):
+    """Warn where another version of the package has saved an estimator."""
+    if version != get_version():
+        warn_user(InconsistentVersionWarning(name, get_version(), version))
 
 
 @uses_default_errors
@@ -1063,34 +1069,31 @@ class VAETransformer(
         """Return whether `fit` or `partial_fit` has succeeded."""
         return hasattr(self, "net_")
 
-    @override
-    def __getstate__(self):
-        """Return the state with the package's version and a digest of its numbers.
+    def _get_described(self):
+        """Return what files and pickles hold, attributes by name.
 
         The copy of the module that calls share is left out.
         """
-        state = super().__getstate__()
-        state = {name: state[name] for name in state if name != "_kept_model"}
-        digest = compute_digest(state) if "net_" in state else None
-        return state | {"_skvae_version": _get_version(), "_digest": digest}
+        return {k: value for k, value in vars(self).items() if k != "_kept_model"}
+
+    def _set_described(self, parts):
+        """Set the attributes, on the CPU where the device of the model is missing."""
+        vars(self).update(parts)
+        if "net_" in parts:
+            self.device_ = str(self.net_.module_.free.device)
+            self.net_.device = self.device_
+
+    @override
+    def __getstate__(self):
+        """Return a description of the estimator, its digest, and the version."""
+        return dump_state(self._get_described()) | {"_skvae_version": get_version()}
 
     @override
     def __setstate__(self, state):
-        """Restore a pickled estimator, on the CPU where its device is missing."""
-        state, current = dict(state), _get_version()
-        version, digest = state.pop("_skvae_version", None), state.pop("_digest", None)
-        name = type(self).__name__
-        if version != current:
-            warn_user(InconsistentVersionWarning(name, current, version))
-        elif digest is not None and digest != compute_digest(state):
-            raise ValueError(
-                f"The file of this {name} is damaged: its numbers are not those that "
-                "were saved; take another copy of it, or fit again."
-            )
-        super().__setstate__(state)
-        if "net_" in state:
-            self.device_ = str(self.net_.module_.free.device)
-            self.net_.device = self.device_
+        """Restore a pickled estimator."""
+        state, name = dict(state), type(self).__name__
+        check_version(name, state.pop("_skvae_version", None))
+        self._set_described(load_state(state, name))
 
     @override
     def __sklearn_tags__(self):

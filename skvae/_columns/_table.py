@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._closed_form._moments import compute_moments, compute_share, find_first
+from .._utils._description import Described
 from .._utils._missing import has_missing
 from ._checks import capitalize, check_observed, label_column
 from ._constant import ConstantColumns
@@ -31,7 +32,7 @@ FARTHEST, FARTHEST_IN_TRAINING = 1e100, 1e15
 
 
 @dataclass(repr=False)
-class ColumnTable:
+class ColumnTable(Described):
     """Names and kinds of the columns, and their units in the model.
 
     Constant columns are not in the model, unless all are: it then contains them,

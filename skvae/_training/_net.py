@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, EpochTimer
+from skorch.setter import optimizer_setter
 from typing_extensions import override
 
 from .._utils._checks import suggest
@@ -151,6 +152,13 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         self._steps = None
         self._trained = list(self.module_.parameters())
         return self
+
+    def restore_setters(self):
+        """Let `set_params` reach the optimizer again, as skorch's `initialize` does."""
+        self.initialize_virtual_params()
+        if getattr(self, "optimizer_", None) is not None:
+            patterns = ["optimizer__param_groups__*__*", "optimizer__*", "lr"]
+            self._register_virtual_param(patterns, optimizer_setter)
 
     @override
     def initialize_callbacks(self):

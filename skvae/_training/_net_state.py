@@ -4,8 +4,7 @@ import copy
 from collections import Counter
 from typing import ClassVar
 
-from typing_extensions import override
-
+from .._utils._description import Described
 from .._utils._device import is_available
 
 # rows of the history that are kept of a stream
@@ -21,7 +20,7 @@ def _count_stages(rows):
     return Counter(row.get("stage") for row in rows)
 
 
-class NetState:
+class NetState(Described):
     """Part of `VAENet`.
 
     Attributes
@@ -99,27 +98,29 @@ class NetState:
         }
         return net
 
-    @override
-    def __getstate__(self):
+    def _get_described(self):
+        """Return what a pickle holds: not the steps, which are recorded anew."""
         if getattr(self, "_steps", None) is not None:
             # weights without views of one another; training resumes with new steps
             self._drop_steps()
-        state = dict(super().__getstate__())
-        state["_trained"] = state["_steps"] = None
+        parts = dict(vars(self))
+        # skorch makes setters of parameters out of functions
+        parts["virtual_params_"] = None
+        parts["_trained"] = parts["_steps"] = None
         # the module was handed over as an instance: one copy of the weights is enough
-        state["module"] = None
-        for name in ("averages_", "raw_weights_"):
-            if state.get(name) is not None:
-                state[name] = [value.cpu() for value in state[name]]
-        history = state.get("history_")
+        if "module_" in parts:
+            parts["module"] = None
+        history = parts.get("history_")
         if history is not None:
             # a record of every batch would be larger than the network
-            state["history_"] = type(history)({**row, "batches": []} for row in history)
-        return state
+            parts["history_"] = type(history)({**row, "batches": []} for row in history)
+        return parts
 
-    @override
-    def __setstate__(self, state):
-        if not is_available(state["device"]):
-            state = {**state, "device": "cpu"}
-        super().__setstate__(state)
-        self.module = self.module_
+    def _set_described(self, parts):
+        """Restore a net, on the CPU where its device is missing."""
+        if not is_available(parts["device"]):
+            parts = {**parts, "device": "cpu"}
+        vars(self).update(parts)
+        if "module_" in parts:
+            vars(self)["module"] = self.module_
+        self.restore_setters()

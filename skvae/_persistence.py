@@ -1,0 +1,311 @@
+"""Files of estimators: `save` and `load`.
+
+A file is in the format of safetensors: a header of JSON, with the names, types and
+places of arrays, and their bytes. The description of the estimator is text in the
+header, and so is a digest of all the file.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import sklearn
+
+from ._estimator import VAETransformer, check_version, get_version
+from ._utils._description import Describer, Rebuilder, get_full_name
+from ._utils._quiet_import import import_quietly
+
+# files of a later one are refused
+FORMAT = 1
+_NO_DIGEST = "0" * 64
+# of the header, as safetensors has it
+_MAX_HEADER = 100_000_000
+
+
+class FileRefusedError(ValueError):
+    """Raised for files that are damaged, or hold what is not trusted."""
+
+
+def save(estimator, path):
+    """Save an estimator to a file that holds numbers and text, but no code.
+
+    The file has the format of safetensors. Unlike a pickle it can be loaded without
+    trust in where it comes from, see `load`. It is written beside its place and then
+    moved there, so that an earlier file stays whole if saving fails.
+
+    Parameters
+    ----------
+    estimator : VAETransformer or VAEOutlierDetector
+        Fitted or not. Pipelines and searches are saved by skops or joblib.
+    path : str, path-like or binary file
+        Where to save it; `.skvae` is a usual ending.
+
+    Raises
+    ------
+    TypeError
+        If it is another object, or holds something that only a pickle can hold, such
+        as a function without a name.
+
+    See Also
+    --------
+    load : Load it again.
+
+    Examples
+    --------
+    >>> import io
+    >>> import skvae
+    >>> from sklearn.datasets import load_iris
+    >>> X = load_iris().data
+    >>> vae = skvae.VAETransformer(2, max_epochs=3, random_state=0).fit(X)
+    >>> file = io.BytesIO()
+    >>> skvae.save(vae, file)
+    >>> twin = skvae.load(io.BytesIO(file.getvalue()))
+    >>> bool((twin.transform(X) == vae.transform(X)).all())
+    True
+    """
+    _check_estimator(estimator)
+    content = _dump(estimator)
+    if hasattr(path, "write"):
+        path.write(content)
+        return
+    path = Path(os.fspath(path))
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(draft).chmod(0o666 & ~_get_umask())
+        os.replace(draft, path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+def load(path, *, trusted=()):
+    """Load an estimator from a file that `save` has written.
+
+    Nothing in the file is executed, and no module is imported but those of the package,
+    of skorch, and of what is `trusted`. A file that is damaged is refused. The digest
+    that it has is no signature: who writes a file chooses its numbers.
+
+    Parameters
+    ----------
+    path : str, path-like or binary file
+        The file.
+    trusted : sequence of str, classes or functions, default=()
+        Classes and functions outside the package that the file may hold, such as those
+        of a likelihood of your own, by full name, ``"my_package.MyLikelihood"``, or
+        themselves. Their modules are imported, and their code runs.
+
+    Returns
+    -------
+    VAETransformer or VAEOutlierDetector
+        The estimator, on the CPU where its device is missing.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, of a later format, or holds a name that is not trusted.
+
+    See Also
+    --------
+    save : Write such a file.
+    """
+    if hasattr(path, "read"):
+        content, label = path.read(), "the file"
+    else:
+        path = Path(os.fspath(path))
+        content, label = path.read_bytes(), f"{str(path)!r}"
+    return _Reader(content, label, trusted).read()
+
+
+def _check_estimator(estimator):
+    if isinstance(estimator, VAETransformer):
+        return
+    raise TypeError(
+        f"skvae.save takes a VAETransformer or VAEOutlierDetector, not a "
+        f"{type(estimator).__name__}; save pipelines and other estimators by skops.io "
+        "or joblib, or their step of skvae alone."
+    )
+
+
+def _get_umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _put_named(value, path):
+    """Return the node of a class or function that is not of the package."""
+    is_named = hasattr(value, "__qualname__") and hasattr(value, "__module__")
+    if not is_named or "<lambda>" in value.__qualname__:
+        place = f" in {path.strip('.')}" if path else ""
+        raise TypeError(
+            f"skvae.save cannot save {value!r}{place}: a file holds numbers, text, and "
+            "classes and functions by their names; use joblib or pickle, or give it a "
+            "name in a module."
+        )
+    return {"name": get_full_name(value)}
+
+
+def _dump(estimator):
+    """Return the content of a file."""
+    from safetensors.numpy import save as dump_arrays
+
+    describer = Describer(_put_named)
+    text = json.dumps(
+        {
+            "format": FORMAT,
+            "digest": _NO_DIGEST,
+            "versions": _list_versions(),
+            "estimator": describer(estimator),
+        },
+        allow_nan=False,
+    )
+    content = dump_arrays(describer.arrays, {"skvae": text})
+    return content.replace(_NO_DIGEST.encode(), _compute_digest(content).encode(), 1)
+
+
+def _list_versions():
+    import torch
+
+    return {
+        "skvae": get_version(),
+        "torch": torch.__version__,
+        "scikit-learn": sklearn.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _compute_digest(content):
+    """Return the digest of a content whose own digest is zeros, as text."""
+    return hashlib.blake2b(content, digest_size=32).hexdigest()
+
+
+class _Reader:
+    """The content of a file, checked before anything is made of it."""
+
+    def __init__(self, content, label, trusted):
+        self.content, self.label = content, label
+        self.trusted = _name_trusted(trusted)
+
+    def refuse(self, message, error=None):
+        raise FileRefusedError(f"{self.label} {message}") from error
+
+    def refuse_damaged(self, what, error=None):
+        self.refuse(
+            f"is damaged ({what}); take another copy of it, or save the estimator "
+            "again.",
+            error,
+        )
+
+    def read(self):
+        """Return the estimator."""
+        description = self._read_description()
+        self._check_digest(description.get("digest"))
+        arrays = self._read_arrays()
+        # before a module that would import it with its warnings
+        import_quietly("torch", "skorch")
+        rebuild = Rebuilder(arrays, self._find_other)
+        try:
+            estimator = rebuild(description["estimator"])
+            _check_estimator(estimator)
+            version = description["versions"]["skvae"]
+            check_version(type(estimator).__name__, version)
+            _try_out(estimator)
+        except FileRefusedError:
+            raise
+        except (Exception, RecursionError) as error:
+            self.refuse_damaged(f"{type(error).__name__}: {error}"[:200], error)
+        return estimator
+
+    def _read_description(self):
+        content = self.content
+        length = int.from_bytes(content[:8], "little")
+        if not 2 <= length <= min(_MAX_HEADER, len(content) - 8):
+            self.refuse("is not a file of skvae.save, or is cut off.")
+        try:
+            header = json.loads(content[8 : 8 + length])
+            found = json.loads(
+                header["__metadata__"]["skvae"], parse_constant=_refuse_constant
+            )
+            number = int(found["format"])
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            self.refuse("is not a file of skvae.save, or is damaged.", error)
+        if number > FORMAT:
+            self.refuse(
+                f"has format {number}, which is later than {FORMAT} of this version; "
+                "install a later version of skvae."
+            )
+        return found
+
+    def _check_digest(self, digest):
+        if not isinstance(digest, str) or len(digest) != len(_NO_DIGEST):
+            self.refuse_damaged("it has no digest")
+        content = self.content.replace(digest.encode(), _NO_DIGEST.encode(), 1)
+        if _compute_digest(content) != digest:
+            self.refuse_damaged("its digest is not that of its content")
+
+    def _read_arrays(self):
+        from safetensors import SafetensorError
+        from safetensors.numpy import load as load_arrays
+
+        try:
+            return load_arrays(self.content)
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            self.refuse_damaged(f"{error}", error)
+
+    def _find_other(self, node):
+        name = node.get("name")
+        found = self.trusted.get(name)
+        if found is None:
+            self.refuse(
+                f"holds {name!r}, which is not part of skvae; pass "
+                f"trusted=({name!r},) to skvae.load if you trust its code."
+            )
+        return _import(name) if isinstance(found, str) else found
+
+
+def _refuse_constant(name):
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _name_trusted(trusted):
+    """Return what is trusted by its full names."""
+    if isinstance(trusted, str) or not isinstance(trusted, (list, tuple, set)):
+        raise TypeError(
+            f"trusted={trusted!r} must be a list or tuple of full names, or of classes "
+            "and functions."
+        )
+    return {v if isinstance(v, str) else get_full_name(v): v for v in trusted}
+
+
+def _import(name):
+    """Return a class or function that is trusted, by its full name."""
+    import pkgutil
+
+    try:
+        return pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise FileRefusedError(
+            f"{name!r} is trusted, but cannot be imported: {error}; make its module "
+            "importable, or pass the class itself in trusted."
+        ) from error
+
+
+def _try_out(estimator):
+    """Compute with a fitted estimator once: its arrays fit together, or it raises."""
+    if not hasattr(estimator, "net_"):
+        return
+    model = estimator._get_model()
+    rows = model.decode(np.zeros((1, estimator._n_features_out), np.float32))
+    scores = model.score(rows, "elbo")
+    z = model.embed(rows)
+    if scores.shape != (1,) or z.shape != (1, estimator._n_features_out):
+        raise ValueError("its arrays do not fit together")

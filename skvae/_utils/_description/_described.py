@@ -1,0 +1,85 @@
+"""Described: pickles, copies and skops files of an object hold its description."""
+
+import hashlib
+import json
+
+import numpy as np
+
+from ._describe import Describer
+from ._rebuild import Rebuilder
+
+# arrays that joblib maps to a file and torch may write to, by their names
+_OF_NET = "net_."
+
+
+def _compute_digest(text, arrays):
+    """Return a digest of a description, as text."""
+    found = hashlib.blake2b(text.encode(), digest_size=16)
+    for name, array in arrays.items():
+        found.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return found.hexdigest()
+
+
+def dump_state(parts):
+    """Return a description of attributes: text, arrays, and what neither can hold.
+
+    The last are classes, functions and objects of other packages.
+    """
+    others = []
+
+    def put_other(value, path):
+        others.append(value)
+        return {"other": len(others) - 1}
+
+    describer = Describer(put_other)
+    text = json.dumps(describer(parts))
+    arrays = describer.arrays
+    digest = _compute_digest(text, arrays)
+    return {"description": text, "arrays": arrays, "others": others, "digest": digest}
+
+
+def load_state(state, name):
+    """Return the attributes that a state of `dump_state` holds.
+
+    Refuse one that has changed, in the name of the class.
+    """
+    expected = {"description", "arrays", "others", "digest"}
+    if set(state) == expected:
+        text, arrays, others = (state[k] for k in ("description", "arrays", "others"))
+        if _compute_digest(text, arrays) == state["digest"]:
+            rebuild = Rebuilder(_copy_mapped(arrays), lambda n: others[n["other"]])
+            return rebuild(json.loads(text))
+    raise ValueError(
+        f"The file of this {name} is damaged: its numbers are not those that were "
+        "saved; take another copy of it, or fit again."
+    )
+
+
+def _copy_mapped(arrays):
+    return {
+        name: array.copy()
+        if name.startswith(_OF_NET) and not array.flags.writeable
+        else array
+        for name, array in arrays.items()
+    }
+
+
+class Described:
+    """Base of parts of an estimator that are pickled by their description."""
+
+    def _get_described(self):
+        """Return attributes by name, as they are described."""
+        return vars(self)
+
+    def _set_described(self, parts):
+        """Set the attributes that `_get_described` has returned."""
+        vars(self).update(parts)
+
+    def __getstate__(self):
+        """Return the description."""
+        return dump_state(self._get_described())
+
+    def __setstate__(self, state):
+        """Restore the object; refuse a description that has changed."""
+        self._set_described(load_state(state, type(self).__name__))

@@ -1,0 +1,216 @@
+"""Dtypes, indexes and levels of pandas, polars and pyarrow, if they are there."""
+
+import base64
+import sys
+
+# of dtypes that are named by their attributes
+_POLARS = {
+    "Decimal": ("precision", "scale"),
+    "Datetime": ("time_unit", "time_zone"),
+    "Duration": ("time_unit",),
+}
+
+
+def describe(value, describer, path):
+    """Return the node of a value of these packages, or None of another."""
+    package = type(value).__module__.split(".")[0]
+    if package == "pandas":
+        return _describe_pandas(sys.modules["pandas"], value, describer, path)
+    is_class = isinstance(value, type) and value.__module__.split(".")[0] == "polars"
+    if package == "polars" or is_class:
+        return _describe_polars(sys.modules["polars"], value, describer, path)
+    return None
+
+
+def _describe_pandas(pd, value, describer, path):
+    if value is pd.NA:
+        return {"missing": "NA"}
+    if value is pd.NaT:
+        return {"missing": "NaT"}
+    if isinstance(value, pd.Index):
+        return _describe_index(pd, value, describer, path)
+    if type(value) in (pd.Timestamp, pd.Timedelta):
+        node = {"time": value.asm8.view("i8").item(), "unit": value.unit}
+        if type(value) is pd.Timedelta:
+            return node | {"is_duration": True}
+        if value.tz is None:
+            return node
+        return node | {"zone": str(value.tz)} if _has_zone(pd, value.tz) else None
+    if type(value) is pd.Interval:
+        ends = [describer(value.left), describer(value.right)]
+        return {"interval": ends, "closed": value.closed}
+    if isinstance(value, pd.CategoricalDtype):
+        levels = describer(value.categories, path)
+        return {"categories": levels, "ordered": value.ordered}
+    if isinstance(value, pd.StringDtype):
+        missing = "NA" if value.na_value is pd.NA else "nan"
+        return {"string_dtype": value.storage, "missing_is": missing}
+    if isinstance(value, pd.ArrowDtype):
+        return {"arrow_dtype": _dump_arrow(value.pyarrow_dtype)}
+    if isinstance(value, pd.api.extensions.ExtensionDtype):
+        try:
+            is_named = pd.api.types.pandas_dtype(str(value)) == value
+        except TypeError:
+            is_named = False
+        return {"pandas_dtype": str(value)} if is_named else None
+    return None
+
+
+def _has_zone(pd, zone):
+    try:
+        return str(pd.Timestamp(0, tz=str(zone)).tz) == str(zone)
+    except (ValueError, KeyError, OSError):
+        return False
+
+
+def _describe_index(pd, value, describer, path):
+    names = [describer(name) for name in value.names]
+    if isinstance(value, pd.RangeIndex):
+        return {"range": [value.start, value.stop, value.step], "names": names}
+    if isinstance(value, pd.MultiIndex):
+        return {"tuples": [describer(item) for item in value], "names": names}
+    if isinstance(value, pd.IntervalIndex):
+        return {"intervals": [describer(item) for item in value], "names": names}
+    if isinstance(value.dtype, pd.CategoricalDtype):
+        items = [describer(item) for item in value.astype(object)]
+    elif value.dtype.kind in "biufM" and type(value.dtype).__module__ == "numpy.dtypes":
+        # numbers are an array
+        array = describer(value.to_numpy().copy(), path)
+        node = {"index": array, "index_dtype": None, "names": names}
+        freq = getattr(value, "freqstr", None)
+        return node if freq is None else node | {"freq": freq}
+    else:
+        items = [describer(item) for item in value]
+    return {
+        "index": {"list": items},
+        "index_dtype": describer(value.dtype, path),
+        "names": names,
+    }
+
+
+def _dump_arrow(dtype):
+    import pyarrow as pa
+
+    buffer = pa.schema([("column", dtype)]).serialize()
+    return base64.b64encode(buffer.to_pybytes()).decode()
+
+
+def _describe_polars(pl, value, describer, path):
+    is_class = isinstance(value, type)
+    kind = value if is_class else type(value)
+    if getattr(pl, kind.__name__, None) is not kind or not issubclass(
+        kind, pl.DataType
+    ):
+        return None
+    node = {"polars": kind.__name__}
+    if is_class:
+        return node | {"is_class": True}
+    if kind is pl.Enum:
+        return node | {"levels": [describer(v) for v in value.categories.to_list()]}
+    if kind is pl.Categorical:
+        return node if value == pl.Categorical() else None
+    if kind in (pl.List, pl.Array, pl.Struct, pl.Object):
+        return None
+    arguments = {name: getattr(value, name) for name in _POLARS.get(kind.__name__, ())}
+    return node | ({"arguments": describer(arguments)} if arguments else {})
+
+
+def _pandas():
+    import pandas as pd
+
+    return pd
+
+
+def _build_index(node, rebuild):
+    items, dtype = rebuild(node["index"]), rebuild(node["index_dtype"])
+    index = _pandas().Index(items, dtype=dtype)
+    if "freq" in node:
+        index.freq = node["freq"]
+    return _name(index, node, rebuild)
+
+
+def _name(index, node, rebuild):
+    index.names = [rebuild(name) for name in node["names"]]
+    return index
+
+
+def _build_range(node, rebuild):
+    return _name(_pandas().RangeIndex(*node["range"]), node, rebuild)
+
+
+def _build_tuples(node, rebuild):
+    items = [rebuild(item) for item in node["tuples"]]
+    return _name(_pandas().MultiIndex.from_tuples(items), node, rebuild)
+
+
+def _build_intervals(node, rebuild):
+    items = [rebuild(item) for item in node["intervals"]]
+    return _name(_pandas().IntervalIndex(items), node, rebuild)
+
+
+def _build_missing(node, rebuild):
+    return {"NA": _pandas().NA, "NaT": _pandas().NaT}[node["missing"]]
+
+
+def _build_time(node, rebuild):
+    pd, unit = _pandas(), node["unit"]
+    if node.get("is_duration"):
+        return pd.Timedelta(node["time"], unit=unit).as_unit(unit)
+    time = pd.Timestamp(node["time"], unit=unit).as_unit(unit)
+    return (
+        time if "zone" not in node else time.tz_localize("UTC").tz_convert(node["zone"])
+    )
+
+
+def _build_interval(node, rebuild):
+    return _pandas().Interval(*map(rebuild, node["interval"]), node["closed"])
+
+
+def _build_categories(node, rebuild):
+    return _pandas().CategoricalDtype(rebuild(node["categories"]), node["ordered"])
+
+
+def _build_string_dtype(node, rebuild):
+    pd = _pandas()
+    missing = {"NA": pd.NA, "nan": float("nan")}[node["missing_is"]]
+    return pd.StringDtype(node["string_dtype"], na_value=missing)
+
+
+def _build_arrow_dtype(node, rebuild):
+    import pyarrow as pa
+
+    buffer = pa.py_buffer(base64.b64decode(node["arrow_dtype"], validate=True))
+    return _pandas().ArrowDtype(pa.ipc.read_schema(buffer).field(0).type)
+
+
+def _build_pandas_dtype(node, rebuild):
+    return _pandas().api.types.pandas_dtype(node["pandas_dtype"])
+
+
+def _build_polars(node, rebuild):
+    import polars as pl
+
+    kind = getattr(pl, node["polars"])
+    if not (isinstance(kind, type) and issubclass(kind, pl.DataType)):
+        raise TypeError(f"no dtype: {node['polars']}")
+    if node.get("is_class"):
+        return kind
+    if "levels" in node:
+        return kind([rebuild(level) for level in node["levels"]])
+    return kind(**rebuild(node["arguments"])) if "arguments" in node else kind()
+
+
+BUILDERS = {
+    "index": _build_index,
+    "range": _build_range,
+    "tuples": _build_tuples,
+    "intervals": _build_intervals,
+    "missing": _build_missing,
+    "time": _build_time,
+    "interval": _build_interval,
+    "categories": _build_categories,
+    "string_dtype": _build_string_dtype,
+    "arrow_dtype": _build_arrow_dtype,
+    "pandas_dtype": _build_pandas_dtype,
+    "polars": _build_polars,
+}
