@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import platform
-import tempfile
+import secrets
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -72,17 +73,19 @@ def save(estimator, path):
     if hasattr(path, "write"):
         path.write(content)
         return
-    path = Path(os.fspath(path))
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # what a link points to is replaced, not the link
+    path = Path(os.path.realpath(os.fspath(path)))
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with open(handle, "wb") as file:
+        with open(draft, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(draft).chmod(0o666 & ~_get_umask())
+        if path.exists():
+            shutil.copymode(path, draft)
         os.replace(draft, path)
     except BaseException:
-        Path(draft).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise
 
 
@@ -117,7 +120,11 @@ def load(path, *, trusted=()):
     save : Write such a file.
     """
     if hasattr(path, "read"):
-        content, label = path.read(), "the file"
+        content, label = path.read(), "The file"
+        if not isinstance(content, bytes):
+            raise TypeError(
+                "skvae.load takes files that are open in binary mode, 'rb'."
+            )
     else:
         path = Path(os.fspath(path))
         content, label = path.read_bytes(), f"{str(path)!r}"
@@ -132,12 +139,6 @@ def _check_estimator(estimator):
         f"{type(estimator).__name__}; save pipelines and other estimators by skops.io "
         "or joblib, or their step of skvae alone."
     )
-
-
-def _get_umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _put_named(value, path):
@@ -168,7 +169,8 @@ def _dump(estimator):
         allow_nan=False,
     )
     content = dump_arrays(describer.arrays, {"skvae": text})
-    return content.replace(_NO_DIGEST.encode(), _compute_digest(content).encode(), 1)
+    digest = _compute_digest(content, _NO_DIGEST)
+    return content.replace(_NO_DIGEST.encode(), digest.encode(), 1)
 
 
 def _list_versions():
@@ -183,9 +185,13 @@ def _list_versions():
     }
 
 
-def _compute_digest(content):
-    """Return the digest of a content whose own digest is zeros, as text."""
-    return hashlib.blake2b(content, digest_size=32).hexdigest()
+def _compute_digest(content, known):
+    """Return the digest of a content, but for the digest that it has."""
+    place, found = content.find(known.encode()), hashlib.blake2b(digest_size=32)
+    whole = memoryview(content)
+    found.update(whole[:place])
+    found.update(whole[place + len(known) :])
+    return found.hexdigest()
 
 
 class _Reader:
@@ -235,9 +241,11 @@ class _Reader:
             found = json.loads(
                 header["__metadata__"]["skvae"], parse_constant=_refuse_constant
             )
-            number = int(found["format"])
+            number = found["format"] if type(found["format"]) is int else 0
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             self.refuse("is not a file of skvae.save, or is damaged.", error)
+        if number < 1:
+            self.refuse_damaged("it has no format")
         if number > FORMAT:
             self.refuse(
                 f"has format {number}, which is later than {FORMAT} of this version; "
@@ -248,8 +256,7 @@ class _Reader:
     def _check_digest(self, digest):
         if not isinstance(digest, str) or len(digest) != len(_NO_DIGEST):
             self.refuse_damaged("it has no digest")
-        content = self.content.replace(digest.encode(), _NO_DIGEST.encode(), 1)
-        if _compute_digest(content) != digest:
+        if _compute_digest(self.content, digest) != digest:
             self.refuse_damaged("its digest is not that of its content")
 
     def _read_arrays(self):
@@ -257,13 +264,19 @@ class _Reader:
         from safetensors.numpy import load as load_arrays
 
         try:
-            return load_arrays(self.content)
+            arrays = load_arrays(self.content)
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             self.refuse_damaged(f"{error}", error)
+        return {n: a if a.flags.writeable else a.copy() for n, a in arrays.items()}
 
     def _find_other(self, node):
         name = node.get("name")
         found = self.trusted.get(name)
+        if found is None and str(name).split(".")[0] == __package__:
+            self.refuse(
+                f"holds {name!r}, which this version of skvae does not have; install "
+                "the version that has saved it."
+            )
         if found is None:
             self.refuse(
                 f"holds {name!r}, which is not part of skvae; pass "

@@ -3,9 +3,11 @@
 import contextlib
 import copy
 import io
+import json
 import pickle
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import joblib
@@ -16,11 +18,13 @@ import skorch
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback
 
 import skvae
 from skvae import VAEOutlierDetector, VAETransformer
 from skvae.likelihoods import Bernoulli, Gaussian
+from skvae.objectives import IWAE
 
 METHODS = ["elbo", "evidence", "reconstruction", "kl"]
 ROUND_TRIPS = {
@@ -288,3 +292,83 @@ def test_damaged_compressed_files_are_refused(fitted, tmp_path):
         with contextlib.suppress(Exception):
             loaded.append(joblib.load(path))
     assert loaded == []
+
+
+# what skops lists, for fits of all kinds
+SKOPS_CASES = {
+    "transformer": (VAETransformer, {}),
+    "detector": (VAEOutlierDetector, {"contamination": 0.1}),
+    "warm": (VAETransformer, {"warm_start": True}),
+    "ensemble": (VAETransformer, {"n_ensemble": 2}),
+    "members": (VAETransformer, {"objective": IWAE(2), "density": None}),
+}
+
+
+@pytest.mark.parametrize("name", SKOPS_CASES)
+@pytest.mark.parametrize("table", ["array", "frame"])
+def test_skops_needs_trust_in_the_package_alone(name, table, X):
+    skops = pytest.importorskip("skops.io")
+    cls, params = SKOPS_CASES[name]
+    if table == "frame":
+        X = pd.DataFrame(X, columns=list("abcdef"))
+        X["level"] = pd.Categorical(np.arange(len(X)) % 3)
+        X["text"] = np.where(np.arange(len(X)) % 2, "u", "v")
+    params = {"max_epochs": 1, "hidden_layer_sizes": (8,), "random_state": 0} | params
+    vae = cls(2, **params).fit(X)
+    content = skops.dumps(make_pipeline(vae))
+    names = skops.get_untrusted_types(data=content)
+    assert names
+    assert all(name.startswith("skvae.") for name in names)
+    twin = skops.loads(content, trusted=names)[0]
+    np.testing.assert_array_equal(twin.score_samples(X), vae.score_samples(X))
+    np.testing.assert_array_equal(twin.transform(X), vae.transform(X))
+    assert repr(twin) == repr(vae)
+
+
+def test_skops_saves_estimators_that_are_not_fitted():
+    skops = pytest.importorskip("skops.io")
+    vae = VAEOutlierDetector(3, likelihood={"a": Gaussian()}, contamination=0.1)
+    content = skops.dumps(vae)
+    names = skops.get_untrusted_types(data=content)
+    assert names == ["skvae._outliers._detector.VAEOutlierDetector"]
+    assert repr(skops.loads(content, trusted=names)) == repr(vae)
+
+
+def test_damaged_files_of_skops_are_refused(fitted):
+    skops = pytest.importorskip("skops.io")
+    whole = skops.dumps(fitted)
+    names = skops.get_untrusted_types(data=whole)
+    # an archive has checksums of its own: damage what they are of, too
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    arrays = [name for name in parts if name.endswith(".npy")]
+    for damaged in (*arrays[::7], "schema.json"):
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, part in parts.items():
+                if name == damaged == "schema.json":
+                    assert b"0.003" in part
+                    part = part.replace(b"0.003", b"0.004")
+                elif name == damaged:
+                    part = part[:-1] + bytes([part[-1] ^ 1])
+                archive.writestr(name, part)
+        with pytest.raises(ValueError, match="file of this VAETransformer is damaged"):
+            skops.loads(file.getvalue(), trusted=names)
+
+
+def test_nothing_that_a_pickle_could_run_is_in_the_state(fitted):
+    state = fitted.__getstate__()
+    assert state["others"] == []
+    assert all(array.dtype.kind in "biuf" for array in state["arrays"].values())
+    assert isinstance(json.loads(state["description"]), dict)
+
+
+def test_cloudpickle_takes_classes_of_a_notebook(X):
+    cloudpickle = pytest.importorskip("cloudpickle")
+
+    class Mine(Gaussian):
+        """A likelihood that cannot be imported."""
+
+    vae = VAETransformer(2, likelihood=Mine(), max_epochs=1, random_state=0).fit(X)
+    twin = cloudpickle.loads(cloudpickle.dumps(vae))
+    assert_equal(vae, twin, X)

@@ -10,6 +10,8 @@ _PLAIN = {
     *("uint64", "float16", "float32", "float64"),
 }
 _DTYPE = re.compile(r"[<>|=]?[biufcmMSUO]\d*(\[\d*\w+\])?")
+# numbers of values that a generator keeps, and where it is among them
+_PLACES = {"pos": 624, "buffer_pos": 4}
 _BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 
 
@@ -53,7 +55,10 @@ def _describe_array(value, describer, path):
 def _build_array(node, rebuild):
     array = rebuild.take_array(node["array"])
     if "dtype" in node:
-        array = array.view(_build_dtype(node, rebuild)).reshape(node["shape"])
+        dtype = _build_dtype(node, rebuild)
+        if dtype.hasobject:
+            raise ValueError("objects are no bytes")
+        array = array.view(dtype).reshape(node["shape"])
     return array.T if node.get("order") == "F" else array
 
 
@@ -81,6 +86,10 @@ def _build_bit_generator(state):
     name = state["bit_generator"]
     if name not in _BIT_GENERATORS:
         raise ValueError(f"no generator: {name}")
+    # numpy does not check them
+    for place, last in _PLACES.items():
+        if not 0 <= {**state, **state["state"]}.get(place, 0) <= last:
+            raise ValueError(f"no place: {place}")
     generator = getattr(np.random, name)(0)
     generator.state = {k: state[k] for k in state if k not in ("has_gauss", "gauss")}
     return generator

@@ -24,6 +24,7 @@ _SINGLE = {
     "skorch.callbacks.scoring": ("BatchScoring", "EpochScoring", "PassthroughScoring"),
     "skorch.callbacks.training": ("EarlyStopping",),
     "skorch.utils": ("_indexing_none", "_indexing_other", "to_numpy"),
+    "sklearn.utils._metadata_requests": ("MetadataRequest", "MethodMetadataRequest"),
     "torch.utils.data.dataloader": ("DataLoader",),
 }
 # functions of the package; its classes are all known

@@ -1,7 +1,10 @@
 """Dtypes, indexes and levels of pandas, polars and pyarrow, if they are there."""
 
-import base64
+import re
 import sys
+
+# as zoneinfo and Arrow name them; others of pandas may be paths of files
+_ZONE = re.compile(r"(?!dateutil)[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
 
 # of dtypes that are named by their attributes
 _POLARS = {
@@ -46,7 +49,8 @@ def _describe_pandas(pd, value, describer, path):
         missing = "NA" if value.na_value is pd.NA else "nan"
         return {"string_dtype": value.storage, "missing_is": missing}
     if isinstance(value, pd.ArrowDtype):
-        return {"arrow_dtype": _dump_arrow(value.pyarrow_dtype)}
+        arrow = _describe_arrow(value.pyarrow_dtype)
+        return None if arrow is None else {"arrow_dtype": arrow}
     if isinstance(value, pd.api.extensions.ExtensionDtype):
         try:
             is_named = pd.api.types.pandas_dtype(str(value)) == value
@@ -57,6 +61,8 @@ def _describe_pandas(pd, value, describer, path):
 
 
 def _has_zone(pd, zone):
+    if not _ZONE.fullmatch(str(zone)):
+        return False
     try:
         return str(pd.Timestamp(0, tz=str(zone)).tz) == str(zone)
     except (ValueError, KeyError, OSError):
@@ -88,11 +94,23 @@ def _describe_index(pd, value, describer, path):
     }
 
 
-def _dump_arrow(dtype):
+def _describe_arrow(dtype):
+    """Return what makes a type of Arrow, or None of another."""
     import pyarrow as pa
 
-    buffer = pa.schema([("column", dtype)]).serialize()
-    return base64.b64encode(buffer.to_pybytes()).decode()
+    types = pa.types
+    if types.is_decimal128(dtype) or types.is_decimal256(dtype):
+        return ["decimal", dtype.bit_width, dtype.precision, dtype.scale]
+    if types.is_timestamp(dtype):
+        return ["timestamp", dtype.unit, dtype.tz]
+    if types.is_dictionary(dtype):
+        parts = [_describe_arrow(d) for d in (dtype.index_type, dtype.value_type)]
+        return None if None in parts else ["dictionary", *parts, dtype.ordered]
+    try:
+        is_named = pa.type_for_alias(str(dtype)) == dtype
+    except ValueError:
+        is_named = False
+    return [str(dtype)] if is_named else None
 
 
 def _describe_polars(pl, value, describer, path):
@@ -157,9 +175,11 @@ def _build_time(node, rebuild):
     if node.get("is_duration"):
         return pd.Timedelta(node["time"], unit=unit).as_unit(unit)
     time = pd.Timestamp(node["time"], unit=unit).as_unit(unit)
-    return (
-        time if "zone" not in node else time.tz_localize("UTC").tz_convert(node["zone"])
-    )
+    if "zone" not in node:
+        return time
+    if not _ZONE.fullmatch(node["zone"]):
+        raise ValueError(f"no time zone: {node['zone']}")
+    return time.tz_localize("UTC").tz_convert(node["zone"])
 
 
 def _build_interval(node, rebuild):
@@ -176,15 +196,29 @@ def _build_string_dtype(node, rebuild):
     return pd.StringDtype(node["string_dtype"], na_value=missing)
 
 
-def _build_arrow_dtype(node, rebuild):
+def _make_arrow(node):
     import pyarrow as pa
 
-    buffer = pa.py_buffer(base64.b64decode(node["arrow_dtype"], validate=True))
-    return _pandas().ArrowDtype(pa.ipc.read_schema(buffer).field(0).type)
+    name, *rest = node
+    if name == "decimal":
+        bits, *digits = rest
+        return {128: pa.decimal128, 256: pa.decimal256}[bits](*digits)
+    if name == "timestamp":
+        return pa.timestamp(*rest)
+    if name == "dictionary":
+        return pa.dictionary(_make_arrow(rest[0]), _make_arrow(rest[1]), rest[2])
+    return pa.type_for_alias(name)
+
+
+def _build_arrow_dtype(node, rebuild):
+    return _pandas().ArrowDtype(_make_arrow(node["arrow_dtype"]))
 
 
 def _build_pandas_dtype(node, rebuild):
-    return _pandas().api.types.pandas_dtype(node["pandas_dtype"])
+    name = node["pandas_dtype"]
+    if "," in name and not _ZONE.fullmatch(name.rstrip("]").split(", ")[1]):
+        raise ValueError(f"no dtype: {name}")
+    return _pandas().api.types.pandas_dtype(name)
 
 
 def _build_polars(node, rebuild):

@@ -1,0 +1,323 @@
+"""skvae.load refuses files that are damaged or hostile, and executes nothing."""
+
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import skvae
+from skvae import VAEOutlierDetector, VAETransformer
+from skvae._persistence import FORMAT, _compute_digest
+
+
+@pytest.fixture(scope="module")
+def content(X):
+    """The file of a small detector."""
+    detector = VAEOutlierDetector(
+        2, max_epochs=1, hidden_layer_sizes=(4,), random_state=0
+    )
+    file = io.BytesIO()
+    skvae.save(detector.fit(X), file)
+    return file.getvalue()
+
+
+def load(content, **options):
+    return skvae.load(io.BytesIO(content), **options)
+
+
+def split(content):
+    """Return the description, the header of the arrays, and their bytes."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    return (
+        json.loads(header.pop("__metadata__")["skvae"]),
+        header,
+        content[8 + length :],
+    )
+
+
+def join(description, header, values):
+    """Return a file with a digest that is true of it, as who forges one would."""
+    text = json.dumps(description)
+    head = json.dumps({"__metadata__": {"skvae": text}, **header}).encode()
+    head += b" " * (-len(head) % 8)
+    content = len(head).to_bytes(8, "little") + head + values
+    known = description.get("digest")
+    if not isinstance(known, str):
+        return content
+    return content.replace(known.encode(), _compute_digest(content, known).encode(), 1)
+
+
+def find_state(description):
+    """Return the node of the attributes of the estimator."""
+    return description["estimator"]["state"]["dict"]
+
+
+def refuse(content, match, **options):
+    with pytest.raises(ValueError, match=match) as found:
+        load(content, **options)
+    message = str(found.value)
+    assert message.startswith("The file ")
+    assert message.endswith(".")
+    assert len(message) < 400
+
+
+def test_a_forged_file_with_nothing_changed_is_loaded(content, X):
+    np.testing.assert_array_equal(
+        load(join(*split(content))).score_samples(X), load(content).score_samples(X)
+    )
+
+
+def test_random_mutations_are_refused(content):
+    rng = np.random.default_rng(0)
+    for number in range(200):
+        damaged, place = bytearray(content), int(rng.integers(len(content)))
+        if number % 5 == 0:
+            del damaged[place:]
+        elif number % 5 == 1:
+            damaged[place] ^= 1 << int(rng.integers(8))
+        elif number % 5 == 2:
+            damaged[place : place + 32] = rng.bytes(32)
+        elif number % 5 == 3:
+            damaged[place:place] = rng.bytes(int(rng.integers(1, 20)))
+        else:
+            # of the header alone
+            damaged[int(rng.integers(400))] ^= 1 << int(rng.integers(8))
+        assert damaged != content
+        refuse(bytes(damaged), "damaged|cut off|not a file")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00" * 8,
+        b"PK\x03\x04" + b"\x00" * 100,
+        (2**63).to_bytes(8, "little") + b"{}",
+        (10).to_bytes(8, "little") + b"[" * 10,
+        (200_000).to_bytes(8, "little") + b"[" * 200_000,
+        (2).to_bytes(8, "little") + b"{}",
+    ],
+    ids=["empty", "zeros", "zip", "huge", "cut", "deep", "bare"],
+)
+def test_other_files_are_refused(content):
+    refuse(content, "not a file of skvae.save")
+
+
+def test_files_of_torch_and_pickle_are_refused(tmp_path, X):
+    import joblib
+
+    path = joblib.dump(VAETransformer(), tmp_path / "vae")[0]
+    with pytest.raises(ValueError, match=r"vae' is not a file of skvae\.save"):
+        skvae.load(path)
+
+
+def test_arrays_of_other_shapes_types_and_places_are_refused(content):
+    description, header, values = split(content)
+    weights = [n for n in header if n.endswith(".weight")]
+    for name in weights:
+        other = json.loads(json.dumps(header))
+        other[name]["shape"] = other[name]["shape"][::-1]
+        if other != header:
+            refuse(join(description, other, values), "damaged")
+    one, two = [n for n in header if header[n]["shape"] == header[weights[0]]["shape"]][
+        :1
+    ] + weights[1:2]
+    swapped = header | {one: header[two], two: header[one]}
+    refuse(join(description, swapped, values), "damaged")
+    other = json.loads(json.dumps(header))
+    other[one]["dtype"] = "I32"
+    refuse(join(description, other, values), "damaged")
+    del other[one]
+    refuse(join(description, other, values), "damaged")
+
+
+def test_swapped_arrays_of_one_shape_change_the_digest(content):
+    description, header, values = split(content)
+    names = [n for n in header if header[n]["shape"] == [2]]
+    swapped = header | {names[0]: header[names[1]], names[1]: header[names[0]]}
+    text = json.dumps(description)
+    head = json.dumps({"__metadata__": {"skvae": text}, **swapped}).encode()
+    refuse(len(head).to_bytes(8, "little") + head + values, "damaged")
+
+
+def test_later_formats_are_refused(content):
+    description, *rest = split(content)
+    for number, match in [
+        (FORMAT + 1, r"format 2, which is later than 1 .* install a later version"),
+        (0, "no format"),
+        ("1", "no format"),
+        (None, "no format"),
+    ]:
+        refuse(join(description | {"format": number}, *rest), match)
+    refuse(join(description | {"digest": None}, *rest), "no digest")
+    refuse(join(description | {"versions": None}, *rest), "damaged")
+
+
+NAMES = [
+    "os.system",
+    "builtins.eval",
+    "builtins.exec",
+    "builtins.__import__",
+    "builtins.getattr",
+    "subprocess.Popen",
+    "torch.load",
+    "torch.nn.modules.module.torch.load",
+    "torch.nn.modules.os.system",
+    "torch.optim.optimizer.functools",
+    "torch.hub.load",
+    "torch.storage._load_from_bytes",
+    "numpy.load",
+    "skorch.callbacks.Checkpoint",
+    "skorch.callbacks.training.LoadInitState",
+    "skorch.callbacks.training.Checkpoint",
+    "skorch.callbacks.logging.SacredLogger",
+    "skvae._persistence.load",
+    "skvae._persistence.os.system",
+    "skvae._utils._description._names.importlib.import_module",
+    "skvae._estimator.sys",
+    "skvae.datasets.np.load",
+    "skvae..os.system",
+    "antigravity.anything",
+    "..os.system",
+    "",
+    None,
+    7,
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["class", "object", "value"])
+def test_names_that_are_not_trusted_are_refused(content, name, kind):
+    before = set(sys.modules)
+    description, *rest = split(content)
+    node = {"name": name}
+    if kind == "class":
+        find_state(description)["network"] = node
+    elif kind == "object":
+        find_state(description)["network"] = {"object": node, "state": {"dict": {}}}
+    else:
+        description["estimator"] = {"object": node, "state": {"dict": {}}}
+    refuse(join(description, *rest), "not part of skvae|does not have|damaged")
+    assert "antigravity" not in set(sys.modules) - before
+
+
+def test_a_known_class_is_no_estimator(content):
+    description, *rest = split(content)
+    for node in (
+        {"object": {"name": "skvae.networks.MLP"}, "state": {"dict": {}}},
+        {"name": "skvae.VAETransformer"},
+        {"list": []},
+        {"object": {"list": []}, "state": None},
+        None,
+        [],
+        {},
+    ):
+        refuse(join(description | {"estimator": node}, *rest), "damaged")
+
+
+VALUES = {
+    "unknown kind": {"pickle": "gASVBQAAAAAAAABLAS4="},
+    "reference": {"ref": 10**6},
+    "own reference": {"tuple": [{"ref": 77}], "id": 77},
+    "array": {"array": "../../etc/passwd"},
+    "objects of bytes": {"array": "offset", "dtype": "|O", "shape": [-1]},
+    "shape": {"objects": [], "shape": [10**9]},
+    "dtype": {"dtype": "f8,(9999999,)f8"},
+    "scalar": {"scalar": 1, "dtype": "object"},
+    "torch": {"torch_dtype": "load"},
+    "device": {"device": "meta"},
+    "factory": {"default_dict": {}, "factory": {"name": "builtins.print"}},
+    "zone": {"time": 0, "unit": "ns", "zone": "dateutil//etc/passwd"},
+    "pandas": {"pandas_dtype": "datetime64[ns, dateutil//etc/passwd]"},
+    "polars": {"polars": "read_csv"},
+    "arrow": {"arrow_dtype": ["py_extension"]},
+    "generator": {"generator": {"dict": {"bit_generator": "MT19937"}}},
+    "finite": {"float": "1.0"},
+    "bytes": {"bytes": "not base64"},
+    "decimal": {"Decimal": "__import__('os')"},
+    "list": [1, 2],
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_nodes_that_no_file_has_are_refused(content, name):
+    description, *rest = split(content)
+    find_state(description)["network"] = VALUES[name]
+    refuse(join(description, *rest), "damaged")
+
+
+def test_nesting_without_end_is_refused(content):
+    description, header, values = split(content)
+    find_state(description)["network"] = "here"
+    text = json.dumps(description)
+    for deep in ('{"list": [' * 3000 + "]}" * 3000, "[" * 10**6):
+        head = {"__metadata__": {"skvae": text.replace('"here"', deep)}, **header}
+        head = json.dumps(head).encode()
+        forged = len(head).to_bytes(8, "little") + head + values
+        known = description["digest"]
+        digest = _compute_digest(forged, known)
+        refuse(forged.replace(known.encode(), digest.encode(), 1), "damaged")
+
+
+def test_a_generator_beyond_its_memory_is_refused(content):
+    file = io.BytesIO()
+    skvae.save(VAETransformer(random_state=np.random.RandomState(0)), file)
+    description, *rest = split(file.getvalue())
+    state = find_state(description)["random_state"]["random_state"]["dict"]
+    state["state"]["dict"]["pos"] = 10**6
+    refuse(join(description, *rest), "damaged")
+
+
+def test_tensors_beyond_their_array_are_refused(content):
+    description, *rest = split(content)
+
+    def forge(node):
+        if isinstance(node, dict):
+            if "tensor" in node:
+                node["layout"] = [[10**6], [1], 0]
+            for value in node.values():
+                forge(value)
+        elif isinstance(node, list):
+            for value in node:
+                forge(value)
+
+    forge(description["estimator"])
+    refuse(join(description, *rest), "damaged")
+
+
+def test_what_is_trusted_must_be_there(content):
+    description, *rest = split(content)
+    find_state(description)["network"] = {"name": "no_such_module.Network"}
+    forged = join(description, *rest)
+    with pytest.raises(ValueError, match="is trusted, but cannot be imported"):
+        load(forged, trusted=["no_such_module.Network"])
+    for trusted in ("no_such_module.Network", 7, None, True):
+        with pytest.raises(TypeError, match="trusted="):
+            load(content, trusted=trusted)
+
+
+def test_files_must_be_binary(tmp_path, content):
+    path = tmp_path / "vae"
+    path.write_bytes(content)
+    with open(path, encoding="latin-1") as file, pytest.raises(TypeError, match="'rb'"):
+        skvae.load(file)
+    with pytest.raises(FileNotFoundError):
+        skvae.load(tmp_path / "other")
+    with pytest.raises(FileNotFoundError):
+        skvae.save(VAETransformer(), tmp_path / "no folder" / "vae")
+
+
+def test_nothing_is_imported_before_a_file_is_checked(content, tmp_path):
+    path = tmp_path / "vae"
+    path.write_bytes(content[:-1])
+    code = (
+        "import sys, skvae\n"
+        "try: skvae.load(sys.argv[1])\n"
+        "except ValueError: assert not {'torch', 'safetensors'} & set(sys.modules)\n"
+        "else: raise AssertionError"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
