@@ -54,6 +54,28 @@ def calibrated(table):
     return VAEOutlierDetector(contamination=0.1, **QUICK).fit(table[0])
 
 
+def test_attributes_are_those_of_pyod(detector, table):
+    X, _ = table
+    scores = detector.decision_scores_
+    np.testing.assert_allclose(scores, -detector.score_samples(X), rtol=1e-6)
+    assert detector.threshold_ == -detector.offset_
+    assert (detector.labels_ == (detector.predict(X) == -1)).all()
+    assert not hasattr(VAEOutlierDetector(), "labels_")
+
+
+def test_training_scores_are_of_all_rows_of_fit():
+    X, _ = make_factors(120, 4, random_state=0)
+    X[7, 2] += 30
+    weight = np.arange(120) % 5 > 0
+    detector = VAEOutlierDetector(**QUICK).fit(X, sample_weight=weight)
+    scores = -detector.score_samples(X)
+    np.testing.assert_allclose(detector.decision_scores_, scores, rtol=1e-6)
+    assert detector.labels_[7] == 1
+    stream = VAEOutlierDetector(**QUICK).partial_fit(X)
+    with pytest.raises(AttributeError, match="a stream has too many"):
+        stream.decision_scores_  # noqa: B018
+
+
 def corrupt(X, size, seed):
     """Return rows with one cell moved by so many standard deviations, and which."""
     rng = np.random.default_rng(seed)

@@ -96,6 +96,10 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     ----------
     offset_ : float
         Threshold on the scores of `score_method`, nats.
+    threshold_, decision_scores_, labels_ :
+        What PyOD's detectors have, for its ensembles: minus `offset_`; minus the scores
+        of the rows of `fit`, high for outliers; and 1 for rows above the threshold, 0
+        for others. Not of streams.
     trimmed_ : ndarray of bool (n_samples,)
         Rows of X, or of the last chunk of a stream, that were left out of training.
     calibration_scores_ : ndarray (n_calibration,) or None
@@ -178,8 +182,9 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     _methods = ("tempered", *VAETransformer._methods, "regret")
     _averages = ("tempered", *VAETransformer._averages)
     _marks_unknown = True
-    # of pickles that do not have it
+    # of pickles that do not have them
     _levels = SeenLevels()
+    _training_scores = None
 
     def __init__(
         self,
@@ -294,6 +299,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
             kept = data.kept[counted]
         weight = np.ones(len(array)) if weight is None else weight
         scores = self._score(array)
+        self._training_scores = None if data.is_chunk else self._fill(data, scores)
         usual = choose_usual_rows(select_rows(array, kept))
         self._usual_rows, self._usual_scores = usual, None
         held_out = collect_scores(data, self._score, scores, weight)
@@ -311,6 +317,37 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         self._levels = earlier.extend(
             data.select(counted)[0], self.columns_, scores[kept], self.offset_
         )
+
+    def _fill(self, data, scores):
+        """Return the scores of all rows, given those of rows of positive weight."""
+        if data.counted.all():
+            return scores
+        filled = np.empty(len(data.counted))
+        filled[data.counted] = scores
+        filled[~data.counted] = self._score(data.select(~data.counted)[0])
+        return filled
+
+    @property
+    def threshold_(self):
+        """Threshold on `decision_scores_`, as in PyOD; minus `offset_`."""
+        check_is_fitted(self)
+        return -self.offset_
+
+    @property
+    def decision_scores_(self):
+        """Minus the scores of the rows of `fit`, (n_samples,), as in PyOD; nats."""
+        check_is_fitted(self)
+        if self._training_scores is None:
+            raise AttributeError(
+                "decision_scores_ are those of the rows of `fit`; a stream has too "
+                "many of them. Use -score_samples(X)."
+            )
+        return -self._training_scores
+
+    @property
+    def labels_(self):
+        """1 for rows of `fit` above the threshold, 0 for others, as in PyOD."""
+        return (self.decision_scores_ > self.threshold_).astype(int)
 
     @property
     def usual_scores_(self):
