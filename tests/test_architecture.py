@@ -30,12 +30,25 @@ def list_sources():
         yield path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path
 
 
+def walk_code(path):
+    """Yield the nodes of a file, without imports for checkers of types alone."""
+    nodes = [ast.parse(path.read_text(encoding="utf-8"))]
+    for node in nodes:
+        yield node
+        test = getattr(node, "test", None)
+        if not (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"):
+            nodes += ast.iter_child_nodes(node)
+
+
 def find_imports(path):
-    """Return the modules of the package that a file imports, wherever it does."""
+    """Return the modules of the package that a file imports, wherever it does.
+
+    Imports for checkers of types alone do not count.
+    """
     found = set()
     # how many dots lead to the package: inside a folder one dot stays in the room
     depth = len(path.relative_to(PACKAGE).parts)
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in walk_code(path):
         if isinstance(node, ast.ImportFrom) and 0 < node.level < depth:
             continue
         if isinstance(node, ast.ImportFrom) and node.level:
@@ -82,7 +95,7 @@ def test_rooms_import_from_layers_below_only():
 def find_outside(path):
     """Return the top-level names of the other packages that a file imports."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in walk_code(path):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -112,7 +125,7 @@ def test_closed_forms_and_tables_know_no_torch():
 def test_private_names_of_scikit_learn_are_confined():
     private = []
     for room, path in list_sources():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in walk_code(path):
             if not isinstance(node, ast.ImportFrom) or node.level:
                 continue
             if node.module.split(".")[0] != "sklearn":
@@ -127,7 +140,7 @@ def test_names_that_versions_of_scikit_learn_lack_are_guarded_in_one_file():
     guarded = {"callback", "validate_data"}
     users = set()
     for _, path in list_sources():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in walk_code(path):
             if not isinstance(node, ast.ImportFrom) or node.level:
                 continue
             parts = [*node.module.split("."), *(alias.name for alias in node.names)]

@@ -30,12 +30,22 @@ def list_entries():
     return {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py")}
 
 
+def walk_code(path):
+    """Yield the nodes of a file, without imports for checkers of types alone."""
+    nodes = [ast.parse(path.read_text(encoding="utf-8"))]
+    for node in nodes:
+        yield node
+        test = getattr(node, "test", None)
+        if not (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"):
+            nodes += ast.iter_child_nodes(node)
+
+
 def find_imports(path):
     """Return the entries of the package that a file imports, wherever it does."""
     # the package that relative imports start from
     parents = ["skvae", *path.relative_to(PACKAGE).parts[:-1]]
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in walk_code(path):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

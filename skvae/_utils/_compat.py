@@ -5,7 +5,10 @@ the first with numpy 2, and Python 3.10. Private names of scikit-learn that all 
 versions have are imported where they are used.
 """
 
+from __future__ import annotations
+
 from types import SimpleNamespace
+from typing import Any
 
 from sklearn.base import BaseEstimator
 
@@ -17,13 +20,19 @@ if _HAS_NEW_TAGS:
 else:
     from sklearn.utils.validation import check_array as _check_array
 
-    def check_array(array, *, ensure_all_finite=True, **rules):
+    def check_array(array: Any, *, ensure_all_finite: bool = True, **rules: Any) -> Any:
         """Check an array by the arguments of later versions."""
         return _check_array(array, force_all_finite=ensure_all_finite, **rules)
 
     def validate_data(
-        estimator, X, *, reset, skip_check_array=False, ensure_all_finite=True, **rules
-    ):
+        estimator: Any,
+        X: Any,
+        *,
+        reset: bool,
+        skip_check_array: bool = False,
+        ensure_all_finite: bool = True,
+        **rules: Any,
+    ) -> Any:
         """Check X, and its names and number of columns, as in later versions."""
         if skip_check_array:
             return estimator._validate_data(X, reset=reset, cast_to_ndarray=False)
@@ -33,12 +42,12 @@ else:
 
 try:
     # from scikit-learn 1.9 on
-    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import CallbackSupportMixin as CallbackSupportMixin
 except ModuleNotFoundError as error:
     if error.name != "sklearn.callback":
         raise
 
-    class CallbackSupportMixin:
+    class CallbackSupportMixin:  # type: ignore[no-redef]
         """An estimator without `set_callbacks`."""
 
 
@@ -47,7 +56,7 @@ class TagsMixin:
 
     if not _HAS_NEW_TAGS:
 
-        def __sklearn_tags__(self):
+        def __sklearn_tags__(self) -> Any:
             """Return the default tags."""
             names = "allow_nan", "sparse", "string", "categorical"
             return SimpleNamespace(
@@ -55,7 +64,7 @@ class TagsMixin:
                 transformer_tags=SimpleNamespace(preserves_dtype=["float64"]),
             )
 
-        def _more_tags(self):
+        def _more_tags(self) -> dict[str, Any]:
             tags = self.__sklearn_tags__()
             given = tags.input_tags
             kinds = [k for k in ("sparse", "string", "categorical") if vars(given)[k]]
@@ -66,7 +75,7 @@ class TagsMixin:
             }
 
 
-def add_note(error, note):
+def add_note(error: BaseException, note: str) -> None:
     """Add a note to an error; before Python 3.11 it becomes the end of its message."""
     if hasattr(error, "add_note"):
         error.add_note(note)

@@ -1,5 +1,7 @@
 """Classes of warnings, which users can filter, and the function that warns."""
 
+from __future__ import annotations
+
 import sys
 import warnings
 
@@ -9,7 +11,7 @@ from sklearn import exceptions
 _SKIPPED = {"skvae", "sklearn", "joblib"}
 
 
-def warn_user(message, category=None):
+def warn_user(message: str | Warning, category: type[Warning] | None = None) -> None:
     """Warn, with the line of the user's code as the location.
 
     The message may be an instance of a class of warnings.
@@ -55,7 +57,9 @@ class InconsistentVersionWarning(exceptions.InconsistentVersionWarning):
         Version that has pickled it; None if it is not known.
     """
 
-    def __init__(self, estimator_name, current_version, original_version):
+    def __init__(
+        self, estimator_name: str, current_version: str, original_version: str | None
+    ) -> None:
         super().__init__(
             estimator_name=estimator_name,
             current_sklearn_version=None,
@@ -64,7 +68,7 @@ class InconsistentVersionWarning(exceptions.InconsistentVersionWarning):
         self.current_version = current_version
         self.original_version = original_version
 
-    def __str__(self):
+    def __str__(self) -> str:
         made_by = "an earlier skvae, whose version is not known,"
         way_out = "fit it again"
         if self.original_version is not None:
