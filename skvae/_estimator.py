@@ -3,10 +3,14 @@
 torch and skorch are imported at first use, so that ``import skvae`` stays cheap.
 """
 
+from __future__ import annotations
+
 import copy
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 import numpy as np
 from sklearn.base import (
@@ -48,6 +52,22 @@ from ._utils._warnings import (
     warn_user,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+    from typing_extensions import Self
+
+    from ._columns import ColumnTable
+    from ._training._net import VAENet
+    from ._utils._typing import Array, Floats, FrameT, RandomState, Table
+    from .latents import Latent
+    from .likelihoods import Likelihood
+    from .networks import Network
+    from .objectives import Objective
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
 # mean KL below which a component is unused
 _ACTIVE_NATS = 0.01
 # effective draws of z that are enough for any number of rows
@@ -66,12 +86,17 @@ _LEAST_GAIN, _LEAST_GAIN_SHARE = 0.02, 0.02
 POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
 
 
-def get_version():
+def get_version() -> str:
     """Return the version of the package, whose module imports this one."""
     return sys.modules[__package__].__version__
 
 
-def _take_some(X):
+def _checks_parameters(fit: _Method) -> _Method:
+    """Let a method that fits check the parameters first; decorates it."""
+    return _fit_context(prefer_skip_nested_validation=True)(fit)
+
+
+def _take_some(X: NDArray[Any]) -> NDArray[Any]:
     """Return the rows of X on which diagnostics are computed."""
     most = max(_DIAGNOSTIC_VALUES // X.shape[1], _LEAST_DIAGNOSTIC_ROWS)
     n_rows = min(most, _DIAGNOSTIC_ROWS)
@@ -278,7 +303,33 @@ class VAETransformer(
     (150,)
     """
 
-    _parameter_constraints = {  # noqa: RUF012
+    # fitted attributes
+    net_: VAENet
+    columns_: ColumnTable
+    device_: str
+    n_components_: int
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+    n_draws_: int
+    n_iter_: int
+    loss_curve_: list[float]
+    validation_scores_: list[float]
+    best_validation_score_: float | None
+    noise_variance_: Floats
+    kl_per_component_: Floats
+    n_active_components_: int
+
+    if TYPE_CHECKING:
+        # scikit-learn has no types. What `transform` returns after `set_output` is not
+        # known: no type is better than a wrong one.
+        def fit_transform(self, X: Table, y: Any = None, **fit_params: Any) -> Any: ...
+        def set_output(self, *, transform: str | None = None) -> Any: ...
+        def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+        def get_feature_names_out(
+            self, input_features: Any = None
+        ) -> NDArray[np.object_]: ...
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n_components": [StrOptions({"auto"}), POSITIVE_INTEGER],
         "density": [StrOptions({"joint", "after"}), None],
         "likelihood": "no_validation",
@@ -313,46 +364,46 @@ class VAETransformer(
     }
 
     # methods of scores, and those that are averages over draws, with an error
-    _methods = ("elbo", "evidence", "reconstruction", "kl", "refined")
-    _averages = ("elbo", "evidence", "reconstruction", "kl")
+    _methods: tuple[str, ...] = ("elbo", "evidence", "reconstruction", "kl", "refined")
+    _averages: tuple[str, ...] = ("elbo", "evidence", "reconstruction", "kl")
     # whether levels that fit has not seen count in scores
     _marks_unknown = False
 
     def __init__(
         self,
-        n_components="auto",
+        n_components: int | Literal["auto"] = "auto",
         *,
-        density="after",
-        likelihood="auto",
-        latent="gaussian",
-        network="auto",
-        hidden_layer_sizes=(128, 128),
-        activation="silu",
-        dropout=0.0,
-        init="linear",
-        standardize=True,
-        image_shape=None,
-        objective="elbo",
-        beta=1.0,
-        kl_warmup=0.0,
-        max_epochs=100,
-        batch_size="auto",
-        lr=0.003,
-        optimizer="adamw",
-        weight_decay="auto",
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        n_draws="auto",
-        device="auto",
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-        net_callbacks=None,
-        net_params=None,
-        n_ensemble=1,
-    ):
+        density: Literal["after", "joint"] | None = "after",
+        likelihood: Likelihood | str | dict[Any, Any] = "auto",
+        latent: Latent | str = "gaussian",
+        network: Network | str = "auto",
+        hidden_layer_sizes: Sequence[int] | int = (128, 128),
+        activation: str = "silu",
+        dropout: float = 0.0,
+        init: Literal["linear", "random"] = "linear",
+        standardize: bool = True,
+        image_shape: Sequence[int] | None = None,
+        objective: Objective | str = "elbo",
+        beta: float = 1.0,
+        kl_warmup: float = 0.0,
+        max_epochs: int = 100,
+        batch_size: int | Literal["auto"] = "auto",
+        lr: float = 0.003,
+        optimizer: str | Callable[..., Any] = "adamw",
+        weight_decay: float | Literal["auto"] = "auto",
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        n_draws: int | Literal["auto"] = "auto",
+        device: str = "auto",
+        warm_start: bool = False,
+        random_state: RandomState = None,
+        verbose: int | bool = 0,
+        net_callbacks: list[Any] | None = None,
+        net_params: dict[str, Any] | None = None,
+        n_ensemble: int = 1,
+    ) -> None:
         self.n_components = n_components
         self.density = density
         self.likelihood = likelihood
@@ -386,7 +437,7 @@ class VAETransformer(
         self.n_ensemble = n_ensemble
 
     @override
-    def _validate_params(self):
+    def _validate_params(self) -> None:
         """Check parameters as scikit-learn does, with the way out in the message."""
         try:
             message = find_boolean(self)
@@ -398,7 +449,7 @@ class VAETransformer(
             raise InvalidParameterError(message) from None
 
     @override
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters of the estimator, or of its members.
 
         Parameters
@@ -426,8 +477,15 @@ class VAETransformer(
 
     # fitting ------------------------------------------------------------------------
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, *, sample_weight=None, X_val=None):
+    @_checks_parameters
+    def fit(
+        self,
+        X: Table,
+        y: Any = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        X_val: Table | None = None,
+    ) -> Self:
         """Fit the model to X.
 
         Parameters
@@ -464,8 +522,10 @@ class VAETransformer(
         is_warm = self.warm_start and hasattr(self, "net_")
         return self._fit(X, y, sample_weight, X_val, is_warm=is_warm)
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None, *, sample_weight=None):
+    @_checks_parameters
+    def partial_fit(
+        self, X: Table, y: Any = None, *, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Train for one epoch on a chunk of rows.
 
         The first call learns levels and units of the columns and the linear model;
@@ -489,7 +549,16 @@ class VAETransformer(
         is_warm = hasattr(self, "net_")
         return self._fit(X, y, sample_weight, is_warm=is_warm, is_chunk=True)
 
-    def _fit(self, X, y, sample_weight, X_val=None, *, is_warm, is_chunk=False):
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any = None,
+        *,
+        is_warm: bool,
+        is_chunk: bool = False,
+    ) -> Self:
         # the last at the first step of an optimizer
         import_quietly("torch", "skorch", "torch._dynamo")
         from ._training._fit import start, train
@@ -504,7 +573,7 @@ class VAETransformer(
             self._finish(net, plan, data)
         return self
 
-    def _plan(self, data):
+    def _plan(self, data: Any) -> Any:
         """Resolve the parameters for the data: return members and settings, checked."""
         from ._parameters._members import resolve_members
         from ._training._net import check_net_callbacks
@@ -550,32 +619,32 @@ class VAETransformer(
         plan.callbacks += make_callbacks(self, plan, data)
         return plan
 
-    def _choose_rows(self, data, likelihood):
+    def _choose_rows(self, data: Any, likelihood: Any) -> Any:
         """Return which rows to train on, ``(n_samples,)`` bool."""
         return data.kept
 
-    def _needs_fold_models(self, n_samples):
+    def _needs_fold_models(self, n_samples: int) -> bool:
         """Return whether models with held-out rows of their own are needed."""
         return False
 
-    def _needs_all_held_out(self):
+    def _needs_all_held_out(self) -> bool:
         """Return whether each row is to be held out by one of these models."""
         return False
 
-    def _make_number_likelihood(self):
+    def _make_number_likelihood(self) -> Any:
         """Return the density of 'auto' for all numbers; None chooses by column."""
         return None
 
-    def _count_components(self, n_features):
+    def _count_components(self, n_features: int) -> int | None:
         """Return the size of the latent; None leaves it to the rows."""
         return None if self.n_components == "auto" else self.n_components
 
-    def _suggest_stability(self):
+    def _suggest_stability(self) -> str:
         """Return what keeps the loss finite, for a message."""
         units = "" if self.standardize else ", set standardize=True"
         return f"Lower lr={self.lr!r}{units}, or look for extreme values in X."
 
-    def _finish(self, net, plan, data):
+    def _finish(self, net: Any, plan: Any, data: Any) -> None:
         """Set the fitted attributes, diagnose the model and warn."""
         best = dict(net.callbacks_)["best_weights"]
         is_scored = np.isfinite(best.best_loss_)
@@ -619,10 +688,10 @@ class VAETransformer(
         if self.early_stopping and not (self.warm_start or data.is_chunk):
             self._warn_if_improving()
 
-    def _conclude(self, data):
+    def _conclude(self, data: Any) -> None:
         """Compute further fitted attributes, before the fit counts as done."""
 
-    def _set_unit(self, X):
+    def _set_unit(self, X: NDArray[Any]) -> None:
         """Let a unit of z be a unit of the reconstructed columns, as that of PCA is."""
         import torch
 
@@ -631,7 +700,7 @@ class VAETransformer(
         unit = torch.as_tensor(np.maximum(unit, 1e-3)).to(self.net_.module_.z_unit)
         self.net_.module_.z_unit.copy_(unit)
 
-    def _choose_draws(self, data):
+    def _choose_draws(self, data: Any) -> None:
         """Let scores take as few draws as keep their error small."""
         from ._model._draws import choose_noise
 
@@ -642,7 +711,7 @@ class VAETransformer(
         for fold_model, _ in data.fold_models or ():
             fold_model.set_noise(self._noise)
 
-    def _diagnose(self, X):
+    def _diagnose(self, X: NDArray[Any]) -> None:
         kl, variance = self._get_model().diagnose(_take_some(X))
         self.kl_per_component_, self.noise_variance_ = kl, variance
         self.n_active_components_ = int((kl > _ACTIVE_NATS).sum())
@@ -656,7 +725,7 @@ class VAETransformer(
                 UnusedComponentsWarning,
             )
 
-    def _warn_if_improving(self):
+    def _warn_if_improving(self) -> None:
         """Warn where `max_epochs` ended a training that still improved."""
         rows = [row for row in self.history_ if row.get("stage") != "map"]
         scores = [-row["valid_loss"] for row in rows if "valid_loss" in row]
@@ -672,7 +741,7 @@ class VAETransformer(
                 ConvergenceWarning,
             )
 
-    def _get_model(self):
+    def _get_model(self) -> Any:
         """Return the fitted model: module, columns and noise.
 
         It is kept for the next call, and with it its copy in double precision.
@@ -703,12 +772,12 @@ class VAETransformer(
 
         return show_progress(f"{type(self).__name__}.{method}", n_rows)
 
-    def _open(self, X):
+    def _open(self, X: Any) -> tuple[Any, Any]:
         """Return the model and the rows of X, checked against it."""
         model = self._get_model()
         return model, self._read(X, model).array
 
-    def _read(self, X, model):
+    def _read(self, X: Any, model: Any) -> Any:
         """Return X as an `InputTable`, checked against the model."""
         columns = self.columns_
         table = read_input(
@@ -722,17 +791,17 @@ class VAETransformer(
         table.check(model.module.likelihood, columns)
         return table
 
-    def _hide_unknown(self, table):
+    def _hide_unknown(self, table: Any) -> Any:
         """Return the table without cells of other levels that fit has not seen."""
         return table
 
-    def _score_unknown(self, table):
+    def _score_unknown(self, table: Any) -> Any:
         """Return what levels that fit has not seen add to scores of cells, or None."""
         return None
 
     # the latent ---------------------------------------------------------------------
 
-    def transform(self, X):
+    def transform(self, X: Table) -> NDArray[np.float32]:
         """Return the posterior mean of every row.
 
         Parameters
@@ -750,7 +819,9 @@ class VAETransformer(
         with self._show_progress("transform", len(array)):
             return model.embed(array)
 
-    def posterior(self, X, refine=False):
+    def posterior(
+        self, X: Table, refine: bool = False
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return mean and standard deviation of q(z|x) for every row.
 
         Parameters
@@ -780,7 +851,7 @@ class VAETransformer(
             both = compute(array)
         return tuple(np.moveaxis(both, 1, 0).copy())
 
-    def inverse_transform(self, Z):
+    def inverse_transform(self, Z: Table) -> Any:
         """Return E[x given z] for every row of Z.
 
         Where the fitted X was a data frame, integer columns are rounded, and boolean
@@ -810,7 +881,13 @@ class VAETransformer(
             rows = model.decode(array)
         return self.columns_.make_output(rows, get_index(Z))
 
-    def reconstruct(self, X):
+    @overload
+    def reconstruct(self, X: FrameT) -> FrameT: ...
+
+    @overload
+    def reconstruct(self, X: Array) -> NDArray[Any]: ...
+
+    def reconstruct(self, X: Any) -> Any:
         """Return ``inverse_transform(transform(X))``.
 
         Layers of z that the latent's `embedding` leaves out are used here.
@@ -831,8 +908,14 @@ class VAETransformer(
         return self.columns_.make_output(rows, get_index(X))
 
     def sample(
-        self, n_samples=1, *, random_state=None, mean=False, given=None, bounded=True
-    ):
+        self,
+        n_samples: int = 1,
+        *,
+        random_state: RandomState = None,
+        mean: bool = False,
+        given: Mapping[Any, Any] | None = None,
+        bounded: bool = True,
+    ) -> Any:
         """Draw new rows from the model.
 
         Parameters
@@ -896,7 +979,34 @@ class VAETransformer(
             rows = columns.restrict(rows, np.nan if row is None else row)
         return columns.make_output(rows)
 
-    def impute(self, X, *, n_draws=None, random_state=None, bounded=True):
+    @overload
+    def impute(
+        self,
+        X: FrameT,
+        *,
+        n_draws: int | None = None,
+        random_state: RandomState = None,
+        bounded: bool = True,
+    ) -> FrameT: ...
+
+    @overload
+    def impute(
+        self,
+        X: Array,
+        *,
+        n_draws: int | None = None,
+        random_state: RandomState = None,
+        bounded: bool = True,
+    ) -> NDArray[Any]: ...
+
+    def impute(
+        self,
+        X: Any,
+        *,
+        n_draws: int | None = None,
+        random_state: RandomState = None,
+        bounded: bool = True,
+    ) -> Any:
         """Fill the missing values of X.
 
         Parameters
@@ -951,7 +1061,44 @@ class VAETransformer(
 
     # scores -------------------------------------------------------------------------
 
-    def score_samples(self, X, method="elbo", *, n_draws=None, return_std=False):
+    @overload
+    def score_samples(
+        self,
+        X: Table,
+        method: str = "elbo",
+        *,
+        n_draws: int | None = None,
+        return_std: Literal[False] = False,
+    ) -> Floats: ...
+
+    @overload
+    def score_samples(
+        self,
+        X: Table,
+        method: str = "elbo",
+        *,
+        n_draws: int | None = None,
+        return_std: Literal[True],
+    ) -> tuple[Floats, Floats]: ...
+
+    @overload
+    def score_samples(
+        self,
+        X: Table,
+        method: str = "elbo",
+        *,
+        n_draws: int | None = None,
+        return_std: bool,
+    ) -> Floats | tuple[Floats, Floats]: ...
+
+    def score_samples(
+        self,
+        X: Table,
+        method: str = "elbo",
+        *,
+        n_draws: int | None = None,
+        return_std: bool = False,
+    ) -> Floats | tuple[Floats, Floats]:
         """Return the log density of every row, or a part of it.
 
         Parameters
@@ -1003,11 +1150,24 @@ class VAETransformer(
             scores += unknown.sum(axis=1)
         return tuple(found.T.copy()) if return_std else found
 
-    def _compute_scores(self, model, array, method, n_draws=None, return_std=False):
+    def _compute_scores(
+        self,
+        model: Any,
+        array: Any,
+        method: str,
+        n_draws: int | None = None,
+        return_std: bool = False,
+    ) -> Any:
         """Return the scores of rows by a model, ``(n,)``, or ``(n, 2)`` with errors."""
         return model.score(array, method, n_draws, return_std)
 
-    def score_features(self, X):
+    @overload
+    def score_features(self, X: FrameT) -> FrameT: ...
+
+    @overload
+    def score_features(self, X: Array) -> Floats: ...
+
+    def score_features(self, X: Any) -> Any:
         """Return the reconstruction log-likelihood of every cell.
 
         Parameters
@@ -1028,7 +1188,9 @@ class VAETransformer(
         unknown = self._score_unknown(table)
         return make_table_like(X, scores if unknown is None else scores + unknown)
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(
+        self, X: Table, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Return the mean ELBO of the rows.
 
         Parameters
@@ -1046,26 +1208,27 @@ class VAETransformer(
             Nats per row in the units of X.
         """
         scores = self.score_samples(X, "elbo")
+        weight: Any = None
         if sample_weight is not None:
-            sample_weight = check_weight(sample_weight, len(scores))
+            weight = check_weight(sample_weight, len(scores))
             # the sum of the largest weights would overflow
-            sample_weight = sample_weight / np.max(sample_weight)
-        return float(np.average(scores, weights=sample_weight))
+            weight = weight / np.max(weight)
+        return float(np.average(scores, weights=weight))
 
     # scikit-learn -------------------------------------------------------------------
 
     @property
-    def history_(self):
+    def history_(self) -> Any:
         """History of the net, one row per epoch."""
         return self.net_.history
 
     @property
     @override
-    def _n_features_out(self):
+    def _n_features_out(self) -> int:
         module = self.net_.module_
         return module.latent.count_embedded(module.n_components)
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self) -> bool:
         """Return whether `fit` or `partial_fit` has succeeded."""
         return hasattr(self, "net_")
 
@@ -1084,19 +1247,19 @@ class VAETransformer(
             self.net_.device = self.device_
 
     @override
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         """Return a description of the estimator, its digest, and the version."""
         return dump_state(self._get_described()) | {"_skvae_version": get_version()}
 
     @override
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickled estimator."""
         state, name = dict(state), type(self).__name__
         check_version(name, state.pop("_skvae_version", None))
         self._set_described(load_state(state, name))
 
     @override
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.input_tags.allow_nan = True
