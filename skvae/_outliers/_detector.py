@@ -1,6 +1,9 @@
 """VAEOutlierDetector: a VAETransformer with trimming, threshold and explanations."""
 
+from __future__ import annotations
+
 from numbers import Real
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import numpy as np
 from sklearn.base import OutlierMixin
@@ -19,6 +22,17 @@ from ._reservoir import Reservoir
 from ._thresholds import compute_p_values, find_rank
 from ._trimming import choose_rows
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from .._utils._typing import Array, Floats, FrameT, RandomState, Table
+    from ..latents import Latent
+    from ..likelihoods import Likelihood
+    from ..networks import Network
+    from ..objectives import Objective
+
 # share of the rows below the threshold of 'auto', without those far below the others
 _AUTO_SHARE = 0.01
 # largest number of components of 'auto'
@@ -27,7 +41,7 @@ _MAX_COMPONENTS = 64
 _VARIANCE_FLOOR = 0.25
 
 
-def _select_usual(scores, weight):
+def _select_usual(scores: Any, weight: Any) -> tuple[Any, Any]:
     """Return the scores that are not far below the others, and their weights."""
     if scores is None:
         return None, None
@@ -165,7 +179,21 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     3
     """
 
-    _parameter_constraints = {  # noqa: RUF012
+    # fitted attributes
+    offset_: float
+    trimmed_: NDArray[np.bool_]
+    calibration_scores_: Floats | None
+
+    _stream: Reservoir | None
+    _usual_scores: Any
+
+    if TYPE_CHECKING:
+
+        def fit_predict(
+            self, X: Table, y: Any = None, **kwargs: Any
+        ) -> NDArray[np.int_]: ...
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         # the detector has the joint density
         **{
             k: v
@@ -188,41 +216,41 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
 
     def __init__(
         self,
-        n_components="auto",
+        n_components: int | Literal["auto"] = "auto",
         *,
-        contamination="auto",
-        score_method="tempered",
-        trim="auto",
-        likelihood="auto",
-        latent="gaussian",
-        network="auto",
-        hidden_layer_sizes=(128, 128),
-        activation="silu",
-        dropout=0.0,
-        init="linear",
-        standardize=True,
-        image_shape=None,
-        objective="elbo",
-        beta=1.0,
-        kl_warmup=0.0,
-        max_epochs=100,
-        batch_size="auto",
-        lr=0.003,
-        optimizer="adamw",
-        weight_decay="auto",
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        n_draws=8,
-        device="auto",
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-        net_callbacks=None,
-        net_params=None,
-        n_ensemble=1,
-    ):
+        contamination: float | Literal["auto"] = "auto",
+        score_method: str = "tempered",
+        trim: float | Literal["auto"] | None = "auto",
+        likelihood: Likelihood | str | dict[Any, Any] = "auto",
+        latent: Latent | str = "gaussian",
+        network: Network | str = "auto",
+        hidden_layer_sizes: Sequence[int] | int = (128, 128),
+        activation: str = "silu",
+        dropout: float = 0.0,
+        init: Literal["linear", "random"] = "linear",
+        standardize: bool = True,
+        image_shape: Sequence[int] | None = None,
+        objective: Objective | str = "elbo",
+        beta: float = 1.0,
+        kl_warmup: float = 0.0,
+        max_epochs: int = 100,
+        batch_size: int | Literal["auto"] = "auto",
+        lr: float = 0.003,
+        optimizer: str | Callable[..., Any] = "adamw",
+        weight_decay: float | Literal["auto"] = "auto",
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        n_draws: int | Literal["auto"] = 8,
+        device: str = "auto",
+        warm_start: bool = False,
+        random_state: RandomState = None,
+        verbose: int | bool = 0,
+        net_callbacks: list[Any] | None = None,
+        net_params: dict[str, Any] | None = None,
+        n_ensemble: int = 1,
+    ) -> None:
         super().__init__(
             n_components,
             density="joint",
@@ -261,31 +289,33 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         self.trim = trim
 
     @override
-    def _choose_rows(self, data, likelihood):
+    def _choose_rows(self, data: Any, likelihood: Any) -> Any:
         return choose_rows(data, likelihood, self.trim)
 
     @override
-    def _needs_fold_models(self, n_samples):
+    def _needs_fold_models(self, n_samples: int) -> bool:
         return n_samples >= LEAST_ROWS
 
     @override
-    def _needs_all_held_out(self):
+    def _needs_all_held_out(self) -> bool:
         return self.contamination != "auto"
 
     @override
-    def _make_number_likelihood(self):
+    def _make_number_likelihood(self) -> Any:
         from ..likelihoods import Gaussian
 
         return Gaussian(variance_floor=_VARIANCE_FLOOR)
 
     @override
-    def _count_components(self, n_features):
+    def _count_components(self, n_features: int) -> int | None:
         if self.n_components != "auto":
             return super()._count_components(n_features)
         return int(np.clip(n_features // 2, 2, _MAX_COMPONENTS))
 
     @override
-    def _conclude(self, data):
+    def _conclude(self, data: Any) -> None:
+        array: Any
+        weight: Any
         counted = data.counted
         self.trimmed_ = counted & ~data.kept
         if data.is_chunk:
@@ -302,8 +332,9 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         self._training_scores = None if data.is_chunk else self._fill(data, scores)
         usual = choose_usual_rows(select_rows(array, kept))
         self._usual_rows, self._usual_scores = usual, None
-        held_out = collect_scores(data, self._score, scores, weight)
-        found, share = (scores, weight), self.contamination
+        held_out: tuple[Any, Any] = collect_scores(data, self._score, scores, weight)
+        found: tuple[Any, Any] = scores, weight
+        share = self.contamination
         if share == "auto":
             # outliers are not among the rows that a share is of
             found, share = _select_usual(*found), _AUTO_SHARE
@@ -313,12 +344,12 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
             # too few held-out rows for one in a hundred
             self.offset_ = find_rank(*held_out, 1 / len(held_out[0]))
         self.calibration_scores_, self._calibration_weight = held_out
-        earlier = self._levels if data.is_warm else SeenLevels()
-        self._levels = earlier.extend(
+        seen = self._levels if data.is_warm else SeenLevels()
+        self._levels = seen.extend(
             data.select(counted)[0], self.columns_, scores[kept], self.offset_
         )
 
-    def _fill(self, data, scores):
+    def _fill(self, data: Any, scores: Any) -> Any:
         """Return the scores of all rows, given those of rows of positive weight."""
         if data.counted.all():
             return scores
@@ -328,13 +359,13 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         return filled
 
     @property
-    def threshold_(self):
+    def threshold_(self) -> float:
         """Threshold on `decision_scores_`, as in PyOD; minus `offset_`."""
         check_is_fitted(self)
         return -self.offset_
 
     @property
-    def decision_scores_(self):
+    def decision_scores_(self) -> Floats:
         """Minus the scores of the rows of `fit`, (n_samples,), as in PyOD; nats."""
         check_is_fitted(self)
         if self._training_scores is None:
@@ -345,12 +376,12 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         return -self._training_scores
 
     @property
-    def labels_(self):
+    def labels_(self) -> NDArray[np.int64]:
         """1 for rows of `fit` above the threshold, 0 for others, as in PyOD."""
         return (self.decision_scores_ > self.threshold_).astype(int)
 
     @property
-    def usual_scores_(self):
+    def usual_scores_(self) -> Floats:
         """Median of log p(x_j | all other cells) in every column, nats."""
         check_is_fitted(self)
         if self._usual_scores is None:
@@ -360,8 +391,45 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
             )
         return self._usual_scores
 
+    @overload
+    def score_samples(
+        self,
+        X: Table,
+        method: str | None = None,
+        *,
+        n_draws: int | None = None,
+        return_std: Literal[False] = False,
+    ) -> Floats: ...
+
+    @overload
+    def score_samples(
+        self,
+        X: Table,
+        method: str | None = None,
+        *,
+        n_draws: int | None = None,
+        return_std: Literal[True],
+    ) -> tuple[Floats, Floats]: ...
+
+    @overload
+    def score_samples(
+        self,
+        X: Table,
+        method: str | None = None,
+        *,
+        n_draws: int | None = None,
+        return_std: bool,
+    ) -> Floats | tuple[Floats, Floats]: ...
+
     @override
-    def score_samples(self, X, method=None, *, n_draws=None, return_std=False):
+    def score_samples(
+        self,
+        X: Table,
+        method: str | None = None,
+        *,
+        n_draws: int | None = None,
+        return_std: bool = False,
+    ) -> Floats | tuple[Floats, Floats]:
         r"""Return the score of every row: high for normal rows, low for outliers.
 
         Parameters
@@ -402,27 +470,40 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         return super().score_samples(X, method, n_draws=n_draws, return_std=return_std)
 
     @override
-    def _compute_scores(self, model, array, method, n_draws=None, return_std=False):
+    def _compute_scores(
+        self,
+        model: Any,
+        array: Any,
+        method: str,
+        n_draws: int | None = None,
+        return_std: bool = False,
+    ) -> Any:
         if method == "regret":
             return model.score(array, "elbo") - model.score(array, "refined")
         return super()._compute_scores(model, array, method, n_draws, return_std)
 
     @override
-    def _hide_unknown(self, table):
+    def _hide_unknown(self, table: Any) -> Any:
         return self._levels.hide_unknown(table)
 
     @override
-    def _score_unknown(self, table):
+    def _score_unknown(self, table: Any) -> Any:
         if table.unknown is None:
             return None
         return np.where(table.unknown, self._levels.score, 0.0)
 
-    def _score(self, array, model=None):
+    def _score(self, array: Any, model: Any = None) -> Any:
         """Return the default scores of rows by a model; None is the fitted one."""
         model = self._get_model() if model is None else model
         return self._compute_scores(model, array, self.score_method)
 
-    def explain(self, X):
+    @overload
+    def explain(self, X: FrameT) -> FrameT: ...
+
+    @overload
+    def explain(self, X: Array) -> Floats: ...
+
+    def explain(self, X: Any) -> Any:
         r"""Return how much less likely every cell is than usual in its column.
 
         .. math::
@@ -462,7 +543,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         parts = np.where(missing, 0.0, scores - self.usual_scores_)
         return make_table_like(X, parts)
 
-    def decision_function(self, X):
+    def decision_function(self, X: Table) -> Floats:
         """Return the score of every row minus the threshold.
 
         Parameters
@@ -477,7 +558,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         """
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X):
+    def predict(self, X: Table) -> NDArray[np.int_]:
         """Return -1 for outliers and 1 for all other rows.
 
         Parameters
@@ -492,7 +573,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def p_values(self, X, X_calibration=None):
+    def p_values(self, X: Table, X_calibration: Table | None = None) -> Floats:
         r"""Return the share of normal rows that score as low as each row, or lower.
 
         .. math:: p(x) = \frac{1 + \#\{i: s_i \le s(x)\}}{n + 1}
