@@ -4,10 +4,19 @@ Pass your own in ``net_callbacks``. Those of scikit-learn, for ``set_callbacks``
 called by ``skvae._training._sklearn_callbacks``.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import torch
 from skorch.callbacks import Callback
 from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
 
 __all__ = [
     "Annealing",
@@ -38,15 +47,17 @@ class EpochMeans(Callback):
         better for 'reconstruction', lower for all others.
     """
 
-    def __init__(self, terms):
+    best_: dict[str, float]
+
+    def __init__(self, terms: Sequence[str]) -> None:
         self.terms = terms
 
     @override
-    def on_train_begin(self, net, **kwargs):
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         self.best_ = {}
 
     @override
-    def on_epoch_end(self, net, **kwargs):
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         # a plain dict: reading from the history would take most of the time
         row = net.history[-1]
         batches = row["batches"]
@@ -80,12 +91,12 @@ class KLWarmup(Callback):
     Bowman et al. (2016), "Generating sentences from a continuous space", section 3.1.
     """
 
-    def __init__(self, beta, n_epochs):
+    def __init__(self, beta: float, n_epochs: int) -> None:
         self.beta = beta
         self.n_epochs = n_epochs
 
     @override
-    def on_epoch_begin(self, net, **kwargs):
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         epoch = len(net.history) - 1
         net.criterion_.beta = self.beta * min(1.0, epoch / max(self.n_epochs, 1))
 
@@ -99,11 +110,11 @@ class Annealing(Callback):
         Epochs of training.
     """
 
-    def __init__(self, n_epochs):
+    def __init__(self, n_epochs: int) -> None:
         self.n_epochs = n_epochs
 
     @override
-    def on_epoch_begin(self, net, **kwargs):
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         module = net.module_
         # 1 in the last epoch
         progress = (len(net.history) - 1) / max(self.n_epochs - 1, 1)
@@ -128,11 +139,11 @@ class FreshBinarization(Callback):
     section 5.1.
     """
 
-    def __init__(self, probabilities):
+    def __init__(self, probabilities: ArrayLike) -> None:
         self.probabilities = probabilities
 
     @override
-    def on_train_begin(self, net, X=None, **kwargs):
+    def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
         levels = np.array(self.probabilities, dtype=np.float32)
         shape = levels.shape
         if levels.ndim > 2:
@@ -158,13 +169,15 @@ class FreshBinarization(Callback):
 
     @override
     @torch.no_grad()
-    def on_epoch_begin(self, net, dataset_train=None, **kwargs):
+    def on_epoch_begin(
+        self, net: Any, dataset_train: Any = None, **kwargs: Any
+    ) -> None:
         fresh = torch.bernoulli(self.levels_)
         for x, rows in dataset_train.list_folds():
             x[rows] = fresh[rows]
 
     @override
-    def on_train_end(self, net, **kwargs):
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
         del self.levels_
 
 
@@ -197,9 +210,21 @@ class BestWeights(Callback):
         Whether the best weights are restored at the end, rather than the last kept.
     """
 
+    best_loss_: float
+    best_epoch_: int | None
+    best_weights_: list[torch.Tensor] | None
+    # the loss of the initial weights, these, and their scores of held-out rows
+    initial_: Any
+    parameters_: list[torch.Tensor] | None
+
     def __init__(
-        self, patience=10, tol=1e-4, first_epoch=0, keep_start=True, restore=True
-    ):
+        self,
+        patience: int | None = 10,
+        tol: float = 1e-4,
+        first_epoch: int = 0,
+        keep_start: bool = True,
+        restore: bool = True,
+    ) -> None:
         self.patience = patience
         self.tol = tol
         self.first_epoch = first_epoch
@@ -207,7 +232,9 @@ class BestWeights(Callback):
         self.restore = restore
 
     @override
-    def on_train_begin(self, net, X=None, y=None, **kwargs):
+    def on_train_begin(
+        self, net: Any, X: Any = None, y: Any = None, **kwargs: Any
+    ) -> None:
         self.best_loss_ = float("inf")
         self.best_epoch_ = self.best_weights_ = self.parameters_ = self.initial_ = None
         self.misses_ = self.losses_ = 0
@@ -222,14 +249,16 @@ class BestWeights(Callback):
             self.best_weights_ = self._copy(net)
 
     @override
-    def on_epoch_begin(self, net, dataset_train=None, **kwargs):
+    def on_epoch_begin(
+        self, net: Any, dataset_train: Any = None, **kwargs: Any
+    ) -> None:
         self._initialize_members(net, dataset_train)
 
-    def _initialize_members(self, net, rows):
+    def _initialize_members(self, net: Any, rows: Any) -> None:
         if net.initialize_members() and self.scores_initial_:
             self._compare(net, net.compute_valid_loss(rows), 0)
 
-    def _compare(self, net, loss, epoch):
+    def _compare(self, net: Any, loss: float, epoch: int) -> bool:
         """Keep the weights if their loss is the lowest; return whether it is."""
         if not loss < self.best_loss_ - self.tol:
             return False
@@ -238,7 +267,7 @@ class BestWeights(Callback):
         return True
 
     @override
-    def on_epoch_end(self, net, dataset_valid=None, **kwargs):
+    def on_epoch_end(self, net: Any, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Compare the epoch with the best, and stop after too many that are worse."""
         epoch = len(net.history)
         loss = net.history[-1].get("valid_loss")
@@ -274,7 +303,9 @@ class BestWeights(Callback):
         return self.losses_ >= _N_LOSSES
 
     @override
-    def on_train_end(self, net, X=None, y=None, **kwargs):
+    def on_train_end(
+        self, net: Any, X: Any = None, y: Any = None, **kwargs: Any
+    ) -> None:
         """Restore the best weights, or the initial ones."""
         if not net.history:
             # no epoch was run
@@ -292,7 +323,7 @@ class BestWeights(Callback):
             net.raw_weights_ = net.averages_ = None
         self.best_weights_ = self.initial_ = self.parameters_ = self.best_scores_ = None
 
-    def _has_improved(self, net, X):
+    def _has_improved(self, net: Any, X: Any) -> bool:
         """Return whether the held-out score improved by more than chance.
 
         Either the mean gain of rows exceeds its standard error, or the share of rows
@@ -305,7 +336,7 @@ class BestWeights(Callback):
         mean, error, sign = _compare_rows(net.score_valid_rows(X), self.initial_[2])
         return bool(mean > 0 and (mean > error or sign > 1))
 
-    def _copy(self, net):
+    def _copy(self, net: Any) -> list[torch.Tensor]:
         # listing the parameters of the module takes longer than copying them
         if self.parameters_ is None:
             self.parameters_ = list(net.module_.parameters())
@@ -313,7 +344,7 @@ class BestWeights(Callback):
 
     @staticmethod
     @torch.no_grad()
-    def _load(net, weights):
+    def _load(net: Any, weights: list[torch.Tensor]) -> None:
         for parameter, value in zip(net.module_.parameters(), weights, strict=True):
             parameter.copy_(value)
 
@@ -339,13 +370,13 @@ class ProgressBar(Callback):
     is_passing = True
 
     @override
-    def on_train_begin(self, net, **kwargs):
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         from tqdm.auto import tqdm
 
         self.bar_ = tqdm(total=net.max_epochs, unit="epoch", desc="VAETransformer")
 
     @override
-    def on_epoch_end(self, net, **kwargs):
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         row = net.history[-1]
         shown = {}
         for part, label in (("train", "elbo"), ("valid", "valid_elbo")):
@@ -356,6 +387,6 @@ class ProgressBar(Callback):
         self.bar_.update()
 
     @override
-    def on_train_end(self, net, **kwargs):
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
         self.bar_.close()
         del self.bar_

@@ -3,11 +3,23 @@
 They are arrays of numpy, except that of `make_mixed`, a data frame of pandas.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from sklearn.utils import check_random_state
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def _make_generator(random_state):
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from ._utils._typing import Floats, RandomState
+
+
+def _make_generator(random_state: RandomState) -> np.random.Generator:
     """Return a generator; None draws a seed from numpy's, as scikit-learn does."""
     if random_state is None:
         random_state = check_random_state(None).randint(2**31 - 1)
@@ -15,8 +27,12 @@ def _make_generator(random_state):
 
 
 def make_factors(
-    n_samples=500, n_features=10, n_components=3, noise=0.5, random_state=None
-):
+    n_samples: int = 500,
+    n_features: int = 10,
+    n_components: int = 3,
+    noise: float = 0.5,
+    random_state: RandomState = None,
+) -> tuple[Floats, Floats]:
     """Draw rows from a factor-analysis model whose density is known.
 
     Parameters
@@ -51,14 +67,14 @@ def make_factors(
 
 
 def make_counts(
-    n_samples=500,
-    n_features=10,
-    n_components=2,
-    kind="poisson",
-    dispersion=2.0,
-    extra_zeros=0.3,
-    random_state=None,
-):
+    n_samples: int = 500,
+    n_features: int = 10,
+    n_components: int = 2,
+    kind: str = "poisson",
+    dispersion: float = 2.0,
+    extra_zeros: float = 0.3,
+    random_state: RandomState = None,
+) -> tuple[NDArray[np.int64], Floats]:
     """Draw counts whose log rates depend on a few factors.
 
     Parameters
@@ -104,7 +120,7 @@ def make_counts(
     level = generator.uniform(0.5, 2.5, n_features)
     z = generator.standard_normal((n_samples, n_components))
     rate = np.exp(level + z @ loadings)
-    noise = 1.0
+    noise: Floats | float = 1.0
     if kind == "negative_binomial":
         noise = generator.gamma(dispersion, 1 / dispersion, rate.shape)
     X = generator.poisson(rate * noise)
@@ -113,7 +129,9 @@ def make_counts(
     return X, rate
 
 
-def make_spiral(n_samples=500, noise=0.05, random_state=None):
+def make_spiral(
+    n_samples: int = 500, noise: float = 0.05, random_state: RandomState = None
+) -> tuple[Floats, Floats]:
     """Draw points around a spiral in three dimensions: one latent, not linear.
 
     Parameters
@@ -147,12 +165,12 @@ def make_spiral(n_samples=500, noise=0.05, random_state=None):
 
 
 def make_clusters(
-    n_samples=500,
-    n_features=6,
-    weights=(0.4, 0.25, 0.18, 0.12, 0.05),
-    separation=2.0,
-    random_state=None,
-):
+    n_samples: int = 500,
+    n_features: int = 6,
+    weights: Sequence[float] = (0.4, 0.25, 0.18, 0.12, 0.05),
+    separation: float = 2.0,
+    random_state: RandomState = None,
+) -> tuple[Floats, NDArray[np.int64], Floats]:
     """Draw rows from a mixture of normals whose density is known.
 
     Parameters
@@ -198,7 +216,9 @@ def make_clusters(
     return X, labels, np.logaddexp.reduce(log_joint, axis=1)
 
 
-def make_mixed(n_samples=500, missing=0.0, random_state=None):
+def make_mixed(
+    n_samples: int = 500, missing: float = 0.0, random_state: RandomState = None
+) -> pd.DataFrame:
     r"""Draw a table of customers with all kinds of column, which depend on two factors.
 
     With independent a, w ~ N(0, 1) in each row, and e ~ N(0, 1) in each cell:

@@ -1,11 +1,29 @@
 """Scores in the units that papers report."""
 
+from __future__ import annotations
+
 from numbers import Integral
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
-def bits_per_dimension(score, n_features):
+
+@overload
+def bits_per_dimension(score: float, n_features: int) -> float: ...
+
+
+@overload
+def bits_per_dimension(
+    score: ArrayLike, n_features: int
+) -> float | NDArray[np.float64]: ...
+
+
+def bits_per_dimension(
+    score: ArrayLike, n_features: int
+) -> float | NDArray[np.float64]:
     r"""Convert log densities of rows to bits per dimension.
 
     .. math:: b = -\frac{\log p(x)}{d \ln 2}

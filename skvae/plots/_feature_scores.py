@@ -1,9 +1,24 @@
 """Bars that explain an outlier: the score of each column."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from ._estimators import check_positive, get_feature_names, open_pipeline
 from ._style import BAD, GOOD, get_ink, make_axes, shorten, show_number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.container import BarContainer
+    from matplotlib.figure import Figure, SubFigure
+    from numpy.typing import NDArray
+
+    from .._outliers import VAEOutlierDetector
+    from .._utils._typing import Floats
 
 
 class FeatureScoresDisplay:
@@ -48,13 +63,27 @@ class FeatureScoresDisplay:
     4
     """
 
-    def __init__(self, scores, values, feature_names):
+    order_: NDArray[np.intp]
+    ax_: Axes
+    figure_: Figure | SubFigure
+    bars_: BarContainer
+
+    def __init__(
+        self, scores: Floats, values: Sequence[Any], feature_names: Sequence[str]
+    ) -> None:
         self.scores = scores
         self.values = values
         self.feature_names = feature_names
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, n_features=10, ax=None):
+    def from_estimator(
+        cls,
+        estimator: VAEOutlierDetector,
+        X: Any,
+        *,
+        n_features: int = 10,
+        ax: Axes | None = None,
+    ) -> FeatureScoresDisplay:
         """Plot the explanation of one row.
 
         Parameters
@@ -97,7 +126,9 @@ class FeatureScoresDisplay:
         display = cls(scores[0], values, names)
         return display.plot(n_features=n_features, ax=ax)
 
-    def plot(self, ax=None, *, n_features=10):
+    def plot(
+        self, ax: Axes | None = None, *, n_features: int = 10
+    ) -> FeatureScoresDisplay:
         """Plot the scores.
 
         Parameters
@@ -135,7 +166,7 @@ class FeatureScoresDisplay:
         return self
 
 
-def _show(value):
+def _show(value: object) -> str:
     """Return a value as a short text."""
     if isinstance(value, (float, np.floating)):
         return show_number(value).replace("−", "-")

@@ -1,7 +1,9 @@
 """matplotlib, imported when a plot is drawn."""
 
+from typing import Any
 
-def import_pyplot():
+
+def import_pyplot() -> Any:
     """Return matplotlib's pyplot."""
     try:
         from matplotlib import pyplot
