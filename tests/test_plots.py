@@ -155,6 +155,7 @@ def test_map_colours_numbers_by_value(fitted_mixed, mixed):
         ([1.0, 0.0, np.nan] * 20, 3),
         ([LONG, "b", None] * 20, 3),
         (np.arange(60), 0),
+        (pd.date_range("2020-01-01", periods=60, freq="30D"), 0),
         ([f"level {k}" for k in range(60)], 20),
         (pd.Series(["a", "b"] * 30, dtype="category"), 2),
         (np.repeat(7.5, 60), 0),
@@ -307,6 +308,20 @@ def test_curve_of_streams_and_of_no_epoch(quick, X):
     assert list(display.train_line_.get_xdata()) == list(range(6, 26))
     display = TrainingCurveDisplay.from_estimator(quick(max_epochs=0).fit(X))
     assert [text.get_text() for text in display.ax_.texts] == ["no epoch was run"]
+
+
+def test_curve_of_a_warm_start_marks_the_last_stage():
+    rows = [
+        {"epoch": k + 1, "stage": stage, "train_loss": 5.0 - k, "valid_loss": 5.0 - k}
+        | {"train_reconstruction": k, "valid_reconstruction": k}
+        | {"valid_loss_best": k in (3, 4)}
+        for k, stage in enumerate(["map"] * 2 + ["density"] * 2 + ["map", "density"])
+    ]
+    display = TrainingCurveDisplay.from_history(rows)
+    assert display.best_line_ is None
+    display = TrainingCurveDisplay.from_history(rows, starts_best=True)
+    assert display.best_epoch == 5
+    assert display.best_line_.get_label() == "kept: before the density"
 
 
 def test_curve_leaves_out_a_first_epoch_far_below_the_others():
@@ -467,6 +482,17 @@ def test_histogram_of_few_scores(scores):
     values = display.areas_[0].get_data().values
     assert values.sum() == np.sum(~np.isnan(scores))
     display.figure_.canvas.draw()
+
+
+def test_threshold_far_off_leaves_room_for_the_scores():
+    scores = np.arange(50.0)
+    display = ScoreHistogramDisplay.from_scores(scores, threshold=-1e6)
+    assert display.ax_.get_xlim()[0] > -10
+    display = ScoreHistogramDisplay.from_scores(scores, threshold=-20)
+    assert display.ax_.get_xlim()[0] < -20
+    # two equal scores have no range
+    display = ScoreHistogramDisplay.from_scores([1.0, 1.0], threshold=1.0)
+    assert display.areas_[0].get_data().values.sum() == 2
 
 
 def test_histogram_refuses_numbers_as_classes_and_no_scores():
@@ -916,7 +942,7 @@ def test_names_of_any_form_are_in_the_legend():
         np.random.default_rng(0).normal(size=(20, 2)), y
     )
     texts = [text.get_text() for text in display.legend_.get_texts()]
-    assert set(texts) == {" _hidden", "", r"\$cost\$", "two lines"}
+    assert set(texts) == {" _hidden", "(empty)", r"\$cost\$", "two lines"}
     display.figure_.canvas.draw()
 
 

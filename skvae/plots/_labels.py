@@ -97,6 +97,9 @@ def read_numbers(series):
     import pandas as pd
 
     kinds = pd.api.types
+    if kinds.is_datetime64_any_dtype(series):
+        # years, with their fractions
+        return (series.dt.year + (series.dt.day_of_year - 1) / 366).to_numpy(float)
     if not kinds.is_numeric_dtype(series) or kinds.is_bool_dtype(series):
         return None
     return series.to_numpy(dtype=np.float64, na_value=np.nan)

@@ -254,6 +254,9 @@ class LatentMapDisplay:
             if np.shape(self.points)[1] == 1:
                 self._add(ax, xy, known, {"color": COLORS[0]} | style)
                 return handles
+            if "color" in style:
+                self._add(ax, xy, known, style)
+                return handles
             self._add(ax, xy, known, {"c": shown} | scale)
             beyond = (shown.min() < low) + 2 * (shown.max() > high)
             self.colorbar_ = ax.figure.colorbar(

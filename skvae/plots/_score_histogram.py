@@ -229,6 +229,8 @@ class ScoreHistogramDisplay:
         ax.set_xlabel(f"score{unit} (higher is more normal){note}")
         ax.set_ylabel("rows" if labels is None else "share of the rows of a class")
         ax.set_ylim(bottom=0)
+        margin = 0.04 * (self.edges_[-1] - self.edges_[0])
+        ax.set_xlim(self.edges_[0] - margin, self.edges_[-1] + margin)
         name = self.name if name is None else name
         if name is not None:
             ax.set_title(name)
@@ -246,7 +248,11 @@ def _find_edges(scores, threshold, bins):
     low = max(known.min(), ends[0] - margin)
     high = min(known.max(), ends[1] + margin)
     if threshold is not None and np.isfinite(threshold):
-        low, high = min(low, threshold), max(high, threshold)
+        # one far off would leave no room for the scores
+        reach = 2 * (high - low)
+        is_near = low - reach <= threshold <= high + reach
+        ends = (low, high, threshold) if is_near else (low, high)
+        low, high = min(ends), max(ends)
     if low == high:
         low, high = low - 0.5, high + 0.5
     n_bins = int(np.clip(2 * len(known) ** 0.5, 5, bins))

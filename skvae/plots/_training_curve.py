@@ -151,7 +151,8 @@ class TrainingCurveDisplay:
         stages = [row.get("stage") for row in rows]
         epochs = np.array([row["epoch"] for row in rows], dtype=int)
         best = None
-        last = [k for k, stage in enumerate(stages) if stage == stages[-1]]
+        # of the last stage; warm starts go through all stages again
+        last = list(range(_list_parts(stages)[-1].start, len(rows)))
         if starts_best:
             best = epochs[last[0]] - 1 if last else 0
         elif part == "valid":
@@ -208,15 +209,9 @@ class TrainingCurveDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
-    def _find_parts(self):
-        """Return slices of the epochs, one for each run of a stage."""
-        n, stages = len(self.stages), self.stages
-        ends = [0, *(k for k in range(1, n) if stages[k] != stages[k - 1]), n]
-        return [slice(*pair) for pair in pairwise(ends)]
-
     def _split(self, values):
         """Return epochs and values with a gap between the stages."""
-        places = [part.start for part in self._find_parts()[1:]]
+        places = [part.start for part in _list_parts(self.stages)[1:]]
         epochs = np.insert(self.epochs.astype(float), places, np.nan)
         return epochs, np.insert(np.asarray(values, dtype=float), places, np.nan)
 
@@ -232,7 +227,7 @@ class TrainingCurveDisplay:
         )
 
     def _mark_stages(self, ax):
-        parts = [part for part in self._find_parts() if self.stages]
+        parts = [part for part in _list_parts(self.stages) if self.stages]
         for part in parts:
             if self.stages[part.start] is None:
                 continue
@@ -256,9 +251,9 @@ class TrainingCurveDisplay:
         if self.best_epoch is None or not len(self.epochs):
             return
         text = f"kept: epoch {self.best_epoch}"
-        if self.best_epoch not in self.epochs[self._find_parts()[-1]]:
+        if self.best_epoch not in self.epochs[_list_parts(self.stages)[-1]]:
             text = "kept: before the first epoch"
-            if len(self._find_parts()) > 1:
+            if len(_list_parts(self.stages)) > 1:
                 text = f"kept: before the {self.stages[-1]}"
         self.best_line_ = ax.axvline(
             self.best_epoch, color=get_ink(ax), linestyle="--", linewidth=1, label=text
@@ -285,7 +280,9 @@ class TrainingCurveDisplay:
         """Leave out first epochs that are far below all others."""
         curves = [self.train_scores, scores, self.reconstruction]
         late = [
-            c[part][len(c[part]) // 4 :] for part in self._find_parts() for c in curves
+            c[part][len(c[part]) // 4 :]
+            for part in _list_parts(self.stages)
+            for c in curves
         ]
         late = np.concatenate(late)
         late = late[np.isfinite(late)]
@@ -297,6 +294,13 @@ class TrainingCurveDisplay:
         span = (high - low) or max(abs(high), 1.0) * 0.1
         if everything.min() < low - _LARGEST_RATIO * span:
             ax.set_ylim(low - 0.5 * span, high + 0.05 * span)
+
+
+def _list_parts(stages):
+    """Return slices of the epochs, one for each run of a stage."""
+    n = len(stages)
+    ends = [0, *(k for k in range(1, n) if stages[k] != stages[k - 1]), n]
+    return [slice(*pair) for pair in pairwise(ends)]
 
 
 def _has_other_terms(rows):
