@@ -199,7 +199,7 @@ class _Reader:
 
     def __init__(self, content, label, trusted):
         self.content, self.label = content, label
-        self.trusted = _name_trusted(trusted)
+        self.trusted, self.missing = _name_trusted(trusted), {}
 
     def refuse(self, message, error=None):
         raise FileRefusedError(f"{self.label} {message}") from error
@@ -221,13 +221,15 @@ class _Reader:
         rebuild = Rebuilder(arrays, self._find_other)
         try:
             estimator = rebuild(description["estimator"])
+            self._check_trust()
             _check_estimator(estimator)
             version = description["versions"]["skvae"]
             check_version(type(estimator).__name__, version)
             _try_out(estimator)
         except FileRefusedError:
             raise
-        except (Exception, RecursionError) as error:
+        except Exception as error:
+            self._check_trust()
             self.refuse_damaged(f"{type(error).__name__}: {error}"[:200], error)
         return estimator
 
@@ -269,7 +271,16 @@ class _Reader:
             self.refuse_damaged(f"{error}", error)
         return {n: a if a.flags.writeable else a.copy() for n, a in arrays.items()}
 
+    def _check_trust(self):
+        if self.missing:
+            names = ", ".join(map(repr, self.missing))
+            self.refuse(
+                f"holds {names}, not part of skvae; pass "
+                f"trusted={tuple(self.missing)} to skvae.load if you trust that code."
+            )
+
     def _find_other(self, node):
+        """Return a class or function that is trusted, by the node of its name."""
         name = node.get("name")
         found = self.trusted.get(name)
         if found is None and str(name).split(".")[0] == __package__:
@@ -278,11 +289,14 @@ class _Reader:
                 "the version that has saved it."
             )
         if found is None:
-            self.refuse(
-                f"holds {name!r}, which is not part of skvae; pass "
-                f"trusted=({name!r},) to skvae.load if you trust its code."
-            )
+            # the others are looked for too, so that all can be named
+            self.missing[str(name)] = None
+            return _Missing
         return _import(name) if isinstance(found, str) else found
+
+
+class _Missing:
+    """In the place of a class that is not trusted, until the file is refused."""
 
 
 def _refuse_constant(name):

@@ -13,6 +13,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import sklearn
 import torch
 from discrete_cases import CASES, draw_rows
 from likelihood_cases import make_rows
@@ -310,6 +311,15 @@ def test_classes_of_ones_own_are_loaded_if_they_are_trusted(name, X):
         assert type(getattr(twin, key)) is type(value)
 
 
+def test_all_names_that_need_trust_are_named_at_once(X):
+    params = {k: v for name in OWN for k, v in OWN[name][0].items()}
+    content = dump(VAETransformer(**params))
+    with pytest.raises(ValueError, match="not part of skvae") as found:
+        undump(content)
+    for _, (cls,) in OWN.values():
+        assert f"'{cls.__module__}.{cls.__qualname__}'" in str(found.value)
+
+
 def test_estimators_of_ones_own_are_loaded_if_they_are_trusted(X):
     content = dump(Mine(2, **SMALL).fit(X))
     with pytest.raises(ValueError, match="Mine"):
@@ -332,6 +342,25 @@ def test_shared_objects_stay_shared(X):
         weights = {id(p) for p in twin.net_.module_.parameters()}
         assert {id(p) for p in optimized} <= weights
         assert twin.net_.module is twin.net_.module_
+
+
+def test_what_scikit_learn_keeps_in_an_estimator_comes_back(X):
+    with sklearn.config_context(enable_metadata_routing=True):
+        vae = VAETransformer(2, **SMALL).set_output(transform="pandas")
+        vae.set_fit_request(sample_weight=True)
+        twin = undump(dump(vae.fit(X)))
+        pd.testing.assert_frame_equal(twin.transform(X), vae.transform(X))
+        asked = twin.get_metadata_routing().fit.requests["sample_weight"]
+        assert asked is True
+
+
+def test_objects_that_hold_themselves_come_back(X):
+    one = {"numbers": [1.5, float("inf")], "pairs": {1: 2, (3, "a"): {4, 5}}}
+    one["self"] = one
+    twin = undump(dump(VAETransformer(net_params=one))).net_params
+    assert twin["self"] is twin
+    assert twin["pairs"] == one["pairs"]
+    assert twin["numbers"] == one["numbers"]
 
 
 def test_a_file_is_hardly_larger_than_the_weights(X):

@@ -4,8 +4,6 @@ import copyreg
 import math
 import types
 
-import numpy as np
-
 from . import _arrays, _names, _plain, _tables, _tensors
 
 _KINDS = (_plain, _arrays, _tensors, _tables)
@@ -51,7 +49,11 @@ class Describer:
             return {"ref": node["id"]}
         node = {}
         self._known[id(value)] = value, node
-        node |= self._describe(value, path)
+        described = self._describe(value, path)
+        # the first key says how a node is read, also of one that holds itself
+        shared = dict(node)
+        node.clear()
+        node.update(described | shared)
         return node
 
     def _describe(self, value, path):
@@ -110,8 +112,3 @@ class Describer:
         end = begin + sum((n - 1) * s for n, s in zip(shape, stride, strict=True))
         is_within = start <= begin and end < start + length
         return (name, begin - start) if is_within else None
-
-
-def measure(arrays):
-    """Return the number of bytes of arrays."""
-    return int(np.sum([array.nbytes for array in arrays.values()]))

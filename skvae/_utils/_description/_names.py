@@ -24,6 +24,7 @@ _SINGLE = {
     "skorch.callbacks.scoring": ("BatchScoring", "EpochScoring", "PassthroughScoring"),
     "skorch.callbacks.training": ("EarlyStopping",),
     "skorch.utils": ("_indexing_none", "_indexing_other", "to_numpy"),
+    "sklearn.callback._progressbar": ("ProgressBar",),
     "sklearn.utils._metadata_requests": ("MetadataRequest", "MethodMetadataRequest"),
     "torch.utils.data.dataloader": ("DataLoader",),
 }
