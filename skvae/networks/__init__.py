@@ -13,4 +13,4 @@ from ._mlp import MLP
 
 __all__ = ["ACTIVATIONS", "MLP", "NETWORKS", "Conv", "Linear", "Network"]
 
-NETWORKS = {"mlp": MLP, "conv": Conv}
+NETWORKS: dict[str, type[Network]] = {"mlp": MLP, "conv": Conv}

@@ -1,9 +1,16 @@
 """The base class of networks, and the activations by name."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from sklearn.base import BaseEstimator
 from torch import nn
 
-ACTIVATIONS = {
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
@@ -38,10 +45,10 @@ class Network(BaseEstimator):
     # whether the decoder's body computes the raw outputs itself
     has_outputs = False
 
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         """Raise ValueError for a hyper-parameter out of range."""
 
-    def set_image(self, image_shape, columns=None):
+    def set_image(self, image_shape: Sequence[int], columns: Any = None) -> None:
         """Set the shape of the images of the columns, (channels, height, width).
 
         Called before bodies are made if the estimator has an ``image_shape``; networks
@@ -50,10 +57,14 @@ class Network(BaseEstimator):
         all.
         """
 
-    def make_encoder(self, n_inputs, n_copies=None):
+    def make_encoder(
+        self, n_inputs: int, n_copies: int | None = None
+    ) -> tuple[nn.Module, int]:
         """Return the encoder's body and the number of its outputs."""
         raise NotImplementedError
 
-    def make_decoder(self, n_inputs, n_copies=None):
+    def make_decoder(
+        self, n_inputs: int, n_copies: int | None = None
+    ) -> tuple[nn.Module, int]:
         """Return the decoder's body and the number of its outputs."""
         raise NotImplementedError

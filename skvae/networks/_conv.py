@@ -1,6 +1,9 @@
 """Convolutions over images."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -10,6 +13,9 @@ from typing_extensions import override
 from .._utils._checks import check_choice, check_count, check_counts, check_share
 from ._base import ACTIVATIONS, Network
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class Grid(nn.Module):
     """Columns of a table as pixels of an image (channels, height, width), and back.
@@ -18,7 +24,10 @@ class Grid(nn.Module):
     None means all. The others are 0 in images, and dropped when images are read.
     """
 
-    def __init__(self, image_shape, columns=None):
+    source: torch.Tensor
+    columns: torch.Tensor
+
+    def __init__(self, image_shape: Sequence[int], columns: Any = None) -> None:
         super().__init__()
         self.image_shape, size = tuple(image_shape), math.prod(image_shape)
         columns = np.arange(size) if columns is None else np.asarray(columns)
@@ -31,13 +40,13 @@ class Grid(nn.Module):
         self.register_buffer("columns", torch.as_tensor(columns) if is_kept else None)
 
     @override
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return rows (n, n_columns) as images (n, channels, height, width)."""
         if not self.is_full:
             x = nn.functional.pad(x, (0, 1)).index_select(-1, self.source)
         return x.reshape(-1, *self.image_shape)
 
-    def read(self, images):
+    def read(self, images: torch.Tensor) -> torch.Tensor:
         """Return (n, n_raw * channels, height, width) as (n, n_raw * n_columns)."""
         size = math.prod(self.image_shape)
         raw = images.reshape(len(images), -1, size)  # (n, n_raw, pixels)
@@ -53,14 +62,14 @@ class ResidualBlock(nn.Module):
     next convolution has weights of the same effect.
     """
 
-    def __init__(self, n_channels, activation):
+    def __init__(self, n_channels: int, activation: nn.Module) -> None:
         super().__init__()
         self.first = nn.Conv2d(n_channels, n_channels, 3, padding=1)
         self.activation = activation
         self.second = nn.Conv2d(n_channels, n_channels, 3, padding=1)
 
     @override
-    def forward(self, h):
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
         normal = nn.functional.layer_norm(h, h.shape[1:])
         return h + self.second(self.activation(self.first(normal)))
 
@@ -71,18 +80,22 @@ class Enlarge(nn.Module):
     ``n_inputs`` and ``n_outputs`` are channels, ``size`` is the output's.
     """
 
-    def __init__(self, n_inputs, n_outputs, size, bias=True):
+    def __init__(
+        self, n_inputs: int, n_outputs: int, size: Sequence[int], bias: bool = True
+    ) -> None:
         super().__init__()
         self.layer = nn.Conv2d(n_inputs, 4 * n_outputs, 3, padding=1, bias=bias)
         self.size = size
 
     @override
-    def forward(self, h):
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
         height, width = self.size
         return nn.functional.pixel_shuffle(self.layer(h), 2)[..., :height, :width]
 
 
-def _make_blocks(n_channels, n_blocks, activation):
+def _make_blocks(
+    n_channels: int, n_blocks: int, activation: type[nn.Module]
+) -> list[nn.Module]:
     return [ResidualBlock(n_channels, activation()) for _ in range(n_blocks)]
 
 
@@ -92,7 +105,15 @@ class ConvEncoder(nn.Module):
     ``shapes`` are those of the feature maps of every stage.
     """
 
-    def __init__(self, grid, shapes, n_blocks, n_hidden, activation, dropout):
+    def __init__(
+        self,
+        grid: Grid,
+        shapes: list[tuple[int, ...]],
+        n_blocks: int,
+        n_hidden: int,
+        activation: type[nn.Module],
+        dropout: list[nn.Module],
+    ) -> None:
         super().__init__()
         self.grid = grid
         n_channels, layers = grid.image_shape[0], []
@@ -105,7 +126,7 @@ class ConvEncoder(nn.Module):
         self.dense = nn.Sequential(dense, activation(), *dropout)
 
     @override
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = self.stages(self.grid(x.reshape(-1, x.shape[-1])))
         h = self.dense(h.flatten(1))
         return h.reshape(*x.shape[:-1], h.shape[-1])
@@ -116,22 +137,22 @@ class ConvDecoder(nn.Module):
 
     def __init__(
         self,
-        grid,
-        shapes,
-        n_blocks,
-        n_hidden,
-        activation,
-        dropout,
-        n_inputs,
-        n_raw,
-        zero,
-    ):
+        grid: Grid,
+        shapes: list[tuple[int, ...]],
+        n_blocks: int,
+        n_hidden: int,
+        activation: type[nn.Module],
+        dropout: list[nn.Module],
+        n_inputs: int,
+        n_raw: int,
+        zero: bool,
+    ) -> None:
         super().__init__()
         self.grid, self.deepest = grid, shapes[-1]
         first = nn.Linear(n_inputs, n_hidden)
         last = nn.Linear(n_hidden, math.prod(self.deepest))
         self.dense = nn.Sequential(first, activation(), *dropout, last)
-        layers = []
+        layers: list[Any] = []
         n_channels, *size = grid.image_shape
         targets = [(n_raw * n_channels, *size), *shapes[:-1]]
         for i in reversed(range(len(shapes))):
@@ -144,7 +165,7 @@ class ConvDecoder(nn.Module):
             nn.init.zeros_(layers[-1].layer.weight)
 
     @override
-    def forward(self, z):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
         h = self.dense(z.reshape(-1, z.shape[-1]))
         images = self.stages(h.unflatten(-1, self.deepest))
         raw = self.grid.read(images)
@@ -195,12 +216,12 @@ class Conv(Network):
 
     def __init__(
         self,
-        channels=(16, 32),
-        n_blocks=1,
-        n_hidden=128,
-        activation="silu",
-        dropout=0.0,
-    ):
+        channels: Sequence[int] = (16, 32),
+        n_blocks: int = 1,
+        n_hidden: int = 128,
+        activation: str = "silu",
+        dropout: float = 0.0,
+    ) -> None:
         self.channels = channels
         self.n_blocks = n_blocks
         self.n_hidden = n_hidden
@@ -208,7 +229,7 @@ class Conv(Network):
         self.dropout = dropout
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         check_counts(self, "channels")
         check_count(self, "n_blocks", 0)
         check_count(self, "n_hidden", 1)
@@ -216,21 +237,29 @@ class Conv(Network):
         check_share(self, "dropout")
 
     @override
-    def set_image(self, image_shape, columns=None):
+    def set_image(self, image_shape: Sequence[int], columns: Any = None) -> None:
         self._image = tuple(image_shape), columns
 
     @override
-    def make_encoder(self, n_inputs, n_copies=None):
+    def make_encoder(
+        self, n_inputs: int, n_copies: int | None = None
+    ) -> tuple[nn.Module, int]:
         grid = self._make_grid(n_inputs)
         return ConvEncoder(grid, *self._get_layers(grid)), self.n_hidden
 
     @override
-    def make_decoder(self, n_inputs, n_copies=None, n_raw=1, zero=False):
+    def make_decoder(
+        self,
+        n_inputs: int,
+        n_copies: int | None = None,
+        n_raw: int = 1,
+        zero: bool = False,
+    ) -> tuple[nn.Module, int]:
         grid = self._make_grid()
         body = ConvDecoder(grid, *self._get_layers(grid), n_inputs, n_raw, zero)
         return body, n_raw * grid.n_columns
 
-    def _make_grid(self, n_columns=None):
+    def _make_grid(self, n_columns: int | None = None) -> Grid:
         if not hasattr(self, "_image"):
             raise ValueError("Conv needs the shape of images: call set_image first.")
         grid = Grid(*self._image)
@@ -241,12 +270,15 @@ class Conv(Network):
             )
         return grid
 
-    def _get_layers(self, grid):
+    def _get_layers(
+        self, grid: Grid
+    ) -> tuple[list[tuple[int, ...]], int, int, type[nn.Module], list[nn.Module]]:
         """Return what both bodies are made of, from shapes to dropout."""
         shapes, size = [], grid.image_shape[1:]
         for n_channels in self.channels:
             size = tuple((length + 1) // 2 for length in size)
             shapes.append((n_channels, *size))
+        dropout: list[nn.Module]
         dropout = [nn.Dropout(self.dropout)] if self.dropout else []
         activation = ACTIVATIONS[self.activation]
         return shapes, self.n_blocks, self.n_hidden, activation, dropout

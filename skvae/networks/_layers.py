@@ -1,5 +1,7 @@
 """The affine layer that bodies and heads are made of."""
 
+from __future__ import annotations
+
 import math
 
 import torch
@@ -8,7 +10,7 @@ from torch import nn
 _LIMIT = 8.0
 
 
-def squash(u):
+def squash(u: torch.Tensor) -> torch.Tensor:
     """Return inputs of a network in standard deviations, bounded smoothly by ±8.
 
     An outlier cannot distort what is learned from ordinary rows.
@@ -39,7 +41,14 @@ class Linear(nn.Module):
     # its rounding then depends on no other row, also in single precision
     by_row = False
 
-    def __init__(self, n_inputs, n_outputs, n_copies=None, zero=False, rows_last=False):
+    def __init__(
+        self,
+        n_inputs: int,
+        n_outputs: int,
+        n_copies: int | None = None,
+        zero: bool = False,
+        rows_last: bool = False,
+    ) -> None:
         super().__init__()
         self.rows_last = rows_last
         copies = () if n_copies is None else (n_copies,)
@@ -53,7 +62,7 @@ class Linear(nn.Module):
             parameters.append(nn.Parameter(one.expand(*copies, -1, -1).contiguous()))
         self.weight, self.bias = parameters
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x @ weight + bias, each copy its own rows."""
         if self.by_row:
             weight = self.weight.expand(len(x), -1, -1)
@@ -61,7 +70,12 @@ class Linear(nn.Module):
         return self.apply_affine(x, self.weight, self.bias, self.rows_last)
 
     @staticmethod
-    def apply_affine(x, weight, bias, rows_last=False):
+    def apply_affine(
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        rows_last: bool = False,
+    ) -> torch.Tensor:
         """Return x @ weight + bias for plain or stacked weights.
 
         Plain x is (..., n, n_inputs), weight (n_inputs, n_outputs), bias (1,

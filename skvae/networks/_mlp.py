@@ -1,11 +1,18 @@
 """Fully connected layers."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from torch import nn
 from typing_extensions import override
 
 from .._utils._checks import check_choice, check_counts, check_share
 from ._base import ACTIVATIONS, Network
 from ._layers import Linear
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class MLP(Network):
@@ -24,31 +31,42 @@ class MLP(Network):
 
     is_stackable = True
 
-    def __init__(self, hidden_layer_sizes=(128, 128), activation="silu", dropout=0.0):
+    def __init__(
+        self,
+        hidden_layer_sizes: Sequence[int] = (128, 128),
+        activation: str = "silu",
+        dropout: float = 0.0,
+    ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.dropout = dropout
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         check_choice(self, "activation", tuple(ACTIVATIONS))
         check_counts(self, "hidden_layer_sizes", 0)
         check_share(self, "dropout")
 
     @property
     @override
-    def is_linear(self):
+    def is_linear(self) -> bool:  # type: ignore[override]
         return len(self.hidden_layer_sizes) == 0
 
     @override
-    def make_encoder(self, n_inputs, n_copies=None):
+    def make_encoder(
+        self, n_inputs: int, n_copies: int | None = None
+    ) -> tuple[nn.Module, int]:
         return self._make(n_inputs, self.hidden_layer_sizes, n_copies)
 
     @override
-    def make_decoder(self, n_inputs, n_copies=None):
+    def make_decoder(
+        self, n_inputs: int, n_copies: int | None = None
+    ) -> tuple[nn.Module, int]:
         return self._make(n_inputs, self.hidden_layer_sizes[::-1], n_copies)
 
-    def _make(self, n_inputs, sizes, n_copies):
+    def _make(
+        self, n_inputs: int, sizes: Sequence[int], n_copies: int | None
+    ) -> tuple[nn.Module, int]:
         layers = []
         for size in sizes:
             layers += [Linear(n_inputs, size, n_copies), ACTIVATIONS[self.activation]()]

@@ -11,4 +11,9 @@ from ._tc import TC
 
 __all__ = ["ELBO", "IWAE", "MMD", "OBJECTIVES", "TC", "Objective"]
 
-OBJECTIVES = {"elbo": ELBO, "iwae": IWAE, "tc": TC, "mmd": MMD}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "elbo": ELBO,
+    "iwae": IWAE,
+    "tc": TC,
+    "mmd": MMD,
+}

@@ -1,27 +1,34 @@
 """The contract of all objectives, and means over rows."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from sklearn.base import BaseEstimator
 from typing_extensions import override
 
 from .._utils._checks import check_count
 
+if TYPE_CHECKING:
+    from .._model._evidence import VAEOutput
 
-def average_rows(values, weight):
+
+def average_rows(values: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
     """Return the weighted mean over rows of (..., n)."""
     if weight is None:
         return values.mean()
     return (values * weight).sum() / weight.sum()
 
 
-def normalise_weights(x, weight):
+def normalise_weights(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
     """Return weights of the rows that sum to one, ``(..., n)``."""
     if weight is None:
         weight = x.new_ones(x.shape[:-1])
     return weight / weight.sum()
 
 
-def split_folds(share):
+def split_folds(share: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the shares of rows in their own fold, and those of the folds, ``(...)``.
 
     Rows of a fold without any weight get equal shares: 0 / 0 would spoil the others.
@@ -41,15 +48,21 @@ class Objective(BaseEstimator):
     # whether the loss is a weighted mean over rows: a large batch may be in parts then
     is_additive = False
     # names of terms beside reconstruction and kl, lower being better
-    extra_terms = ()
+    extra_terms: tuple[str, ...] = ()
     # rows of the training table; None before `prepare`
-    n_samples = None
+    n_samples: int | None = None
 
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         """Refuse hyper-parameters out of range, by name."""
         check_count(self, "n_draws", 1)
 
-    def __call__(self, output, x, weight=None, beta=1.0):
+    def __call__(
+        self,
+        output: VAEOutput,
+        x: torch.Tensor,
+        weight: torch.Tensor | None = None,
+        beta: float = 1.0,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Return the loss, to be minimised, and named means in nats per row.
 
         Parameters
@@ -62,7 +75,7 @@ class Objective(BaseEstimator):
         """
         raise NotImplementedError
 
-    def prepare(self, n_samples):
+    def prepare(self, n_samples: int) -> None:
         """Store the number of training rows before training."""
         self.n_samples = n_samples
 
@@ -71,7 +84,13 @@ class KLObjective(Objective):
     """Base of objectives that add a cost to the reconstruction, the KL or more."""
 
     @override
-    def __call__(self, output, x, weight=None, beta=1.0):
+    def __call__(
+        self,
+        output: VAEOutput,
+        x: torch.Tensor,
+        weight: torch.Tensor | None = None,
+        beta: float = 1.0,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         reconstruction = average_rows(output.average(output.log_likelihood(x)), weight)
         kl = average_rows(output.average(output.kl()), weight)
         cost, extra = self._compute_cost(output, x, weight, kl)
@@ -79,6 +98,12 @@ class KLObjective(Objective):
         terms = {name: term.detach() for name, term in terms.items()}
         return beta * cost - reconstruction, terms
 
-    def _compute_cost(self, output, x, weight, kl):
+    def _compute_cost(
+        self,
+        output: VAEOutput,
+        x: torch.Tensor,
+        weight: torch.Tensor | None,
+        kl: torch.Tensor,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Return what beta multiplies, and further terms by name."""
         raise NotImplementedError

@@ -1,10 +1,17 @@
 """The evidence lower bound."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from typing_extensions import override
 
 from .._utils._checks import check_number
 from ._base import KLObjective, normalise_weights
+
+if TYPE_CHECKING:
+    from .._model._evidence import VAEOutput
 
 
 class ELBO(KLObjective):
@@ -36,23 +43,29 @@ class ELBO(KLObjective):
     with inverse autoregressive flow", eq. 15 and appendix C.8, for free bits.
     """
 
-    def __init__(self, n_draws=1, free_bits=0.0):
+    def __init__(self, n_draws: int = 1, free_bits: float = 0.0) -> None:
         self.n_draws = n_draws
         self.free_bits = free_bits
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         super().check_parameters()
         check_number(self, "free_bits", 0)
 
     @override
     @property
-    def is_additive(self):
+    def is_additive(self) -> bool:  # type: ignore[override]
         """Whether the loss is a weighted mean over rows: not with free bits."""
         return not self.free_bits
 
     @override
-    def _compute_cost(self, output, x, weight, kl):
+    def _compute_cost(
+        self,
+        output: VAEOutput,
+        x: torch.Tensor,
+        weight: torch.Tensor | None,
+        kl: torch.Tensor,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         if not self.free_bits:
             return kl, {}
         # in each fold no less than is free

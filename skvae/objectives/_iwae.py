@@ -1,11 +1,18 @@
 """The importance-weighted bound."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from typing_extensions import override
 
 from .._model import _evidence
 from .._utils._checks import check_choice
 from ._base import Objective, average_rows
+
+if TYPE_CHECKING:
+    from .._model._evidence import VAEOutput
 
 _GRADIENTS = ("doubly_reparametrised", "standard")
 
@@ -51,17 +58,25 @@ class IWAE(Objective):
 
     is_additive = True
 
-    def __init__(self, n_draws=5, gradient="doubly_reparametrised"):
+    def __init__(
+        self, n_draws: int = 5, gradient: str = "doubly_reparametrised"
+    ) -> None:
         self.n_draws = n_draws
         self.gradient = gradient
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         super().check_parameters()
         check_choice(self, "gradient", _GRADIENTS)
 
     @override
-    def __call__(self, output, x, weight=None, beta=1.0):
+    def __call__(
+        self,
+        output: VAEOutput,
+        x: torch.Tensor,
+        weight: torch.Tensor | None = None,
+        beta: float = 1.0,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Return the loss and its terms.
 
         A hook weights the gradient of ``output.z``: an output is for one call.
@@ -90,6 +105,6 @@ class IWAE(Objective):
         return -bound, terms
 
 
-def _weigh(log_weights, beta):
+def _weigh(log_weights: torch.Tensor, beta: float) -> torch.Tensor:
     """Return the factor of each draw's gradient, beside its weight in the bound."""
     return 1 - beta * (1 - torch.softmax(log_weights, dim=0))

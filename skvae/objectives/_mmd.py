@@ -1,12 +1,18 @@
 """The ELBO with a kernel distance of the aggregate posterior: InfoVAE and WAE-MMD."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from typing_extensions import override
 
 from .._utils._checks import check_choice, check_number
 from ._base import KLObjective, normalise_weights, split_folds
+
+if TYPE_CHECKING:
+    from .._model._evidence import VAEOutput
 
 _KERNELS = ("inverse_multiquadratic", "rbf")
 
@@ -59,12 +65,12 @@ class MMD(KLObjective):
 
     def __init__(
         self,
-        alpha=0.5,
-        penalty=10.0,
-        kernel="inverse_multiquadratic",
-        bandwidth=1.0,
-        n_draws=1,
-    ):
+        alpha: float = 0.5,
+        penalty: float = 10.0,
+        kernel: str = "inverse_multiquadratic",
+        bandwidth: float = 1.0,
+        n_draws: int = 1,
+    ) -> None:
         self.alpha = alpha
         self.penalty = penalty
         self.kernel = kernel
@@ -72,7 +78,7 @@ class MMD(KLObjective):
         self.n_draws = n_draws
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         super().check_parameters()
         check_number(self, "alpha", 0, 1)
         check_number(self, "penalty", 1 - self.alpha)
@@ -80,7 +86,13 @@ class MMD(KLObjective):
         check_number(self, "bandwidth", 0, is_open=True)
 
     @override
-    def _compute_cost(self, output, x, weight, kl):
+    def _compute_cost(
+        self,
+        output: VAEOutput,
+        x: torch.Tensor,
+        weight: torch.Tensor | None,
+        kl: torch.Tensor,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         within, folds = split_folds(normalise_weights(x, weight))
         y = _draw_prior(output)
         # in units of z, so that the width of the kernel does not depend on them
@@ -89,7 +101,9 @@ class MMD(KLObjective):
         cost = (1 - self.alpha) * kl + (self.alpha + self.penalty - 1) * mmd
         return cost, {"mmd": mmd}
 
-    def compute_mmd(self, z, y, share):
+    def compute_mmd(
+        self, z: torch.Tensor, y: torch.Tensor, share: torch.Tensor
+    ) -> torch.Tensor:
         """Return the unbiased estimate of MMD(q, p), ``(...)``.
 
         From draws z of q, one for each row, and y of p, both (..., n, n_components);
@@ -110,7 +124,7 @@ class MMD(KLObjective):
         prior = (kernel.sum(dim=(-1, -2)) - own) / (n * (n - 1))
         return within - 2 * across + prior
 
-    def _compare(self, a, b):
+    def _compare(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Return the kernel of all pairs, ``(..., n, m)``."""
         width = 2 * self.bandwidth**2 * a.shape[-1]
         square = a.square().sum(dim=-1).unsqueeze(-1) - 2 * a @ b.mT
@@ -120,10 +134,10 @@ class MMD(KLObjective):
         return width / (width + square)
 
 
-def _draw_prior(output):
+def _draw_prior(output: VAEOutput) -> torch.Tensor:
     """Return as many draws from the prior as there are of the posterior."""
     *shape, n_components = output.z.shape
-    batch = output.prior.batch_shape
+    batch: tuple[int, ...] = output.prior.batch_shape
     batch = (1,) * (len(shape) - len(batch)) + tuple(batch)
     # the prior of each fold is drawn from for its rows; a common one for all folds
     drawn = [n if k == 1 else 1 for n, k in zip(shape, batch, strict=True)]

@@ -1,10 +1,17 @@
 """The ELBO with a weight of its own for the total correlation of the latent."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from typing_extensions import override
 
 from .._utils._checks import check_choice, check_number
 from ._base import KLObjective, average_rows, normalise_weights, split_folds
+
+if TYPE_CHECKING:
+    from .._model._evidence import VAEOutput
 
 _ESTIMATORS = ("stratified", "weighted")
 # densities of draws under posteriors that are held at a time
@@ -61,8 +68,13 @@ class TC(KLObjective):
     extra_terms = ("total_correlation",)
 
     def __init__(
-        self, alpha=1.0, beta_tc=6.0, gamma=1.0, n_draws=1, estimator="stratified"
-    ):
+        self,
+        alpha: float = 1.0,
+        beta_tc: float = 6.0,
+        gamma: float = 1.0,
+        n_draws: int = 1,
+        estimator: str = "stratified",
+    ) -> None:
         self.alpha = alpha
         self.beta_tc = beta_tc
         self.gamma = gamma
@@ -70,23 +82,31 @@ class TC(KLObjective):
         self.estimator = estimator
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         super().check_parameters()
         for name in ("alpha", "beta_tc", "gamma"):
             check_number(self, name, 0)
         check_choice(self, "estimator", _ESTIMATORS)
 
     @override
-    def _compute_cost(self, output, x, weight, kl):
-        parts = self._split_kl(output, normalise_weights(x, weight))
-        parts = [average_rows(part.mean(dim=0), weight) for part in parts]
+    def _compute_cost(
+        self,
+        output: VAEOutput,
+        x: torch.Tensor,
+        weight: torch.Tensor | None,
+        kl: torch.Tensor,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        split = self._split_kl(output, normalise_weights(x, weight))
+        parts = [average_rows(part.mean(dim=0), weight) for part in split]
         weights = self.alpha, self.beta_tc, self.gamma
         cost = kl + sum(
             (w - 1) * part for w, part in zip(weights, parts, strict=True) if w != 1
         )
         return cost, {"total_correlation": parts[1]}
 
-    def _split_kl(self, output, share):
+    def _split_kl(
+        self, output: VAEOutput, share: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         """Return the three terms of every draw, ``(n_draws, ..., n)``."""
         z = output.z
         log_joint, log_marginals = self._estimate(output, share)
@@ -96,7 +116,9 @@ class TC(KLObjective):
             log_marginals - output.prior.log_prob(z),
         )
 
-    def _estimate(self, output, share):
+    def _estimate(
+        self, output: VAEOutput, share: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return log q(z) and Σ log q(z_k) of every draw, ``(n_draws, ..., n)``."""
         within, _ = split_folds(share)
         # the rows of the draws first, those of the posteriors last:
@@ -111,9 +133,10 @@ class TC(KLObjective):
             marginals = torch.logsumexp(log_prob + log_share.unsqueeze(-1), dim=-2)
             found.append(torch.stack([joint, marginals.sum(dim=-1)]))
         # (2, n, n_draws, ...) -> (2, n_draws, ..., n)
-        return torch.cat(found, dim=1).movedim(1, -1).unbind()
+        joint, marginals = torch.cat(found, dim=1).movedim(1, -1).unbind()
+        return joint, marginals
 
-    def _weigh_posteriors(self, within):
+    def _weigh_posteriors(self, within: torch.Tensor) -> torch.Tensor:
         """Return the weight of q(z|x_m) in the estimate of q(z_n), ``(..., n, n)``."""
         n = within.shape[-1]
         # one line for each draw z_n
