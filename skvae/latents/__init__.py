@@ -24,7 +24,7 @@ __all__ = [
     "VampPrior",
 ]
 
-LATENTS = {
+LATENTS: dict[str, type[Latent]] = {
     "gaussian": Gaussian,
     "categorical": Categorical,
     "hierarchical": Hierarchical,

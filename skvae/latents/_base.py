@@ -1,5 +1,9 @@
 """The contract of all latents."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
 from sklearn.base import BaseEstimator
 from torch.distributions import Independent, Normal
@@ -10,7 +14,7 @@ from ._priors import StandardPrior
 _MAX_LOG_RATIO = 8.0
 
 
-def clamp_log_ratio(raw):
+def clamp_log_ratio(raw: torch.Tensor) -> torch.Tensor:
     """Return logarithms of the factors by which raw outputs change scales."""
     return raw.clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO)
 
@@ -47,7 +51,7 @@ class Latent(BaseEstimator):
     """
 
     n_raw = 2
-    keep_point = None
+    keep_point: Any = None
     is_anchored = True
     is_stackable = True
     posterior_takes_prior = False
@@ -56,31 +60,31 @@ class Latent(BaseEstimator):
     unit = 1.0
 
     @property
-    def is_annealed(self):
+    def is_annealed(self) -> bool:
         """Whether `anneal` changes anything in the course of training."""
         return type(self).anneal is not Latent.anneal
 
     @property
-    def initializes_prior(self):
+    def initializes_prior(self) -> bool:
         """Whether `initialize_prior` fits the prior before training."""
         return type(self).initialize_prior is not Latent.initialize_prior
 
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         """Refuse hyper-parameters out of range, by name."""
 
     @property
-    def has_units(self):
+    def has_units(self) -> bool:
         """Whether `embed` returns z itself, in units that may be chosen."""
         return False
 
-    def check_components(self, n_components):
+    def check_components(self, n_components: int) -> None:
         """Refuse a number of components that the hyper-parameters do not allow."""
 
-    def count_linear_components(self, n_components):
+    def count_linear_components(self, n_components: int) -> int:
         """Return how many of the first components the linear start may have."""
         return n_components
 
-    def count_components(self, n_linear):
+    def count_components(self, n_linear: int | None) -> int | None:
         """Return the number of components where ``n_components="auto"``.
 
         A linear model needs ``n_linear`` for the table, or None if that is not known;
@@ -88,7 +92,7 @@ class Latent(BaseEstimator):
         """
         return n_linear
 
-    def count_clusters(self, n_components):
+    def count_clusters(self, n_components: int) -> int:
         """Return the number of clusters of rows that z stands for, or 0.
 
         If it is not 0 and the latent is not anchored, training starts at a mixture: z
@@ -96,15 +100,17 @@ class Latent(BaseEstimator):
         """
         return 0
 
-    def count_embedded(self, n_components):
+    def count_embedded(self, n_components: int) -> int:
         """Return the width of what `embed` returns."""
         return n_components
 
-    def raw_shape(self, n_components):
+    def raw_shape(self, n_components: int) -> tuple[int, ...]:
         """Return the shape of the encoder's raw outputs for one row."""
         return (self.n_raw, n_components)
 
-    def posterior(self, raw, loc, scale):
+    def posterior(
+        self, raw: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor
+    ) -> torch.distributions.Distribution:
         """Return q(z|x) for raw outputs (..., *raw_shape).
 
         Zero gives the posterior of the linear start, of which loc and scale, both
@@ -113,11 +119,13 @@ class Latent(BaseEstimator):
         """
         raise NotImplementedError(f"{type(self).__name__} must define posterior.")
 
-    def get_loc_scale(self, posterior):
+    def get_loc_scale(self, posterior: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Return ``(loc, scale)`` for which raw outputs of zero give a posterior."""
         return posterior.mean, posterior.stddev
 
-    def enumerate(self, n_components, in_training=False):
+    def enumerate(
+        self, n_components: int, in_training: bool = False
+    ) -> torch.Tensor | None:
         """Return all values of z, ``(n_values, n_components)``, or None.
 
         If there are few of them, scores are exact sums, not averages over draws. A
@@ -125,10 +133,12 @@ class Latent(BaseEstimator):
         """
         return None
 
-    def anneal(self, prior, progress):
+    def anneal(self, prior: Any, progress: float) -> None:
         """Set what changes in a prior's module as training goes on, progress 0 to 1."""
 
-    def draw(self, posterior, noise=None, n_draws=1):
+    def draw(
+        self, posterior: Any, noise: torch.Tensor | None = None, n_draws: int = 1
+    ) -> torch.Tensor:
         """Return differentiable draws from a posterior, ``(n_draws, ...)``.
 
         ``noise`` are standard normal numbers, broadcastable to (n_draws, ...,
@@ -154,18 +164,24 @@ class Latent(BaseEstimator):
                 "draw(posterior, noise=None, n_draws=1)."
             ) from None
 
-    def draw_initial(self, loc, scale, noise):
+    def draw_initial(
+        self, loc: torch.Tensor, scale: torch.Tensor, noise: torch.Tensor
+    ) -> torch.Tensor:
         """Return draws from the posterior that training starts at.
 
         All are (n, n_components).
         """
         return loc + scale * noise
 
-    def make_prior(self, n_components, n_copies=None):
+    def make_prior(
+        self, n_components: int, n_copies: int | None = None
+    ) -> torch.nn.Module:
         """Return a module that, called, returns p(z): by default N(0, I)."""
         return StandardPrior(n_components)
 
-    def initialize_prior(self, prior, z, seed):
+    def initialize_prior(
+        self, prior: Any, z: torch.Tensor, seed: int
+    ) -> dict[str, torch.Tensor]:
         """Return values for the prior's weights that fit the linear start, by name.
 
         z (n, n_components) are draws from the posteriors of the linear start; for a
@@ -173,26 +189,26 @@ class Latent(BaseEstimator):
         """
         return {}
 
-    def embed(self, posterior):
+    def embed(self, posterior: Any) -> torch.Tensor:
         """Return the point that `transform` returns, ``(..., n_embedded)``."""
         return posterior.mean
 
-    def point_estimate(self, posterior):
+    def point_estimate(self, posterior: Any) -> torch.Tensor:
         """Return the point that `reconstruct` decodes, ``(..., n_components)``."""
         return self.embed(posterior)
 
-    def invert_embedding(self, embedded, prior):
+    def invert_embedding(self, embedded: torch.Tensor, prior: Any) -> torch.Tensor:
         """Return z for a point as `embed` returns it, ``(..., n_components)``.
 
         ``prior`` is what `make_prior` returned.
         """
         return embedded
 
-    def make_decoder_input(self, z):
+    def make_decoder_input(self, z: torch.Tensor) -> torch.Tensor:
         """Return z as the decoder sees it, in units of `unit`, of the same shape."""
         return z if self.unit == 1 else z / self.unit
 
-    def log_prior_per_component(self, prior, z):
+    def log_prior_per_component(self, prior: Any, z: torch.Tensor) -> torch.Tensor:
         """Return the log density of the prior's marginals, ``(..., n_components)``.
 
         Only `log_ratio_per_component` of this class needs it.
@@ -204,7 +220,9 @@ class Latent(BaseEstimator):
             "Independent; define log_prior_per_component(prior, z)."
         )
 
-    def log_ratio_per_component(self, posterior, prior, z):
+    def log_ratio_per_component(
+        self, posterior: Any, prior: Any, z: torch.Tensor
+    ) -> torch.Tensor:
         """Return log q(z_k|x) - log p(z_k), ``(n_draws, ..., n_components)``.
 
         The densities are those of the marginals. Those of a posterior that is not an

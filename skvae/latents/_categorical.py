@@ -1,6 +1,9 @@
 """Categorical posteriors: discrete z."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -9,6 +12,9 @@ from typing_extensions import override
 from .._distributions._one_hot import OneHotCategoricals
 from .._utils._checks import check_choice, check_count, check_number
 from ._base import Latent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # exp(-50): lowest probability of a category, relative to the likeliest
 _MAX_LOG_ODDS = 50.0
@@ -75,13 +81,13 @@ class Categorical(Latent):
 
     def __init__(
         self,
-        n_categories=None,
-        prior="learned",
-        gradient="auto",
-        temperature=1.0,
-        min_temperature=0.5,
-        embedding="probabilities",
-    ):
+        n_categories: int | None = None,
+        prior: str = "learned",
+        gradient: str = "auto",
+        temperature: float = 1.0,
+        min_temperature: float = 0.5,
+        embedding: str = "probabilities",
+    ) -> None:
         self.n_categories = n_categories
         self.prior = prior
         self.gradient = gradient
@@ -90,7 +96,7 @@ class Categorical(Latent):
         self.embedding = embedding
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         if self.n_categories is not None:
             check_count(self, "n_categories", 2)
         check_choice(self, "prior", ("learned", "uniform"))
@@ -105,7 +111,7 @@ class Categorical(Latent):
         check_choice(self, "embedding", ("probabilities", "onehot"))
 
     @override
-    def check_components(self, n_components):
+    def check_components(self, n_components: int) -> None:
         if math.prod(self._split(n_components)) != n_components:
             raise ValueError(
                 f"n_components={n_components} is not a multiple of "
@@ -121,32 +127,38 @@ class Categorical(Latent):
                 "accepted. Use 'auto' or 'gumbel'."
             )
 
-    def _split(self, n_components):
+    def _split(self, n_components: int) -> tuple[int, ...]:
         """Return the shape of z, (variables, categories)."""
         n_categories = n_components if self.n_categories is None else self.n_categories
         return n_components // n_categories, n_categories
 
-    def _count_states(self, n_components):
+    def _count_states(self, n_components: int) -> int:
         n_variables, n_categories = self._split(n_components)
         return n_categories**n_variables
 
     @property
     @override
-    def initializes_prior(self):
+    def initializes_prior(self) -> bool:
         return self.prior == "learned"
 
     @override
-    def count_components(self, n_linear):
+    def count_components(self, n_linear: int | None) -> int | None:
         # one variable
         return n_linear if self.n_categories is None else self.n_categories
 
     @override
-    def count_clusters(self, n_components):
+    def count_clusters(self, n_components: int) -> int:
         n_variables, n_categories = self._split(n_components)
         return n_categories if n_variables == 1 and n_categories > 1 else 0
 
     @override
-    def posterior(self, raw, loc, scale, prior=None):
+    def posterior(
+        self,
+        raw: torch.Tensor,
+        loc: torch.Tensor,
+        scale: torch.Tensor,
+        prior: Any = None,
+    ) -> torch.distributions.Distribution:
         """Return q(z|x): loc are log-probabilities, to which raw is added."""
         logits = loc + raw.to(loc.dtype).squeeze(-2)
         temperature = self.temperature if prior is None else prior.temperature
@@ -154,16 +166,18 @@ class Categorical(Latent):
         return _make_categoricals(logits, shape, temperature)
 
     @override
-    def keep_point(self, raw):
+    def keep_point(self, raw: torch.Tensor) -> torch.Tensor:
         return torch.zeros_like(raw)
 
     @override
-    def get_loc_scale(self, posterior):
+    def get_loc_scale(self, posterior: Any) -> tuple[torch.Tensor, torch.Tensor]:
         log_probs = posterior.log_probs.flatten(-2)
         return log_probs, torch.ones_like(log_probs)
 
     @override
-    def enumerate(self, n_components, in_training=False):
+    def enumerate(
+        self, n_components: int, in_training: bool = False
+    ) -> torch.Tensor | None:
         most = _MAX_TRAINING_STATES if in_training else _MAX_STATES
         is_drawn = in_training and self.gradient == "gumbel"
         if is_drawn or self._count_states(n_components) > most:
@@ -174,29 +188,34 @@ class Categorical(Latent):
         return nn.functional.one_hot(index, n_categories).flatten(-2)
 
     @override
-    def anneal(self, prior, progress):
+    def anneal(self, prior: Any, progress: float) -> None:
         ratio = self.min_temperature / self.temperature
         prior.temperature.fill_(self.temperature * ratio**progress)
 
     @override
-    def draw_initial(self, loc, scale, noise):
+    def draw_initial(
+        self, loc: torch.Tensor, scale: torch.Tensor, noise: torch.Tensor
+    ) -> torch.Tensor:
         raw = loc.new_zeros(*loc.shape[:-1], 1, loc.shape[-1])
-        return self.posterior(raw, loc, scale).transform(noise)
+        posterior: Any = self.posterior(raw, loc, scale)
+        return posterior.transform(noise)
 
     @override
-    def make_prior(self, n_components, n_copies=None):
+    def make_prior(self, n_components: int, n_copies: int | None = None) -> nn.Module:
         shape, is_learned = self._split(n_components), self.prior == "learned"
         return CategoricalPrior(shape, is_learned, self.temperature, n_copies)
 
     @override
-    def initialize_prior(self, prior, z, seed):
+    def initialize_prior(
+        self, prior: Any, z: torch.Tensor, seed: int
+    ) -> dict[str, torch.Tensor]:
         if self.prior != "learned":
             return {}
         # one pseudo-row each
         return {"logits": torch.log((z.sum(dim=0) + 1) / (len(z) + 1))}
 
     @override
-    def embed(self, posterior):
+    def embed(self, posterior: Any) -> torch.Tensor:
         if self.embedding == "probabilities":
             return posterior.mean
         probs = posterior.probs
@@ -204,7 +223,9 @@ class Categorical(Latent):
         return chosen.to(probs.dtype).flatten(-2)
 
     @override
-    def log_ratio_per_component(self, posterior, prior, z):
+    def log_ratio_per_component(
+        self, posterior: Any, prior: Any, z: torch.Tensor
+    ) -> torch.Tensor:
         """Return q log(q/p) - q + p of every category, ``(1, ..., n_components)``.
 
         It is never negative, and sums to the KL of a variable.
@@ -229,7 +250,15 @@ class CategoricalPrior(nn.Module):
         Number of folds trained side by side.
     """
 
-    def __init__(self, shape, is_learned, temperature, n_copies=None):
+    temperature: torch.Tensor
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        is_learned: bool,
+        temperature: float,
+        n_copies: int | None = None,
+    ) -> None:
         super().__init__()
         self.shape = shape
         copies = () if n_copies is None or not is_learned else (n_copies, 1)
@@ -238,15 +267,17 @@ class CategoricalPrior(nn.Module):
             self.logits = nn.Parameter(logits)
         else:
             self.register_buffer("logits", logits, persistent=False)
-        temperature = torch.tensor(float(temperature), dtype=torch.float32)
-        self.register_buffer("temperature", temperature)
+        value = torch.tensor(float(temperature), dtype=torch.float32)
+        self.register_buffer("temperature", value)
 
     @override
-    def forward(self):
+    def forward(self) -> torch.distributions.Distribution:
         return _make_categoricals(self.logits, self.shape, self.temperature)
 
 
-def _make_categoricals(logits, shape, temperature):
+def _make_categoricals(
+    logits: torch.Tensor, shape: Sequence[int], temperature: Any
+) -> torch.distributions.Distribution:
     """Return variables of logits side by side, whose probabilities are never 0."""
     logits = logits.unflatten(-1, shape)
     logits = logits - logits.amax(dim=-1, keepdim=True).detach()

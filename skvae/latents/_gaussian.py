@@ -1,6 +1,9 @@
 """Gaussian posteriors and the choice of their priors."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import torch
 from torch.distributions import Independent, Normal
@@ -68,15 +71,19 @@ class Gaussian(Latent):
     """
 
     def __init__(
-        self, prior="auto", n_mixture=32, covariance="diagonal", prior_scale=1.0
-    ):
+        self,
+        prior: str = "auto",
+        n_mixture: int = 32,
+        covariance: str = "diagonal",
+        prior_scale: float = 1.0,
+    ) -> None:
         self.prior = prior
         self.n_mixture = n_mixture
         self.covariance = covariance
         self.prior_scale = prior_scale
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         check_choice(self, "prior", ("auto", "standard", "mixture", "vamp"))
         check_count(self, "n_mixture", 1)
         check_choice(self, "covariance", ("diagonal", "full"))
@@ -89,12 +96,12 @@ class Gaussian(Latent):
 
     @property
     @override
-    def initializes_prior(self):
+    def initializes_prior(self) -> bool:
         return self.prior in ("mixture", "vamp")
 
     @property
     @override
-    def is_anchored(self):
+    def is_anchored(self) -> bool:  # type: ignore[override]
         """Whether training starts at the linear model: not with ``prior='vamp'``.
 
         Under the mean of a few narrow posteriors most rows would be impossible.
@@ -103,32 +110,34 @@ class Gaussian(Latent):
 
     @property
     @override
-    def needs_n_inputs(self):
+    def needs_n_inputs(self) -> bool:  # type: ignore[override]
         return self.prior == "vamp"
 
     @property
     @override
-    def takes_scale_tril(self):
+    def takes_scale_tril(self) -> bool:  # type: ignore[override]
         return self.covariance == "full"
 
     @property
     @override
-    def has_units(self):
+    def has_units(self) -> bool:
         return self.prior_scale == 1
 
     @property
     @override
-    def unit(self):
+    def unit(self) -> float:  # type: ignore[override]
         return self.prior_scale
 
     @override
-    def raw_shape(self, n_components):
+    def raw_shape(self, n_components: int) -> tuple[int, ...]:
         if self.covariance == "diagonal":
             return (2, n_components)
         return (n_components * (n_components + 3) // 2,)
 
     @override
-    def posterior(self, raw, loc, scale):
+    def posterior(
+        self, raw: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor
+    ) -> torch.distributions.Distribution:
         raw = raw.to(loc.dtype)
         if self.covariance == "full":
             return _make_correlated(raw, loc, scale)
@@ -138,7 +147,7 @@ class Gaussian(Latent):
         return Independent(normal, 1, validate_args=False)
 
     @override
-    def keep_point(self, raw):
+    def keep_point(self, raw: torch.Tensor) -> torch.Tensor:
         if self.covariance == "full":
             n_components = math.isqrt(2 * raw.shape[-1] + 2) - 1
             loc, rest = raw.tensor_split([n_components], dim=-1)
@@ -147,13 +156,18 @@ class Gaussian(Latent):
         return torch.stack([torch.zeros_like(loc), scale], dim=-2)
 
     @override
-    def get_loc_scale(self, posterior):
+    def get_loc_scale(self, posterior: Any) -> tuple[torch.Tensor, torch.Tensor]:
         if self.covariance == "full":
             return posterior.loc, posterior.scale_tril
         return super().get_loc_scale(posterior)
 
     @override
-    def make_prior(self, n_components, n_copies=None, n_inputs=None):
+    def make_prior(
+        self,
+        n_components: int,
+        n_copies: int | None = None,
+        n_inputs: Any = None,
+    ) -> torch.nn.Module:
         if self.prior == "mixture":
             return MixturePrior(n_components, self.n_mixture, n_copies)
         if self.prior == "vamp":
@@ -162,11 +176,13 @@ class Gaussian(Latent):
         return StandardPrior(n_components, self.prior_scale)
 
     @override
-    def initialize_prior(self, prior, z, seed):
+    def initialize_prior(
+        self, prior: Any, z: torch.Tensor, seed: int
+    ) -> dict[str, torch.Tensor]:
         return prior.initialize(z, seed) if self.initializes_prior else {}
 
     @override
-    def log_prior_per_component(self, prior, z):
+    def log_prior_per_component(self, prior: Any, z: torch.Tensor) -> torch.Tensor:
         if isinstance(prior, Independent):
             return super().log_prior_per_component(prior, z)
         if isinstance(prior, EqualMixture):
@@ -176,7 +192,9 @@ class Gaussian(Latent):
         return NormalMixture(logits, prior.loc, prior.log_scale).log_prob(z)
 
 
-def _make_correlated(raw, loc, scale):
+def _make_correlated(
+    raw: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor
+) -> torch.distributions.Distribution:
     """Return N(loc + S a, L Lᵀ) with L = S T from raw outputs a and those of T.
 
     T is lower triangular, exp b on its diagonal. S is diagonal at the linear start, and

@@ -1,6 +1,9 @@
 """Hierarchies: several layers of z, each a prior for the one below."""
 
+from __future__ import annotations
+
 import itertools
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -11,6 +14,9 @@ from .._utils._checks import check_choice, check_counts
 from ..networks import Linear
 from ..networks._layers import squash
 from ._base import Latent, clamp_log_ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # lowest precision that the encoder's estimate starts with, in prior precisions
 _LEAST_PRECISION = 1e-2
@@ -76,12 +82,12 @@ class Hierarchical(Latent):
 
     def __init__(
         self,
-        sizes=None,
-        hidden_layer_sizes=(32,),
-        inference="top_down",
-        decoder="bottom",
-        embedding="all",
-    ):
+        sizes: Sequence[int] | None = None,
+        hidden_layer_sizes: Sequence[int] = (32,),
+        inference: str = "top_down",
+        decoder: str = "bottom",
+        embedding: str = "all",
+    ) -> None:
         self.sizes = sizes
         self.hidden_layer_sizes = hidden_layer_sizes
         self.inference = inference
@@ -89,7 +95,7 @@ class Hierarchical(Latent):
         self.embedding = embedding
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         check_choice(self, "inference", ("top_down", "bottom_up"))
         check_choice(self, "decoder", ("all", "bottom"))
         check_choice(self, "embedding", ("all", "bottom", "top"))
@@ -98,14 +104,14 @@ class Hierarchical(Latent):
         check_counts(self, "hidden_layer_sizes", 0)
 
     @override
-    def check_components(self, n_components):
+    def check_components(self, n_components: int) -> None:
         if self.sizes is not None and sum(self.sizes) != n_components:
             raise ValueError(
                 f"Hierarchical(sizes={self.sizes!r}) sums to {sum(self.sizes)}, but "
                 f"n_components={n_components}; both must agree."
             )
 
-    def split(self, n_components):
+    def split(self, n_components: int) -> tuple[int, ...]:
         """Return the widths of the layers, the one next to the data first."""
         if self.sizes is not None:
             return tuple(self.sizes)
@@ -115,11 +121,11 @@ class Hierarchical(Latent):
         return n_components - upper, upper
 
     @override
-    def count_linear_components(self, n_components):
+    def count_linear_components(self, n_components: int) -> int:
         return self.split(n_components)[0]
 
     @override
-    def count_components(self, n_linear):
+    def count_components(self, n_linear: int | None) -> int | None:
         if self.sizes is not None:
             return sum(self.sizes)
         if n_linear is None:
@@ -131,23 +137,25 @@ class Hierarchical(Latent):
         return n
 
     @override
-    def count_embedded(self, n_components):
+    def count_embedded(self, n_components: int) -> int:
         sizes = self.split(n_components)
         widths = {"all": n_components, "bottom": sizes[0], "top": sizes[-1]}
         return widths[self.embedding]
 
     @override
-    def raw_shape(self, n_components):
+    def raw_shape(self, n_components: int) -> tuple[int, ...]:
         is_bottom_up = self.inference == "bottom_up"
         return (2, self.split(n_components)[0] if is_bottom_up else n_components)
 
     @override
-    def make_prior(self, n_components, n_copies=None):
+    def make_prior(self, n_components: int, n_copies: int | None = None) -> nn.Module:
         sizes, is_bottom_up = self.split(n_components), self.inference == "bottom_up"
         return LayeredPrior(sizes, self.hidden_layer_sizes, is_bottom_up, n_copies)
 
     @override
-    def posterior(self, raw, loc, scale, prior):
+    def posterior(  # type: ignore[override]
+        self, raw: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, prior: Any
+    ) -> torch.distributions.Distribution:
         sizes, last = prior.sizes, len(prior.sizes) - 1
         raw_loc, raw_scale = raw.to(loc.dtype).unbind(dim=-2)
         parts = loc, scale.expand_as(loc), raw_loc, clamp_log_ratio(raw_scale)
@@ -163,11 +171,11 @@ class Hierarchical(Latent):
         return NormalChain(sizes, order, conditionals, loc.shape[:-1])
 
     @override
-    def keep_point(self, raw):
+    def keep_point(self, raw: torch.Tensor) -> torch.Tensor:
         return torch.zeros_like(raw)
 
     @override
-    def get_loc_scale(self, posterior):
+    def get_loc_scale(self, posterior: Any) -> tuple[torch.Tensor, torch.Tensor]:
         # a bottom-up encoder has outputs for the first layer alone
         known = [c for c in posterior.conditionals if not isinstance(c, LayerNetwork)]
         pairs = [conditional.get_loc_scale() for conditional in known]
@@ -176,18 +184,18 @@ class Hierarchical(Latent):
         return nn.functional.pad(loc, pad), nn.functional.pad(scale, pad, value=1.0)
 
     @override
-    def embed(self, posterior):
+    def embed(self, posterior: Any) -> torch.Tensor:
         if self.embedding == "all":
             return posterior.mean
         layers = posterior.mean.split(posterior.sizes, dim=-1)
         return layers[0] if self.embedding == "bottom" else layers[-1]
 
     @override
-    def point_estimate(self, posterior):
+    def point_estimate(self, posterior: Any) -> torch.Tensor:
         return posterior.mean
 
     @override
-    def invert_embedding(self, embedded, prior):
+    def invert_embedding(self, embedded: torch.Tensor, prior: Any) -> torch.Tensor:
         layers = [embedded]
         if self.embedding == "all":
             return embedded
@@ -203,7 +211,7 @@ class Hierarchical(Latent):
         return torch.cat(layers, dim=-1)
 
     @override
-    def make_decoder_input(self, z):
+    def make_decoder_input(self, z: torch.Tensor) -> torch.Tensor:
         """Return all layers, or the first one beside zeros."""
         if self.decoder == "all":
             return z
@@ -211,7 +219,9 @@ class Hierarchical(Latent):
         return nn.functional.pad(z[..., :n_shown], (0, z.shape[-1] - n_shown))
 
     @override
-    def log_ratio_per_component(self, posterior, prior, z):
+    def log_ratio_per_component(
+        self, posterior: Any, prior: Any, z: torch.Tensor
+    ) -> torch.Tensor:
         """Return log q(z_k|·) - log p(z_k|·), each given the layer drawn before."""
         log_q = posterior.log_prob_by_component(z)
         return log_q - prior.log_prob_by_component(z)
@@ -234,12 +244,20 @@ class LayeredPrior(nn.Module):
         Number of folds trained side by side.
     """
 
-    def __init__(self, sizes, hidden_layer_sizes, is_bottom_up, n_copies=None):
+    loc: torch.Tensor
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        hidden_layer_sizes: Sequence[int],
+        is_bottom_up: bool,
+        n_copies: int | None = None,
+    ) -> None:
         super().__init__()
         self.sizes = sizes
         self.batch_shape = () if n_copies is None else (n_copies, 1)
 
-        def make(a, b):
+        def make(a: int, b: int) -> Any:
             return LayerNetwork(a, b, hidden_layer_sizes, n_copies)
 
         pairs = list(itertools.pairwise(sizes))
@@ -250,7 +268,7 @@ class LayeredPrior(nn.Module):
         self.register_buffer("loc", loc, persistent=False)
 
     @override
-    def forward(self):
+    def forward(self) -> torch.distributions.Distribution:
         zero, one = self.loc, torch.ones_like(self.loc)
         conditionals = [*self.generative, _Estimate(zero, one, zero, zero)]
         order = range(len(self.sizes) - 1, -1, -1)
@@ -272,7 +290,13 @@ class LayerNetwork(nn.Module):
         Number of folds trained side by side.
     """
 
-    def __init__(self, n_inputs, n_outputs, hidden_layer_sizes, n_copies=None):
+    def __init__(
+        self,
+        n_inputs: int,
+        n_outputs: int,
+        hidden_layer_sizes: Sequence[int],
+        n_copies: int | None = None,
+    ) -> None:
         super().__init__()
         widths = n_inputs, *hidden_layer_sizes
         hidden = [Linear(a, b, n_copies) for a, b in itertools.pairwise(widths)]
@@ -281,13 +305,15 @@ class LayerNetwork(nn.Module):
         self.head = Linear(n_seen, 2 * n_outputs, n_copies, zero=True)
 
     @override
-    def forward(self, z, is_constant=False):
+    def forward(
+        self, z: torch.Tensor, is_constant: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and standard deviation for z, (..., n, n_inputs).
 
         ``is_constant``: whether weights are constants to autograd.
         """
 
-        def apply(layer, u):
+        def apply(layer: Any, u: torch.Tensor) -> torch.Tensor:
             weight, bias = layer.weight, layer.bias
             if is_constant:
                 weight, bias = weight.detach(), bias.detach()
@@ -303,20 +329,26 @@ class LayerNetwork(nn.Module):
         return loc, clamp_log_ratio(log_scale).exp()
 
 
-def _fix(tensors, is_constant):
+def _fix(tensors: Any, is_constant: bool) -> Any:
     return [t.detach() for t in tensors] if is_constant else tensors
 
 
 class _Estimate:
     """The distribution of a layer that depends on no other."""
 
-    def __init__(self, loc, scale, raw_loc, log_ratio):
+    def __init__(
+        self,
+        loc: torch.Tensor,
+        scale: torch.Tensor,
+        raw_loc: torch.Tensor,
+        log_ratio: torch.Tensor,
+    ) -> None:
         self.pair = [loc + scale * raw_loc, scale * log_ratio.exp()]
 
-    def __call__(self, before, is_constant=False):
+    def __call__(self, before: torch.Tensor, is_constant: bool = False) -> Any:
         return _fix(self.pair, is_constant)
 
-    def get_loc_scale(self):
+    def get_loc_scale(self) -> Any:
         return self.pair
 
 
@@ -327,7 +359,7 @@ class _Combination:
     prior N(0, I), so that the encoder's estimate has the precision 1/scale² - 1.
     """
 
-    def __init__(self, network, estimate):
+    def __init__(self, network: Any, estimate: Any) -> None:
         self.network = network
         loc, scale, raw_loc, log_ratio = estimate
         # not 0, from which it could not grow
@@ -335,13 +367,15 @@ class _Combination:
         pull = loc / scale**2 + raw_loc / scale
         self.estimate = [pull, precision * torch.exp(-2 * log_ratio)]
 
-    def __call__(self, before, is_constant=False):
+    def __call__(
+        self, before: torch.Tensor, is_constant: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         loc, scale = self.network(before, is_constant)
         pull, precision = _fix(self.estimate, is_constant)
         variance = 1 / (precision + scale**-2)
         return variance * (pull + loc / scale**2), variance.sqrt()
 
-    def get_loc_scale(self):
+    def get_loc_scale(self) -> tuple[torch.Tensor, torch.Tensor]:
         pull, precision = self.estimate
         scale = (1 + precision) ** -0.5
         return pull * scale**2, scale

@@ -1,6 +1,9 @@
 """Priors: modules that, called, return p(z)."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +41,9 @@ class StandardPrior(nn.Module):
         Standard deviation.
     """
 
-    def __init__(self, n_components, scale=1.0):
+    loc: torch.Tensor
+
+    def __init__(self, n_components: int, scale: float = 1.0) -> None:
         super().__init__()
         # a number, so that a copy of the module in float64 has all of its digits
         self.scale = scale
@@ -46,7 +51,7 @@ class StandardPrior(nn.Module):
         self.register_buffer("loc", loc, persistent=False)
 
     @override
-    def forward(self):
+    def forward(self) -> torch.distributions.Distribution:
         scale = torch.full_like(self.loc, self.scale)
         return Independent(Normal(self.loc, scale, validate_args=False), 1)
 
@@ -68,7 +73,9 @@ class MixturePrior(nn.Module):
         Number of folds trained side by side.
     """
 
-    def __init__(self, n_components, n_mixture, n_copies=None):
+    def __init__(
+        self, n_components: int, n_mixture: int, n_copies: int | None = None
+    ) -> None:
         super().__init__()
         copies = () if n_copies is None else (n_copies, 1)
         logits = torch.full((*copies, n_mixture + 1), -30.0, dtype=torch.float32)
@@ -78,7 +85,7 @@ class MixturePrior(nn.Module):
         self.loc, self.log_scale = nn.Parameter(zeros), nn.Parameter(zeros.clone())
 
     @override
-    def forward(self):
+    def forward(self) -> torch.distributions.Distribution:
         pad = (0, 0, 1, 0)
         return DiagonalNormalMixture(
             self.logits,
@@ -87,7 +94,7 @@ class MixturePrior(nn.Module):
         )
 
     @torch.no_grad()
-    def initialize(self, z, random_state):
+    def initialize(self, z: torch.Tensor, random_state: int) -> dict[str, torch.Tensor]:
         """Fit all but the first component to posterior draws by EM.
 
         From draws (n_draws, n_components) from the aggregate posterior of the linear
@@ -98,7 +105,7 @@ class MixturePrior(nn.Module):
         if len(z) < 2:
             return {}
         n_used = max(1, min(n_mixture, len(z) // _ROWS_PER_COMPONENT))
-        settings = {"reg_covar": 1e-3, "max_iter": 30, "tol": 1e-2}
+        settings: dict[str, Any] = {"reg_covar": 1e-3, "max_iter": 30, "tol": 1e-2}
         settings |= {"covariance_type": "diag", "random_state": random_state}
         mixture = _ShortMixture(n_used, **settings)
         with config_context(array_api_dispatch=False):

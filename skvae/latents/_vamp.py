@@ -1,11 +1,18 @@
 """The prior that is a mean of the encoder's posteriors."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import torch
 from torch import nn
 from typing_extensions import override
 
 from .._distributions._mixtures import EqualMixture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class VampPrior(nn.Module):
@@ -30,7 +37,9 @@ class VampPrior(nn.Module):
     # `forward` takes the encoder, u (..., K, n_inputs) -> q(z|u)
     needs_encoder = True
 
-    def __init__(self, n_inputs, n_mixture, n_copies=None, width=1):
+    def __init__(
+        self, n_inputs: int, n_mixture: int, n_copies: int | None = None, width: int = 1
+    ) -> None:
         super().__init__()
         self.n_widest = width * n_mixture
         copies = () if n_copies is None else (n_copies,)
@@ -39,10 +48,10 @@ class VampPrior(nn.Module):
         )
 
     @override
-    def forward(self, encode):
+    def forward(self, encode: Callable[..., Any]) -> torch.distributions.Distribution:
         return EqualMixture(encode(self.pseudo_inputs))
 
-    def initialize(self, inputs, seed):
+    def initialize(self, inputs: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:
         """Return values for the pseudo-inputs of one fold: rows drawn at random.
 
         If there are fewer rows than pseudo-inputs, rows are repeated.
