@@ -4,7 +4,10 @@ A new set of values is one constant here, or a `Support` in the file of its like
 numpy only: values are checked before they become tensors.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +61,7 @@ class Support:
     levels: list | None = None
     max_levels: float = np.inf
 
-    def find_outside(self, x):
+    def find_outside(self, x: Any) -> Any:
         """Return a mask of the values that are refused; missing ones are not.
 
         Parameters

@@ -52,7 +52,7 @@ __all__ = [
     "ZeroInflated",
 ]
 
-LIKELIHOODS = {
+LIKELIHOODS: dict[str, type[Likelihood]] = {
     "gaussian": Gaussian,
     "gaussian_mixture": GaussianMixture,
     "bernoulli": Bernoulli,

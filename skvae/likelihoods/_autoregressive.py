@@ -1,6 +1,9 @@
 """Columns that depend on those before them, each by a likelihood of one column."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +17,10 @@ from ..networks._layers import squash
 from ._base import Likelihood, Wrapper
 from ._gaussian_mixture import GaussianMixture
 from ._per_column import PerColumn
+
+if TYPE_CHECKING:
+    from .._columns._support import Support
+    from ._link import Link
 
 # columns of the widest table: a draw takes one pass for each
 MAX_COLUMNS = 500
@@ -60,11 +67,11 @@ class Autoregressive(Wrapper):
 
     is_joint = True
 
-    def __init__(self, base="auto"):
+    def __init__(self, base: Likelihood | str = "auto") -> None:
         self.base = base
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         if isinstance(self.base, Autoregressive) or self.base == "autoregressive":
             raise ValueError(
                 f"Autoregressive(base={self.base!r}) is not supported: a base is a "
@@ -98,30 +105,38 @@ class Autoregressive(Wrapper):
         return self.join(PerColumn.cover(self._base, n_features))
 
     @property
-    def n_raw(self):
+    def n_raw(self) -> int:
         """Raw outputs of the decoder per column."""
         return self._base.n_raw
 
     @property
-    def link(self):
+    def link(self) -> Link:
         """The link of the base."""
         return self._base.link
 
     @property
-    def support(self):
+    def support(self) -> Support:
         """The values that the base accepts, a `Support`."""
         return self._base.support
 
     @override
-    def free_shape(self, n_features):
+    def free_shape(self, n_features: int) -> tuple[int, ...]:
         return self.cover(n_features).free_shape(n_features)
 
-    def __call__(self, raw, free, offset, log_range):
+    def __call__(
+        self,
+        raw: torch.Tensor,
+        free: torch.Tensor,
+        offset: torch.Tensor,
+        log_range: torch.Tensor,
+    ) -> torch.distributions.Distribution:
         """Return p(x|z)."""
         return self.cover(log_range.shape[-1])(raw, free, offset, log_range)
 
     @override
-    def initialize(self, x, offset, log_range):
+    def initialize(
+        self, x: Any, offset: torch.Tensor, log_range: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         return self.cover(x.shape[-1]).initialize(x, offset, log_range)
 
 

@@ -1,5 +1,9 @@
 """What all likelihoods share: the base class, and how raw values become log scales."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
 from sklearn.base import BaseEstimator
 from torch.nn.functional import celu
@@ -8,7 +12,7 @@ from typing_extensions import override
 from .._columns._support import REALS
 from .._utils._missing import fill_at_random
 from .._utils._nested_parameters import instantiate_named
-from ._link import ScaledLink
+from ._link import Link, ScaledLink
 
 # exp(12): no column is 160,000 times as noisy as the linear model found it
 MAX_LOG_SCALE = 12.0
@@ -65,39 +69,39 @@ class Likelihood(BaseEstimator):
     """
 
     n_raw = 1
-    link = ScaledLink()
+    link: Link = ScaledLink()
     support = REALS
     is_joint = False
     accepts_sparse = False
-    initialize = None
+    initialize: Any = None
 
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         """Refuse hyper-parameters out of range, by name."""
 
-    def free_shape(self, n_features):
+    def free_shape(self, n_features: int) -> tuple[int, ...]:
         """Return the shape of the learned values that do not depend on z."""
         return (0, n_features)
 
-    def adapt(self, x, weight=None):
+    def adapt(self, x: Any, weight: Any = None) -> None:
         """Learn what shapes or the link depend on, from training rows in units of X."""
 
     @property
-    def learns(self):
+    def learns(self) -> bool:
         """Whether `adapt` reads the rows."""
         return type(self).adapt is not Likelihood.adapt
 
-    def select(self, column):
+    def select(self, column: int) -> Likelihood:
         """Return the likelihood of one of the columns it has adapted to.
 
         It is this one, unless `adapt` learns something of every column.
         """
         return self
 
-    def summarise(self, distribution):
+    def summarise(self, distribution: Any) -> torch.Tensor:
         """Return what is averaged where p(x|z) of several z is, ``(..., n_values)``."""
         return distribution.mean
 
-    def conclude(self, summary):
+    def conclude(self, summary: torch.Tensor) -> torch.Tensor:
         """Return the row, ``(..., n_features)``, that an average of summaries means."""
         return summary
 
@@ -109,7 +113,7 @@ class Wrapper(Likelihood):
     _named = {}  # noqa: RUF012
 
     @override
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Any:
         # a name becomes an instance where parameters of it are set
         members = instantiate_named(self, params, self._named)
         return super().set_params(**params | members)

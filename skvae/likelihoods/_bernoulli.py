@@ -1,6 +1,11 @@
 """Binary columns."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+import torch
 from torch.distributions import Bernoulli as _BernoulliDistribution
 from typing_extensions import override
 
@@ -16,7 +21,7 @@ class BernoulliLink(Link):
     least_scale = 0.5
 
     @override
-    def convert(self, mean, scale, loadings, noise):
+    def convert(self, mean: Any, scale: Any, loadings: Any, noise: Any) -> Any:
         mean = np.clip(mean, 1e-3, 1 - 1e-3)
         slope = compute_logistic_slope(loadings)
         # E σ(b + s·z) is about σ(b / sqrt(1 + π s²/8)) (MacKay 1992, eq. 10)
@@ -38,13 +43,19 @@ class Bernoulli(Likelihood):
     support = BINARY
     accepts_sparse = True
 
-    def __call__(self, raw, free, offset, log_range):
+    def __call__(
+        self,
+        raw: torch.Tensor,
+        free: torch.Tensor,
+        offset: torch.Tensor,
+        log_range: torch.Tensor,
+    ) -> torch.distributions.Distribution:
         """Return p(x|z)."""
         return _BernoulliDistribution(
             logits=offset + raw[..., 0, :], validate_args=False
         )
 
     @override
-    def conclude(self, summary):
+    def conclude(self, summary: torch.Tensor) -> torch.Tensor:
         # the likelier value
         return (summary >= 0.5).to(summary)

@@ -1,5 +1,9 @@
 """Columns strictly between 0 and 1, such as shares and rates."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import torch
 from scipy.special import digamma, polygamma
@@ -30,16 +34,16 @@ class BetaLink(Link):
     n_offsets = 2
     least_noise = 1e-6
 
-    def __init__(self, noise_floor):
+    def __init__(self, noise_floor: Any) -> None:
         self.noise_floor = noise_floor
 
     @override
-    def represent(self, x):
+    def represent(self, x: Any) -> Any:
         x = x.clamp(_EDGE, 1 - _EDGE)
         return x.log() - torch.log1p(-x)
 
     @override
-    def convert(self, mean, scale, loadings, noise):
+    def convert(self, mean: Any, scale: Any, loadings: Any, noise: Any) -> Any:
         logit, log_precision = _match_moments(mean, scale**2 * noise)
         mu, phi = 1 / (1 + np.exp(-logit)), np.exp(log_precision)
         slope = 1 / (mu * (1 - mu) * phi * _compute_variance(mu * phi, (1 - mu) * phi))
@@ -85,11 +89,17 @@ class Beta(LocationScale):
     _noise_names = ("feature", "network")
 
     @property
-    def link(self):
+    def link(self) -> Link:
         """Factor analysis of logit x, with the same mean and variance."""
         return BetaLink(self._noise_floor)
 
-    def __call__(self, raw, free, offset, log_range):
+    def __call__(
+        self,
+        raw: torch.Tensor,
+        free: torch.Tensor,
+        offset: torch.Tensor,
+        log_range: torch.Tensor,
+    ) -> torch.distributions.Distribution:
         """Return p(x|z)."""
         logit, log_precision = offset.unbind(dim=-2)
         raw_scale = self.get_raw_scale(raw, free)

@@ -1,5 +1,9 @@
 """Columns of categories without an order."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import torch
 from torch.nn.functional import embedding
@@ -30,7 +34,9 @@ class ContrastLink(LevelLink):
     is p_k.
     """
 
-    def __init__(self, n_levels, sizes=None, shares=None, n_rows=None):
+    def __init__(
+        self, n_levels: Any, sizes: Any = None, shares: Any = None, n_rows: Any = None
+    ) -> None:
         super().__init__(n_levels, sizes, shares)
         if shares is not None:
             self._make_contrasts(max(_RARE, min(_RARE_ROWS / n_rows, 5 * _RARE)))
@@ -61,15 +67,15 @@ class ContrastLink(LevelLink):
         self.used = np.flatnonzero(is_used)
 
     @override
-    def count_inputs(self, n_features):
+    def count_inputs(self, n_features: int) -> int:
         return len(self.used)
 
     @override
-    def get_input_columns(self, n_features):
+    def get_input_columns(self, n_features: int) -> Any:
         return self.used // self.contrasts.shape[-1]
 
     @override
-    def represent(self, x):
+    def represent(self, x: Any) -> Any:
         # a code that is missing has 0.5 in its place, which counts as 0
         n_features, n_levels = self.groups.shape
         columns = np.arange(n_features)
@@ -82,7 +88,7 @@ class ContrastLink(LevelLink):
         return found if len(used) == found.shape[-1] else found.index_select(-1, used)
 
     @override
-    def convert(self, mean, scale, loadings, noise):
+    def convert(self, mean: Any, scale: Any, loadings: Any, noise: Any) -> Any:
         n_levels, n_features = self.shares.shape
         width = self.contrasts.shape[-1]
         padded = np.zeros((len(loadings), n_features * width))
@@ -139,7 +145,7 @@ class Categorical(LevelLikelihood):
     _link_type = ContrastLink
 
     @property
-    def n_raw(self):
+    def n_raw(self) -> int:
         """Raw outputs of the decoder per column: a logit for each category."""
         return self.n_levels
 
@@ -152,7 +158,13 @@ class Categorical(LevelLikelihood):
         shares = self.link.shares
         return 1.0 if shares is None else 2 * np.sqrt(shares * (1 - shares))
 
-    def __call__(self, raw, free, offset, log_range):
+    def __call__(
+        self,
+        raw: torch.Tensor,
+        free: torch.Tensor,
+        offset: torch.Tensor,
+        log_range: torch.Tensor,
+    ) -> torch.distributions.Distribution:
         """Return p(x|z)."""
         highest = self.get_highest(raw)
         return CategoricalColumns(offset + raw, highest, has_gaps=self.has_gaps)

@@ -1,5 +1,9 @@
 """Columns between 0 and 1, the ends included."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import torch
 from typing_extensions import override
@@ -27,7 +31,7 @@ class ContinuousBernoulliLink(Link):
     """
 
     @override
-    def convert(self, mean, scale, loadings, noise):
+    def convert(self, mean: Any, scale: Any, loadings: Any, noise: Any) -> Any:
         loadings = loadings * scale
         length = np.sqrt((loadings**2).sum(axis=0))
         bias, slope = _match_moments(mean, length)
@@ -57,7 +61,13 @@ class ContinuousBernoulli(Likelihood):
     link = ContinuousBernoulliLink()
     support = UNIT_INTERVAL
 
-    def __call__(self, raw, free, offset, log_range):
+    def __call__(
+        self,
+        raw: torch.Tensor,
+        free: torch.Tensor,
+        offset: torch.Tensor,
+        log_range: torch.Tensor,
+    ) -> torch.distributions.Distribution:
         """Return p(x|z)."""
         return _ContinuousBernoulliDistribution(offset + raw[..., 0, :])
 

@@ -1,6 +1,9 @@
 """What likelihoods of counts share: their link, and how large rates may become."""
 
+from __future__ import annotations
+
 import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,16 +28,22 @@ class CountLink(Link):
     logarithm of twice the largest count and 2.
     """
 
-    def __init__(self, mean=None, ratio=None, slope=None, ceiling=_DEFAULT_CEILING):
+    def __init__(
+        self,
+        mean: Any = None,
+        ratio: Any = None,
+        slope: Any = None,
+        ceiling: float = _DEFAULT_CEILING,
+    ) -> None:
         self.mean, self.ratio, self.slope = mean, ratio, slope
         self.ceiling = ceiling
 
     @override
-    def represent(self, x):
+    def represent(self, x: Any) -> Any:
         return torch.log1p(x)
 
     @override
-    def convert(self, mean, scale, loadings, noise):
+    def convert(self, mean: Any, scale: Any, loadings: Any, noise: Any) -> Any:
         # By Stein's lemma cov(f(x), z) is E[df/dz], here the slope of the log rate
         # times how the mean of log(1 + x) rises with it. The variance of the log rate
         # is at most what overdispersion allows, E[rate²] / E[rate]² being
@@ -46,7 +55,7 @@ class CountLink(Link):
         return slope, np.log(self.mean) - 0.5 * (slope**2).sum(axis=0)
 
     @override
-    def refit(self, x, weight):
+    def refit(self, x: Any, weight: Any) -> Link:
         # weights may be (n, n_features), where cells count for more or less
         def compute_pairs(x):
             x = x.astype(np.float64)
@@ -84,15 +93,15 @@ class CountLikelihood(Likelihood):
 
     @property
     @override
-    def link(self):
+    def link(self) -> Link:
         return getattr(self, "_link", self._unfitted_link)
 
     @override
-    def adapt(self, x, weight=None):
+    def adapt(self, x: Any, weight: Any = None) -> None:
         self._link = self.link.refit(x, weight)
 
     @override
-    def select(self, column):
+    def select(self, column: int) -> Likelihood:
         part = copy.copy(self)
         if hasattr(self, "_link"):
             part._link = copy.copy(self._link)
@@ -100,7 +109,7 @@ class CountLikelihood(Likelihood):
         return part
 
     @override
-    def conclude(self, summary):
+    def conclude(self, summary: torch.Tensor) -> torch.Tensor:
         return summary.round()
 
     def bend(self, log_rate):

@@ -1,8 +1,12 @@
 """Integers between two bounds, such as pixels."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
+import torch
 from typing_extensions import override
 
 from .._columns import Support
@@ -29,7 +33,7 @@ class LogisticLink(Link):
     n_offsets = 2
 
     @override
-    def convert(self, mean, scale, loadings, noise):
+    def convert(self, mean: Any, scale: Any, loadings: Any, noise: Any) -> Any:
         deviation = np.maximum(scale * np.sqrt(noise), _ROUNDING)
         log_scale = np.log(_LOGISTIC_PER_NORMAL * deviation)
         return stack_offsets(scale * loadings, mean, log_scale)
@@ -62,12 +66,12 @@ class DiscretizedLogistic(Likelihood):
     n_raw = 2
     link = LogisticLink()
 
-    def __init__(self, low=0, high=255):
+    def __init__(self, low: int = 0, high: int = 255) -> None:
         self.low = low
         self.high = high
 
     @property
-    def support(self):
+    def support(self) -> Support:
         """The integers that are accepted, a `Support`."""
         return Support(
             f"integers from {self.low} to {self.high}",
@@ -78,7 +82,7 @@ class DiscretizedLogistic(Likelihood):
         )
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         for name in ("low", "high"):
             value = getattr(self, name)
             if not is_integer(value):
@@ -94,10 +98,16 @@ class DiscretizedLogistic(Likelihood):
             )
 
     @override
-    def conclude(self, summary):
+    def conclude(self, summary: torch.Tensor) -> torch.Tensor:
         return summary.round()
 
-    def __call__(self, raw, free, offset, log_range):
+    def __call__(
+        self,
+        raw: torch.Tensor,
+        free: torch.Tensor,
+        offset: torch.Tensor,
+        log_range: torch.Tensor,
+    ) -> torch.distributions.Distribution:
         """Return p(x|z)."""
         # corrections of the location are in units of the noise of the linear model
         loc = offset[..., 0, :] + raw[..., 0, :] * offset[..., 1, :].exp()

@@ -1,6 +1,9 @@
 """Normal noise."""
 
+from __future__ import annotations
+
 from numbers import Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +17,9 @@ from .._utils._checks import check_choice, check_count
 from ._base import compute_residual, to_log_scale, to_raw_scale
 from ._link import ScaledLink
 from ._location_scale import LocationScale
+
+if TYPE_CHECKING:
+    from ._link import Link
 
 # largest factor in units of the other noise: 99.9 % of a column's variance is shared
 _MAX_FACTOR = 30.0
@@ -65,34 +71,45 @@ class Gaussian(LocationScale):
     _noise_names = ("feature", "shared", "network", "low_rank")
     _network_names = ("network", "low_rank")
 
-    def __init__(self, noise="feature", variance_floor="auto", rank=2):
+    def __init__(
+        self,
+        noise: str = "feature",
+        variance_floor: float | str = "auto",
+        rank: int = 2,
+    ) -> None:
         super().__init__(noise, variance_floor)
         self.rank = rank
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         check_choice(self, "noise", self._noise_names, positive=True)
         check_choice(self, "variance_floor", ("auto",), positive=True)
         check_count(self, "rank", 1)
 
     @property
     @override
-    def n_raw(self):
+    def n_raw(self) -> int:
         return super().n_raw + (self.rank if self.noise == "low_rank" else 0)
 
     @property
     @override
-    def is_joint(self):
+    def is_joint(self) -> bool:
         return self.noise == "low_rank"
 
     @property
-    def link(self):
+    def link(self) -> Link:
         """The linear model, with the known noise if there is one."""
         if isinstance(self.noise, Real):
             return ScaledLink(None, NOISE_FLOOR, fixed_noise=float(self.noise))
         return super().link
 
-    def __call__(self, raw, free, offset, log_range):
+    def __call__(
+        self,
+        raw: torch.Tensor,
+        free: torch.Tensor,
+        offset: torch.Tensor,
+        log_range: torch.Tensor,
+    ) -> torch.distributions.Distribution:
         """Return p(x|z)."""
         loc = offset + raw[..., 0, :]
         if self.noise == "low_rank":
@@ -106,7 +123,7 @@ class Gaussian(LocationScale):
         return Normal(loc, scale, validate_args=False)
 
     @property
-    def initialize(self):
+    def initialize(self) -> tuple[torch.Tensor, torch.Tensor]:
         """A method that fits factors, or None where there are none."""
         return self._initialize_factors if self.noise == "low_rank" else None
 

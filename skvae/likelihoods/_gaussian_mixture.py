@@ -1,6 +1,9 @@
 """A mixture of normals for every column."""
 
+from __future__ import annotations
+
 import copy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +24,10 @@ from ._base import (
 )
 from ._link import NARROW_FLOOR, ScaledLink
 
+if TYPE_CHECKING:
+    from ._base import Likelihood
+    from ._link import Link
+
 # log-weight of an atom that a column does not have
 _NO_ATOM = -30.0
 # initial share of the linear model itself in a column's mixture
@@ -30,7 +37,7 @@ _LINEAR_SHARE = 0.05
 class MixtureLink(ScaledLink):
     """The linear model, and the width of the narrowest component of a mixture."""
 
-    def __init__(self, mixture):
+    def __init__(self, mixture: Any) -> None:
         least = None if mixture.variance_floor == "auto" else mixture.variance_floor
         floor = getattr(mixture, "_floor", least or NARROW_FLOOR)
         if hasattr(mixture, "_step_variance"):
@@ -40,7 +47,7 @@ class MixtureLink(ScaledLink):
         self.mixture = mixture
 
     @override
-    def refit(self, x, weight):
+    def refit(self, x: Any, weight: Any) -> Link:
         part = copy.copy(self.mixture)
         part.adapt(x, weight)
         return part.link
@@ -75,19 +82,21 @@ class GaussianMixture(Likelihood):
     Bishop (1994), "Mixture density networks", eqs. 22-25.
     """
 
-    def __init__(self, n_mixture=4, variance_floor="auto", n_atoms=0):
+    def __init__(
+        self, n_mixture: int = 4, variance_floor: float | str = "auto", n_atoms: int = 0
+    ) -> None:
         self.n_mixture = n_mixture
         self.variance_floor = variance_floor
         self.n_atoms = n_atoms
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         check_count(self, "n_mixture", 2)
         check_choice(self, "variance_floor", ("auto",), positive=True)
         check_count(self, "n_atoms", 0)
 
     @property
-    def link(self):
+    def link(self) -> Link:
         """The linear model, with a noise floor that has room for the atoms."""
         return MixtureLink(self)
 
@@ -98,11 +107,11 @@ class GaussianMixture(Likelihood):
 
     @property
     @override
-    def learns(self):
+    def learns(self) -> bool:
         return self.n_atoms > 0
 
     @override
-    def adapt(self, x, weight=None):
+    def adapt(self, x: Any, weight: Any = None) -> None:
         if not self.learns:
             return
         floor = NARROW_FLOOR if self.variance_floor == "auto" else self.variance_floor
@@ -119,23 +128,29 @@ class GaussianMixture(Likelihood):
         self._widening = 0.5 * np.log(width / self._floor)
 
     @override
-    def select(self, column):
+    def select(self, column: int) -> Likelihood:
         part = copy.copy(self)
         if hasattr(self, "_widening"):
             part._widening = self._widening[[column]]
         return part
 
     @override
-    def free_shape(self, n_features):
+    def free_shape(self, n_features: int) -> tuple[int, ...]:
         # the atoms
         return (self.n_used_atoms, n_features)
 
     @property
-    def n_raw(self):
+    def n_raw(self) -> int:
         """Raw outputs per column: weights and scales, and all means but one."""
         return 3 * self.n_mixture - 1 + self.n_used_atoms
 
-    def __call__(self, raw, free, offset, log_range):
+    def __call__(
+        self,
+        raw: torch.Tensor,
+        free: torch.Tensor,
+        offset: torch.Tensor,
+        log_range: torch.Tensor,
+    ) -> torch.distributions.Distribution:
         """Return p(x|z)."""
         k, n_atoms = self.n_mixture, self.n_used_atoms
         sizes = [k + n_atoms, k - 1, 1, k - 1]
@@ -161,7 +176,9 @@ class GaussianMixture(Likelihood):
         return NormalMixture(logits, loc, log_scale, n_atoms=n_atoms)
 
     @override
-    def initialize(self, x, offset, log_range):
+    def initialize(
+        self, x: Any, offset: torch.Tensor, log_range: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         n_atoms, k = self.n_used_atoms, self.n_mixture
         if not n_atoms:
             raw = self._fit(compute_residual(x, offset), log_range)

@@ -1,7 +1,11 @@
 """Laplace noise."""
 
-import math
+from __future__ import annotations
 
+import math
+from typing import Any
+
+import torch
 from torch.distributions import Laplace as _LaplaceDistribution
 from typing_extensions import override
 
@@ -41,13 +45,21 @@ class Laplace(LocationScale):
     eq. 2.1.1.
     """
 
-    def __call__(self, raw, free, offset, log_range):
+    def __call__(
+        self,
+        raw: torch.Tensor,
+        free: torch.Tensor,
+        offset: torch.Tensor,
+        log_range: torch.Tensor,
+    ) -> torch.distributions.Distribution:
         """Return p(x|z)."""
         scale = self.get_scale(raw, free, log_range) / _ROOT_2
         return _LaplaceDistribution(offset + raw[..., 0, :], scale, validate_args=False)
 
     @override
-    def initialize(self, x, offset, log_range):
+    def initialize(
+        self, x: Any, offset: torch.Tensor, log_range: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         return self.initialize_noise(x, offset, log_range, _fit_scale)
 
 

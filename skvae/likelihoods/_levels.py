@@ -1,6 +1,9 @@
 """What likelihoods of coded categories share: their numbers and frequencies."""
 
+from __future__ import annotations
+
 import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,11 +33,13 @@ class LevelLink(Link):
     ``n_rows`` training rows, none of which is zero.
     """
 
-    def __init__(self, n_levels, sizes=None, shares=None, n_rows=None):
+    def __init__(
+        self, n_levels: Any, sizes: Any = None, shares: Any = None, n_rows: Any = None
+    ) -> None:
         self.n_offsets, self.sizes, self.shares = n_levels, sizes, shares
 
     @override
-    def refit(self, x, weight):
+    def refit(self, x: Any, weight: Any) -> Link:
         part = copy.copy(self)
         part.shares = compute_shares(x, weight, self.sizes)
         return part
@@ -52,11 +57,11 @@ class LevelLikelihood(Likelihood):
     # of one column, with the raw outputs of one of more categories
     _is_part = False
 
-    def __init__(self, n_categories=None):
+    def __init__(self, n_categories: int | None = None) -> None:
         self.n_categories = n_categories
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         given = self.n_categories
         if given is None:
             return
@@ -83,7 +88,7 @@ class LevelLikelihood(Likelihood):
         return np.broadcast_to(sizes, n_features)
 
     @override
-    def select(self, column):
+    def select(self, column: int) -> Likelihood:
         part = copy.copy(self)
         if hasattr(self, "_sizes"):
             part._sizes, part._is_part = self._sizes[[column]], True
@@ -116,7 +121,7 @@ class LevelLikelihood(Likelihood):
         return getattr(self, "_levels", None)
 
     @property
-    def support(self):
+    def support(self) -> Support:
         """The codes that are accepted, a `Support`."""
         if self.levels is not None:
             low, high = np.array([[codes[0], codes[-1]] for codes in self.levels]).T
@@ -126,7 +131,7 @@ class LevelLikelihood(Likelihood):
         return Support(_WORDS, 0, high, is_integer=True, max_levels=most)
 
     @override
-    def summarise(self, distribution):
+    def summarise(self, distribution: Any) -> torch.Tensor:
         if not isinstance(distribution, KnownColumns):
             return distribution.probs.flatten(-2)
         known = distribution.mean.unsqueeze(-2)
@@ -134,18 +139,18 @@ class LevelLikelihood(Likelihood):
         return (known == codes).to(known).flatten(-2)
 
     @override
-    def conclude(self, summary):
+    def conclude(self, summary: torch.Tensor) -> torch.Tensor:
         # the likeliest code
         probs = summary.unflatten(-1, (self.n_levels, -1))
         return probs.argmax(dim=-2).to(summary)
 
     @property
     @override
-    def link(self):
+    def link(self) -> Link:
         return getattr(self, "_link", None) or self._link_type(self.n_levels)
 
     @override
-    def adapt(self, x, weight=None):
+    def adapt(self, x: Any, weight: Any = None) -> None:
         vars(self).pop("_sizes", None)
         sizes = self._get_given(x.shape[1])
         if sizes is None:

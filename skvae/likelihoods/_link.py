@@ -3,6 +3,10 @@
 Links that several likelihoods share are here; others stand beside their likelihood.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import torch
 from typing_extensions import override
@@ -50,41 +54,41 @@ class Link:
     is_isotropic = False
 
     @property
-    def is_represented(self):
+    def is_represented(self) -> bool:
         """Whether the inputs are something else than the columns themselves."""
         return type(self).represent is not Link.represent
 
-    def get_least_noise(self, default):
+    def get_least_noise(self, default: Any) -> Any:
         """Return `least_noise`, or a default for None."""
         return default if self.least_noise is None else self.least_noise
 
-    def list_groups(self, n_features):
+    def list_groups(self, n_features: int) -> Any:
         """Return the links of groups of columns, and the numbers of those."""
         return [(self, np.arange(n_features))]
 
-    def offset_shape(self, n_features):
+    def offset_shape(self, n_features: int) -> tuple[int, ...]:
         """Return the shape of what the linear model predicts for one row."""
         return (n_features,) if self.n_offsets == 1 else (self.n_offsets, n_features)
 
-    def count_inputs(self, n_features):
+    def count_inputs(self, n_features: int) -> int:
         """Return the number of inputs of a row."""
         return n_features
 
-    def get_input_columns(self, n_features):
+    def get_input_columns(self, n_features: int) -> Any:
         """Return which column each of the inputs comes from, ``(n_inputs,)``.
 
         None is one input a column, in their order.
         """
         return None
 
-    def represent(self, x):
+    def represent(self, x: Any) -> Any:
         """Return the inputs of rows x (..., n, n_features), ``(..., n, n_inputs)``.
 
         They are real numbers whose variances and covariances mean something.
         """
         return x
 
-    def convert(self, mean, scale, loadings, noise):
+    def convert(self, mean: Any, scale: Any, loadings: Any, noise: Any) -> Any:
         """Return the linear model in the likelihood's own parameters.
 
         Mean and scale are those of the inputs of the training rows; loadings
@@ -95,7 +99,7 @@ class Link:
         """
         raise NotImplementedError
 
-    def refit(self, x, weight):
+    def refit(self, x: Any, weight: Any) -> Link:
         """Return the link of some rows, of the same shapes.
 
         It is this one, unless it has learned from the rows of the table.
@@ -118,16 +122,16 @@ class ScaledLink(Link):
 
     def __init__(
         self,
-        least_noise=None,
-        noise_floor=NARROW_FLOOR,
-        fixed_noise=None,
-        is_isotropic=False,
-    ):
+        least_noise: Any = None,
+        noise_floor: Any = NARROW_FLOOR,
+        fixed_noise: Any = None,
+        is_isotropic: bool = False,
+    ) -> None:
         self.least_noise, self.noise_floor = least_noise, noise_floor
         self.fixed_noise, self.is_isotropic = fixed_noise, is_isotropic
 
     @override
-    def convert(self, mean, scale, loadings, noise):
+    def convert(self, mean: Any, scale: Any, loadings: Any, noise: Any) -> Any:
         return loadings / np.sqrt(noise), np.zeros(len(noise))
 
 
@@ -137,15 +141,15 @@ class MappedLink(Link):
     n_offsets = 2
     least_noise = NOISE_FLOOR
 
-    def __init__(self, map, noise_floor):
+    def __init__(self, map: Any, noise_floor: Any) -> None:
         self.map, self.noise_floor = map, noise_floor
 
     @override
-    def represent(self, x):
+    def represent(self, x: Any) -> Any:
         return self.map.to(x).forward(x)[0]
 
     @override
-    def convert(self, mean, scale, loadings, noise):
+    def convert(self, mean: Any, scale: Any, loadings: Any, noise: Any) -> Any:
         return stack_offsets(loadings * scale, mean, np.log(scale * np.sqrt(noise)))
 
 
@@ -158,23 +162,23 @@ class GroupedLink(Link):
     # those of the groups differ
     n_offsets = None
 
-    def __init__(self, groups):
+    def __init__(self, groups: Any) -> None:
         self.groups = groups
 
     @override
-    def list_groups(self, n_features):
+    def list_groups(self, n_features: int) -> Any:
         return self.groups
 
     @override
-    def offset_shape(self, n_features):
+    def offset_shape(self, n_features: int) -> tuple[int, ...]:
         return (sum(link.n_offsets * len(columns) for link, columns in self.groups),)
 
     @override
-    def count_inputs(self, n_features):
+    def count_inputs(self, n_features: int) -> int:
         return sum(link.count_inputs(len(columns)) for link, columns in self.groups)
 
     @override
-    def get_input_columns(self, n_features):
+    def get_input_columns(self, n_features: int) -> Any:
         found = []
         for link, columns in self.groups:
             own = link.get_input_columns(len(columns))
@@ -182,14 +186,14 @@ class GroupedLink(Link):
         return np.concatenate(found)
 
     @override
-    def represent(self, x):
+    def represent(self, x: Any) -> Any:
         index = [torch.as_tensor(c, device=x.device) for _, c in self.groups]
         parts = zip(self.groups, index, strict=True)
         found = [link.represent(x.index_select(-1, i)) for (link, _), i in parts]
         return torch.cat(found, dim=-1)
 
     @override
-    def refit(self, x, weight):
+    def refit(self, x: Any, weight: Any) -> Link:
         groups = [(link.refit(x[:, c], weight), c) for link, c in self.groups]
         return GroupedLink(groups)
 

@@ -4,12 +4,19 @@ They differ in the density of the residuals in units of the scale. Where the sca
 from is here.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from typing_extensions import override
 
 from .._closed_form._linear import NOISE_FLOOR
 from .._utils._checks import check_choice
 from ._base import Likelihood, compute_residual, to_log_scale, to_raw_scale
 from ._link import NARROW_FLOOR, ScaledLink
+
+if TYPE_CHECKING:
+    from ._link import Link
 
 
 class LocationScale(Likelihood):
@@ -19,12 +26,14 @@ class LocationScale(Likelihood):
     # noise of the decoder: its scales are raw outputs
     _network_names = ("network",)
 
-    def __init__(self, noise="feature", variance_floor="auto"):
+    def __init__(
+        self, noise: str = "feature", variance_floor: float | str = "auto"
+    ) -> None:
         self.noise = noise
         self.variance_floor = variance_floor
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         check_choice(self, "noise", self._noise_names)
         check_choice(self, "variance_floor", ("auto",), positive=True)
 
@@ -35,7 +44,7 @@ class LocationScale(Likelihood):
 
     @property
     @override
-    def n_raw(self):
+    def n_raw(self) -> int:
         return 2 if self.has_network_noise else 1
 
     @property
@@ -48,14 +57,14 @@ class LocationScale(Likelihood):
         return self._auto_floor if is_auto else self.variance_floor
 
     @property
-    def link(self):
+    def link(self) -> Link:
         """The linear model, with noise no smaller than variance_floor."""
         least = None if self.variance_floor == "auto" else self.variance_floor
         is_isotropic = self.noise == "shared"
         return ScaledLink(least, self._noise_floor, is_isotropic=is_isotropic)
 
     @override
-    def free_shape(self, n_features):
+    def free_shape(self, n_features: int) -> tuple[int, ...]:
         return {"feature": (1, n_features), "shared": (1, 1)}.get(
             self.noise, (0, n_features)
         )

@@ -1,5 +1,9 @@
 """Positive columns with noise in proportion."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from typing_extensions import override
 
 from .._columns._support import POSITIVE_REALS
@@ -41,12 +45,14 @@ class LogNormal(Transformed):
     learns = False
     _map = LogMap()
 
-    def __init__(self, noise="feature", variance_floor="auto"):
+    def __init__(
+        self, noise: str = "feature", variance_floor: float | str = "auto"
+    ) -> None:
         self.noise = noise
         self.variance_floor = variance_floor
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         check_choice(self, "noise", ("feature", "network"))
         check_choice(self, "variance_floor", ("auto",), positive=True)
 
@@ -55,7 +61,7 @@ class LogNormal(Transformed):
         return Gaussian(self.noise, self.variance_floor)
 
     @override
-    def adapt(self, x, weight=None):
+    def adapt(self, x: Any, weight: Any = None) -> None:
         pass
 
     @override

@@ -1,6 +1,11 @@
 """Counts that vary more than Poisson counts."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+import torch
 from typing_extensions import override
 
 from .._distributions._counts import MeanNegativeBinomial
@@ -22,7 +27,7 @@ class DispersedLink(CountLink):
     n_offsets = 2
 
     @override
-    def convert(self, mean, scale, loadings, noise):
+    def convert(self, mean: Any, scale: Any, loadings: Any, noise: Any) -> Any:
         slope, bias = super().convert(mean, scale, loadings, noise)
         left = self.ratio / np.exp((slope**2).sum(axis=0)) - 1
         log_dispersion = -np.log(np.clip(left, 1e-2, 1e2))
@@ -58,23 +63,29 @@ class NegativeBinomial(CountLikelihood):
 
     _unfitted_link = DispersedLink()
 
-    def __init__(self, dispersion="feature"):
+    def __init__(self, dispersion: float | str = "feature") -> None:
         self.dispersion = dispersion
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         check_choice(self, "dispersion", ("feature", "network"))
 
     @property
     @override
-    def n_raw(self):
+    def n_raw(self) -> int:
         return 2 if self.dispersion == "network" else 1
 
     @override
-    def free_shape(self, n_features):
+    def free_shape(self, n_features: int) -> tuple[int, ...]:
         return (0 if self.dispersion == "network" else 1, n_features)
 
-    def __call__(self, raw, free, offset, log_range):
+    def __call__(
+        self,
+        raw: torch.Tensor,
+        free: torch.Tensor,
+        offset: torch.Tensor,
+        log_range: torch.Tensor,
+    ) -> torch.distributions.Distribution:
         """Return p(x|z)."""
         change = raw[..., 1, :] if self.dispersion == "network" else free[..., 0, :]
         log_mean = self.bend(offset[..., 0, :] + raw[..., 0, :])

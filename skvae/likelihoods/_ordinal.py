@@ -1,5 +1,9 @@
 """Columns of ordered categories."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.polynomial.hermite_e import hermegauss
@@ -22,7 +26,7 @@ class OrdinalLink(LevelLink):
     """
 
     @override
-    def convert(self, mean, scale, loadings, noise):
+    def convert(self, mean: Any, scale: Any, loadings: Any, noise: Any) -> Any:
         slope = compute_logistic_slope(loadings)
         spread = np.sqrt((slope**2).sum(axis=0))
         below = np.clip(self.shares.cumsum(axis=0)[:-1], 1e-9, 1 - 1e-9)
@@ -62,10 +66,16 @@ class Ordinal(LevelLikelihood):
     _link_type = OrdinalLink
 
     @override
-    def free_shape(self, n_features):
+    def free_shape(self, n_features: int) -> tuple[int, ...]:
         return (self.n_levels - 1, n_features)
 
-    def __call__(self, raw, free, offset, log_range):
+    def __call__(
+        self,
+        raw: torch.Tensor,
+        free: torch.Tensor,
+        offset: torch.Tensor,
+        log_range: torch.Tensor,
+    ) -> torch.distributions.Distribution:
         """Return p(x|z)."""
         loc = offset[..., 0, :] + raw[..., 0, :]
         first = offset[..., 1, :] + free[..., 0, :]

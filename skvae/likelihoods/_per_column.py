@@ -1,6 +1,9 @@
 """Different likelihoods for different columns."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,6 +14,11 @@ from .._distributions._groups import ColumnGroups
 from ._base import Likelihood
 from ._gaussian_mixture import GaussianMixture
 from ._link import GroupedLink
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._link import Link
 
 
 class PerColumn(Likelihood):
@@ -37,7 +45,9 @@ class PerColumn(Likelihood):
 
     support = None
 
-    def __init__(self, members, columns):
+    def __init__(
+        self, members: Sequence[Likelihood], columns: Sequence[Sequence[int]]
+    ) -> None:
         self.members = members
         self.columns = columns
 
@@ -52,7 +62,7 @@ class PerColumn(Likelihood):
         return cls([likelihood], [list(range(n_features))])
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         for member in self.members:
             member.check_parameters()
 
@@ -76,16 +86,16 @@ class PerColumn(Likelihood):
         return sum(map(len, self.columns))
 
     @property
-    def is_joint(self):
+    def is_joint(self) -> bool:
         """Whether columns depend on one another given z."""
         return any(member.is_joint for member in self.members)
 
     @property
-    def accepts_sparse(self):
+    def accepts_sparse(self) -> bool:
         """Whether X may be sparse."""
         return not self.is_joint and all(m.accepts_sparse for m in self.members)
 
-    def list_groups(self):
+    def list_groups(self) -> Any:
         """Return every member, with the numbers of its columns."""
         columns = [np.asarray(c, dtype=np.int64) for c in self.columns]
         return list(zip(self.members, columns, strict=True))
@@ -118,12 +128,12 @@ class PerColumn(Likelihood):
     # shapes ---------------------------------------------------------------------------
 
     @property
-    def n_raw(self):
+    def n_raw(self) -> int:
         """Raw outputs of the decoder per column; None where groups differ."""
         return None if self.is_mixed else self.members[0].n_raw
 
     @property
-    def link(self):
+    def link(self) -> Link:
         """The links of all groups."""
         if self.single is not None:
             return self.single.link
@@ -141,7 +151,7 @@ class PerColumn(Likelihood):
         return _join(self._list_shapes()[0], self.single)
 
     @override
-    def free_shape(self, n_features):
+    def free_shape(self, n_features: int) -> tuple[int, ...]:
         return _join(self._list_shapes()[1], self.single)
 
     def _select(self, x):
@@ -182,7 +192,13 @@ class PerColumn(Likelihood):
 
     # density --------------------------------------------------------------------------
 
-    def __call__(self, raw, free, offset, log_range):
+    def __call__(
+        self,
+        raw: torch.Tensor,
+        free: torch.Tensor,
+        offset: torch.Tensor,
+        log_range: torch.Tensor,
+    ) -> torch.distributions.Distribution:
         """Return p(x|z)."""
         if self.single is not None:
             raw = _match_precision(self.single, raw, offset)
@@ -204,12 +220,12 @@ class PerColumn(Likelihood):
         return 1.0
 
     @property
-    def learns(self):
+    def learns(self) -> bool:
         """Whether a member reads the rows."""
         return any(member.learns for member in self.members)
 
     @override
-    def adapt(self, x, weight=None):
+    def adapt(self, x: Any, weight: Any = None) -> None:
         if self.single is not None:
             self.single.adapt(x, weight)
             return
@@ -218,7 +234,7 @@ class PerColumn(Likelihood):
                 member.adapt(x[:, columns], weight)
 
     @property
-    def initialize(self):
+    def initialize(self) -> tuple[torch.Tensor, torch.Tensor]:
         """A method that initializes the members, or None where zeros are good."""
         is_zero = all(member.initialize is None for member in self.members)
         return None if is_zero else self._initialize_members

@@ -1,5 +1,9 @@
 """Poisson counts."""
 
+from __future__ import annotations
+
+import torch
+
 from .._distributions._counts import LogPoisson
 from ._counts import CountLikelihood
 
@@ -24,6 +28,12 @@ class Poisson(CountLikelihood):
     analysis to the exponential family": the linear model.
     """
 
-    def __call__(self, raw, free, offset, log_range):
+    def __call__(
+        self,
+        raw: torch.Tensor,
+        free: torch.Tensor,
+        offset: torch.Tensor,
+        log_range: torch.Tensor,
+    ) -> torch.distributions.Distribution:
         """Return p(x|z)."""
         return LogPoisson(self.bend(offset + raw[..., 0, :]))

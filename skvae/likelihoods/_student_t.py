@@ -1,6 +1,9 @@
 """Student's t noise."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import torch
 from typing_extensions import override
@@ -67,12 +70,17 @@ class StudentT(LocationScale):
 
     _auto_floor = NARROW_FLOOR
 
-    def __init__(self, df="learned", noise="feature", variance_floor="auto"):
+    def __init__(
+        self,
+        df: float | str = "learned",
+        noise: str = "feature",
+        variance_floor: float | str = "auto",
+    ) -> None:
         super().__init__(noise, variance_floor)
         self.df = df
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         check_choice(self, "df", ("learned",), positive=True)
         if not self.learns_df:
             check_number(self, "df", *_DF_RANGE)
@@ -90,12 +98,18 @@ class StudentT(LocationScale):
         return math.sqrt(1 - 2 / max(df, 4))
 
     @override
-    def free_shape(self, n_features):
+    def free_shape(self, n_features: int) -> tuple[int, ...]:
         n_free, _ = super().free_shape(n_features)
         width = 1 if self.noise == "shared" else n_features
         return n_free + self.learns_df, width
 
-    def __call__(self, raw, free, offset, log_range):
+    def __call__(
+        self,
+        raw: torch.Tensor,
+        free: torch.Tensor,
+        offset: torch.Tensor,
+        log_range: torch.Tensor,
+    ) -> torch.distributions.Distribution:
         """Return p(x|z)."""
         scale = self.unit * self.get_scale(raw, free, log_range)
         if self.learns_df:
@@ -107,7 +121,9 @@ class StudentT(LocationScale):
         return _StudentTDistribution(offset + raw[..., 0, :], scale, df)
 
     @override
-    def initialize(self, x, offset, log_range):
+    def initialize(
+        self, x: Any, offset: torch.Tensor, log_range: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         return self.initialize_noise(x, offset, log_range, self._fit)
 
     def _fit(self, residual):

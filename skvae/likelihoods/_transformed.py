@@ -3,7 +3,10 @@
 How the map is found is here; maps themselves are in `skvae._distributions`.
 """
 
+from __future__ import annotations
+
 import copy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,6 +28,10 @@ from ._gaussian import Gaussian
 from ._gaussian_mixture import GaussianMixture
 from ._link import MappedLink
 from ._location_scale import LocationScale
+
+if TYPE_CHECKING:
+    from ._base import Likelihood
+    from ._link import Link
 
 _BASES = {"gaussian": Gaussian, "gaussian_mixture": GaussianMixture}
 # rows that the powers are fitted to
@@ -76,12 +83,14 @@ class Transformed(Wrapper):
 
     _named = {"base": _BASES}  # noqa: RUF012
 
-    def __init__(self, method="yeo_johnson", base="gaussian_mixture"):
+    def __init__(
+        self, method: str = "yeo_johnson", base: Likelihood | str = "gaussian_mixture"
+    ) -> None:
         self.method = method
         self.base = base
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         check_choice(self, "method", tuple(_METHODS))
         base = self.base
         if isinstance(base, str) and base in _BASES:
@@ -112,22 +121,22 @@ class Transformed(Wrapper):
 
     @property
     @override
-    def n_raw(self):
+    def n_raw(self) -> int:
         return self._base.n_raw
 
     @property
-    def link(self):
+    def link(self) -> Link:
         """Factor analysis of T(x). T is that of the whole table in every fold."""
         return MappedLink(
             getattr(self, "_map", Identity()), self._base.link.noise_floor
         )
 
     @override
-    def free_shape(self, n_features):
+    def free_shape(self, n_features: int) -> tuple[int, ...]:
         return self._base.free_shape(n_features)
 
     @override
-    def adapt(self, x, weight=None):
+    def adapt(self, x: Any, weight: Any = None) -> None:
         share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum()
         centre = compute_mean(x, share)
         scale = np.sqrt(compute_mean(x, share, lambda part: (part - centre) ** 2))
@@ -148,13 +157,13 @@ class Transformed(Wrapper):
         self._map = found
 
     @override
-    def select(self, column):
+    def select(self, column: int) -> Likelihood:
         part = copy.copy(self)
         part._map = self.link.map.select(column)
         return part
 
     @property
-    def initialize(self):
+    def initialize(self) -> tuple[torch.Tensor, torch.Tensor]:
         """A method that initializes the base, or None where zeros are good."""
         return None if self._base.initialize is None else self._initialize_base
 
@@ -169,7 +178,13 @@ class Transformed(Wrapper):
             t = t.masked_fill(missing, torch.nan)
         return self._base.initialize(t, loc * rate, log_range)
 
-    def __call__(self, raw, free, offset, log_range):
+    def __call__(
+        self,
+        raw: torch.Tensor,
+        free: torch.Tensor,
+        offset: torch.Tensor,
+        log_range: torch.Tensor,
+    ) -> torch.distributions.Distribution:
         """Return p(x|z)."""
         loc, log_unit = offset.unbind(dim=-2)
         base = self._base(raw, free, loc * torch.exp(-log_unit), log_range)

@@ -1,8 +1,12 @@
 """Counts with more zeros than their distribution has."""
 
+from __future__ import annotations
+
 import copy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from sklearn.base import clone
 from typing_extensions import override
 
@@ -15,6 +19,10 @@ from ._link import Link, stack_offsets
 from ._negative_binomial import NegativeBinomial
 from ._poisson import Poisson
 
+if TYPE_CHECKING:
+    from .._columns._support import Support
+    from ._base import Likelihood
+
 _COUNTS = {"poisson": Poisson, "negative_binomial": NegativeBinomial}
 _SHARES = 0.01, 0.95
 
@@ -22,24 +30,24 @@ _SHARES = 0.01, 0.95
 class ZeroInflatedLink(Link):
     """The offset of the counts alone, and log-odds of the shares of extra zeros."""
 
-    def __init__(self, counts, extra=None):
+    def __init__(self, counts: Any, extra: Any = None) -> None:
         self.counts, self.extra = counts, extra
         self.n_offsets = counts.n_offsets + 1
         self.ceiling = counts.ceiling
 
     @override
-    def represent(self, x):
+    def represent(self, x: Any) -> Any:
         return self.counts.represent(x)
 
     @override
-    def convert(self, mean, scale, loadings, noise):
+    def convert(self, mean: Any, scale: Any, loadings: Any, noise: Any) -> Any:
         # extra zeros shrink covariances by 1 - π, which is undone
         kept = 1 - self.extra
         weight, bias = self.counts.convert(mean / kept, scale / kept, loadings, noise)
         return stack_offsets(weight, bias, np.log(self.extra / kept))
 
     @override
-    def refit(self, x, weight):
+    def refit(self, x: Any, weight: Any) -> Link:
         # A negative binomial distribution of the same two moments tells how many zeros
         # there would be without extra ones: the rest are extra. E[x (x - 1)] / E[x]
         # does not change, however many zeros are added.
@@ -112,11 +120,11 @@ class ZeroInflated(Wrapper, CountLikelihood):
 
     _named = {"count": _COUNTS}  # noqa: RUF012
 
-    def __init__(self, count="poisson"):
+    def __init__(self, count: Likelihood | str = "poisson") -> None:
         self.count = count
 
     @override
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         is_name = isinstance(self.count, str) and self.count in _COUNTS
         is_count = isinstance(self.count, CountLikelihood)
         if not is_name and (not is_count or isinstance(self.count, ZeroInflated)):
@@ -137,11 +145,11 @@ class ZeroInflated(Wrapper, CountLikelihood):
 
     @property
     @override
-    def link(self):
+    def link(self) -> Link:
         return getattr(self, "_link", None) or ZeroInflatedLink(self._counts.link)
 
     @override
-    def adapt(self, x, weight=None):
+    def adapt(self, x: Any, weight: Any = None) -> None:
         vars(self).pop("_adapted", None)
         adapted = clone(self._counts)
         self._link = ZeroInflatedLink(adapted.link).refit(x, weight)
@@ -149,7 +157,7 @@ class ZeroInflated(Wrapper, CountLikelihood):
         self._adapted = adapted
 
     @override
-    def select(self, column):
+    def select(self, column: int) -> Likelihood:
         part = copy.copy(self)
         if hasattr(self, "_adapted"):
             part._adapted = self._adapted.select(column)
@@ -157,19 +165,25 @@ class ZeroInflated(Wrapper, CountLikelihood):
 
     @property
     @override
-    def n_raw(self):
+    def n_raw(self) -> int:
         return self._counts.n_raw + 1
 
     @override
-    def free_shape(self, n_features):
+    def free_shape(self, n_features: int) -> tuple[int, ...]:
         return self._counts.free_shape(n_features)
 
     @property
-    def support(self):
+    def support(self) -> Support:
         """The counts that are accepted, a `Support`."""
         return self._counts.support
 
-    def __call__(self, raw, free, offset, log_range):
+    def __call__(
+        self,
+        raw: torch.Tensor,
+        free: torch.Tensor,
+        offset: torch.Tensor,
+        log_range: torch.Tensor,
+    ) -> torch.distributions.Distribution:
         """Return p(x|z)."""
         logits = offset[..., -1, :] + raw[..., -1, :]
         offset = offset[..., :-1, :]
