@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._columns import ColumnTable
-    from ._training._net import VAENet
     from ._utils._typing import Array, Floats, FrameT, RandomState, Table
     from .latents import Latent
     from .likelihoods import Likelihood
@@ -304,7 +303,8 @@ class VAETransformer(
     """
 
     # fitted attributes
-    net_: VAENet
+    # what could be guessed of skorch, which has no types, is partly wrong
+    net_: Any
     columns_: ColumnTable
     device_: str
     n_components_: int
