@@ -169,11 +169,10 @@ def main(picture=PICTURE):
         axes[0, 1].legend(loc="upper right", frameon=False)
         plot_scores(axes[1, 0], models, X_test)
         plot_samples(axes[1, 1], rows)
-        picture = Path(picture)
         picture.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(picture, dpi=110)
     print(f"picture: {os.path.relpath(picture)}")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(*map(Path, sys.argv[1:2]))

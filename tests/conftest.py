@@ -15,6 +15,9 @@ from skvae import VAETransformer
 
 torch.set_num_threads(1)
 
+# for checkers of types, not to be run
+collect_ignore = ["typing/user_code.py"]
+
 
 @pytest.fixture(autouse=True)
 def same_draws():
