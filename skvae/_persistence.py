@@ -27,8 +27,8 @@ _NO_DIGEST = "0" * 64
 _MAX_HEADER = 100_000_000
 
 
-class FileRefusedError(ValueError):
-    """Raised for files that are damaged, or hold what is not trusted."""
+class _Refusal(Exception):
+    """A sentence that `load` raises as a ValueError."""
 
 
 def save(estimator, path):
@@ -128,7 +128,10 @@ def load(path, *, trusted=()):
     else:
         path = Path(os.fspath(path))
         content, label = path.read_bytes(), f"{str(path)!r}"
-    return _Reader(content, label, trusted).read()
+    try:
+        return _Reader(content, label, trusted).read()
+    except _Refusal as error:
+        raise ValueError(str(error)) from error.__cause__
 
 
 def _check_estimator(estimator):
@@ -202,7 +205,7 @@ class _Reader:
         self.trusted, self.missing = _name_trusted(trusted), {}
 
     def refuse(self, message, error=None):
-        raise FileRefusedError(f"{self.label} {message}") from error
+        raise _Refusal(f"{self.label} {message}") from error
 
     def refuse_damaged(self, what, error=None):
         self.refuse(
@@ -226,7 +229,7 @@ class _Reader:
             version = description["versions"]["skvae"]
             check_version(type(estimator).__name__, version)
             _try_out(estimator)
-        except FileRefusedError:
+        except _Refusal:
             raise
         except Exception as error:
             self._check_trust()
@@ -320,7 +323,7 @@ def _import(name):
     try:
         return pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise FileRefusedError(
+        raise _Refusal(
             f"{name!r} is trusted, but cannot be imported: {error}; make its module "
             "importable, or pass the class itself in trusted."
         ) from error
