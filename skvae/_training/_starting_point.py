@@ -129,7 +129,7 @@ def _hide_unseen_lazily(table, rows, held_out):
 
 def make_rows(x, weight, starts, splits, device):
     """Return rows, weights and splits, on the device if they fit."""
-    if not fits_on(4 * x.size * len(starts), device):
+    if x.is_sparse or not fits_on(4 * x.size * len(starts), device):
         device = torch.device("cpu")
     weight = np.ones(len(x)) if weight is None else weight
     as_rows = [
