@@ -76,7 +76,13 @@ _ = LatentTraversalDisplay.from_estimator(vae, X, name="Components, one at a tim
 # Values against their reconstruction from four numbers. Points on the diagonal and full
 # squares on the diagonal of a matrix are kept exactly. Missing cells are left out.
 
-_ = ReconstructionDisplay.from_estimator(vae, X, name="Reconstruction")
+display = ReconstructionDisplay.from_estimator(vae, X, name="Reconstruction")
+
+# %%
+# The numbers behind a picture are attributes of the display:
+
+for number, kept in zip(display.order_, display.kept_, strict=True):
+    print(f"{X.columns[number]:<10} {kept:.2f}")
 
 # %%
 # New rows

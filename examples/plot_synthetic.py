@@ -107,7 +107,9 @@ for name, found in sources.items():
 # Look at the plots as well, since a distance does not show what is wrong. The atom of
 # savings at 0 is reproduced, and so is the tail of incomes.
 
-_ = SamplesDisplay.from_samples(drawn, test, name="Single columns")
+figure, axes = plt.subplots(2, 4, figsize=(12, 5), layout="constrained")
+axes[1, 3].set_axis_off()
+_ = SamplesDisplay.from_samples(drawn, test, ax=axes)
 
 # %%
 # Pairs show what single columns cannot: incomes grow with education and with age.

@@ -865,6 +865,11 @@ def test_displays_draw_on_axes_that_they_are_given(fitted, detector, X):
     grid = plt.subplots(2, 3)[1]
     display = SamplesDisplay.from_estimator(fitted, X, ax=grid)
     assert list(display.axes_) == list(grid.ravel())
+    # above the bars
+    top = max(area.get_data().values.max() for area in display.artists_[0])
+    display.figure_.canvas.draw()
+    bottom = display.legend_.get_window_extent().y0
+    assert grid[0, 0].transData.inverted().transform((0, bottom))[1] > top
 
 
 def make_all_one(number, fitted, detector, X, ax):

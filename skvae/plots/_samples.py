@@ -299,7 +299,8 @@ class SamplesDisplay:
         if n_all > len(found):
             which = ", those that differ most" if len(names) == 2 else ""
             note = f"{len(found)} of {n_all} columns{which}; shares of rows"
-        self._add_legend(ax, names, colors, note or "shares of rows")
+        note = note or "shares of rows"
+        self._add_legend(ax, names, colors, note, self.axes_, found)
 
     def _draw_pairs(self, ax, found, names, n_all):
         n = len(found)
@@ -325,12 +326,12 @@ class SamplesDisplay:
                 axis.set_ylabel(shorten(up.name, 20), fontsize="small")
             else:
                 axis.tick_params(labelleft=False)
-        self._add_legend(ax, names, colors, None)
+        self._add_legend(ax, names, colors, None, np.diag(self.axes_), found)
 
     def _choose_colors(self, axis, names):
         return [get_muted(axis, 0.4), COLORS[0]][-len(names) :]
 
-    def _add_legend(self, ax, names, colors, title):
+    def _add_legend(self, ax, names, colors, title, marginals, found):
         from matplotlib.patches import Patch
 
         handles = [
@@ -339,15 +340,24 @@ class SamplesDisplay:
         ]
         owner, place = self.axes_.ravel()[0].figure, {"loc": "outside lower center"}
         if ax is not None:
-            # the figure of others keeps its legends
-            owner, place = self.axes_.ravel()[0], {"loc": "best"}
+            # the figure of others keeps its legends: room is made in a panel
+            owner, place = _make_room(marginals, found)
         self.legend_ = owner.legend(
             handles=handles,
             title=title if ax is None else None,
-            ncols=2,
             fontsize="small",
             title_fontsize="small",
             frameon=False,
             labelcolor=get_ink(self.axes_.ravel()[0]),
-            **place,
+            **({"ncols": 2} | place),
         )
+
+
+def _make_room(marginals, found):
+    """Return a panel with room for a legend, and the place of it."""
+    for axis, column in zip(marginals, found, strict=True):
+        if not column.levels:
+            axis.set_ylim(top=1.3 * axis.get_ylim()[1])
+            return axis, {"loc": "upper center"}
+    marginals[0].set_xlim(right=1.8 * marginals[0].get_xlim()[1])
+    return marginals[0], {"loc": "center right", "ncols": 1}
