@@ -11,19 +11,24 @@ import torch
 from likelihood_cases import delete, make_rows
 
 from skvae import VAEOutlierDetector, VAETransformer
+from skvae.export import register_skl2onnx, to_onnx, to_torch
 from skvae.latents import Categorical, Gaussian, Hierarchical
 from skvae.likelihoods import LIKELIHOODS, Autoregressive
+from skvae.networks import Network
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
-from skvae.export import to_onnx, to_torch  # noqa: E402
 
 FAST = {
     "n_components": 2,
-    "max_epochs": 3,
-    "hidden_layer_sizes": (16, 16),
+    "max_epochs": 1,
+    "hidden_layer_sizes": (6,),
+    "early_stopping": False,
     "random_state": 0,
 }
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::skvae.UnusedComponentsWarning", "ignore::skvae.UnlikelyLevelsWarning"
+)
 METHODS = "transform", "score_samples", "reconstruct"
 
 
@@ -75,9 +80,9 @@ def check(estimator, X, methods=METHODS):
             assert_equal(found, expected[rows])
 
 
-def make_incomplete(name, n_features=4):
-    """Return rows for a likelihood, and the same with missing cells but in the first."""
-    X = make_rows(name, 100, n_features)
+def make_incomplete(name, n_features=3):
+    """Return rows for a likelihood, and the same with missing cells from row 1 on."""
+    X = make_rows(name, 60, n_features)
     incomplete = delete(X, 0.2)
     incomplete[0], incomplete[1] = X[0], np.nan
     return X, incomplete
@@ -86,7 +91,13 @@ def make_incomplete(name, n_features=4):
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_file_computes_what_the_estimator_does(name):
     X, incomplete = make_incomplete(name)
-    check(VAETransformer(likelihood=name, **FAST).fit(X), incomplete)
+    model = VAETransformer(likelihood=name, **FAST).fit(X)
+    if name == "transformed":
+        check(model, incomplete, METHODS[:2])
+        with pytest.raises(ValueError, match="means are integrals"):
+            to_onnx(model, method="reconstruct")
+    else:
+        check(model, incomplete)
 
 
 @pytest.mark.parametrize(
@@ -114,16 +125,17 @@ def test_file_has_every_latent(latent):
 @pytest.mark.parametrize(
     "parameters",
     [
+        {},
         {"density": None},
         {"density": "joint"},
         {"hidden_layer_sizes": ()},
         {"standardize": False},
         {"init": "random"},
-        {"activation": "gelu"},
-        {"activation": "elu"},
-        {"activation": "leaky_relu"},
-        {"activation": "softplus"},
-        {"activation": "relu", "dropout": 0.2},
+        {"activation": "gelu", "init": "random", "density": None},
+        {"activation": "elu", "init": "random", "density": None},
+        {"activation": "leaky_relu", "init": "random", "density": None},
+        {"activation": "softplus", "init": "random", "density": None},
+        {"activation": "relu", "dropout": 0.2, "density": None},
         {"n_ensemble": 2},
         {"likelihood": Autoregressive("gaussian")},
     ],
@@ -134,3 +146,253 @@ def test_file_has_every_setting(parameters):
     X[:, 2] = 7.0
     model = VAETransformer(**FAST | parameters)
     check(model.fit(incomplete if "init" in parameters else X), incomplete)
+
+
+def make_frame(n_samples=60):
+    """Return a data frame with columns of every kind, some cells missing."""
+    generator = np.random.default_rng(0)
+    number = np.arange(n_samples)
+    frame = pd.DataFrame(
+        {
+            "age": generator.normal(40, 10, n_samples),
+            "weight": generator.normal(0, 1, n_samples).astype(np.float32),
+            "visits": generator.poisson(3, n_samples),
+            "smokes": generator.random(n_samples) < 0.4,
+            "city": generator.choice(["Bern", "Genève", "x y"], n_samples),
+            "grade": pd.Categorical(
+                generator.choice(["low", "high"], n_samples),
+                categories=["low", "mid", "high"],
+                ordered=True,
+            ),
+            "code": pd.Categorical(generator.choice([10, 20, 35], n_samples)),
+            "v1": 3.5,
+        }
+    )
+    frame.loc[::7, "age"], frame.loc[::11, "city"] = np.nan, None
+    hidden = np.where(number % 9 == 0, None, number % 2 == 0)
+    frame["member"] = pd.array(hidden, dtype="boolean")
+    hidden = np.where(number % 8 == 0, None, number % 5)
+    frame["transform"] = pd.array(hidden, dtype="Int64")
+    return frame
+
+
+@pytest.mark.filterwarnings("ignore::skvae.UnknownCategoriesWarning")
+@pytest.mark.parametrize("density", ["after", "joint"])
+def test_file_of_a_data_frame_has_an_input_for_each_column(density):
+    frame = make_frame()
+    model = VAETransformer(density=density, **FAST).fit(frame)
+    rows = frame.copy()
+    rows.loc[3, "city"] = "another one"
+    for method in ("transform", "score_samples"):
+        file = to_onnx(model, method=method)
+        assert [given.name for given in file.graph.input] == list(frame.columns)
+        (found,) = run(file, rows)
+        assert_equal(found, getattr(model, method)(rows))
+    columns = run(to_onnx(model, method="reconstruct"), rows)
+    expected = model.reconstruct(rows)
+    for found, name in zip(columns, expected, strict=True):
+        column = expected[name]
+        if found.dtype in (object, bool):
+            assert found.ravel().tolist() == column.tolist()
+        else:
+            np.testing.assert_allclose(
+                found.ravel(), column.to_numpy(float), rtol=1e-5, atol=1e-5
+            )
+
+
+@pytest.mark.filterwarnings("ignore::skvae.UnknownCategoriesWarning")
+def test_file_of_a_detector_has_scores_threshold_and_unknown_levels():
+    frame = make_frame()
+    detector = VAEOutlierDetector(**FAST).fit(frame)
+    rows = frame.copy()
+    rows.loc[3, "city"], rows.loc[4, "grade"], rows.loc[5, "city"] = "new", "mid", None
+    for method in ("score_samples", "decision_function", "predict"):
+        (found,) = run(to_onnx(detector, method=method), rows)
+        assert_equal(found, getattr(detector, method)(rows))
+    assert detector.predict(rows)[3:5].tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("method", ["elbo", "evidence", "reconstruction"])
+def test_file_has_the_score_method_of_the_detector(method):
+    X, incomplete = make_incomplete("gaussian")
+    detector = VAEOutlierDetector(score_method=method, **FAST).fit(X)
+    check(detector, incomplete, ["decision_function"])
+
+
+def test_file_takes_and_returns_the_types_at_fit():
+    X, _ = make_incomplete("gaussian")
+    single = VAETransformer(**FAST).fit(X.astype(np.float32))
+    check(single, X.astype(np.float32))
+    with pytest.raises(Exception, match="INVALID_ARGUMENT"):
+        run(to_onnx(single), X)
+
+
+def test_file_of_images_has_convolutions_and_pixels():
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
+    model = VAETransformer(
+        image_shape=(1, 8, 8), likelihood="discretized_logistic", **FAST
+    )
+    check(model.fit(images), images)
+
+
+def test_refused_rows_have_no_result():
+    X, _ = make_incomplete("poisson")
+    model = VAETransformer(likelihood="poisson", **FAST).fit(X)
+    bad = X[:4].copy()
+    bad[0, 0], bad[1, 1], bad[2, 2] = -1, 2.5, np.inf
+    for method in METHODS:
+        (found,) = run(to_onnx(model, method=method), bad)
+        is_nan = np.isnan(found.reshape(4, -1)).all(axis=1)
+        assert is_nan.tolist() == [True, True, True, False]
+
+
+def test_levels_that_an_array_did_not_have_are_no_places_in_a_table():
+    X, _ = make_incomplete("categorical")
+    model = VAETransformer(likelihood="categorical", **FAST).fit(X)
+    bad = X[:2].copy()
+    bad[0, 0] = 99
+    (found,) = run(to_onnx(model), bad)
+    assert np.isnan(found[0]).all()
+    assert_equal(found[1:], model.transform(bad[1:]))
+
+
+def test_file_of_complete_rows_is_smaller():
+    X, _ = make_incomplete("gaussian")
+    model = VAETransformer(**FAST).fit(X)
+    small = to_onnx(model, method="score_samples", missing=False)
+    assert small.ByteSize() < to_onnx(model, method="score_samples").ByteSize()
+    assert_equal(run(small, X)[0], model.score_samples(X))
+
+
+def test_file_tells_what_it_is(tmp_path):
+    frame = make_frame()
+    model = VAETransformer(**FAST).fit(frame)
+    to_onnx(model, tmp_path / "model.onnx")
+    with open(tmp_path / "open.onnx", "wb") as file:
+        to_onnx(model, file)
+    assert (tmp_path / "open.onnx").stat().st_size > 0
+    loaded = onnx.load(tmp_path / "model.onnx")
+    onnx.checker.check_model(loaded, full_check=True)
+    known = {entry.key: entry.value for entry in loaded.metadata_props}
+    assert (known["estimator"], known["method"]) == ("VAETransformer", "transform")
+    assert json.loads(known["feature_names_in"]) == list(frame.columns)
+    assert json.loads(known["feature_names_out"]) == [
+        "vaetransformer0",
+        "vaetransformer1",
+    ]
+    assert loaded.producer_name == "skvae"
+
+
+def test_file_runs_without_the_package(tmp_path):
+    X, _ = make_incomplete("gaussian")
+    model = VAETransformer(**FAST).fit(X)
+    to_onnx(model, tmp_path / "model.onnx", "score_samples")
+    np.save(tmp_path / "X.npy", X)
+    script = (
+        "import sys, numpy, onnxruntime\n"
+        "session = onnxruntime.InferenceSession('model.onnx')\n"
+        "(found,) = session.run(None, {'X': numpy.load('X.npy')})\n"
+        "numpy.save('found.npy', found)\n"
+        "assert not {'skvae', 'torch', 'sklearn'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    assert_equal(np.load(tmp_path / "found.npy"), model.score_samples(X))
+
+
+def test_graph_of_torch_computes_what_the_estimator_does(tmp_path):
+    X, incomplete = make_incomplete("gaussian")
+    model = VAETransformer(density=None, **FAST).fit(X)
+    for method in ("transform", "score_samples"):
+        graph = to_torch(model, method)
+        torch.export.save(graph, tmp_path / "model.pt2")
+        module = torch.export.load(tmp_path / "model.pt2").module()
+        expected = getattr(model, method)(incomplete)
+        for n in (1, 2, len(X)):
+            found = module(torch.as_tensor(incomplete[:n]))
+            assert_equal(found.numpy(), expected[:n])
+
+
+def test_what_cannot_be_exported_is_refused():
+    X, _ = make_incomplete("gaussian")
+    model = VAETransformer(**FAST)
+    with pytest.raises(Exception, match="not fitted"):
+        to_onnx(model)
+    model.fit(X)
+    with pytest.raises(ValueError, match=r"'transfrom'.*did you mean 'transform'"):
+        to_onnx(model, method="transfrom")
+    with pytest.raises(ValueError, match="'predict' of VAETransformer"):
+        to_onnx(model, method="predict")
+    with pytest.raises(TypeError, match="skl2onnx"):
+        to_onnx("model")
+    detector = VAEOutlierDetector(score_method="refined", **FAST).fit(X)
+    with pytest.raises(ValueError, match=r"'refined'.*set score_method='tempered'"):
+        to_onnx(detector, method="predict")
+
+
+def test_members_whose_missing_cells_follow_no_graph_are_refused():
+    X, _ = make_incomplete("poisson")
+    model = VAETransformer(likelihood=Autoregressive("poisson"), **FAST).fit(X)
+    with pytest.raises(ValueError, match="missing=False"):
+        to_onnx(model, method="score_samples")
+    found = run(to_onnx(model, method="score_samples", missing=False), X)
+    assert_equal(found[0], model.score_samples(X))
+
+
+class Branching(torch.nn.Module):
+    def forward(self, u):
+        return u * 2 if u.sum() > 0 else u
+
+
+class Wave(torch.nn.Module):
+    def forward(self, u):
+        return torch.special.bessel_j0(u)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"), [(Branching, "torch.where"), (Wave, "bessel_j0")]
+)
+def test_networks_that_follow_no_graph_are_refused(body, message):
+    class Own(Network):
+        def make_encoder(self, n_inputs, n_copies=None):
+            return body(), n_inputs
+
+        make_decoder = make_encoder
+
+    X, _ = make_incomplete("gaussian")
+    model = VAETransformer(network=Own(), density=None, **FAST).fit(X)
+    with pytest.raises(ValueError, match=message):
+        to_onnx(model, missing=False)
+
+
+def test_pipelines_are_converted_as_a_whole():
+    skl2onnx = pytest.importorskip("skl2onnx")
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    register_skl2onnx()
+    X, _ = make_incomplete("gaussian")
+    y = (X[:, 0] > 0).astype(int)
+    model = VAETransformer(density=None, **FAST)
+    pipe = make_pipeline(StandardScaler(), model).fit(X)
+    for dtype in (np.float32, np.float64):
+        rows = X.astype(dtype)
+        (found,) = run(skl2onnx.to_onnx(pipe, rows[:1]), rows)
+        np.testing.assert_allclose(found, pipe.transform(rows), rtol=1e-5, atol=1e-5)
+    options = {id(pipe[-1]): {"method": "score_samples"}}
+    (found,) = run(skl2onnx.to_onnx(pipe, X[:1], options=options), X)
+    np.testing.assert_allclose(found, pipe.score_samples(X), rtol=1e-5, atol=1e-5)
+    classifier = make_pipeline(StandardScaler(), model, LogisticRegression()).fit(X, y)
+    file = skl2onnx.to_onnx(classifier, X[:1], options={"zipmap": False})
+    label, chance = run(file, X)
+    assert label.tolist() == classifier.predict(X).tolist()
+    np.testing.assert_allclose(
+        chance, classifier.predict_proba(X), rtol=1e-5, atol=1e-5
+    )
+    detector = make_pipeline(StandardScaler(), VAEOutlierDetector(**FAST)).fit(X)
+    label, decision = run(skl2onnx.to_onnx(detector, X[:1]), X)
+    assert label.tolist() == detector.predict(X).tolist()
+    np.testing.assert_allclose(decision, detector.decision_function(X), atol=1e-5)
+    with pytest.raises(ValueError, match="target_opset"):
+        skl2onnx.to_onnx(pipe, X[:1], target_opset=15)

@@ -27,7 +27,6 @@ for _kind, _names in {
     "Tanh": "tanh",
     "Sigmoid": "sigmoid",
     "Relu": "relu",
-    "Erf": "erf",
     "Floor": "floor",
     "Ceil": "ceil",
     "Round": "round",
@@ -51,6 +50,14 @@ def _isinf(t, node, x):
 @translates(ATEN.logical_not.default, ATEN.bitwise_not.default)
 def _not(t, node, x):
     return t.add("Not", t.name(x, torch.bool))
+
+
+@translates(ATEN.erf.default)
+def _erf(t, node, x):
+    dtype = get_dtype(node)
+    # onnxruntime has it in single precision
+    found = t.add("Erf", t.name(x, torch.float32))
+    return found if dtype == torch.float32 else t.cast(found, dtype)
 
 
 @translates(ATEN.rsqrt.default)

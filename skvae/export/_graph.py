@@ -5,6 +5,7 @@ missing, and -1 for a level that `fit` has not seen. A row that the estimator re
 has NaN as its result.
 """
 
+import copy
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from .._columns._support import has_gaps
 from .._columns._table import FARTHEST
+from .._model._ensemble import make_model
 from .._model._precision import run_single
 from .._model._score import combine, evaluate
 from .._utils._missing import missing_cells_known
@@ -28,7 +30,7 @@ def make_function(estimator, method, score_method, has_missing):
     `has_missing` is whether rows may have missing cells: the function is traced, and
     cannot look.
     """
-    model, levels = estimator._get_model(), None
+    model, levels = move_to_cpu(estimator._get_model()), None
     if estimator._marks_unknown:
         levels = estimator._levels
     reader = RowReader(model, levels)
@@ -53,6 +55,18 @@ def make_function(estimator, method, score_method, has_missing):
             return torch.where(decision >= 0, 1, -1)
 
     return compute
+
+
+def move_to_cpu(model):
+    """Return a fitted model whose tensors are in the memory of the processor."""
+    if model.module.free.device.type == "cpu":
+        return model
+    blocks = [model.noise, model.search_noise, model.evidence_noise]
+    pairs = [
+        (copy.deepcopy(part.module).cpu(), part.columns)
+        for part in getattr(model, "models", [model])
+    ]
+    return make_model(pairs, [block.cpu() for block in blocks])
 
 
 def score(parts, x, method):
@@ -93,7 +107,7 @@ class RowReader:
             is_integer[chosen] = support.is_integer
             for column, codes in zip(chosen, support.levels or (), strict=False):
                 if has_gaps(codes):
-                    gapped[int(column)] = codes
+                    gapped[int(column)] = np.asarray(codes, float)
         self.low, self.high = torch.as_tensor(low), torch.as_tensor(high)
         self.integers = torch.as_tensor(np.flatnonzero(is_integer))
         self.gapped = {
@@ -221,7 +235,7 @@ class RowModel:
                 return torch.zeros_like(X[:, 0])
             return self.score_constant(X)
         x = self.encode(X)
-        if method == "evidence" and model.evidence_noise is not model.noise:
+        if method == "evidence" and len(model.evidence_noise) != len(model.noise):
             scores = self._average(x, "evidence", model.evidence_noise)
             scores = torch.maximum(scores, self._average(x, "elbo", model.noise))
         else:

@@ -11,7 +11,7 @@ from . import _elementwise, _reductions, _shapes  # noqa: F401
 from ._columns import ROWS, FrameColumns, MatrixColumns, Nodes
 from ._graph import make_function
 from ._operators import DECOMPOSITIONS
-from ._trace import trace
+from ._trace import refusing, trace
 from ._translator import N_ROWS, OPERATORS, Translator
 
 # that of the operators which torch translates to; onnxruntime has it from 1.14 on
@@ -32,39 +32,43 @@ def make_decompositions():
     return others | DECOMPOSITIONS
 
 
-def make_model(estimator, method, score_method, missing, opset=OPSET):
+def make_model(estimator, method, score_method, missing):
     """Return the `onnx.ModelProto` of a method."""
     columns = estimator.columns_
     if columns.container == "array" and columns.dtype != object:
         layout = MatrixColumns(columns)
     else:
         layout = FrameColumns(columns, estimator._marks_unknown)
-    nodes = Nodes("v")
+    taken = {info.name for info in layout.make_inputs()}
+    nodes = Nodes(find_free("v", lambda name: any(t.startswith(name) for t in taken)))
     rows = layout.read(nodes)
     found = add_method(nodes, rows, estimator, method, score_method, missing)
+    output = find_free(method, lambda name: any(t.startswith(name) for t in taken))
     if method == "reconstruct":
-        outputs = layout.write(nodes, found, method)
+        outputs = layout.write(nodes, found, output)
     else:
-        nodes.add("Identity", found, output=method)
+        nodes.add("Identity", found, output=output)
         shape = [ROWS]
         if method == "transform":
             shape.append(estimator._n_features_out)
-        outputs = [helper.make_tensor_value_info(method, _TYPES[method], shape)]
+        outputs = [helper.make_tensor_value_info(output, _TYPES[method], shape)]
+    constants = list(nodes.constants.values())
     graph = helper.make_graph(
-        nodes.nodes,
-        "skvae",
-        layout.make_inputs(),
-        outputs,
-        list(nodes.constants.values()),
+        nodes.nodes, "skvae", layout.make_inputs(), outputs, constants
     )
-    opsets = [
-        helper.make_opsetid("", opset),
-        helper.make_opsetid("ai.onnx.ml", OPSET_ML),
-    ]
+    versions = {"": OPSET, "ai.onnx.ml": OPSET_ML}
+    opsets = [helper.make_opsetid(*each) for each in versions.items()]
     least = helper.find_min_ir_version_for(opsets)
     return helper.make_model(
         graph, opset_imports=opsets, ir_version=least, producer_name="skvae"
     )
+
+
+def find_free(name, is_taken):
+    """Return a name that is not taken: itself, or with underscores behind it."""
+    while is_taken(name):
+        name += "_"
+    return name
 
 
 def add_method(nodes, rows, estimator, method, score_method, missing):
@@ -73,8 +77,9 @@ def add_method(nodes, rows, estimator, method, score_method, missing):
     def translate(nodes, has_missing):
         function = make_function(estimator, method, score_method, has_missing)
         n_features = len(estimator.columns_.kinds)
-        graph = trace(function, N_ROWS, n_features, make_decompositions())
-        return Translator(nodes).run(graph, rows)
+        with refusing(estimator, method, has_missing):
+            graph = trace(function, N_ROWS, n_features, make_decompositions())
+            return Translator(nodes).run(graph, rows)
 
     if not missing:
         return translate(nodes, False)

@@ -144,6 +144,11 @@ def ndtri(p):
     return torch.where(centred.abs() <= 0.425, middle, outer)
 
 
+def erfinv(x):
+    """Return the inverse of the error function."""
+    return ndtri(0.5 * (x + 1)) * math.sqrt(0.5)
+
+
 def _divide(numerator, denominator, x):
     return _evaluate(numerator, x) / _evaluate(denominator, x)
 
@@ -207,6 +212,7 @@ DECOMPOSITIONS = {
     _ATEN.cholesky_solve.default: cholesky_solve,
     _ATEN.lgamma.default: lgamma,
     _ATEN.special_ndtri.default: ndtri,
+    _ATEN.erfinv.default: erfinv,
     _ATEN.searchsorted.Tensor: searchsorted,
     _ATEN.native_group_norm.default: group_norm,
     _ATEN.upsample_nearest2d.default: upsample_nearest2d,

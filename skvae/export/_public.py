@@ -100,10 +100,11 @@ def to_torch(estimator, method="transform", *, missing=True):
     """
     score_method = check_method(estimator, method)
     from ._graph import make_function
-    from ._trace import make_program
+    from ._trace import make_program, refusing
 
     function = make_function(estimator, method, score_method, missing)
-    return make_program(function, estimator.n_features_in_)
+    with refusing(estimator, method, missing):
+        return make_program(function, estimator.n_features_in_)
 
 
 def register_skl2onnx():
@@ -137,6 +138,7 @@ def _get_versions():
 def check_method(estimator, method):
     """Return the method of scores; refuse what cannot be exported."""
     import_quietly("torch", "sympy")
+    from ..likelihoods import Transformed
     from ._graph import SCORES
 
     if not isinstance(estimator, VAETransformer):
@@ -158,5 +160,12 @@ def check_method(estimator, method):
         raise ValueError(
             f"score_method={score_method!r} optimises every row, which no graph does; "
             "set score_method='tempered' or another average over draws, and fit again."
+        )
+    members = estimator.net_.module_.likelihood.members
+    if method == "reconstruct" and any(type(m) is Transformed for m in members):
+        raise ValueError(
+            "method='reconstruct' cannot be exported with likelihood='transformed', "
+            "whose means are integrals; use another likelihood, or export 'transform' "
+            "or 'score_samples'."
         )
     return score_method

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
+from ._trace import UnknownOperatorError
 from ._translator import (
     ATEN,
-    UnknownOperatorError,
     get_dim,
     get_dtype,
     get_shape,

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from onnx import helper
 
+from ._trace import UnknownOperatorError
 from ._translator import (
     ATEN,
     N_ROWS,
-    UnknownOperatorError,
     get_dim,
     get_dtype,
     get_shape,
@@ -259,6 +259,13 @@ def _ones(t, node, *args, **kwargs):
 @translates(ATEN.new_full.default, ATEN.full_like.default)
 def _full_like(t, node, x, *args, **kwargs):
     return _fill(t, node, args[-1])
+
+
+@translates(ATEN.arange.default, ATEN.arange.start, ATEN.arange.start_step)
+def _arange(t, node, *limits, **kwargs):
+    if any(limit and limit % N_ROWS == 0 for limit in limits):
+        raise UnknownOperatorError("aten.arange of rows")
+    return t.constant(torch.arange(*limits, dtype=get_dtype(node)))
 
 
 @translates(ATEN.scalar_tensor.default)

@@ -3,15 +3,20 @@
 Whatever does not depend on the rows is computed once, and is a constant of the graph.
 """
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 from typing_extensions import override
+
+from .._utils._device import isolated
+
+_READS = (torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__)
 
 
 class _Constants(TorchDispatchMode):
@@ -37,6 +42,20 @@ class _Constants(TorchDispatchMode):
         return isinstance(value, symbols)
 
 
+class _NoReading(TorchFunctionMode):
+    """Refuse to read a value that depends on the rows: there is no memory behind it."""
+
+    @override
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in _READS and _is_traced(args[0]):
+            raise RuntimeError(f"{func.__name__}() of a tensor")
+        return func(*args, **(kwargs or {}))
+
+
+def _is_traced(tensor):
+    return isinstance(tensor, FakeTensor) or torch._is_functional_tensor(tensor)
+
+
 def trace(function, n_rows, n_features, decompositions, is_symbolic=False):
     """Return the graph of a function of rows (n, n_features) float64, a `GraphModule`.
 
@@ -45,7 +64,7 @@ def trace(function, n_rows, n_features, decompositions, is_symbolic=False):
     """
 
     def run(X):
-        with torch.no_grad(), _Constants(n_rows):
+        with torch.no_grad(), _NoReading(), _Constants(n_rows):
             return function(X)
 
     mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -56,16 +75,46 @@ def trace(function, n_rows, n_features, decompositions, is_symbolic=False):
         tracing_mode="symbolic" if is_symbolic else "real",
         _allow_non_fake_inputs=True,
     )
-    with nullcontext() if is_symbolic else mode:
+    with isolated(), nullcontext() if is_symbolic else mode:
         graph = tracer(torch.empty(n_rows, n_features, dtype=torch.float64))
     constants = {**vars(graph), **graph._parameters, **graph._buffers}
     for name, value in constants.items():
         if isinstance(value, torch.Tensor):
             delattr(graph, name)
-            graph.register_buffer(name, value.detach().clone())
+            graph.register_buffer(name, value.detach().contiguous().clone())
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph
+
+
+class UnknownOperatorError(NotImplementedError):
+    """An operator of torch that has no translation."""
+
+
+@contextmanager
+def refusing(estimator, method, has_missing):
+    """Name what cannot be exported, and the way out."""
+    name = f"method={method!r} of {type(estimator).__name__}"
+    try:
+        yield
+    except UnknownOperatorError as error:
+        raise ValueError(
+            f"{name} uses the operator {error} of torch, which is not translated to "
+            "ONNX; use skvae.export.to_torch, or a network or likelihood without it."
+        ) from error
+    except Exception as error:
+        if has_missing:
+            members = ", ".join(sorted(set(map(str, estimator.columns_.likelihoods))))
+            raise ValueError(
+                f"{name} cannot be exported for rows with missing cells, with columns "
+                f"of {members}: what is computed depends on the values ({error}). Pass "
+                "missing=False, for complete rows alone."
+            ) from error
+        raise ValueError(
+            f"{name} cannot be exported: what is computed depends on the values of the "
+            f"rows ({error}). In a network or likelihood of your own, write "
+            "torch.where instead of a branch, and keep to operators of torch."
+        ) from error
 
 
 def make_program(function, n_features):

@@ -10,15 +10,13 @@ import numpy as np
 import torch
 from onnx import helper
 
+from ._trace import UnknownOperatorError
+
 ATEN = torch.ops.aten
 # of the table that is traced, none of whose values is read
 N_ROWS = 1_000_003
 # the translation of every operator: a function of a `Translator`, a node, its arguments
 OPERATORS = {}
-
-
-class UnknownOperatorError(NotImplementedError):
-    """An operator of torch that has no translation."""
 
 
 def translates(*overloads):
