@@ -661,6 +661,7 @@ def test_traversal_of_images_and_of_points_of_ones_own(quick):
     ends = vae.transform(X[:2])
     line = np.linspace(*ends, 4)
     display = LatentTraversalDisplay.from_points(vae, line, image_shape=(4, 4))
+    assert not any(text.get_text() for text in display.ax_.get_yticklabels())
     shown = display.image_.get_array()
     np.testing.assert_allclose(
         shown[:, 15:].ravel(), vae.inverse_transform(ends)[1], rtol=1e-5

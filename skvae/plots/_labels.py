@@ -25,7 +25,7 @@ class Labels:
     def list_groups(self):
         """Return pairs of the text of a level and its rows, unknown rows last."""
         groups = [
-            (shorten(level), np.flatnonzero(self.codes == code))
+            (shorten(level) or "(empty)", np.flatnonzero(self.codes == code))
             for code, level in enumerate(self.levels)
         ]
         groups.append(("missing", np.flatnonzero(self.codes < 0)))

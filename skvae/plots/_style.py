@@ -116,8 +116,6 @@ def shorten(text, n_characters=24):
     text = " ".join(str(text).split())
     # dollars would begin a formula
     text = text.replace("$", r"\$")
-    if not text:
-        return "(empty)"
     if text.startswith("_"):
         # legends would leave it out
         text = f" {text}"
