@@ -74,7 +74,7 @@ def save(estimator, path):
         path.write(content)
         return
     # what a link points to is replaced, not the link
-    path = Path(os.path.realpath(os.fspath(path)))
+    path = Path(os.path.realpath(os.fsdecode(path)))
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with open(draft, "xb") as file:
@@ -126,7 +126,7 @@ def load(path, *, trusted=()):
                 "skvae.load takes files that are open in binary mode, 'rb'."
             )
     else:
-        path = Path(os.fspath(path))
+        path = Path(os.fsdecode(path))
         content, label = path.read_bytes(), f"{str(path)!r}"
     try:
         return _Reader(content, label, trusted).read()

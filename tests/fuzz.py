@@ -10,6 +10,7 @@ estimator (members, sizes, training). Refusals count as answers where they are a
 """
 
 import argparse
+import io
 import os
 import pickle
 import re
@@ -422,6 +423,19 @@ def law_detector(case, model):
     expect(model.predict(case.table) == np.where(scores < model.offset_, -1, 1))
     parts = np.asarray(model.explain(case.table), dtype=float)
     expect(np.isfinite(parts), "explain is not finite")
+
+
+def law_files(case, model):
+    """A file of `skvae.save` holds the estimator."""
+    file = io.BytesIO()
+    skvae.save(model, file)
+    file.seek(0)
+    twin = skvae.load(file)
+    agree(
+        model.score_samples(case.table), twin.score_samples(case.table), rtol=0, atol=0
+    )
+    one, two = (as_frame(v.sample(3, random_state=0)) for v in (model, twin))
+    expect(one.equals(two), one, two)
 
 
 def law_bad_input(case, model):

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 import skvae
 from skvae import VAEOutlierDetector, VAETransformer
@@ -272,21 +273,39 @@ def test_a_generator_beyond_its_memory_is_refused(content):
     refuse(join(description, *rest), "damaged")
 
 
+def change_tensors(node, **changes):
+    """Change the nodes of all tensors within a node."""
+    if isinstance(node, dict):
+        if "tensor" in node:
+            node.update(changes)
+        node = list(node.values())
+    if isinstance(node, list):
+        for value in node:
+            change_tensors(value, **changes)
+
+
 def test_tensors_beyond_their_array_are_refused(content):
+    for layout in (
+        [[10**6], [1], 0],
+        [[1], [1], 10**6],
+        [[2], [-1], 1],
+        [[-1], [1], 0],
+    ):
+        description, *rest = split(content)
+        change_tensors(description["estimator"], layout=layout)
+        refuse(join(description, *rest), "damaged")
+
+
+def test_tensors_of_an_accelerator_are_loaded_without_one(content, X, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     description, *rest = split(content)
-
-    def forge(node):
-        if isinstance(node, dict):
-            if "tensor" in node:
-                node["layout"] = [[10**6], [1], 0]
-            for value in node.values():
-                forge(value)
-        elif isinstance(node, list):
-            for value in node:
-                forge(value)
-
-    forge(description["estimator"])
-    refuse(join(description, *rest), "damaged")
+    change_tensors(description["estimator"], on="cuda:1")
+    state = find_state(description)
+    state["device_"] = "cuda:1"
+    state["net_"]["state"]["dict"]["device"] = "cuda:1"
+    twin = load(join(description, *rest))
+    assert twin.device_ == twin.net_.device == "cpu"
+    np.testing.assert_array_equal(twin.score_samples(X), load(content).score_samples(X))
 
 
 def test_what_is_trusted_must_be_there(content):

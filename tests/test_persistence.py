@@ -363,6 +363,14 @@ def test_nothing_that_a_pickle_could_run_is_in_the_state(fitted):
     assert isinstance(json.loads(state["description"]), dict)
 
 
+def test_generators_stay_shared_with_objects_outside(X):
+    generator = np.random.RandomState(0)
+    pair = VAETransformer(random_state=generator), generator
+    for twin, other in (pickle.loads(pickle.dumps(pair)), copy.deepcopy(pair)):
+        assert twin.random_state is other
+        assert other is not generator
+
+
 def test_cloudpickle_takes_classes_of_a_notebook(X):
     cloudpickle = pytest.importorskip("cloudpickle")
 

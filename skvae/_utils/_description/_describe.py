@@ -22,14 +22,16 @@ class Describer:
     put_other : callable
         ``put_other(value, path)`` returns the node of a class, function or object that
         a description cannot hold.
+    apart : tuple of type, default=()
+        Types that are put there, too.
 
     Attributes
     ----------
     arrays : dict of ndarray
     """
 
-    def __init__(self, put_other):
-        self.arrays, self._put_other = {}, put_other
+    def __init__(self, put_other, apart=()):
+        self.arrays, self._put_other, self._apart = {}, put_other, apart
         # by id: the object, kept so that no other gets its id, and its node
         self._known, self._n_shared = {}, 0
         self._storages = {}
@@ -57,6 +59,8 @@ class Describer:
         return node
 
     def _describe(self, value, path):
+        if isinstance(value, self._apart):
+            return self._put_other(value, path)
         for kind in _KINDS:
             node = kind.describe(value, self, path)
             if node is not None:

@@ -8,8 +8,11 @@ import numpy as np
 from ._describe import Describer
 from ._rebuild import Rebuilder
 
-# arrays that joblib maps to a file and torch may write to, by their names
-_OF_NET = "net_."
+# names of arrays that may stay in a file that joblib maps to memory: torch writes to
+# others
+_MAPPED = "columns_."
+# what may be shared with objects outside: a pickle has it once
+_APART = (np.random.RandomState, np.random.Generator)
 
 
 def _compute_digest(text, arrays):
@@ -32,7 +35,7 @@ def dump_state(parts):
         others.append(value)
         return {"other": len(others) - 1}
 
-    describer = Describer(put_other)
+    describer = Describer(put_other, _APART)
     text = json.dumps(describer(parts))
     arrays = describer.arrays
     digest = _compute_digest(text, arrays)
@@ -57,12 +60,8 @@ def load_state(state, name):
 
 
 def _copy_mapped(arrays):
-    return {
-        name: array.copy()
-        if name.startswith(_OF_NET) and not array.flags.writeable
-        else array
-        for name, array in arrays.items()
-    }
+    stay = {n for n, a in arrays.items() if a.flags.writeable or n.startswith(_MAPPED)}
+    return {n: a if n in stay else a.copy() for n, a in arrays.items()}
 
 
 class Described:
