@@ -319,8 +319,8 @@ def test_what_cannot_be_exported_is_refused():
     with pytest.raises(Exception, match="not fitted"):
         to_onnx(model)
     model.fit(X)
-    with pytest.raises(ValueError, match=r"'transfrom'.*did you mean 'transform'"):
-        to_onnx(model, method="transfrom")
+    with pytest.raises(ValueError, match=r"'transforms'.*did you mean 'transform'"):
+        to_onnx(model, method="transforms")
     with pytest.raises(ValueError, match="'predict' of VAETransformer"):
         to_onnx(model, method="predict")
     with pytest.raises(TypeError, match="skl2onnx"):

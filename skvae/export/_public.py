@@ -137,7 +137,7 @@ def _get_versions():
 
 def check_method(estimator, method):
     """Return the method of scores; refuse what cannot be exported."""
-    import_quietly("torch", "sympy")
+    import_quietly("torch", "sympy", "torch._dynamo")
     from ..likelihoods import Transformed
     from ._graph import SCORES
 

@@ -197,6 +197,24 @@ def _index(t, node, x, indices):
     return t.add("Gather", t.name(x), t.name(indices[dim]), axis=dim)
 
 
+@translates(ATEN.index_put.default)
+def _index_put(t, node, x, indices, values, accumulate=False):
+    shape, known = get_shape(x), [i for i in indices if i is not None]
+    is_last = len(known) == 2 and len(indices) == len(shape)
+    if accumulate or not is_last or any(i not in t.tensors for i in known):
+        raise UnknownOperatorError("aten.index_put of other places than in a matrix")
+    row, column = (t.tensors[i].numpy() for i in known)
+    places = row * shape[-1] + column
+    # which of the values is at every place of the matrix, if any
+    source = np.zeros(shape[-2] * shape[-1], dtype=np.int64)
+    source[places] = np.arange(len(places))
+    is_put = np.isin(np.arange(len(source)), places)
+    found = t.add("Gather", t.name(values), t.nodes.constant(source), axis=-1)
+    flat = t.reshape(t.name(x), (*shape[:-2], len(source)))
+    found = t.add("Where", t.nodes.constant(is_put), found, flat)
+    return t.reshape(found, shape)
+
+
 @translates(ATEN.flip.default)
 def _flip(t, node, x, dims):
     name = t.name(x)

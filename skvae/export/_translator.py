@@ -35,7 +35,8 @@ class Translator:
 
     def __init__(self, nodes):
         self.nodes, self.names, self.casts = nodes, {}, {}
-        self.n_rows = None
+        # constants by their nodes: names are made where they are used
+        self.tensors, self.n_rows = {}, None
 
     def run(self, graph, rows):
         """Return the name of the result for the matrix `rows`, float64."""
@@ -44,7 +45,7 @@ class Translator:
                 self.names[node] = rows
                 self.rows = rows
             elif node.op == "get_attr":
-                self.names[node] = self.constant(getattr(graph, node.target))
+                self.tensors[node] = getattr(graph, node.target)
             elif node.op == "output":
                 (found,) = torch.utils._pytree.tree_leaves(node.args)
                 return self.name(found)
@@ -67,6 +68,8 @@ class Translator:
         """Return the name of a node's result, or of a number, in a dtype."""
         if not isinstance(value, torch.fx.Node):
             return self.constant(value, dtype)
+        if value in self.tensors and value not in self.names:
+            self.names[value] = self.constant(self.tensors[value])
         name = self.names[value]
         if dtype is None or dtype == get_dtype(value):
             return name
