@@ -35,6 +35,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
 SMALL = {"max_epochs": 2, "hidden_layer_sizes": (8,), "random_state": 0}
 
 
+def name_case(case):
+    """Return a name that is the same in every process, without addresses."""
+    return re.sub(r" at 0x[0-9A-Fa-f]+", "", str(case))
+
+
 def dump(estimator):
     file = io.BytesIO()
     skvae.save(estimator, file)
@@ -209,7 +214,7 @@ def test_learned_levels_come_back(name):
         {"optimizer": torch.optim.SGD, "net_params": {"optimizer__momentum": 0.5}},
         {"random_state": np.random.RandomState(3)},
     ],
-    ids=str,
+    ids=name_case,
 )
 def test_every_member_comes_back(members, X):
     latent = members.get("latent")
@@ -247,7 +252,7 @@ def test_detector_keeps_threshold_calibration_and_levels():
         VAEOutlierDetector(3, contamination=0.1, likelihood={"a": Laplace()}),
         VAETransformer(net_callbacks=[EarlyStopping()], net_params={"lr_warmup": 3}),
     ],
-    ids=str,
+    ids=name_case,
 )
 def test_estimators_that_are_not_fitted_are_saved_too(vae, X):
     twin = undump(dump(vae))
