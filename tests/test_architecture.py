@@ -10,8 +10,7 @@ PACKAGE = Path(skvae.__file__).parent
 # a room may import only from lines further down
 LAYERS = [
     {"__init__"},
-    {"plots", "export", "_persistence"},
-    {"_outliers"},
+    {"plots", "export", "_outliers"},
     {"_estimator"},
     {"_parameters", "_training"},
     {"callbacks", "objectives"},

@@ -3,10 +3,10 @@
 import sys
 from importlib.util import find_spec
 
+from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .._estimator import VAETransformer
-from .._outliers import VAEOutlierDetector
 from .._utils._checks import suggest
 from .._utils._quiet_import import import_quietly
 
@@ -148,7 +148,7 @@ def check_method(estimator, method):
             "skvae.export.register_skl2onnx()."
         )
     check_is_fitted(estimator)
-    is_detector = isinstance(estimator, VAEOutlierDetector)
+    is_detector = isinstance(estimator, OutlierMixin)
     methods = _DETECTOR_METHODS if is_detector else _METHODS
     if method not in methods:
         raise ValueError(

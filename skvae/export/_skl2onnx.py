@@ -1,5 +1,7 @@
 """The estimators as steps of pipelines that skl2onnx converts."""
 
+import sys
+
 import onnx
 from skl2onnx import update_registered_converter
 from skl2onnx.common.data_types import (
@@ -8,10 +10,10 @@ from skl2onnx.common.data_types import (
     Int64TensorType,
     StringTensorType,
 )
+from sklearn.base import OutlierMixin
 
 from .._columns._kinds import Category
 from .._estimator import VAETransformer
-from .._outliers import VAEOutlierDetector
 from ._columns import FrameColumns, Nodes
 from ._onnx import OPSET, OPSET_ML, add_method
 from ._public import check_method
@@ -21,9 +23,11 @@ _METHODS = ("transform", "score_samples")
 
 def register():
     """Tell skl2onnx how both estimators are converted."""
+    # a name of the package: rooms side by side do not import one another
+    detector = sys.modules[__package__.split(".")[0]].VAEOutlierDetector
     for estimator, options in (
         (VAETransformer, {"method": list(_METHODS)}),
-        (VAEOutlierDetector, None),
+        (detector, None),
     ):
         update_registered_converter(
             estimator,
@@ -40,7 +44,7 @@ def _find_shapes(operator):
     is_double = isinstance(given, DoubleTensorType)
     kind = DoubleTensorType if is_double else FloatTensorType
     n_rows = operator.inputs[0].get_first_dimension()
-    if isinstance(estimator, VAEOutlierDetector):
+    if isinstance(estimator, OutlierMixin):
         label, scores = operator.outputs
         label.type, scores.type = Int64TensorType([n_rows]), kind([n_rows])
         return
@@ -67,7 +71,7 @@ def _convert(scope, operator, container):
         )
     nodes = Nodes(scope.get_unique_variable_name("skvae") + "_")
     rows = _read(operator, nodes)
-    if isinstance(estimator, VAEOutlierDetector):
+    if isinstance(estimator, OutlierMixin):
         methods = ["predict", "decision_function"]
     else:
         methods = [_get_method(operator, container)]
