@@ -139,6 +139,8 @@ class FreshBinarization(Callback):
     section 5.1.
     """
 
+    levels_: torch.Tensor
+
     def __init__(self, probabilities: ArrayLike) -> None:
         self.probabilities = probabilities
 
@@ -216,6 +218,8 @@ class BestWeights(Callback):
     # the loss of the initial weights, these, and their scores of held-out rows
     initial_: Any
     parameters_: list[torch.Tensor] | None
+    misses_: int
+    scores_initial_: bool
 
     def __init__(
         self,
@@ -368,6 +372,7 @@ class ProgressBar(Callback):
     """Show a progress bar with the ELBO of the epoch, in nats per row."""
 
     is_passing = True
+    bar_: Any
 
     @override
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
