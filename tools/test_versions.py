@@ -69,7 +69,8 @@ def link(names, folder, skipped):
         seen.add(name)
         if found is None:
             continue
-        for part in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
+        parts = {file.parts[0] for file in found.files or ()}
+        for part in parts - {"..", "__pycache__"}:
             target = folder / part
             if not target.exists():
                 target.symlink_to(found.locate_file(part).resolve())
