@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ._estimator import VAETransformer
 from ._outliers import VAEOutlierDetector
-from ._persistence import load, save
 from ._utils._warnings import (
     EffectiveSampleSizeWarning,
     InconsistentVersionWarning,
@@ -15,11 +14,13 @@ from ._utils._warnings import (
     UnlikelyLevelsWarning,
     UnusedComponentsWarning,
 )
+from .export._persistence import load, save
 
 if TYPE_CHECKING:
     # the names are exported where they are imported as themselves
     from . import callbacks as callbacks
     from . import datasets as datasets
+    from . import export as export
     from . import latents as latents
     from . import likelihoods as likelihoods
     from . import metrics as metrics

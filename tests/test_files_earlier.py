@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import skvae
-from skvae._persistence import FORMAT
+from skvae.export._persistence import FORMAT
 
 FOLDER = Path(__file__).parent / "files"
 sys.path.insert(0, str(FOLDER))

@@ -11,7 +11,7 @@ import torch
 
 import skvae
 from skvae import VAEOutlierDetector, VAETransformer
-from skvae._persistence import FORMAT, _compute_digest
+from skvae.export._persistence import FORMAT, _compute_digest
 
 
 @pytest.fixture(scope="module")
@@ -176,8 +176,8 @@ NAMES = [
     "skorch.callbacks.training.LoadInitState",
     "skorch.callbacks.training.Checkpoint",
     "skorch.callbacks.logging.SacredLogger",
-    "skvae._persistence.load",
-    "skvae._persistence.os.system",
+    "skvae.export._persistence.load",
+    "skvae.export._persistence.os.system",
     "skvae._utils._description._names.importlib.import_module",
     "skvae._estimator.sys",
     "skvae.datasets.np.load",

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import sklearn
 
-from ._estimator import VAETransformer, check_version, get_version
-from ._utils._description import Describer, Rebuilder, get_full_name
-from ._utils._quiet_import import import_quietly
+from .._estimator import VAETransformer, check_version, get_version
+from .._utils._description import Describer, Rebuilder, get_full_name
+from .._utils._quiet_import import import_quietly
 
 # files of a later one are refused
 FORMAT = 1
