@@ -205,9 +205,9 @@ class VAETransformer(
     validation_fraction : float, default=0.1
         Least share of the rows to hold out.
     n_iter_no_change : int, default=10
-        Epochs without improvement before training stops. It stops earlier if the score
-        falls: three epochs in a row in which held-out rows lose more, compared with the
-        best epoch, than the standard error of that loss.
+        Epochs without improvement before training stops. It also stops after three
+        tenths of them in a row in which the score falls: held-out rows lose more,
+        compared with the best epoch, than the standard error of that loss.
     tol : float, default=1e-4
         Least improvement that counts, in nats.
     n_draws : int or 'auto', default='auto'

@@ -6,6 +6,7 @@ called by ``skvae._training._sklearn_callbacks``.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -183,16 +184,17 @@ class FreshBinarization(Callback):
         del self.levels_
 
 
-# epochs in a row that are worse than the best by more than chance
-_N_LOSSES = 3
+# of the patience, the share of epochs in a row that are worse by more than chance
+_LOST_SHARE = 0.3
 
 
 class BestWeights(Callback):
     """Stop when the held-out score no longer improves, and keep the best weights.
 
-    Training stops after a number of epochs without improvement, or when the score
-    falls: when held-out rows lose more than their standard error, compared with the
-    best epoch, three times in a row. A plateau may be left again, a fall hardly ever.
+    Training stops after a number of epochs without improvement, or after three tenths
+    of them in a row in which the score falls: held-out rows lose more, compared with
+    the best epoch, than the standard error of the loss. A plateau may be left again, a
+    fall hardly ever.
 
     The initial weights are among the candidates: trained weights are kept only if they
     improve the mean held-out score by more than its standard error. Without held-out
@@ -304,7 +306,7 @@ class BestWeights(Callback):
             self._load(net, latest)
         loss, error, _ = _compare_rows(self.best_scores_, scores)
         self.losses_ = self.losses_ + 1 if loss > error else 0
-        return self.losses_ >= _N_LOSSES
+        return self.losses_ >= math.ceil(_LOST_SHARE * self.patience)
 
     @override
     def on_train_end(

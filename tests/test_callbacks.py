@@ -80,23 +80,28 @@ def make_scores(losses, error):
 @pytest.mark.parametrize(
     ("losses", "stops"),
     [
-        ([1.1] * 8, 4),  # a fall
-        ([0.9] * 8, 6),  # a plateau: that of patience
-        ([1.1, 1.1, 0.9, 1.1, 1.1, 1.1, 1.1], 6),  # not in a row
-        ([1.1, 1.1, -0.1, *[1.1] * 5], 7),  # the third epoch is the best
+        ([1.1] * 12, 4),  # a fall
+        ([0.9] * 12, 11),  # a plateau: that of patience
+        ([1.1, 1.1, 0.9, *[1.1] * 9], 7),  # not in a row
+        ([1.1, 1.1, -0.1, *[1.1] * 9], 7),  # the third of them is the best
     ],
 )
 def test_training_stops_where_the_score_falls(losses, stops):
     net = Net(make_scores(losses, 1.0))
     # of a standard error whose divisor is n - 1, whereas ours is n
-    assert net.train(BestWeights(patience=5)) == stops
+    assert net.train(BestWeights(patience=10)) == stops
     assert net.module_.weight.item() == 1 + 3 * (min(losses) < 0)
 
 
 @pytest.mark.parametrize("is_elbo", [True, False])
 def test_scores_are_compared_only_where_they_are_what_is_trained(is_elbo):
-    net = Net(make_scores([2.0] * 8, 1.0), is_elbo)
-    assert net.train(BestWeights(patience=5)) == (4 if is_elbo else 6)
+    net = Net(make_scores([2.0] * 12, 1.0), is_elbo)
+    assert net.train(BestWeights(patience=10)) == (4 if is_elbo else 11)
+
+
+def test_more_patience_waits_longer_for_a_fall():
+    net = Net(make_scores([1.1] * 30, 1.0))
+    assert net.train(BestWeights(patience=50)) == 16
 
 
 def test_no_patience_never_stops():
@@ -108,8 +113,8 @@ def test_no_patience_never_stops():
 def test_weights_are_the_same_after_a_fall(monkeypatch):
     X = load_breast_cancer().data[:200]
     found = []
-    for n_losses in (3, 100):
-        monkeypatch.setattr("skvae.callbacks._N_LOSSES", n_losses)
+    for share in (0.3, 100):
+        monkeypatch.setattr("skvae.callbacks._LOST_SHARE", share)
         vae = VAETransformer(2, density="joint", random_state=0).fit(X)
         found.append((len(vae.history_), vae.score(X)))
     assert found[0][0] < found[1][0]
