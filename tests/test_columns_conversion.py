@@ -256,7 +256,7 @@ def test_stacks_without_image_shape_are_told_to_set_it(shape):
     [
         ([[1, 2], [3]], "X must be rows of equally many values"),
         (make_rows() * 1j, "X has dtype complex128.*real and imaginary"),
-        (make_rows("M8[s]"), "X has dtype datetime64.*days since"),
+        (make_rows("M8[s]"), "X has dtype datetime64.*Pass a data frame"),
     ],
 )
 def test_arrays_of_no_use_name_the_argument(X, words):

@@ -57,13 +57,13 @@ def check_unique_names(X):
 
 
 def refuse_dtypes(X, argument="X"):
-    """Refuse arrays of times, whose unit would be lost, and of complex numbers."""
+    """Refuse arrays of times, which are columns of data frames, and complex numbers."""
     dtype = getattr(X, "dtype", None)
     kind = getattr(dtype, "kind", None)
     if kind in ("M", "m"):
         raise TypeError(
-            f"{argument} has dtype {dtype}, but times are not accepted. Turn times "
-            "into numbers first, such as days since a date."
+            f"{argument} has dtype {dtype}, but arrays are of numbers. Pass a data "
+            "frame, whose columns may be datetimes and durations."
         )
     if kind == "c":
         raise ValueError(

@@ -68,7 +68,8 @@ def convert_value(value, label):
     if hasattr(value, "as_py"):
         # a scalar of pyarrow
         value = value.as_py()
-    if getattr(value, "ndim", None) == 0 and not np.ma.is_masked(value):
+    is_time = getattr(getattr(value, "dtype", None), "kind", None) in ("M", "m")
+    if getattr(value, "ndim", None) == 0 and not np.ma.is_masked(value) and not is_time:
         value = value.item()
     if hasattr(value, "__len__") and not isinstance(value, (str, bytes)):
         raise ValueError(f"{label} cannot be {value!r}; a single value is accepted.")

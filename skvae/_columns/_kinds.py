@@ -37,6 +37,8 @@ class Kind:
     is_integer = False
     # number of decimals that decoded values have; None decodes to floats
     scale = None
+    # whether codes are other than the numbers of the column
+    is_coded = False
 
     def __init__(self, dtype=None):
         self.dtype = dtype
@@ -57,7 +59,7 @@ class Kind:
 
     def accepts(self, other):
         """Return whether a column of another kind (a class) can be coded like this."""
-        return not issubclass(other, Category)
+        return other in (Boolean, Integer, Number)
 
     def to_codes(self, column):
         """Return a column as floats, and the levels that it did not have at fit.
@@ -167,6 +169,7 @@ class Category(Kind):
 
     name = "category"
     likelihood = "categorical"
+    is_coded = True
 
     def __init__(self, dtype=None, levels=()):
         super().__init__(dtype)
@@ -185,7 +188,9 @@ class Category(Kind):
         if issubclass(other, Category):
             return True
         # numbers that were declared as categories at fit
-        return all(isinstance(level, (int, float, np.number)) for level in self.levels)
+        is_number = other in (Boolean, Integer, Number)
+        numbers = (int, float, np.number)
+        return is_number and all(isinstance(level, numbers) for level in self.levels)
 
     @override
     def to_codes(self, column):

@@ -24,6 +24,7 @@ from ._containers import (
     take_column,
 )
 from ._kinds import Boolean, Category, Integer, Number, OrderedCategory
+from ._times import Duration, Time
 
 # how names of dtypes begin, in lower case, and their kind; the first match counts
 _KINDS = (
@@ -31,6 +32,8 @@ _KINDS = (
     (r"u?int\d", Integer),
     (r"float|(long)?double|halffloat|decimal", Number),
     (r"category|categorical|enum|dictionary", Category),
+    (r"datetime|timestamp|date(32|64)?(\[|$)", Time),
+    (r"timedelta|duration", Duration),
     (r"((large_)?str(ing)?(_view)?|utf8)(\[|$)", Category),
 )
 # names that pandas' infer_dtype has for the values of an object column
@@ -108,7 +111,7 @@ def _refuse(label, what, dtype, owner):
     """Raise for a column of no supported kind, with advice."""
     advice = "Encode it first, or leave it out."
     if dtype.startswith(_TIMES):
-        advice = "Turn times into numbers first, such as days since a date."
+        advice = "Turn it into datetimes first, for example with pandas.to_datetime."
     elif dtype.startswith("complex"):
         advice = "Split it first, for example into real and imaginary parts."
     elif dtype.startswith(("bytes", "binary", "large_binary")):
@@ -167,7 +170,7 @@ def read_table(X, kinds, owner, names=None, unknown=None):
     given = get_names(X)
     names = names if given is None else given
     dtypes = list_plain_dtypes(X)
-    if dtypes is not None and not any(isinstance(k, Category) for k in kinds or ()):
+    if dtypes is not None and not any(kind.is_coded for kind in kinds or ()):
         _check_plain_integers(X, dtypes, names)
         if kinds is None:
             # one instance for all columns of a dtype
@@ -195,6 +198,8 @@ def read_table(X, kinds, owner, names=None, unknown=None):
                 unknown[:, j] = np.isnan(values[:, j]) & (factorize(column)[0] >= 0)
         if found[j] is Integer and not isinstance(kinds[j], Category):
             check_exact_column(column, label)
+        if isinstance(kinds[j], Time):
+            kinds[j].check_exact(values[:, j], label)
     if unknown_levels:
         _warn_of_levels(unknown_levels, unknown is not None)
     return values, kinds

@@ -29,7 +29,6 @@ from ._containers import (
 )
 from ._conversion import convert_array, convert_input
 from ._images import check_n_columns, count_dimensions, flatten_images
-from ._kinds import Category
 from ._reading import match_dtype, read_table
 from ._sparse import SparseRows, is_sparse_table, open_sparse
 from ._support import check_support
@@ -156,7 +155,7 @@ def _find_names(estimator, X):
 def _read_sparse(estimator, X, kinds, min_samples, argument):
     """Return the rows of a sparse table, and the kinds of its columns."""
     learns = kinds is None
-    if any(isinstance(kind, Category) for kind in kinds or ()):
+    if any(kind.is_coded for kind in kinds or ()):
         refuse_sparse("columns at fit were categories", argument)
     check_unique_names(X)
     matrix, dtypes = open_sparse(X)
@@ -218,7 +217,7 @@ def _read_plain(estimator, X, kinds):
     is_plain = X.ndim == 2 and X.dtype in _PLAIN and X.dtype.isnative
     if not is_plain or X.shape[1] != estimator.n_features_in_:
         return None
-    return None if any(isinstance(kind, Category) for kind in kinds) else X
+    return None if any(kind.is_coded for kind in kinds) else X
 
 
 def check_target(y, X):

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from .._columns._checks import capitalize, label_column
 from .._columns._containers import get_precision
 from .._columns._kinds import Boolean, Category, Integer, Number
+from .._columns._times import Time
 from ._graph import UNKNOWN
 
 ROWS = "n_samples"
@@ -193,6 +194,11 @@ def find_type(kind, is_complete, label):
                 "numbers; convert the column with astype(str) before fit."
             )
         return _DOUBLE
+    if isinstance(kind, Time):
+        raise ValueError(
+            f"{capitalize(label)} has {kind.name}s, but ONNX has no type for them; fit "
+            "numbers instead, such as days since a date."
+        )
     if isinstance(kind, Boolean):
         return _BOOL if is_complete and _has_no_missing(kind.dtype) else _DOUBLE
     if isinstance(kind, Integer):
