@@ -650,6 +650,26 @@ def test_traversal_writes_levels_and_end_values(fitted_mixed, mixed):
     assert labels == ["income", "education"]
 
 
+def test_traversal_of_a_table_needs_no_names_and_no_spread(fitted, X):
+    known = LatentTraversalDisplay.from_estimator(fitted, X)
+    names = [f"component {j}" for j in range(len(known.Z))]
+    display = LatentTraversalDisplay(known.Z, known.decoded, names).plot()
+    assert sorted(display.order_) == sorted(known.order_)
+    rows = np.asarray(known.decoded).reshape(*known.Z.shape[:2], -1)
+    change = (rows[0, -1] - rows[0, rows.shape[1] // 2]) / np.asarray(
+        known.decoded
+    ).std(0)
+    drawn = display.artists_[0].get_array()[:, -1]
+    np.testing.assert_allclose(drawn, change[display.order_])
+
+
+def test_images_are_drawn_on_the_first_of_several_axes(quick):
+    X = np.random.default_rng(0).random((30, 16))
+    axes = plt.subplots(1, 2)[1]
+    display = SamplesDisplay.from_samples(X, image_shape=(4, 4), ax=axes)
+    assert display.ax_ is axes[0]
+
+
 def test_traversal_of_images_and_of_points_of_ones_own(quick):
     X = np.random.default_rng(0).random((30, 16))
     vae = quick(2).fit(X)

@@ -1,9 +1,24 @@
 """How much information every component of z carries."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from ._estimators import get_latent, is_discrete, open_pipeline, require
 from ._style import COLORS, add_legend_below, get_muted, make_axes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.container import BarContainer
+    from numpy.typing import ArrayLike, NDArray
+    from sklearn.base import BaseEstimator
+    from typing_extensions import Self
+
+    from ._typing import AnyFigure
 
 # nats, below which a component counts as unused
 _ACTIVE_NATS = 0.01
@@ -54,14 +69,33 @@ class ComponentsDisplay:
     2
     """
 
-    def __init__(self, kl, *, n_active=None, groups=None, name=None):
+    order_: NDArray[np.intp]
+    bars_: BarContainer
+    ax_: Axes
+    figure_: AnyFigure
+
+    def __init__(
+        self,
+        kl: NDArray[Any],
+        *,
+        n_active: int | None = None,
+        groups: Sequence[str] | None = None,
+        name: str | None = None,
+    ) -> None:
         self.kl = kl
         self.n_active = n_active
         self.groups = groups
         self.name = name
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, name=None, **kwargs):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        *,
+        ax: Axes | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the components of a fitted estimator.
 
         Parameters
@@ -91,7 +125,14 @@ class ComponentsDisplay:
         return display.plot(ax, **kwargs)
 
     @classmethod
-    def from_kl(cls, kl, *, ax=None, name=None, **kwargs):
+    def from_kl(
+        cls,
+        kl: ArrayLike,
+        *,
+        ax: Axes | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the KL of components.
 
         Parameters
@@ -112,7 +153,14 @@ class ComponentsDisplay:
         """
         return cls(np.asarray(kl, dtype=float), name=name).plot(ax, **kwargs)
 
-    def plot(self, ax=None, *, name=None, sort=None, **kwargs):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        name: str | None = None,
+        sort: bool | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the bars.
 
         Parameters
@@ -133,7 +181,7 @@ class ComponentsDisplay:
         """
         # wide enough for the numbers of many
         width = np.clip(0.16 * min(len(self.kl), _MOST_TICKS), 6.4, 12.0)
-        ax = make_axes(ax, width)
+        ax = make_axes(ax, float(width))
         from matplotlib.patches import Patch
 
         kl, n_components = np.asarray(self.kl, dtype=float), len(self.kl)
@@ -149,6 +197,7 @@ class ComponentsDisplay:
         gray = get_muted(ax, 0.35)
         colors = [shades[groups[j]] if is_used[j] else gray for j in self.order_]
         place = np.arange(n_components)
+        style: dict[str, Any]
         style = {"color": colors, "width": 0.8 if n_components < 100 else 1} | kwargs
         self.bars_ = ax.bar(place, kl[self.order_], **style)
         handles = []
@@ -163,7 +212,7 @@ class ComponentsDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
-    def _set_axes(self, ax, place, name):
+    def _set_axes(self, ax: Axes, place: NDArray[Any], name: str | None) -> None:
         ax.set(xlabel="component", ylabel="information (KL), nats")
         if len(place) <= _MOST_TICKS:
             many = len(place) > 20
@@ -180,7 +229,7 @@ class ComponentsDisplay:
             ax.set_title(name)
 
 
-def _find_groups(estimator):
+def _find_groups(estimator: Any) -> list[str] | None:
     """Return the layer or variable of every component, or None."""
     # it imports torch
     from ..latents import Hierarchical
@@ -193,7 +242,7 @@ def _find_groups(estimator):
         return [f"variable {j // n_categories}" for j in range(n_components)]
     if not isinstance(latent, Hierarchical):
         return None
-    groups = []
+    groups: list[str] = []
     for layer, size in enumerate(latent.split(n_components)):
         groups += size * [f"layer {layer}"]
     return groups

@@ -1,5 +1,9 @@
 """What plots ask of an estimator, also at the end of a pipeline."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
@@ -7,8 +11,14 @@ from sklearn.utils.validation import check_is_fitted
 from .._columns._containers import get_names
 from .._utils._checks import is_integer
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from sklearn.base import BaseEstimator
 
-def open_pipeline(estimator, *tables):
+    from ._typing import Components
+
+
+def open_pipeline(estimator: BaseEstimator, *tables: Any) -> tuple[Any, ...]:
     """Return the last step of a fitted pipeline, and tables as they reach it.
 
     Other estimators, and their tables, are returned as they are. Of a search, its best
@@ -19,31 +29,31 @@ def open_pipeline(estimator, *tables):
     if not isinstance(estimator, Pipeline):
         return estimator, *tables
     steps = estimator[:-1]
-    tables = [t if t is None or not len(steps) else steps.transform(t) for t in tables]
-    return estimator[-1], *tables
+    made = [t if t is None or not len(steps) else steps.transform(t) for t in tables]
+    return estimator[-1], *made
 
 
-def require(estimator, method, way_out=""):
+def require(estimator: object, method: str, way_out: str = "") -> None:
     """Refuse an estimator without a method that a plot needs."""
     if not hasattr(estimator, method):
         name = type(estimator).__name__
         raise TypeError(f"{name} has no {method}, which this plot needs{way_out}.")
 
 
-def get_latent(estimator):
+def get_latent(estimator: object) -> Any:
     """Return the latent of a VAE, or None of another estimator."""
     net = getattr(estimator, "net_", None)
     return None if net is None else net.module_.latent
 
 
-def is_discrete(estimator):
+def is_discrete(estimator: object) -> bool:
     """Return whether z is discrete."""
     from ..latents import Categorical
 
     return isinstance(get_latent(estimator), Categorical)
 
 
-def get_feature_names(estimator, X=None):
+def get_feature_names(estimator: Any, X: Any = None) -> list[str]:
     """Return the names of the columns, ``x0, x1, ...`` where there are none.
 
     X is the table as it reaches the last step of a pipeline.
@@ -60,7 +70,7 @@ def get_feature_names(estimator, X=None):
     return [str(name) for name in names]
 
 
-def _get_names_out(steps):
+def _get_names_out(steps: Pipeline) -> list[str] | None:
     """Return the names of the columns after some steps, or None."""
     try:
         return list(steps.get_feature_names_out()) if len(steps) else None
@@ -69,7 +79,7 @@ def _get_names_out(steps):
         return None
 
 
-def name_components(estimator, n_columns):
+def name_components(estimator: object, n_columns: int) -> list[str]:
     """Return names of the columns of `transform`."""
     if not is_discrete(estimator):
         return [f"component {j}" for j in range(n_columns)]
@@ -81,7 +91,7 @@ def name_components(estimator, n_columns):
     return names
 
 
-def rank_components(estimator, n_columns):
+def rank_components(estimator: object, n_columns: int) -> NDArray[np.intp]:
     """Return the columns of `transform`, those with the largest KL first."""
     kl = getattr(estimator, "kl_per_component_", None)
     if kl is None or len(kl) != n_columns:
@@ -89,13 +99,13 @@ def rank_components(estimator, n_columns):
     return np.argsort(-np.asarray(kl), kind="stable")
 
 
-def check_positive(name, value):
+def check_positive(name: str, value: Any) -> None:
     """Refuse a value that is no positive integer."""
     if not is_integer(value) or value < 1:
         raise ValueError(f"{name}={value!r} must be a positive integer.")
 
 
-def check_components(components, n_columns):
+def check_components(components: Components, n_columns: int) -> NDArray[Any]:
     """Return numbers of components as an array, refusing those that do not exist."""
     found = np.atleast_1d(np.asarray(components))
     is_valid = found.ndim == 1 and found.dtype.kind in "iu" and len(found) > 0

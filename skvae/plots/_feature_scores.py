@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.container import BarContainer
-    from matplotlib.figure import Figure, SubFigure
     from numpy.typing import NDArray
+    from sklearn.base import BaseEstimator
+    from typing_extensions import Self
 
-    from .._outliers import VAEOutlierDetector
-    from .._utils._typing import Floats
+    from ._typing import AnyFigure, Floats, Table
 
 
 class FeatureScoresDisplay:
@@ -65,7 +65,7 @@ class FeatureScoresDisplay:
 
     order_: NDArray[np.intp]
     ax_: Axes
-    figure_: Figure | SubFigure
+    figure_: AnyFigure
     bars_: BarContainer
 
     def __init__(
@@ -78,12 +78,12 @@ class FeatureScoresDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: VAEOutlierDetector,
-        X: Any,
+        estimator: BaseEstimator,
+        X: Table,
         *,
         n_features: int = 10,
         ax: Axes | None = None,
-    ) -> FeatureScoresDisplay:
+    ) -> Self:
         """Plot the explanation of one row.
 
         Parameters
@@ -107,28 +107,26 @@ class FeatureScoresDisplay:
         ValueError
             If X has more than one row.
         """
-        model, X = open_pipeline(estimator, X)
-        scores = np.asarray(model.explain(X))
+        model, rows = open_pipeline(estimator, X)
+        scores = np.asarray(model.explain(rows))
         if len(scores) != 1:
             raise ValueError(
                 f"X has {len(scores)} rows, but a plot explains one row; pass X[:1], "
                 "or X.iloc[[0]]."
             )
-        if hasattr(X, "column_names"):
+        if hasattr(rows, "column_names"):
             # a table of pyarrow
-            X = X.to_pandas()
-        names = get_feature_names(estimator, X)
+            rows = rows.to_pandas()
+        names = get_feature_names(estimator, rows)
         # column by column, because a row of a data frame has one dtype for all values
-        if hasattr(X, "columns"):
-            values = [np.asarray(X[name])[0] for name in X.columns]
+        if hasattr(rows, "columns"):
+            values = [np.asarray(rows[name])[0] for name in rows.columns]
         else:
-            values = list(np.asarray(X, dtype=object).reshape(-1))
+            values = list(np.asarray(rows, dtype=object).reshape(-1))
         display = cls(scores[0], values, names)
         return display.plot(n_features=n_features, ax=ax)
 
-    def plot(
-        self, ax: Axes | None = None, *, n_features: int = 10
-    ) -> FeatureScoresDisplay:
+    def plot(self, ax: Axes | None = None, *, n_features: int = 10) -> Self:
         """Plot the scores.
 
         Parameters

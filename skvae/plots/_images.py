@@ -1,11 +1,24 @@
 """Images side by side as one image, with gaps between them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from ._style import get_ink
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def find_image_shape(estimator, image_shape=None):
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+    from numpy.typing import NDArray
+
+
+def find_image_shape(
+    estimator: Any, image_shape: Sequence[int] | None = None
+) -> tuple[int, ...] | None:
     """Return (channels, height, width) of the rows, or None where they are no images.
 
     An `image_shape` of two numbers is that of gray images.
@@ -24,11 +37,12 @@ def find_image_shape(estimator, image_shape=None):
     return shape
 
 
-def to_images(X, shape):
+def to_images(X: Any, shape: Sequence[int]) -> NDArray[Any]:
     """Return rows as images, ``(n, height, width, channels)`` floats."""
     if hasattr(X, "to_numpy"):
         X = X.to_numpy()
-    array = np.asarray(np.ma.filled(np.ma.asarray(X, dtype=float), np.nan))
+    numbers: Any = np.ma.asarray(X, dtype=float)
+    array = np.asarray(np.ma.filled(numbers, np.nan))
     size = int(np.prod(shape))
     if array.ndim == 0 or array[0].size != size:
         raise ValueError(
@@ -37,7 +51,9 @@ def to_images(X, shape):
     return np.moveaxis(array.reshape(len(array), *shape), 1, -1)
 
 
-def find_range(images, limits=None):
+def find_range(
+    images: NDArray[Any], limits: tuple[float, float] | None = None
+) -> tuple[float, float]:
     """Return the values drawn as black and white."""
     if limits is not None:
         return limits
@@ -62,7 +78,7 @@ class Sheet:
         Names of the images, row by row, drawn above them.
     """
 
-    def __init__(self, images, titles=()):
+    def __init__(self, images: NDArray[Any], titles: Sequence[str] = ()) -> None:
         self.n_rows, self.n_columns, self.height, self.width, _ = images.shape
         self.titles = titles
         self.gap = max(1, round(0.06 * max(self.height, self.width)))
@@ -75,12 +91,19 @@ class Sheet:
             place = self.find_place(row, column)
             self.pixels[place] = images[row, column]
 
-    def find_place(self, row, column):
+    def find_place(self, row: int, column: int) -> tuple[slice, slice]:
         """Return the slices of the pixels of one image."""
         y, x = row * (self.height + self.gap_y), column * (self.width + self.gap)
         return slice(y, y + self.height), slice(x, x + self.width)
 
-    def draw(self, ax, limits, rows=(), columns=(), **kwargs):
+    def draw(
+        self,
+        ax: Axes,
+        limits: tuple[float, float],
+        rows: Sequence[str] = (),
+        columns: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> AxesImage:
         """Draw the sheet; return the image. `rows` and `columns` are names."""
         low, high = limits
         style = {"cmap": "gray"} | kwargs
@@ -89,9 +112,9 @@ class Sheet:
             image = ax.imshow(shown, vmin=low, vmax=high, **style)
         else:
             is_known = np.isfinite(self.pixels).all(axis=-1, keepdims=True)
-            shown = np.clip((self.pixels - low) / (high - low), 0, 1)
-            shown = np.where(is_known, shown, 0.0)
-            image = ax.imshow(np.concatenate([shown, is_known], axis=-1))
+            colors = np.clip((self.pixels - low) / (high - low), 0, 1)
+            colors = np.where(is_known, colors, 0.0)
+            image = ax.imshow(np.concatenate([colors, is_known], axis=-1))
         ax.set(xticks=[], yticks=[])
         ax.tick_params(length=0)
         for spine in ax.spines.values():
@@ -110,7 +133,7 @@ class Sheet:
         return image
 
 
-def wrap(images, n_columns):
+def wrap(images: NDArray[Any], n_columns: int) -> NDArray[Any]:
     """Return images in as many columns, the last row filled up with nothing."""
     n_rows = -(-len(images) // n_columns)
     whole = np.full((n_rows * n_columns, *images.shape[1:]), np.nan)
@@ -118,7 +141,9 @@ def wrap(images, n_columns):
     return whole.reshape(n_rows, n_columns, *images.shape[1:])
 
 
-def find_sheet_size(n_rows, n_columns, image, largest=0.9):
+def find_sheet_size(
+    n_rows: int, n_columns: int, image: Sequence[int], largest: float = 0.9
+) -> tuple[float, float]:
     """Return width and height of a figure of as many images, inches."""
     height, width = image
     tile = min(largest, 10.0 / n_columns)

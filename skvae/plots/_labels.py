@@ -1,11 +1,20 @@
 """Labels of rows: classes, or numbers."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._style import shorten
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pandas import Series
+
+    from ._typing import Floats
 
 # integers with more distinct values are numbers, not classes
 _MOST_INTEGERS = 12
@@ -18,12 +27,14 @@ class Labels:
     """One value per row: numbers in `values`, or positions in `levels`, -1 unknown."""
 
     name: str | None
-    values: np.ndarray | None = None
-    codes: np.ndarray | None = None
-    levels: list | None = None
+    values: NDArray[Any] | None = None
+    codes: NDArray[Any] | None = None
+    levels: list[Any] | None = None
 
-    def list_groups(self):
+    def list_groups(self) -> list[tuple[str, NDArray[np.intp]]]:
         """Return pairs of the text of a level and its rows, unknown rows last."""
+        if self.codes is None or self.levels is None:
+            return []
         groups = [
             (shorten(level) or "(empty)", np.flatnonzero(self.codes == code))
             for code, level in enumerate(self.levels)
@@ -32,7 +43,7 @@ class Labels:
         return [(text, rows) for text, rows in groups if len(rows)]
 
 
-def read_labels(y, n_rows, most=_MOST_CLASSES):
+def read_labels(y: Any, n_rows: int, most: int = _MOST_CLASSES) -> Labels | None:
     """Return the labels of rows, or None without any.
 
     Booleans, strings, categories and integers with few distinct values are classes.
@@ -51,7 +62,9 @@ def read_labels(y, n_rows, most=_MOST_CLASSES):
     return Labels(name, codes=codes, levels=levels)
 
 
-def join_rare(codes, levels, most):
+def join_rare(
+    codes: NDArray[Any], levels: list[Any], most: int
+) -> tuple[NDArray[Any], list[Any]]:
     """Return codes and at most as many levels: the rarest of more become one."""
     if len(levels) <= most:
         return codes, levels
@@ -63,7 +76,7 @@ def join_rare(codes, levels, most):
     return place[codes], [*(levels[k] for k in kept), other]
 
 
-def to_series(y):
+def to_series(y: Any) -> Series:
     """Return one column as a Series of pandas."""
     import pandas as pd
 
@@ -79,7 +92,7 @@ def to_series(y):
         # of polars
         return pd.Series(y.to_list(), name=name)
     if isinstance(y, np.ma.MaskedArray):
-        y = np.where(np.ma.getmaskarray(y), None, y.data)
+        y = np.where(np.ma.getmaskarray(y), np.array(None), y.data)
     array = np.asarray(y)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -92,7 +105,7 @@ def to_series(y):
     return series
 
 
-def read_numbers(series):
+def read_numbers(series: Series) -> Floats | None:
     """Return a column as float64 with NaN, or None where it holds no numbers."""
     import pandas as pd
 
@@ -105,7 +118,7 @@ def read_numbers(series):
     return series.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def read_levels(series):
+def read_levels(series: Series) -> tuple[NDArray[Any], list[Any]]:
     """Return positions of values among the sorted levels, and the levels."""
     import pandas as pd
 
@@ -124,7 +137,7 @@ def read_levels(series):
     return place[codes], [levels[k] for k in order]
 
 
-def _are_classes(values):
+def _are_classes(values: NDArray[Any]) -> bool:
     values = values[~np.isnan(values)]
     distinct = np.unique(values)
     return len(distinct) <= _MOST_INTEGERS and bool(
@@ -132,11 +145,11 @@ def _are_classes(values):
     )
 
 
-def _is_number(value):
+def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 
 
-def _to_plain(level):
+def _to_plain(level: Any) -> Any:
     level = level.item() if isinstance(level, np.generic) else level
     is_whole = isinstance(level, float) and level.is_integer()
     return int(level) if is_whole else level

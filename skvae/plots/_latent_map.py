@@ -1,5 +1,9 @@
 """A map of the rows: two components of z, and how sure the model is of them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from ._estimators import (
@@ -12,6 +16,21 @@ from ._estimators import (
 )
 from ._labels import read_labels
 from ._style import COLORS, MARKERS, choose_size, get_ink, get_muted, make_axes, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.collections import EllipseCollection, LineCollection, PathCollection
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.legend import Legend
+    from matplotlib.lines import Line2D
+    from numpy.typing import ArrayLike, NDArray
+    from sklearn.base import BaseEstimator
+    from typing_extensions import Self
+
+    from ._labels import Labels
+    from ._typing import AnyFigure, Components, MaybeNone, Table, Values
 
 # rows among which those with an ellipse are chosen
 _MOST_CANDIDATES = 2000
@@ -73,7 +92,24 @@ class LatentMapDisplay:
     'component 0'
     """
 
-    def __init__(self, points, y=None, *, std=None, axis_names=None, name=None):
+    points_: list[PathCollection]
+    rows_: list[NDArray[np.intp]]
+    ellipses_: EllipseCollection | LineCollection | MaybeNone
+    ellipse_rows_: NDArray[np.intp]
+    colorbar_: Colorbar | MaybeNone
+    legend_: Legend | MaybeNone
+    ax_: Axes
+    figure_: AnyFigure
+
+    def __init__(
+        self,
+        points: NDArray[Any],
+        y: Values | None = None,
+        *,
+        std: NDArray[Any] | None = None,
+        axis_names: Sequence[str] | None = None,
+        name: str | None = None,
+    ) -> None:
         self.points = points
         self.y = y
         self.std = std
@@ -82,8 +118,16 @@ class LatentMapDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, y=None, *, components=None, ax=None, name=None, **kwargs
-    ):
+        cls,
+        estimator: BaseEstimator,
+        X: Table,
+        y: Values | None = None,
+        *,
+        components: Components | None = None,
+        ax: Axes | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the rows of X where `transform` puts them.
 
         Parameters
@@ -138,7 +182,16 @@ class LatentMapDisplay:
         return display.plot(ax, **kwargs)
 
     @classmethod
-    def from_embedding(cls, Z, y=None, *, std=None, ax=None, name=None, **kwargs):
+    def from_embedding(
+        cls,
+        Z: ArrayLike,
+        y: Values | None = None,
+        *,
+        std: ArrayLike | None = None,
+        ax: Axes | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot points of any map, such as that of PCA or UMAP.
 
         Parameters
@@ -172,7 +225,15 @@ class LatentMapDisplay:
         std = None if std is None else np.asarray(std, dtype=float)
         return cls(Z, y, std=std, name=name).plot(ax, **kwargs)
 
-    def plot(self, ax=None, *, name=None, n_ellipses=15, n_std=1.0, **kwargs):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        name: str | None = None,
+        n_ellipses: int = 15,
+        n_std: float = 1.0,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the map.
 
         Parameters
@@ -200,6 +261,7 @@ class LatentMapDisplay:
         # rows of one class are often side by side, and would cover those before
         order = np.argsort(spread(len(xy)), kind="stable")
         size, alpha = choose_size(len(xy))
+        style: dict[str, Any]
         style = {"s": size, "alpha": alpha, "linewidths": 0} | kwargs
         if labels is None:
             handles = self._draw_plain(ax, xy, order, style)
@@ -215,31 +277,44 @@ class LatentMapDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
-    def _place(self, labels):
+    def _place(self, labels: Labels | None) -> tuple[NDArray[Any], list[str]]:
         """Return where points are, ``(n_samples, 2)``, and the names of the axes."""
         n_rows, n_coordinates = np.shape(self.points)
         names = list(self.axis_names or (f"component {j}" for j in range(2)))
         if n_coordinates == 2:
             return np.asarray(self.points), names
+        height: NDArray[Any]
         if labels is None:
             height, names = spread(n_rows), [names[0], ""]
         elif labels.values is not None:
             height, names = labels.values, [names[0], labels.name or "y"]
         else:
-            height = labels.codes + 0.7 * spread(n_rows)
+            height = np.asarray(labels.codes) + 0.7 * spread(n_rows)
             names = [names[0], labels.name or ""]
         return np.column_stack([self.points[:, 0], height]), names
 
-    def _draw_plain(self, ax, xy, order, style):
-        color = {} if {"c", "color"} & set(style) else {"color": COLORS[0]}
-        self.points_, self.rows_ = [ax.scatter(*xy[order].T, **color, **style)], [order]
+    def _draw_plain(
+        self, ax: Axes, xy: NDArray[Any], order: NDArray[np.intp], style: dict[str, Any]
+    ) -> list[Any]:
+        if not {"c", "color"} & set(style):
+            style = {"color": COLORS[0]} | style
+        x, y = xy[order].T
+        self.points_, self.rows_ = [ax.scatter(x, y, **style)], [order]
         return []
 
-    def _draw_numbers(self, ax, xy, order, labels, style):
-        values, self.points_, self.rows_ = labels.values, [], []
+    def _draw_numbers(
+        self,
+        ax: Axes,
+        xy: NDArray[Any],
+        order: NDArray[np.intp],
+        labels: Labels,
+        style: dict[str, Any],
+    ) -> list[Any]:
+        self.points_, self.rows_ = [], []
+        values = np.asarray(labels.values)
         known = order[np.isfinite(values[order])]
         unknown = order[~np.isfinite(values[order])]
-        handles = []
+        handles: list[Any] = []
         if len(unknown) and np.shape(self.points)[1] == 2:
             # below the others
             gray = get_muted(ax, 0.25)
@@ -266,39 +341,56 @@ class LatentMapDisplay:
                 extend=["neither", "min", "max", "both"][beyond],
             )
             # opaque, whatever the points are
-            self.colorbar_.solids.set(alpha=1)
+            solids: Any = self.colorbar_.solids
+            solids.set(alpha=1)
         return handles
 
-    def _draw_classes(self, ax, xy, order, labels, style):
-        self.points_, self.rows_, handles = [], [], []
+    def _draw_classes(
+        self,
+        ax: Axes,
+        xy: NDArray[Any],
+        order: NDArray[np.intp],
+        labels: Labels,
+        style: dict[str, Any],
+    ) -> list[Any]:
+        self.points_, self.rows_ = [], []
+        handles: list[Any] = []
+        codes = np.asarray(labels.codes)
         rank = np.empty(len(order), dtype=int)
         rank[order] = np.arange(len(order))
-        groups, colors = labels.list_groups(), {}
+        drawn_as: dict[str, list[tuple[NDArray[np.intp], str]]] = {}
         gray = get_muted(ax, 0.3)
-        for number, (text, rows) in enumerate(groups):
-            shape, color = divmod(number, len(COLORS))
-            is_missing = text == "missing" and labels.codes[rows[0]] < 0
-            color = gray if is_missing else COLORS[color]
+        for number, (text, rows) in enumerate(labels.list_groups()):
+            shape, shade = divmod(number, len(COLORS))
+            is_missing = text == "missing" and codes[rows[0]] < 0
+            color = gray if is_missing else COLORS[shade]
             marker = MARKERS[shape % len(MARKERS)]
-            colors.setdefault(marker, []).append((rows, color))
+            drawn_as.setdefault(marker, []).append((rows, color))
+            key: dict[str, Any]
             key = {"marker": marker, "linestyle": "", "label": text}
             handles.append(ax.plot([], [], color=color, markersize=6, **key)[0])
-        for marker, parts in colors.items():
+        for marker, parts in drawn_as.items():
             rows = np.concatenate([rows for rows, _ in parts])
-            shade = np.repeat([color for _, color in parts], [len(r) for r, _ in parts])
+            colors = np.repeat(
+                [color for _, color in parts], [len(r) for r, _ in parts]
+            )
             drawn = np.argsort(rank[rows], kind="stable")
-            look = {"c": list(shade[drawn]), "marker": marker} | style
+            look = {"c": list(colors[drawn]), "marker": marker} | style
             self._add(ax, xy, rows[drawn], look)
         return handles
 
-    def _add(self, ax, xy, rows, style):
+    def _add(
+        self, ax: Axes, xy: NDArray[Any], rows: NDArray[np.intp], style: dict[str, Any]
+    ) -> None:
         if "color" in style:
             # that of the user
             style = {key: style[key] for key in style if key != "c"}
-        self.points_.append(ax.scatter(*xy[rows].T, **style))
+        self.points_.append(ax.scatter(xy[rows, 0], xy[rows, 1], **style))
         self.rows_.append(rows)
 
-    def _draw_ellipses(self, ax, xy, n_ellipses, n_std):
+    def _draw_ellipses(
+        self, ax: Axes, xy: NDArray[Any], n_ellipses: int, n_std: float
+    ) -> None:
         self.ellipse_rows_ = np.arange(0)
         if self.std is None or n_ellipses < 1:
             return
@@ -308,6 +400,7 @@ class LatentMapDisplay:
         rows = np.flatnonzero(np.isfinite(xy).all(axis=1))
         rows = self.ellipse_rows_ = rows[_spread_out(xy[rows], n_ellipses)]
         half = n_std * np.asarray(self.std)[rows]
+        style: dict[str, Any]
         style = {"colors": get_ink(ax), "linewidths": 0.8, "alpha": 0.8}
         if half.shape[1] == 1:
             ends = xy[rows, 0] - half[:, 0], xy[rows, 0] + half[:, 0]
@@ -315,7 +408,8 @@ class LatentMapDisplay:
             return
         style["edgecolors"] = style.pop("colors")
         self.ellipses_ = EllipseCollection(
-            *2 * half.T,
+            2 * half[:, 0],
+            2 * half[:, 1],
             np.zeros(len(rows)),
             units="xy",
             offsets=xy[rows],
@@ -327,7 +421,14 @@ class LatentMapDisplay:
         ax.update_datalim(np.concatenate([xy[rows] - half, xy[rows] + half]))
         ax.autoscale_view()
 
-    def _set_axes(self, ax, labels, names, name, is_above):
+    def _set_axes(
+        self,
+        ax: Axes,
+        labels: Labels | None,
+        names: list[str],
+        name: str | None,
+        is_above: bool,
+    ) -> None:
         ax.set(xlabel=names[0], ylabel=names[1])
         if name is not None:
             # above the legend
@@ -340,20 +441,23 @@ class LatentMapDisplay:
             ax.set(yticks=[], ylim=(-1.5, 1.5))
         elif labels.values is None:
             texts = [text for text, _ in labels.list_groups()]
-            codes = [labels.codes[rows[0]] for _, rows in labels.list_groups()]
-            ax.set_yticks(codes, texts)
+            codes = np.asarray(labels.codes)
+            places = [codes[rows[0]] for _, rows in labels.list_groups()]
+            ax.set_yticks(places, texts)
 
-    def _add_legend(self, ax, handles, labels):
+    def _add_legend(self, ax: Axes, handles: list[Any], labels: Labels | None) -> bool:
         """Add the legend beside or above the map; return whether it is above."""
-        is_beside = labels is not None and labels.values is None
-        if is_beside and np.shape(self.points)[1] == 1:
+        has_classes = labels is not None and labels.values is None
+        if has_classes and np.shape(self.points)[1] == 1:
             # classes have their lines, with names
             handles = handles[-1:] if self.ellipses_ is not None else []
-            is_beside = False
+            labels = None
         if not handles:
             return False
+        place: dict[str, Any]
         place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": len(handles)}
-        if is_beside:
+        is_beside = labels is not None and labels.values is None
+        if labels is not None and is_beside:
             place = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
             place["title"] = labels.name
         self.legend_ = ax.legend(
@@ -368,22 +472,24 @@ class LatentMapDisplay:
         return not is_beside
 
 
-def _make_key(ax, n_std):
+def _make_key(ax: Axes, n_std: float) -> Line2D:
     """Return what stands for ellipses in the legend."""
     text = f"posterior, {n_std:g} std"
+    style: dict[str, Any]
     style = {"marker": "o", "linestyle": "", "markerfacecolor": "none"}
     return ax.plot([], [], color=get_ink(ax), markersize=8, label=text, **style)[0]
 
 
-def _spread_out(points, n_chosen):
+def _spread_out(points: NDArray[Any], n_chosen: int) -> NDArray[np.intp]:
     """Return as many rows that are far from one another, from the centre on."""
     some = np.unique(np.linspace(0, len(points) - 1, _MOST_CANDIDATES).astype(int))
     points = points[some] if len(points) else points
-    chosen, far = [], np.full(len(points), np.inf)
+    chosen: list[int] = []
+    far = np.full(len(points), np.inf)
     found = np.abs(points - np.median(points, axis=0)).sum(axis=1)
     row = int(found.argmin()) if len(points) else 0
     while len(chosen) < min(n_chosen, len(points)) and far.max() > 0:
         chosen.append(some[row])
         far = np.minimum(far, ((points - points[row]) ** 2).sum(axis=1))
         row = int(far.argmax())
-    return np.array(chosen, dtype=int)
+    return np.array(chosen, dtype=np.intp)

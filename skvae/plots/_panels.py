@@ -1,15 +1,29 @@
 """Panels of one or two columns: histograms, shares of levels, clouds of points."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
 
 from ._style import choose_size, get_muted, shorten, show_number, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.collections import PathCollection
+
+    from ._tables import Column
+    from ._typing import Floats
 
 _MOST_BINS = 30
 # integers with at most as many values between them have a bar each
 _MOST_WHOLE = 40
 
 
-def find_edges(column):
+def find_edges(column: Column) -> Floats:
     """Return edges of bars for the numbers of a column in all tables."""
     known = np.concatenate([column.get_known(k) for k in range(len(column.parts))])
     known = known[np.isfinite(known)]
@@ -29,7 +43,9 @@ def find_edges(column):
     return np.linspace(low, high, n_bins + 1)
 
 
-def draw_marginal(ax, column, names, colors):
+def draw_marginal(
+    ax: Axes, column: Column, names: Sequence[str], colors: Sequence[str]
+) -> list[Any]:
     """Draw how a column is distributed in each table; return the artists."""
     draw = _draw_levels if column.levels else _draw_numbers
     artists = draw(ax, column, names, colors)
@@ -38,8 +54,11 @@ def draw_marginal(ax, column, names, colors):
     return artists
 
 
-def _draw_numbers(ax, column, names, colors):
-    edges, artists = find_edges(column), []
+def _draw_numbers(
+    ax: Axes, column: Column, names: Sequence[str], colors: Sequence[str]
+) -> list[Any]:
+    edges = find_edges(column)
+    artists: list[Any] = []
     for part, (name, color) in enumerate(zip(names, colors, strict=True)):
         known = np.clip(column.get_known(part), edges[0], edges[-1])
         heights = np.histogram(known, edges)[0] / max(len(known), 1)
@@ -48,23 +67,26 @@ def _draw_numbers(ax, column, names, colors):
                 ax.stairs(heights, edges, fill=True, color=color, alpha=0.6, label=name)
             )
         else:
-            style = {"color": color, "linewidth": 1.6, "label": name}
-            artists.append(ax.stairs(heights, edges, **style))
+            outline = ax.stairs(heights, edges, color=color, linewidth=1.6, label=name)
+            artists.append(outline)
     ax.set(ylim=(0, None), yticks=[])
     ax.locator_params(axis="x", nbins=4)
     limit_offsets(ax.xaxis)
     return artists
 
 
-def limit_offsets(axis):
+def limit_offsets(axis: Axis) -> None:
     """Show large numbers of an axis as powers of ten, which are short."""
     formatter = axis.get_major_formatter()
     if hasattr(formatter, "set_powerlimits"):
         formatter.set_powerlimits((-3, 4))
 
 
-def _draw_levels(ax, column, names, colors):
-    n_levels, artists = len(column.levels), []
+def _draw_levels(
+    ax: Axes, column: Column, names: Sequence[str], colors: Sequence[str]
+) -> list[Any]:
+    n_levels = len(column.levels or ())
+    artists: list[Any] = []
     width = 0.8 / len(names)
     for part, (name, color) in enumerate(zip(names, colors, strict=True)):
         known = column.get_known(part)
@@ -78,16 +100,17 @@ def _draw_levels(ax, column, names, colors):
     return artists
 
 
-def set_levels(ax, axis, column):
+def set_levels(ax: Axes, axis: str, column: Column) -> None:
     """Name the levels of a column along an axis."""
-    texts = [shorten(level, 12) for level in column.levels]
+    texts = [shorten(level, 12) for level in column.levels or ()]
     size = "small" if len(texts) < 7 else "x-small"
-    many = {"rotation": 90} if axis == "x" and len("".join(texts)) > 16 else {}
+    is_long = axis == "x" and len("".join(texts)) > 16
+    many: dict[str, Any] = {"rotation": 90} if is_long else {}
     set_ticks = ax.set_xticks if axis == "x" else ax.set_yticks
     set_ticks(range(len(texts)), texts, fontsize=size, **many)
 
 
-def get_places(column, part, dimension=0):
+def get_places(column: Column, part: int, dimension: int = 0) -> Floats:
     """Return where the rows of a table are along an axis of the column, NaN unknown."""
     if not column.levels:
         return np.asarray(column.parts[part], dtype=float)
@@ -96,21 +119,25 @@ def get_places(column, part, dimension=0):
     return np.where(codes < 0, np.nan, places)
 
 
-def draw_pair(ax, across, up, colors):
+def draw_pair(
+    ax: Axes, across: Column, up: Column, colors: Sequence[str]
+) -> PathCollection:
     """Draw two columns of all tables as points, mixed so that none covers the other."""
-    points, shades = [], []
+    parts: list[Floats] = []
+    shades: list[str] = []
     for part, color in enumerate(colors):
         places = get_places(across, part), get_places(up, part, 1)
-        points.append(np.column_stack(places))
-        shades += len(points[-1]) * [color]
-    points, shades = np.concatenate(points), np.array(shades)
+        parts.append(np.column_stack(places))
+        shades += len(parts[-1]) * [color]
+    points = np.concatenate(parts)
     known = np.flatnonzero(np.isfinite(points).all(axis=1))
     order = known[np.argsort(spread(len(known)), kind="stable")]
     size, alpha = choose_size(4 * len(order))
-    found = ax.scatter(
-        *points[order].T, c=list(shades[order]), s=size, alpha=alpha, linewidths=0
-    )
-    for axis, column in (("x", across), ("y", up)):
+    x, y = points[order].T
+    mixed = [shades[k] for k in order]
+    found = ax.scatter(x, y, size, mixed, alpha=alpha, linewidths=0)
+    sides: tuple[tuple[Literal["x", "y"], Column], ...] = (("x", across), ("y", up))
+    for axis, column in sides:
         if column.levels:
             set_levels(ax, axis, column)
         else:
@@ -124,7 +151,7 @@ def draw_pair(ax, across, up, colors):
     return found
 
 
-def draw_agreement(ax, column, color):
+def draw_agreement(ax: Axes, column: Column, color: str) -> tuple[Any, float]:
     """Draw a column against its reconstruction: parts 0 and 1; return artist, share."""
     if column.levels:
         return _draw_confusion(ax, column)
@@ -138,7 +165,8 @@ def draw_agreement(ax, column, color):
     share = measure_agreement(column)
     ax.set_xlabel("value", fontsize="small")
     ax.set_ylabel("reconstructed", fontsize="small")
-    for axis in ("x", "y"):
+    sides: tuple[Literal["x", "y"], ...] = ("x", "y")
+    for axis in sides:
         ax.locator_params(axis=axis, nbins=4)
         limit_offsets(ax.xaxis if axis == "x" else ax.yaxis)
     ax.tick_params(labelsize="small")
@@ -147,8 +175,8 @@ def draw_agreement(ax, column, color):
     return points, share
 
 
-def _draw_confusion(ax, column):
-    n_levels = len(column.levels)
+def _draw_confusion(ax: Axes, column: Column) -> tuple[Any, float]:
+    n_levels = len(column.levels or ())
     real, rebuilt = column.parts
     known = (real >= 0) & (rebuilt >= 0)
     counts = np.zeros((n_levels, n_levels))
@@ -158,6 +186,7 @@ def _draw_confusion(ax, column):
     if n_levels <= 5:
         for i, j in np.ndindex(*shares.shape):
             shade = "white" if shares[i, j] > 0.5 else "black"
+            style: dict[str, Any]
             style = {"ha": "center", "va": "center", "fontsize": "small"}
             ax.text(j, i, f"{shares[i, j]:.0%}", color=shade, **style)
     set_levels(ax, "x", column)
@@ -169,7 +198,7 @@ def _draw_confusion(ax, column):
     return image, share
 
 
-def measure_agreement(column):
+def measure_agreement(column: Column) -> float:
     """Return R² of numbers, the share of right levels; NaN where neither is defined."""
     real, rebuilt = column.parts
     if column.levels:
@@ -185,7 +214,7 @@ def measure_agreement(column):
     return float(1 - ((real - rebuilt) ** 2).sum() / total)
 
 
-def measure_difference(column):
+def measure_difference(column: Column) -> float:
     """Return how far a column of two tables differs, 0 to 1.
 
     It is the largest difference of the distribution functions of numbers

@@ -1,5 +1,9 @@
 """Rows beside what the model makes of them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
 
 from ._estimators import check_positive, get_feature_names, open_pipeline, require
@@ -15,6 +19,18 @@ from ._style import (
     shorten,
 )
 from ._tables import choose_columns, read_columns, read_names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+    from numpy.typing import NDArray
+    from sklearn.base import BaseEstimator
+    from typing_extensions import Self
+
+    from ._tables import Column
+    from ._typing import AnyFigure, AxesOrMany, Columns, Floats, MaybeNone, Table
 
 # columns with a panel each; of more tables bars are drawn
 _MOST_PANELS = 12
@@ -77,7 +93,25 @@ class ReconstructionDisplay:
     4
     """
 
-    def __init__(self, X, rebuilt, *, feature_names=None, image_shape=None, name=None):
+    X: Any
+    rebuilt: Any
+    image_: AxesImage | MaybeNone
+    kept_: Floats | MaybeNone
+    order_: NDArray[np.intp] | MaybeNone
+    artists_: list[Any]
+    axes_: NDArray[Any]
+    ax_: Axes
+    figure_: AnyFigure
+
+    def __init__(
+        self,
+        X: Table,
+        rebuilt: Table,
+        *,
+        feature_names: Sequence[str] | None = None,
+        image_shape: Sequence[int] | None = None,
+        name: str | None = None,
+    ) -> None:
         self.X = X
         self.rebuilt = rebuilt
         self.feature_names = feature_names
@@ -86,8 +120,15 @@ class ReconstructionDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, *, image_shape=None, ax=None, name=None, **kwargs
-    ):
+        cls,
+        estimator: BaseEstimator,
+        X: Table,
+        *,
+        image_shape: Sequence[int] | None = None,
+        ax: AxesOrMany | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot rows and what the estimator makes of them.
 
         Parameters
@@ -124,7 +165,16 @@ class ReconstructionDisplay:
         return display.plot(ax, **kwargs)
 
     @classmethod
-    def from_rows(cls, X, rebuilt, *, image_shape=None, ax=None, name=None, **kwargs):
+    def from_rows(
+        cls,
+        X: Table,
+        rebuilt: Table,
+        *,
+        image_shape: Sequence[int] | None = None,
+        ax: AxesOrMany | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot rows and reconstructions of any model.
 
         Parameters
@@ -151,8 +201,15 @@ class ReconstructionDisplay:
         return cls(X, rebuilt, image_shape=shape, name=name).plot(ax, **kwargs)
 
     def plot(
-        self, ax=None, *, name=None, n_images=10, columns=None, kind="auto", **kwargs
-    ):
+        self,
+        ax: AxesOrMany | None = None,
+        *,
+        name: str | None = None,
+        n_images: int = 10,
+        columns: Columns | None = None,
+        kind: Literal["auto", "panels", "bars"] = "auto",
+        **kwargs: Any,
+    ) -> Self:
         """Plot rows and reconstructions.
 
         Parameters
@@ -192,7 +249,7 @@ class ReconstructionDisplay:
         self.image_ = self.kept_ = self.order_ = None
         name = self.name if name is None else name
         if self.image_shape is not None:
-            self._draw_images(ax, n_images, kwargs)
+            self._draw_images(ax, self.image_shape, n_images, kwargs)
         else:
             self._draw_table(ax, columns, kind)
         set_title(self.axes_, ax, name)
@@ -200,9 +257,15 @@ class ReconstructionDisplay:
         self.figure_ = self.ax_.figure
         return self
 
-    def _draw_images(self, ax, n_images, style):
+    def _draw_images(
+        self,
+        ax: AxesOrMany | None,
+        shape: Sequence[int],
+        n_images: int,
+        style: dict[str, Any],
+    ) -> None:
         tables = self.X[:n_images], self.rebuilt[:n_images]
-        images = np.stack([to_images(table, self.image_shape) for table in tables])
+        images = np.stack([to_images(table, shape) for table in tables])
         size = find_sheet_size(2, images.shape[1], images.shape[2:4])
         axis = make_axes(ax, *size)
         limits = find_range(images[0])
@@ -211,7 +274,9 @@ class ReconstructionDisplay:
         )
         self.axes_, self.artists_ = np.array([axis], dtype=object), [self.image_]
 
-    def _draw_table(self, ax, columns, kind):
+    def _draw_table(
+        self, ax: AxesOrMany | None, columns: Columns | None, kind: str
+    ) -> None:
         names = self.feature_names or read_names(self.X)
         chosen = choose_columns(columns, names)
         found = read_columns([self.X, self.rebuilt], names, chosen)
@@ -230,7 +295,9 @@ class ReconstructionDisplay:
         self.kept_ = np.array([share for _, share in drawn])
         self.order_ = np.array(chosen)
 
-    def _draw_bars(self, ax, found, chosen):
+    def _draw_bars(
+        self, ax: AxesOrMany | None, found: list[Column], chosen: NDArray[np.intp]
+    ) -> None:
         kept = np.array([measure_agreement(column) for column in found])
         ranked = np.argsort(kept, kind="stable")[:_MOST_BARS]
         self.kept_, self.order_ = kept[ranked], chosen[ranked]

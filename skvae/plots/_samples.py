@@ -1,5 +1,9 @@
 """New rows beside real ones."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
 
 from ._estimators import check_positive, get_feature_names, open_pipeline, require
@@ -23,6 +27,27 @@ from ._style import (
     shorten,
 )
 from ._tables import choose_columns, read_columns, read_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+    from matplotlib.legend import Legend
+    from numpy.typing import NDArray
+    from sklearn.base import BaseEstimator
+    from typing_extensions import Self
+
+    from ._tables import Column
+    from ._typing import (
+        AnyFigure,
+        AxesOrMany,
+        Columns,
+        Floats,
+        MaybeNone,
+        RandomState,
+        Table,
+    )
 
 _MOST_PANELS, _MOST_PAIRED = 12, 4
 _N_IMAGES, _N_ROWS = 25, 1000
@@ -85,9 +110,26 @@ class SamplesDisplay:
     (4, 4)
     """
 
+    drawn: Any
+    real: Any
+    image_: AxesImage | MaybeNone
+    order_: NDArray[np.intp] | MaybeNone
+    differences_: Floats | MaybeNone
+    artists_: list[Any]
+    axes_: NDArray[Any]
+    legend_: Legend | MaybeNone
+    ax_: Axes
+    figure_: AnyFigure
+
     def __init__(
-        self, drawn, real=None, *, feature_names=None, image_shape=None, name=None
-    ):
+        self,
+        drawn: Table,
+        real: Table | None = None,
+        *,
+        feature_names: Sequence[str] | None = None,
+        image_shape: Sequence[int] | None = None,
+        name: str | None = None,
+    ) -> None:
         self.drawn = drawn
         self.real = real
         self.feature_names = feature_names
@@ -97,18 +139,18 @@ class SamplesDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X=None,
+        estimator: BaseEstimator,
+        X: Table | None = None,
         *,
-        n_samples=None,
-        given=None,
-        mean=False,
-        random_state=0,
-        image_shape=None,
-        ax=None,
-        name=None,
-        **kwargs,
-    ):
+        n_samples: int | None = None,
+        given: Mapping[Any, Any] | None = None,
+        mean: bool = False,
+        random_state: RandomState = 0,
+        image_shape: Sequence[int] | None = None,
+        ax: AxesOrMany | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw rows from the estimator and plot them.
 
         Parameters
@@ -139,24 +181,31 @@ class SamplesDisplay:
         SamplesDisplay
             The display, with the plotted objects as attributes.
         """
-        model, X = open_pipeline(estimator, X)
+        model, rows = open_pipeline(estimator, X)
         require(model, "sample", _NO_WAY)
         shape = find_image_shape(model, image_shape)
         if n_samples is None:
             n_samples = _N_IMAGES
             if shape is None:
-                n_samples = _N_ROWS if X is None else min(len(X), _N_ROWS)
+                n_samples = _N_ROWS if rows is None else min(len(rows), _N_ROWS)
         drawn = model.sample(
             n_samples, random_state=random_state, mean=mean, given=given
         )
-        names = get_feature_names(estimator, X) if shape is None else None
-        display = cls(drawn, X, feature_names=names, image_shape=shape, name=name)
+        names = get_feature_names(estimator, rows) if shape is None else None
+        display = cls(drawn, rows, feature_names=names, image_shape=shape, name=name)
         return display.plot(ax, **kwargs)
 
     @classmethod
     def from_samples(
-        cls, drawn, real=None, *, image_shape=None, ax=None, name=None, **kwargs
-    ):
+        cls,
+        drawn: Table,
+        real: Table | None = None,
+        *,
+        image_shape: Sequence[int] | None = None,
+        ax: AxesOrMany | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot rows drawn from any model.
 
         Parameters
@@ -184,14 +233,14 @@ class SamplesDisplay:
 
     def plot(
         self,
-        ax=None,
+        ax: AxesOrMany | None = None,
         *,
-        name=None,
-        kind="marginals",
-        columns=None,
-        n_columns=None,
-        **kwargs,
-    ):
+        name: str | None = None,
+        kind: Literal["marginals", "pairs"] = "marginals",
+        columns: Columns | None = None,
+        n_columns: int | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot drawn and real rows.
 
         Parameters
@@ -227,7 +276,7 @@ class SamplesDisplay:
         self.image_ = self.order_ = self.differences_ = self.legend_ = None
         name = self.name if name is None else name
         if self.image_shape is not None:
-            self._draw_images(ax, n_columns, kwargs)
+            self._draw_images(ax, self.image_shape, n_columns, kwargs)
         else:
             self._draw_table(ax, columns, kind)
         set_title(self.axes_.ravel(), ax, name)
@@ -235,10 +284,16 @@ class SamplesDisplay:
         self.figure_ = self.ax_.figure
         return self
 
-    def _draw_images(self, ax, n_columns, style):
-        parts = [to_images(self.drawn, self.image_shape)]
+    def _draw_images(
+        self,
+        ax: AxesOrMany | None,
+        shape: Sequence[int],
+        n_columns: int | None,
+        style: dict[str, Any],
+    ) -> None:
+        parts = [to_images(self.drawn, shape)]
         if self.real is not None:
-            real = to_images(self.real[: len(self.drawn)], self.image_shape)
+            real = to_images(self.real[: len(self.drawn)], shape)
             parts.insert(0, real)
         n_columns = n_columns or int(np.ceil(len(self.drawn) ** 0.5))
         grids = [wrap(part, n_columns) for part in parts]
@@ -252,7 +307,7 @@ class SamplesDisplay:
         images = np.concatenate(
             [filled[0], *(p for g in filled[1:] for p in (gap, g))], 1
         )
-        size = find_sheet_size(*images.shape[:4:1][:2], images.shape[2:4], 0.7)
+        size = find_sheet_size(len(images), images.shape[1], images.shape[2:4], 0.7)
         axis = make_axes(ax, *size)
         sheet = Sheet(images)
         self.image_ = sheet.draw(axis, find_range(parts[0]), **style)
@@ -265,7 +320,9 @@ class SamplesDisplay:
             axis.set_xticks(centres, ["real", "drawn"])
         self.axes_, self.artists_ = np.array([axis], dtype=object), [self.image_]
 
-    def _draw_table(self, ax, columns, kind):
+    def _draw_table(
+        self, ax: AxesOrMany | None, columns: Columns | None, kind: str
+    ) -> None:
         tables = [self.drawn] if self.real is None else [self.real, self.drawn]
         names = self.feature_names or read_names(self.drawn)
         chosen = np.array(choose_columns(columns, names))
@@ -287,7 +344,13 @@ class SamplesDisplay:
         draw = self._draw_pairs if kind == "pairs" else self._draw_marginals
         draw(ax, found, ["real", "drawn"][-len(tables) :], n_all)
 
-    def _draw_marginals(self, ax, found, names, n_all):
+    def _draw_marginals(
+        self,
+        ax: AxesOrMany | None,
+        found: list[Column],
+        names: list[str],
+        n_all: int,
+    ) -> None:
         n_columns = choose_width(len(found))
         self.axes_ = make_grid(len(found), ax, n_columns, height=2.2)
         colors = self._choose_colors(self.axes_[0], names)
@@ -302,13 +365,18 @@ class SamplesDisplay:
         note = note or "shares of rows"
         self._add_legend(ax, names, colors, note, self.axes_, found)
 
-    def _draw_pairs(self, ax, found, names, n_all):
+    def _draw_pairs(
+        self,
+        ax: AxesOrMany | None,
+        found: list[Column],
+        names: list[str],
+        n_all: int,
+    ) -> None:
         n = len(found)
         axes = make_grid(n * n, ax, n, width=2.2, height=2.0)
         self.axes_, self.artists_ = axes.reshape(n, n), []
         colors = self._choose_colors(axes[0], names)
-        for row, column in np.ndindex(n, n):
-            axis = self.axes_[row, column]
+        for (row, column), axis in zip(np.ndindex(n, n), axes, strict=True):
             if column > row:
                 axis.set_axis_off()
                 continue
@@ -328,17 +396,26 @@ class SamplesDisplay:
                 axis.tick_params(labelleft=False)
         self._add_legend(ax, names, colors, None, np.diag(self.axes_), found)
 
-    def _choose_colors(self, axis, names):
+    def _choose_colors(self, axis: Axes, names: list[str]) -> list[str]:
         return [get_muted(axis, 0.4), COLORS[0]][-len(names) :]
 
-    def _add_legend(self, ax, names, colors, title, marginals, found):
+    def _add_legend(
+        self,
+        ax: AxesOrMany | None,
+        names: list[str],
+        colors: list[str],
+        title: str | None,
+        marginals: NDArray[Any],
+        found: list[Column],
+    ) -> None:
         from matplotlib.patches import Patch
 
         handles = [
             Patch(color=color, label=name)
             for name, color in zip(names, colors, strict=True)
         ]
-        owner, place = self.axes_.ravel()[0].figure, {"loc": "outside lower center"}
+        owner: Any = self.axes_.ravel()[0].figure
+        place: dict[str, Any] = {"loc": "outside lower center"}
         if ax is not None:
             # the figure of others keeps its legends: room is made in a panel
             owner, place = _make_room(marginals, found)
@@ -353,11 +430,14 @@ class SamplesDisplay:
         )
 
 
-def _make_room(marginals, found):
+def _make_room(
+    marginals: NDArray[Any], found: list[Column]
+) -> tuple[Axes, dict[str, Any]]:
     """Return a panel with room for a legend, and the place of it."""
-    for axis, column in zip(marginals, found, strict=True):
+    panels: list[Axes] = list(marginals)
+    for axis, column in zip(panels, found, strict=True):
         if not column.levels:
             axis.set_ylim(top=1.3 * axis.get_ylim()[1])
             return axis, {"loc": "upper center"}
-    marginals[0].set_xlim(right=1.8 * marginals[0].get_xlim()[1])
-    return marginals[0], {"loc": "center right", "ncols": 1}
+    panels[0].set_xlim(right=1.8 * panels[0].get_xlim()[1])
+    return panels[0], {"loc": "center right", "ncols": 1}

@@ -1,10 +1,27 @@
 """How scores are distributed, and which lie below the threshold."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from ._estimators import check_positive, get_latent, open_pipeline, require
 from ._labels import read_labels
 from ._style import COLORS, add_legend_below, get_ink, make_axes, show_number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import StepPatch
+    from numpy.typing import ArrayLike, NDArray
+    from sklearn.base import BaseEstimator
+    from typing_extensions import Self
+
+    from ._labels import Labels
+    from ._typing import AnyFigure, Floats, MaybeNone, Table, Values
 
 _MOST_CLASSES = 10
 # classes that are filled; of more only outlines are drawn
@@ -59,7 +76,21 @@ class ScoreHistogramDisplay:
     True
     """
 
-    def __init__(self, scores, y=None, *, threshold=None, unit=None, name=None):
+    edges_: Floats
+    areas_: list[StepPatch]
+    threshold_line_: Line2D | MaybeNone
+    ax_: Axes
+    figure_: AnyFigure
+
+    def __init__(
+        self,
+        scores: Floats,
+        y: Values | None = None,
+        *,
+        threshold: float | None = None,
+        unit: str | None = None,
+        name: str | None = None,
+    ) -> None:
         self.scores = scores
         self.y = y
         self.threshold = threshold
@@ -68,8 +99,16 @@ class ScoreHistogramDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, y=None, *, method=None, ax=None, name=None, **kwargs
-    ):
+        cls,
+        estimator: BaseEstimator,
+        X: Table,
+        y: Values | None = None,
+        *,
+        method: str | None = None,
+        ax: Axes | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the scores of the rows of X.
 
         Parameters
@@ -111,8 +150,16 @@ class ScoreHistogramDisplay:
 
     @classmethod
     def from_scores(
-        cls, scores, y=None, *, threshold=None, unit=None, ax=None, name=None, **kwargs
-    ):
+        cls,
+        scores: ArrayLike,
+        y: Values | None = None,
+        *,
+        threshold: float | None = None,
+        unit: str | None = None,
+        ax: Axes | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the scores of any model.
 
         Parameters
@@ -151,7 +198,13 @@ class ScoreHistogramDisplay:
         display = cls(scores, y, threshold=threshold, unit=unit, name=name)
         return display.plot(ax, **kwargs)
 
-    def plot(self, ax=None, *, name=None, bins=40):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        name: str | None = None,
+        bins: int | Sequence[float] | NDArray[Any] = 40,
+    ) -> Self:
         """Plot the histograms.
 
         Parameters
@@ -193,13 +246,16 @@ class ScoreHistogramDisplay:
         self.threshold_line_ = None
         if self.threshold is not None and np.isfinite(self.threshold):
             text = f"threshold {show_number(self.threshold)}"
+            style: dict[str, Any]
             style = {"color": get_ink(ax), "linestyle": "--", "linewidth": 1.2}
             self.threshold_line_ = ax.axvline(self.threshold, label=text, **style)
         self._set_axes(ax, scores, labels, name)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
-    def _draw(self, ax, scores, text, color, n_groups):
+    def _draw(
+        self, ax: Axes, scores: Floats, text: str, color: str, n_groups: int
+    ) -> None:
         low, high = self.edges_[0], self.edges_[-1]
         known = scores[~np.isnan(scores)]
         heights = np.histogram(np.clip(known, low, high), self.edges_)[0].astype(float)
@@ -210,12 +266,14 @@ class ScoreHistogramDisplay:
         if self.threshold is not None:
             below = np.mean(known < self.threshold) if len(known) else 0.0
             label += f", {below:.1%} below"
-        line = {"color": color, "linewidth": 1.5}
         if n_groups <= _MOST_FILLED:
             ax.stairs(heights, self.edges_, fill=True, color=color, alpha=0.3)
-        self.areas_.append(ax.stairs(heights, self.edges_, label=label, **line))
+        line = ax.stairs(heights, self.edges_, label=label, color=color, linewidth=1.5)
+        self.areas_.append(line)
 
-    def _set_axes(self, ax, scores, labels, name):
+    def _set_axes(
+        self, ax: Axes, scores: Floats, labels: Labels | None, name: str | None
+    ) -> None:
         notes = []
         for beyond, word, edge in (
             (scores < self.edges_[0], "below", self.edges_[0]),
@@ -238,7 +296,7 @@ class ScoreHistogramDisplay:
         add_legend_below(ax, n_lines=2 if notes else 1, title=title)
 
 
-def _find_edges(scores, threshold, bins):
+def _find_edges(scores: Floats, threshold: float | None, bins: Any) -> Floats:
     """Return edges of bars for most of the scores, and for the threshold."""
     if np.ndim(bins):
         return np.asarray(bins, dtype=float)
@@ -251,8 +309,8 @@ def _find_edges(scores, threshold, bins):
         # one far off would leave no room for the scores
         reach = 2 * (high - low)
         is_near = low - reach <= threshold <= high + reach
-        ends = (low, high, threshold) if is_near else (low, high)
-        low, high = min(ends), max(ends)
+        inside = (low, high, threshold) if is_near else (low, high)
+        low, high = min(inside), max(inside)
     if low == high:
         low, high = low - 0.5, high + 0.5
     n_bins = int(np.clip(2 * len(known) ** 0.5, 5, bins))

@@ -1,11 +1,22 @@
 """Columns of the user's tables, as plots draw them: numbers, or levels."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._columns._containers import convert_lists, get_container, get_names
 from ._labels import join_rare, read_levels, read_numbers, to_series
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+    from pandas import Series
+
+    from ._typing import Columns
 
 # levels that are drawn; the rarest of more are drawn as one
 MOST_LEVELS = 10
@@ -16,16 +27,16 @@ class Column:
     """One column of several tables: numbers, or positions in levels, -1 unknown."""
 
     name: str
-    parts: list
-    levels: list | None = None
+    parts: list[NDArray[Any]]
+    levels: list[Any] | None = None
 
-    def get_known(self, part):
+    def get_known(self, part: int) -> NDArray[Any]:
         """Return the values of a table that are not missing."""
         values = self.parts[part]
         return values[values >= 0] if self.levels else values[~np.isnan(values)]
 
 
-def read_names(X, n_columns=None):
+def read_names(X: Any, n_columns: int | None = None) -> list[str]:
     """Return the names of the columns of a table, ``x0, x1, ...`` without names."""
     names = get_names(X)
     if names is None:
@@ -33,13 +44,13 @@ def read_names(X, n_columns=None):
     return [str(name) for name in names]
 
 
-def choose_columns(columns, names):
+def choose_columns(columns: Columns | None, names: Sequence[str]) -> list[int]:
     """Return the numbers of columns given by name or number; all where None."""
     if columns is None:
         return list(range(len(names)))
-    columns = [columns] if isinstance(columns, (str, int)) else columns
+    asked: Iterable[Any] = [columns] if isinstance(columns, (str, int)) else columns
     found = []
-    for column in columns:
+    for column in asked:
         is_number = isinstance(column, (int, np.integer)) and not isinstance(
             column, bool
         )
@@ -55,14 +66,16 @@ def choose_columns(columns, names):
     return found
 
 
-def read_columns(tables, names, chosen=None):
+def read_columns(
+    tables: Sequence[Any], names: Sequence[str], chosen: Iterable[int] | None = None
+) -> list[Column]:
     """Return columns of tables that have the same columns."""
     tables = [convert_lists(table) for table in tables]
     chosen = range(len(names)) if chosen is None else chosen
     return [_read([_take(t, int(j)) for t in tables], names[j]) for j in chosen]
 
 
-def _take(table, number):
+def _take(table: Any, number: int) -> Series:
     container = get_container(table)
     if container == "pandas":
         return to_series(table.iloc[:, number])
@@ -75,9 +88,9 @@ def _take(table, number):
     return to_series(np.asarray(table)[:, number])
 
 
-def _read(parts, name):
-    numbers = [read_numbers(part) for part in parts]
-    if all(values is not None for values in numbers):
+def _read(parts: list[Series], name: str) -> Column:
+    numbers = [n for part in parts if (n := read_numbers(part)) is not None]
+    if len(numbers) == len(parts):
         return Column(name, numbers)
     import pandas as pd
 
@@ -92,7 +105,7 @@ def _read(parts, name):
     return Column(name, np.split(codes, ends), levels)
 
 
-def _join(parts):
+def _join(parts: list[Series]) -> Series:
     """Return columns of different types one after the other, as objects."""
     import pandas as pd
 

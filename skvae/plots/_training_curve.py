@@ -1,11 +1,26 @@
 """How training went: scores of every epoch, and which epoch was kept."""
 
+from __future__ import annotations
+
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._estimators import open_pipeline, require
 from ._style import COLORS, add_legend_below, get_ink, get_muted, make_axes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PolyCollection
+    from matplotlib.lines import Line2D
+    from numpy.typing import NDArray
+    from sklearn.base import BaseEstimator
+    from typing_extensions import Self
+
+    from ._typing import AnyFigure, Floats, MaybeNone
 
 # how far the range of the first quarter may exceed that of the others, to be in view
 _LARGEST_RATIO = 4.0
@@ -71,18 +86,26 @@ class TrainingCurveDisplay:
     'nats per row (higher is better)'
     """
 
+    train_line_: Line2D
+    valid_line_: Line2D | MaybeNone
+    reconstruction_line_: Line2D
+    kl_area_: PolyCollection
+    best_line_: Line2D | MaybeNone
+    ax_: Axes
+    figure_: AnyFigure
+
     def __init__(
         self,
-        epochs,
-        train_scores,
-        valid_scores,
-        reconstruction,
-        stages,
+        epochs: NDArray[np.int_],
+        train_scores: Floats,
+        valid_scores: Floats,
+        reconstruction: Floats,
+        stages: Sequence[str | None],
         *,
-        best_epoch=None,
-        has_other_terms=False,
-        name=None,
-    ):
+        best_epoch: int | None = None,
+        has_other_terms: bool = False,
+        name: str | None = None,
+    ) -> None:
         self.epochs = epochs
         self.train_scores = train_scores
         self.valid_scores = valid_scores
@@ -93,7 +116,14 @@ class TrainingCurveDisplay:
         self.name = name
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, name=None, **kwargs):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        *,
+        ax: Axes | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the training of a fitted estimator.
 
         Parameters
@@ -120,7 +150,15 @@ class TrainingCurveDisplay:
         )
 
     @classmethod
-    def from_history(cls, history, *, starts_best=False, ax=None, name=None, **kwargs):
+    def from_history(
+        cls,
+        history: Sequence[Mapping[str, Any]],
+        *,
+        starts_best: bool = False,
+        ax: Axes | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the history of a net.
 
         Parameters
@@ -143,7 +181,7 @@ class TrainingCurveDisplay:
         """
         rows = [row for row in history if "train_loss" in row]
 
-        def collect(name):
+        def collect(name: str) -> Floats:
             return np.array([row.get(name, np.nan) for row in rows], dtype=float)
 
         valid = -collect("valid_loss")
@@ -154,7 +192,7 @@ class TrainingCurveDisplay:
         # of the last stage; warm starts go through all stages again
         last = list(range(_list_parts(stages)[-1].start, len(rows)))
         if starts_best:
-            best = epochs[last[0]] - 1 if last else 0
+            best = int(epochs[last[0]]) - 1 if last else 0
         elif part == "valid":
             flagged = [k for k in last if rows[k].get("valid_loss_best")]
             best = int(epochs[flagged[-1]]) if flagged else None
@@ -170,7 +208,9 @@ class TrainingCurveDisplay:
         )
         return display.plot(ax, **kwargs)
 
-    def plot(self, ax=None, *, name=None, **kwargs):
+    def plot(
+        self, ax: Axes | None = None, *, name: str | None = None, **kwargs: Any
+    ) -> Self:
         """Plot the curves.
 
         Parameters
@@ -209,16 +249,16 @@ class TrainingCurveDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
-    def _split(self, values):
+    def _split(self, values: Floats) -> tuple[Floats, Floats]:
         """Return epochs and values with a gap between the stages."""
         places = [part.start for part in _list_parts(self.stages)[1:]]
         epochs = np.insert(self.epochs.astype(float), places, np.nan)
         return epochs, np.insert(np.asarray(values, dtype=float), places, np.nan)
 
-    def _draw(self, ax, values, style):
+    def _draw(self, ax: Axes, values: Floats, style: dict[str, Any]) -> Line2D:
         return ax.plot(*self._split(values), **style)[0]
 
-    def _shade(self, ax, scores, color):
+    def _shade(self, ax: Axes, scores: Floats, color: str) -> PolyCollection:
         epochs, low = self._split(scores)
         high = self._split(self.reconstruction)[1]
         text = "cost of the KL" + self.has_other_terms * " and other terms"
@@ -226,10 +266,11 @@ class TrainingCurveDisplay:
             epochs, low, high, color=color, alpha=0.2, linewidth=0, label=text
         )
 
-    def _mark_stages(self, ax):
+    def _mark_stages(self, ax: Axes) -> None:
         parts = [part for part in _list_parts(self.stages) if self.stages]
         for part in parts:
-            if self.stages[part.start] is None:
+            stage = self.stages[part.start]
+            if stage is None:
                 continue
             if part.start:
                 edge = self.epochs[part.start] - 0.5
@@ -238,7 +279,7 @@ class TrainingCurveDisplay:
             ax.text(
                 middle,
                 1.01,
-                self.stages[part.start],
+                stage,
                 transform=ax.get_xaxis_transform(),
                 ha="center",
                 va="bottom",
@@ -246,7 +287,7 @@ class TrainingCurveDisplay:
                 color=get_muted(ax, 0.7),
             )
 
-    def _mark_best(self, ax):
+    def _mark_best(self, ax: Axes) -> None:
         self.best_line_ = None
         if self.best_epoch is None or not len(self.epochs):
             return
@@ -259,7 +300,7 @@ class TrainingCurveDisplay:
             self.best_epoch, color=get_ink(ax), linestyle="--", linewidth=1, label=text
         )
 
-    def _set_axes(self, ax, scores, name):
+    def _set_axes(self, ax: Axes, scores: Floats, name: str | None) -> None:
         from matplotlib.ticker import MaxNLocator
 
         ax.set(xlabel="epoch", ylabel="nats per row (higher is better)")
@@ -269,6 +310,7 @@ class TrainingCurveDisplay:
             ax.set_title(name, pad=18 if any(self.stages) else None)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         if not len(self.epochs):
+            place: dict[str, Any]
             place = {"ha": "center", "transform": ax.transAxes, "color": get_ink(ax)}
             ax.text(0.5, 0.5, "no epoch was run", **place)
             ax.set(xticks=[], yticks=[])
@@ -276,15 +318,15 @@ class TrainingCurveDisplay:
         self._set_limits(ax, scores)
         add_legend_below(ax)
 
-    def _set_limits(self, ax, scores):
+    def _set_limits(self, ax: Axes, scores: Floats) -> None:
         """Leave out first epochs that are far below all others."""
         curves = [self.train_scores, scores, self.reconstruction]
-        late = [
+        ends = [
             c[part][len(c[part]) // 4 :]
             for part in _list_parts(self.stages)
             for c in curves
         ]
-        late = np.concatenate(late)
+        late = np.concatenate(ends)
         late = late[np.isfinite(late)]
         everything = np.concatenate(curves)
         everything = everything[np.isfinite(everything)]
@@ -296,14 +338,14 @@ class TrainingCurveDisplay:
             ax.set_ylim(low - 0.5 * span, high + 0.05 * span)
 
 
-def _list_parts(stages):
+def _list_parts(stages: Sequence[str | None]) -> list[slice]:
     """Return slices of the epochs, one for each run of a stage."""
     n = len(stages)
     ends = [0, *(k for k in range(1, n) if stages[k] != stages[k - 1]), n]
     return [slice(*pair) for pair in pairwise(ends)]
 
 
-def _has_other_terms(rows):
+def _has_other_terms(rows: Iterable[Mapping[str, Any]]) -> bool:
     """Return whether the loss has terms beside reconstruction and KL."""
     known = ("loss", "reconstruction", "kl", "batch_count", "batch_size")
     names = {name.removesuffix("_best") for row in rows for name in row}

@@ -1,18 +1,16 @@
 """What changes in a row as one component of z changes."""
 
-from itertools import pairwise
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._estimators import (
-    check_components,
     check_positive,
     get_feature_names,
-    get_latent,
     is_discrete,
-    name_components,
     open_pipeline,
-    rank_components,
     require,
 )
 from ._images import (
@@ -23,8 +21,31 @@ from ._images import (
     to_images,
     wrap,
 )
-from ._style import get_ink, make_axes, make_grid, set_title, shorten, show_number
+from ._style import make_axes, make_grid, set_title, shorten, show_number
 from ._tables import choose_columns, read_columns, read_names
+from ._traversal_cells import find_change, measure, write_ends, write_levels
+from ._traversal_lines import make_category_lines, make_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+    from numpy.typing import ArrayLike, NDArray
+    from sklearn.base import BaseEstimator
+    from typing_extensions import Self
+
+    from ._tables import Column
+    from ._typing import (
+        AnyFigure,
+        AxesOrMany,
+        Columns,
+        Components,
+        Floats,
+        MaybeNone,
+        RandomState,
+        Table,
+    )
 
 # rows drawn where no X is given
 _N_DRAWN = 500
@@ -33,10 +54,6 @@ _MOST_LINES, _MOST_PANELS = 8, 4
 _MOST_COLUMNS = 25
 # images in a row; more are drawn below one another
 _LONGEST_LINE = 12
-# share of the rows below the first and above the last step
-_TAIL = 0.02
-# letters of a level that are worth writing
-_LEAST_LETTERS = 6
 # standard deviations in full colour
 _LEAST_CHANGE, _LARGEST_CHANGE = 0.5, 3.0
 
@@ -100,18 +117,27 @@ class LatentTraversalDisplay:
     (2, 9, 2)
     """
 
+    decoded: Any
+    steps: Any
+    image_: AxesImage | MaybeNone
+    order_: NDArray[np.intp] | MaybeNone
+    artists_: list[AxesImage]
+    axes_: NDArray[Any]
+    ax_: Axes
+    figure_: AnyFigure
+
     def __init__(
         self,
-        Z,
-        decoded,
-        line_names,
+        Z: NDArray[Any],
+        decoded: Table,
+        line_names: Sequence[str],
         *,
-        steps=None,
-        spread=None,
-        feature_names=None,
-        image_shape=None,
-        name=None,
-    ):
+        steps: NDArray[Any] | Sequence[str] | None = None,
+        spread: Sequence[float] | Floats | None = None,
+        feature_names: Sequence[str] | None = None,
+        image_shape: Sequence[int] | None = None,
+        name: str | None = None,
+    ) -> None:
         self.Z = Z
         self.decoded = decoded
         self.line_names = line_names
@@ -124,17 +150,17 @@ class LatentTraversalDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X=None,
+        estimator: BaseEstimator,
+        X: Table | None = None,
         *,
-        components=None,
-        n_steps=9,
-        random_state=0,
-        image_shape=None,
-        ax=None,
-        name=None,
-        **kwargs,
-    ):
+        components: Components | None = None,
+        n_steps: int = 9,
+        random_state: RandomState = 0,
+        image_shape: Sequence[int] | None = None,
+        ax: AxesOrMany | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot what each component changes, from the row in the middle of X.
 
         A component goes from the second to the 98th percentile of its values, with the
@@ -183,7 +209,7 @@ class LatentTraversalDisplay:
         shape = find_image_shape(model, image_shape)
         places = np.asarray(model.transform(X), dtype=np.float64)
         most = _MOST_PANELS if shape is None else _MOST_LINES
-        make = _make_category_lines if is_discrete(model) else _make_lines
+        make = make_category_lines if is_discrete(model) else make_lines
         Z, names, steps = make(model, places, components, n_steps, most)
         features = None if shape else get_feature_names(estimator, X)
         return cls._decode(model, Z, names, steps, X, features, shape, name).plot(
@@ -193,17 +219,17 @@ class LatentTraversalDisplay:
     @classmethod
     def from_points(
         cls,
-        estimator,
-        Z,
+        estimator: BaseEstimator,
+        Z: ArrayLike,
         *,
-        X=None,
-        line_names=None,
-        step_names=None,
-        image_shape=None,
-        ax=None,
-        name=None,
-        **kwargs,
-    ):
+        X: Table | None = None,
+        line_names: Iterable[str] | None = None,
+        step_names: Sequence[str] | None = None,
+        image_shape: Sequence[int] | None = None,
+        ax: AxesOrMany | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the rows at points of your own, such as those between two rows.
 
         Parameters
@@ -253,15 +279,15 @@ class LatentTraversalDisplay:
     @classmethod
     def from_decoded(
         cls,
-        decoded,
+        decoded: ArrayLike,
         *,
-        line_names=None,
-        step_names=None,
-        image_shape=None,
-        ax=None,
-        name=None,
-        **kwargs,
-    ):
+        line_names: Iterable[str] | None = None,
+        step_names: Sequence[str] | None = None,
+        image_shape: Sequence[int] | None = None,
+        ax: AxesOrMany | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot rows along lines, of any model.
 
         Parameters
@@ -303,7 +329,7 @@ class LatentTraversalDisplay:
             rows,
             names,
             steps=step_names,
-            spread=[_measure(c) for c in read_columns([rows], read_names(rows))]
+            spread=[measure(c) for c in read_columns([rows], read_names(rows))]
             if image_shape is None
             else None,
             feature_names=read_names(rows),
@@ -313,13 +339,23 @@ class LatentTraversalDisplay:
         return display.plot(ax, **kwargs)
 
     @classmethod
-    def _decode(cls, model, Z, names, steps, X, features, shape, name):
+    def _decode(
+        cls,
+        model: Any,
+        Z: NDArray[Any],
+        names: Sequence[str],
+        steps: Any,
+        X: Any,
+        features: Sequence[str] | None,
+        shape: Sequence[int] | None,
+        name: str | None,
+    ) -> Self:
         """Return the display of rows at points."""
         decoded = model.inverse_transform(Z.reshape(-1, Z.shape[-1]))
         spread = None
-        if shape is None:
+        if features is not None:
             tables = [decoded if X is None else X]
-            spread = np.array([_measure(c) for c in read_columns(tables, features)])
+            spread = np.array([measure(c) for c in read_columns(tables, features)])
         return cls(
             Z,
             decoded,
@@ -331,7 +367,14 @@ class LatentTraversalDisplay:
             name=name,
         )
 
-    def plot(self, ax=None, *, name=None, columns=None, **kwargs):
+    def plot(
+        self,
+        ax: AxesOrMany | None = None,
+        *,
+        name: str | None = None,
+        columns: Columns | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the lines.
 
         Parameters
@@ -357,7 +400,7 @@ class LatentTraversalDisplay:
         """
         self.image_ = self.order_ = None
         if self.image_shape is not None:
-            self._draw_images(ax, kwargs)
+            self._draw_images(ax, self.image_shape, kwargs)
         else:
             self._draw_table(ax, columns, kwargs)
         set_title(self.axes_, ax, self.name if name is None else name)
@@ -365,17 +408,21 @@ class LatentTraversalDisplay:
         self.figure_ = self.ax_.figure
         return self
 
-    def _get_step_names(self, line):
+    def _get_step_names(self, line: int) -> list[str]:
         if self.steps is None:
             return []
         if isinstance(self.steps[0], str):
             return list(self.steps)
         return [show_number(value) for value in self.steps[line]]
 
-    def _draw_images(self, ax, style):
-        images = to_images(self.decoded, self.image_shape)
+    def _draw_images(
+        self, ax: AxesOrMany | None, shape: Sequence[int], style: dict[str, Any]
+    ) -> None:
+        images = to_images(self.decoded, shape)
         n_lines, n_steps = np.shape(self.Z)[:2]
-        rows, columns, titles = [shorten(text) for text in self.line_names], [], []
+        rows = [shorten(text) for text in self.line_names]
+        columns: list[str] = []
+        titles: list[str] = []
         if n_lines == 1 and n_steps > _LONGEST_LINE:
             n_columns = int(np.ceil(n_steps / -(-n_steps // _LONGEST_LINE)))
             grid, rows = wrap(images, n_columns), []
@@ -392,20 +439,29 @@ class LatentTraversalDisplay:
                     f"{text}\n{show_number(a)} to {show_number(b)}"
                     for text, (a, b) in zip(rows, ends, strict=True)
                 ]
-        size = find_sheet_size(*grid.shape[:2], grid.shape[2:4])
+        size = find_sheet_size(len(grid), grid.shape[1], grid.shape[2:4])
         axis = make_axes(ax, *size)
         sheet = Sheet(grid, titles)
         self.image_ = sheet.draw(axis, find_range(images), rows, columns, **style)
         self.axes_, self.artists_ = np.array([axis], dtype=object), [self.image_]
 
-    def _draw_table(self, ax, columns, style):
+    def _draw_table(
+        self, ax: AxesOrMany | None, columns: Columns | None, style: dict[str, Any]
+    ) -> None:
         n_lines, n_steps = np.shape(self.Z)[:2]
-        chosen = choose_columns(columns, self.feature_names)
-        found = read_columns([self.decoded], self.feature_names, chosen)
+        names = self.feature_names
+        if names is None:
+            names = read_names(self.decoded)
+        chosen = choose_columns(columns, names)
+        found = read_columns([self.decoded], names, chosen)
+        spread = [
+            measure(column) if self.spread is None else self.spread[j]
+            for column, j in zip(found, chosen, strict=True)
+        ]
         changes = np.array(
             [
-                _find_change(column, self.spread[j], (n_lines, n_steps))
-                for column, j in zip(found, chosen, strict=True)
+                find_change(column, unit, (n_lines, n_steps))
+                for column, unit in zip(found, spread, strict=True)
             ]
         )
         if columns is None:
@@ -435,122 +491,37 @@ class LatentTraversalDisplay:
             shrink=min(1.0, 2.5 / height + 0.3),
         )
 
-    def _draw_panel(self, line, found, changes, is_number, limit, style):
-        axis, n_steps = self.axes_[line], np.shape(self.Z)[1]
+    def _draw_panel(
+        self,
+        line: int,
+        found: list[Column],
+        changes: NDArray[Any],
+        is_number: NDArray[Any],
+        limit: float,
+        style: dict[str, Any],
+    ) -> AxesImage:
+        axis: Axes = self.axes_[line]
+        n_steps = np.shape(self.Z)[1]
         # levels have no amount of change: their names stand there instead
         shown = np.where(is_number[:, None], changes, np.nan)
+        look: dict[str, Any]
         look = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit, "aspect": "auto"}
         image = axis.imshow(np.ma.masked_invalid(shown), **(look | style))
         for row, column in enumerate(found):
             values = column.parts[0].reshape(-1, n_steps)[line]
             if column.levels:
-                _write_levels(axis, row, values, column.levels)
+                write_levels(axis, row, values, column.levels)
             else:
-                _write_ends(axis, row, values)
+                write_ends(axis, row, values)
         axis.set_title(shorten(self.line_names[line]), fontsize="medium")
         names = self._get_step_names(line)
         if names:
             if not isinstance(self.steps[0], str):
                 axis.set_xlabel("value of the component", fontsize="small")
+            few: Iterable[int]
             few = {0, n_steps // 2, n_steps - 1} if n_steps > 5 else range(n_steps)
             axis.set_xticks(sorted(few), [names[k] for k in sorted(few)])
         else:
             axis.set_xticks([])
         axis.tick_params(labelsize="small")
         return image
-
-
-def _make_lines(model, places, components, n_steps, most):
-    """Return points along components, their names, and values at the steps."""
-    n_components = places.shape[1]
-    if components is None:
-        ranked = rank_components(model, n_components)
-        # layers that the decoder does not see change nothing
-        split = getattr(get_latent(model), "split", None)
-        if split is not None and n_components == model.n_components_:
-            is_bottom = get_latent(model).decoder == "bottom"
-            n_seen = split(n_components)[0] if is_bottom else n_components
-            ranked = ranked[ranked < n_seen]
-        components = np.sort(ranked[:most])
-    chosen = check_components(components, n_components)
-    # a row of the table: there may be none at the mean of them
-    scale = places.std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
-    distance = np.abs((places - np.median(places, axis=0)) / scale).sum(axis=1)
-    middle = places[distance.argmin()]
-    ends = np.quantile(places[:, chosen], [_TAIL, 1 - _TAIL], axis=0)
-    steps = np.linspace(*ends, n_steps).T
-    Z = np.tile(middle, (len(chosen), n_steps, 1))
-    for line, component in enumerate(chosen):
-        Z[line, :, component] = steps[line]
-    names = name_components(model, n_components)
-    return Z, [names[j] for j in chosen], steps
-
-
-def _make_category_lines(model, places, variables, n_steps, most):
-    """Return all categories of each variable, the others at their most frequent one."""
-    n_categories = get_latent(model).n_categories or places.shape[1]
-    shares = places.mean(axis=0).reshape(-1, n_categories)
-    n_variables = len(shares)
-    if variables is None:
-        variables = np.arange(n_variables)[:most]
-    chosen = check_components(variables, n_variables)
-    one = np.eye(n_categories)
-    Z = np.empty((len(chosen), n_categories, n_variables, n_categories))
-    Z[:] = one[shares.argmax(axis=1)]
-    for line, variable in enumerate(chosen):
-        Z[line, :, variable] = one
-    names = ["category" if n_variables == 1 else f"variable {v}" for v in chosen]
-    steps = [str(k) for k in range(n_categories)]
-    return Z.reshape(len(chosen), n_categories, -1), names, steps
-
-
-def _measure(column):
-    """Return the standard deviation of a column of numbers, 1 of others."""
-    if column.levels:
-        return 1.0
-    known = column.get_known(0)
-    deviation = known.std() if len(known) else 0.0
-    return deviation if deviation > 0 else 1.0
-
-
-def _find_change(column, spread, shape):
-    """Return the change of a column from the middle of each line, ``shape``.
-
-    Of levels it is 1 where the level is another one.
-    """
-    values = np.asarray(column.parts[0]).reshape(shape)
-    middle = values[:, shape[1] // 2, None]
-    if column.levels:
-        return (values != middle).astype(float)
-    return (values - middle) / spread
-
-
-def _write_levels(axis, row, codes, levels):
-    """Write the name of a level where it begins."""
-    ends = [0, *(np.flatnonzero(np.diff(codes)) + 1), len(codes)]
-    for first, last in pairwise(ends):
-        # as many characters as there is room for
-        room = max(2, int(42 * (last - first) / len(codes)) - 1)
-        text = shorten(levels[codes[first]], room)
-        style = {"ha": "center", "va": "center", "fontsize": "x-small"}
-        if room >= _LEAST_LETTERS or "…" not in text:
-            place = (first + last - 1) / 2
-            axis.text(place, row, text, color=get_ink(axis), **style)
-        if first:
-            axis.plot(
-                [first - 0.5] * 2, [row - 0.5, row + 0.5], color=get_ink(axis), lw=0.8
-            )
-
-
-def _write_ends(axis, row, values):
-    """Write the first and last number of a row."""
-    from matplotlib.patheffects import withStroke
-
-    style = {"va": "center", "fontsize": "x-small", "color": "black"}
-    style["path_effects"] = [withStroke(linewidth=2, foreground="white")]
-    for place, side, value in (
-        (-0.4, "left", values[0]),
-        (len(values) - 0.6, "right", values[-1]),
-    ):
-        axis.text(place, row, show_number(value), ha=side, **style)
