@@ -219,6 +219,7 @@ class BestWeights(Callback):
     best_weights_: list[torch.Tensor] | None
     # the loss of the initial weights, these, and their scores of held-out rows
     initial_: Any
+    best_scores_: Any
     parameters_: list[torch.Tensor] | None
     misses_: int
     scores_initial_: bool
@@ -293,10 +294,13 @@ class BestWeights(Callback):
         if self.misses_ >= self.patience or self._falls(net, dataset_valid):
             net.stop()
 
-    def _falls(self, net, rows):
+    def _falls(self, net: Any, rows: Any) -> bool:
         """Return whether held-out rows have lost by more than chance, repeatedly."""
         # reconstructions of a map get better again after a while
         if not self.restore or net.held_out_loss or not net.criterion_.is_elbo:
+            return False
+        if self.best_weights_ is None:
+            # no loss was a number
             return False
         scores = net.score_valid_rows(rows)
         if self.best_scores_ is None:
@@ -355,7 +359,9 @@ class BestWeights(Callback):
             parameter.copy_(value)
 
 
-def _compare_rows(scores, others):
+def _compare_rows(
+    scores: tuple[torch.Tensor, torch.Tensor], others: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return by how much scores of rows are higher: mean, standard error, and sign.
 
     Both are pairs of scores and weights. The sign is the share of rows that are higher,

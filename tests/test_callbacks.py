@@ -110,6 +110,11 @@ def test_no_patience_never_stops():
     assert net.n_passes == 2
 
 
+def test_losses_that_are_no_numbers_stop_by_patience():
+    net = Net(9 * [np.full(N_ROWS, np.nan)])
+    assert net.train(BestWeights(patience=3)) == 3
+
+
 def test_weights_are_the_same_after_a_fall(monkeypatch):
     X = load_breast_cancer().data[:200]
     found = []
