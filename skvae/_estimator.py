@@ -54,6 +54,7 @@ from ._utils._warnings import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import ArrayLike, NDArray
     from typing_extensions import Self
@@ -102,7 +103,7 @@ def _take_some(X: NDArray[Any]) -> NDArray[Any]:
     return X[:: max(1, len(X) // n_rows)][:n_rows]
 
 
-def check_version(name, version):
+def check_version(name: str, version: str | None) -> None:
     """Warn where another version of the package has saved an estimator."""
     if version != get_version():
         warn_user(InconsistentVersionWarning(name, get_version(), version))
@@ -764,7 +765,7 @@ class VAETransformer(
             self._kept_model = model
         return model
 
-    def _show_progress(self, method, n_rows):
+    def _show_progress(self, method: str, n_rows: int) -> AbstractContextManager[Any]:
         """Return a context in which long calls show a bar, if the user wants any."""
         if not self.verbose:
             return nullcontext()
@@ -1232,16 +1233,16 @@ class VAETransformer(
         """Return whether `fit` or `partial_fit` has succeeded."""
         return hasattr(self, "net_")
 
-    def _get_described(self):
+    def _get_described(self) -> dict[str, Any]:
         """Return what files and pickles hold, attributes by name.
 
         The copy of the module that calls share is left out.
         """
         return {k: value for k, value in vars(self).items() if k != "_kept_model"}
 
-    def _set_described(self, parts):
+    def _set_described(self, parts: dict[str, Any]) -> None:
         """Set the attributes, on the CPU where the device of the model is missing."""
-        vars(self).update(parts)
+        self.__dict__.update(parts)
         if "net_" in parts:
             self.device_ = str(self.net_.module_.free.device)
             self.net_.device = self.device_
@@ -1267,11 +1268,11 @@ class VAETransformer(
         tags.input_tags.sparse = self._accepts_sparse()
         return tags
 
-    def _accepts_sparse(self):
+    def _accepts_sparse(self) -> bool:
         """Return whether sparse tables of some values are accepted."""
         asked = self.likelihood
-        asked = list(asked.values()) if isinstance(asked, dict) else [asked]
-        named = [a for a in asked if not (isinstance(a, str) and a == "auto")]
+        each = list(asked.values()) if isinstance(asked, dict) else [asked]
+        named = [a for a in each if not (isinstance(a, str) and a == "auto")]
         if not named:
             return True
         import_quietly("torch")
