@@ -5,6 +5,8 @@ places of arrays, and their bytes. The description of the estimator is text in t
 header, and so is a digest of all the file.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -12,6 +14,7 @@ import platform
 import secrets
 import shutil
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import sklearn
@@ -19,6 +22,11 @@ import sklearn
 from .._estimator import VAETransformer, check_version, get_version
 from .._utils._description import Describer, Rebuilder, get_full_name
 from .._utils._quiet_import import import_quietly
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence, Set
+
+    from numpy.typing import NDArray
 
 # files of a later one are refused
 FORMAT = 1
@@ -31,7 +39,7 @@ class _Refusal(Exception):
     """A sentence that `load` raises as a ValueError."""
 
 
-def save(estimator, path):
+def save(estimator: VAETransformer, path: str | os.PathLike[str] | IO[bytes]) -> None:
     """Save an estimator to a file that holds numbers and text, but no code.
 
     The file has the format of safetensors. Unlike a pickle it can be loaded without
@@ -74,22 +82,26 @@ def save(estimator, path):
         path.write(content)
         return
     # what a link points to is replaced, not the link
-    path = Path(os.path.realpath(os.fsdecode(path)))
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    place = Path(os.path.realpath(os.fsdecode(path)))
+    draft = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
     try:
         with open(draft, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if path.exists():
-            shutil.copymode(path, draft)
-        os.replace(draft, path)
+        if place.exists():
+            shutil.copymode(place, draft)
+        os.replace(draft, place)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
 
 
-def load(path, *, trusted=()):
+def load(
+    path: str | os.PathLike[str] | IO[bytes],
+    *,
+    trusted: Sequence[str | Callable[..., Any]] | Set[str | Callable[..., Any]] = (),
+) -> VAETransformer:
     """Load an estimator from a file that `save` has written.
 
     Nothing in the file is executed, and no module is imported but those of the package,
@@ -126,15 +138,15 @@ def load(path, *, trusted=()):
                 "skvae.load takes files that are open in binary mode, 'rb'."
             )
     else:
-        path = Path(os.fsdecode(path))
-        content, label = path.read_bytes(), f"{str(path)!r}"
+        place = Path(os.fsdecode(path))
+        content, label = place.read_bytes(), f"{str(place)!r}"
     try:
         return _Reader(content, label, trusted).read()
     except _Refusal as error:
         raise ValueError(str(error)) from error.__cause__
 
 
-def _check_estimator(estimator):
+def _check_estimator(estimator: object) -> None:
     if isinstance(estimator, VAETransformer):
         return
     raise TypeError(
@@ -144,7 +156,7 @@ def _check_estimator(estimator):
     )
 
 
-def _put_named(value, path):
+def _put_named(value: Any, path: str) -> dict[str, Any]:
     """Return the node of a class or function that is not of the package."""
     is_named = hasattr(value, "__qualname__") and hasattr(value, "__module__")
     if not is_named or "<lambda>" in value.__qualname__:
@@ -157,7 +169,7 @@ def _put_named(value, path):
     return {"name": get_full_name(value)}
 
 
-def _dump(estimator):
+def _dump(estimator: VAETransformer) -> bytes:
     """Return the content of a file."""
     from safetensors.numpy import save as dump_arrays
 
@@ -171,12 +183,12 @@ def _dump(estimator):
         },
         allow_nan=False,
     )
-    content = dump_arrays(describer.arrays, {"skvae": text})
+    content: bytes = dump_arrays(describer.arrays, {"skvae": text})
     digest = _compute_digest(content, _NO_DIGEST)
     return content.replace(_NO_DIGEST.encode(), digest.encode(), 1)
 
 
-def _list_versions():
+def _list_versions() -> dict[str, str]:
     import torch
 
     return {
@@ -188,7 +200,7 @@ def _list_versions():
     }
 
 
-def _compute_digest(content, known):
+def _compute_digest(content: bytes, known: str) -> str:
     """Return the digest of a content, but for the digest that it has."""
     place, found = content.find(known.encode()), hashlib.blake2b(digest_size=32)
     whole = memoryview(content)
@@ -200,21 +212,22 @@ def _compute_digest(content, known):
 class _Reader:
     """The content of a file, checked before anything is made of it."""
 
-    def __init__(self, content, label, trusted):
+    def __init__(self, content: bytes, label: str, trusted: Any) -> None:
         self.content, self.label = content, label
-        self.trusted, self.missing = _name_trusted(trusted), {}
+        self.trusted = _name_trusted(trusted)
+        self.missing: dict[str, None] = {}
 
-    def refuse(self, message, error=None):
+    def refuse(self, message: str, error: Exception | None = None) -> NoReturn:
         raise _Refusal(f"{self.label} {message}") from error
 
-    def refuse_damaged(self, what, error=None):
+    def refuse_damaged(self, what: str, error: Exception | None = None) -> NoReturn:
         self.refuse(
             f"is damaged ({what}); take another copy of it, or save the estimator "
             "again.",
             error,
         )
 
-    def read(self):
+    def read(self) -> VAETransformer:
         """Return the estimator."""
         description = self._read_description()
         self._check_digest(description.get("digest"))
@@ -223,7 +236,7 @@ class _Reader:
         import_quietly("torch", "skorch")
         rebuild = Rebuilder(arrays, self._find_other)
         try:
-            estimator = rebuild(description["estimator"])
+            estimator: VAETransformer = rebuild(description["estimator"])
             self._check_trust()
             _check_estimator(estimator)
             version = description["versions"]["skvae"]
@@ -236,14 +249,14 @@ class _Reader:
             self.refuse_damaged(f"{type(error).__name__}: {error}"[:200], error)
         return estimator
 
-    def _read_description(self):
+    def _read_description(self) -> dict[str, Any]:
         content = self.content
         length = int.from_bytes(content[:8], "little")
         if not 2 <= length <= min(_MAX_HEADER, len(content) - 8):
             self.refuse("is not a file of skvae.save, or is cut off.")
         try:
             header = json.loads(content[8 : 8 + length])
-            found = json.loads(
+            found: dict[str, Any] = json.loads(
                 header["__metadata__"]["skvae"], parse_constant=_refuse_constant
             )
             number = found["format"] if type(found["format"]) is int else 0
@@ -258,13 +271,13 @@ class _Reader:
             )
         return found
 
-    def _check_digest(self, digest):
+    def _check_digest(self, digest: object) -> None:
         if not isinstance(digest, str) or len(digest) != len(_NO_DIGEST):
             self.refuse_damaged("it has no digest")
         if _compute_digest(self.content, digest) != digest:
             self.refuse_damaged("its digest is not that of its content")
 
-    def _read_arrays(self):
+    def _read_arrays(self) -> dict[str, NDArray[Any]]:
         from safetensors import SafetensorError
         from safetensors.numpy import load as load_arrays
 
@@ -274,7 +287,7 @@ class _Reader:
             self.refuse_damaged(f"{error}", error)
         return {n: a if a.flags.writeable else a.copy() for n, a in arrays.items()}
 
-    def _check_trust(self):
+    def _check_trust(self) -> None:
         if self.missing:
             names = ", ".join(map(repr, self.missing))
             self.refuse(
@@ -282,9 +295,9 @@ class _Reader:
                 f"trusted={tuple(self.missing)} to skvae.load if you trust that code."
             )
 
-    def _find_other(self, node):
+    def _find_other(self, node: dict[str, Any]) -> Any:
         """Return a class or function that is trusted, by the node of its name."""
-        name = node.get("name")
+        name: Any = node.get("name")
         found = self.trusted.get(name)
         if found is None and str(name).split(".")[0] == __package__:
             self.refuse(
@@ -302,11 +315,11 @@ class _Missing:
     """In the place of a class that is not trusted, until the file is refused."""
 
 
-def _refuse_constant(name):
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _name_trusted(trusted):
+def _name_trusted(trusted: Any) -> dict[str, Any]:
     """Return what is trusted by its full names."""
     if isinstance(trusted, str) or not isinstance(trusted, (list, tuple, set)):
         raise TypeError(
@@ -316,7 +329,7 @@ def _name_trusted(trusted):
     return {v if isinstance(v, str) else get_full_name(v): v for v in trusted}
 
 
-def _import(name):
+def _import(name: str) -> Any:
     """Return a class or function that is trusted, by its full name."""
     import pkgutil
 
@@ -329,7 +342,7 @@ def _import(name):
         ) from error
 
 
-def _try_out(estimator):
+def _try_out(estimator: VAETransformer) -> None:
     """Compute with a fitted estimator once: its arrays fit together, or it raises."""
     if not hasattr(estimator, "net_"):
         return
