@@ -1,7 +1,10 @@
 """The functions of `skvae.export`: what can be exported, and what is refused."""
 
+from __future__ import annotations
+
 import sys
 from importlib.util import find_spec
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
 from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
@@ -10,12 +13,28 @@ from .._estimator import VAETransformer
 from .._utils._checks import suggest
 from .._utils._quiet_import import import_quietly
 
+if TYPE_CHECKING:
+    import os
+
+    from onnx import ModelProto
+    from torch.export import ExportedProgram
+
+Method: TypeAlias = Literal[
+    "transform", "reconstruct", "score_samples", "decision_function", "predict"
+]
+
 _METHODS = ("transform", "reconstruct", "score_samples")
 _DETECTOR_METHODS = (*_METHODS, "decision_function", "predict")
 _SCORED = ("score_samples", "decision_function", "predict")
 
 
-def to_onnx(estimator, path=None, method="transform", *, missing=True):
+def to_onnx(
+    estimator: VAETransformer,
+    path: str | os.PathLike[str] | IO[bytes] | None = None,
+    method: Method = "transform",
+    *,
+    missing: bool = True,
+) -> ModelProto:
     """Write a method of a fitted estimator into a file of ONNX.
 
     An estimator that was fitted to an array takes one input, ``X``. One that was fitted
@@ -70,7 +89,9 @@ def to_onnx(estimator, path=None, method="transform", *, missing=True):
     return write_method(estimator, path, method, score_method, missing, versions)
 
 
-def to_torch(estimator, method="transform", *, missing=True):
+def to_torch(
+    estimator: VAETransformer, method: Method = "transform", *, missing: bool = True
+) -> ExportedProgram:
     """Return a method of a fitted estimator as a graph of `torch.export`.
 
     The graph takes rows ``(n_samples, n_features)`` in double precision: numbers,
@@ -107,7 +128,7 @@ def to_torch(estimator, method="transform", *, missing=True):
         return make_program(function, estimator.n_features_in_)
 
 
-def register_skl2onnx():
+def register_skl2onnx() -> None:
     """Register converters, so that `skl2onnx.to_onnx` converts pipelines as a whole.
 
     A `VAETransformer` is its `transform`, or its `score_samples` with the option
@@ -120,7 +141,7 @@ def register_skl2onnx():
     register()
 
 
-def _require(package):
+def _require(package: str) -> None:
     """Refuse to go on without an optional package."""
     if find_spec(package) is None:
         raise ImportError(
@@ -128,14 +149,14 @@ def _require(package):
         )
 
 
-def _get_versions():
+def _get_versions() -> dict[str, str]:
     import torch
 
     package = sys.modules[__package__.split(".")[0]]
     return {"skvae": package.__version__, "torch": torch.__version__}
 
 
-def check_method(estimator, method):
+def check_method(estimator: Any, method: str) -> str:
     """Return the method of scores; refuse what cannot be exported."""
     import_quietly("torch", "sympy", "torch._dynamo")
     from ..likelihoods import Transformed
