@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from numpy.typing import ArrayLike, NDArray
@@ -12,14 +12,15 @@ from .._utils._typing import RandomState as RandomState
 from .._utils._typing import Table as Table
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes as Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # axes of several panels, or one whose place they share
 AxesOrMany: TypeAlias = "Axes | NDArray[Any] | Sequence[Axes]"
-AnyFigure: TypeAlias = "Figure | SubFigure"
+# the figure, or a part of it (SubFigure) in which axes were given
+AnyFigure: TypeAlias = "Figure | Any"
 # names or numbers of columns of a table
-Columns: TypeAlias = Sequence[str | int] | NDArray[Any] | int
+Columns: TypeAlias = Iterable[str | int] | int
 Components: TypeAlias = Sequence[int] | NDArray[Any]
 # a Series too
 Values: TypeAlias = ArrayLike | Sequence[Any]

@@ -6,18 +6,26 @@ the documentation shows must be accepted.
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
+import onnx
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
+from sklearn.pipeline import make_pipeline
 from typing_extensions import assert_type
 
 import skvae
 from skvae import VAEOutlierDetector, VAETransformer
 from skvae.callbacks import FreshBinarization
 from skvae.datasets import make_clusters, make_factors, make_mixed
+from skvae.export import register_skl2onnx, to_onnx, to_torch
 from skvae.latents import Gaussian as GaussianLatent
 from skvae.likelihoods import (
     Categorical,
@@ -30,7 +38,16 @@ from skvae.likelihoods import (
 from skvae.metrics import bits_per_dimension
 from skvae.networks import Conv, Network
 from skvae.objectives import IWAE, TC
-from skvae.plots import FeatureScoresDisplay
+from skvae.plots import (
+    ComponentsDisplay,
+    FeatureScoresDisplay,
+    LatentMapDisplay,
+    LatentTraversalDisplay,
+    ReconstructionDisplay,
+    SamplesDisplay,
+    ScoreHistogramDisplay,
+    TrainingCurveDisplay,
+)
 
 Floats = NDArray[np.float64]
 X, covariance = make_factors(n_samples=100, n_features=4, random_state=0)
@@ -121,9 +138,60 @@ assert_type(detector.p_values(X, X_calibration=X), Floats)
 assert_type(detector.explain(X), Floats)
 assert_type(detector.score_samples(X, "regret"), Floats)
 assert_type(detector.offset_, float)
-assert_type(
-    FeatureScoresDisplay.from_estimator(detector, X[:1]).plot(), FeatureScoresDisplay
-)
+
+# files --------------------------------------------------------------------------------
+
+assert_type(skvae.save(vae, "customers.skvae"), None)
+skvae.save(detector, Path("customers.skvae"))
+skvae.save(vae, io.BytesIO())
+assert_type(skvae.load("customers.skvae"), VAETransformer)
+skvae.load(io.BytesIO(b""), trusted=["my_package.MyLikelihood", Gaussian])
+skvae.load(Path("customers.skvae"), trusted={Gaussian})
+skvae.save(X, "customers.skvae")  # type: ignore[arg-type]
+skvae.load(3)  # type: ignore[arg-type]
+
+assert_type(to_onnx(vae, "customers.onnx"), onnx.ModelProto)
+to_onnx(detector, io.BytesIO(), "predict", missing=False).SerializeToString()
+assert_type(to_torch(vae, "reconstruct"), torch.export.ExportedProgram)
+to_torch(vae).module()
+assert_type(register_skl2onnx(), None)
+skvae.export.to_onnx(vae, method="impute")  # type: ignore[arg-type]
+
+# plots --------------------------------------------------------------------------------
+
+figure, axes = plt.subplots(2, 2)
+features = FeatureScoresDisplay.from_estimator(detector, X[:1])
+assert_type(features.plot(n_features=3), FeatureScoresDisplay)
+components = ComponentsDisplay.from_estimator(vae, ax=axes[0, 0], name="Customers")
+assert_type(components, ComponentsDisplay)
+assert_type(components.plot(sort=True), ComponentsDisplay)
+assert_type(ComponentsDisplay.from_kl([0.1, 2.0]).order_, NDArray[np.intp])
+curve = TrainingCurveDisplay.from_estimator(vae)
+assert_type(curve.plot(linewidth=2), TrainingCurveDisplay)
+assert_type(TrainingCurveDisplay.from_history(vae.history_), TrainingCurveDisplay)
+assert_type(curve.train_line_, Line2D)
+places = LatentMapDisplay.from_estimator(vae, frame, frame["a"], components=[0, 1])
+assert_type(places.plot(n_ellipses=0), LatentMapDisplay)
+assert_type(LatentMapDisplay.from_embedding(X[:, :2], ["a", None]), LatentMapDisplay)
+assert_type(places.rows_, list[NDArray[np.intp]])
+lines = LatentTraversalDisplay.from_estimator(make_pipeline(vae), X, ax=axes)
+assert_type(lines.plot(columns=["x0", 1]), LatentTraversalDisplay)
+LatentTraversalDisplay.from_points(vae, np.zeros((5, 2)), line_names=["from 0 to 4"])
+LatentTraversalDisplay.from_decoded(np.zeros((2, 5, 16)), image_shape=(4, 4))
+rebuilt = ReconstructionDisplay.from_estimator(vae, X)
+assert_type(rebuilt.plot(kind="bars"), ReconstructionDisplay)
+assert_type(ReconstructionDisplay.from_rows(X, vae.reconstruct(X)).ax_, Axes)
+for number, kept in zip(rebuilt.order_, rebuilt.kept_, strict=True):
+    print(number, kept)
+drawn = SamplesDisplay.from_estimator(vae, X, given={0: 1.0}, kind="pairs")
+assert_type(drawn.plot(columns=[0]), SamplesDisplay)
+assert_type(SamplesDisplay.from_samples(frame, frame), SamplesDisplay)
+drawn.plot(columns=frame.columns[:2]).plot(columns="a", ax=list(axes[0]))
+drawn.plot(kind="triples")  # type: ignore[arg-type]
+histogram = ScoreHistogramDisplay.from_estimator(detector, X, method="elbo")
+assert_type(histogram.plot(bins=20), ScoreHistogramDisplay)
+assert_type(ScoreHistogramDisplay.from_scores(vae.score_samples(X)).edges_, Floats)
+histogram.figure_.savefig("scores.png")
 
 # beside them --------------------------------------------------------------------------
 
