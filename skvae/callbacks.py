@@ -291,17 +291,19 @@ class BestWeights(Callback):
         if self.patience is None or is_best:
             self.losses_ = 0
             return
-        if self.misses_ >= self.patience or self._falls(net, dataset_valid):
+        most = math.ceil(_LOST_SHARE * self.patience)
+        is_out = self.misses_ >= self.patience
+        if is_out or self._count_losses(net, dataset_valid) >= most:
             net.stop()
 
-    def _falls(self, net: Any, rows: Any) -> bool:
-        """Return whether held-out rows have lost by more than chance, repeatedly."""
+    def _count_losses(self, net: Any, rows: Any) -> int:
+        """Return for how many epochs held-out rows have lost by more than chance."""
         # reconstructions of a map get better again after a while
         if not self.restore or net.held_out_loss or not net.criterion_.is_elbo:
-            return False
+            return 0
         if self.best_weights_ is None:
             # no loss was a number
-            return False
+            return 0
         scores = net.score_valid_rows(rows)
         if self.best_scores_ is None:
             latest = self._copy(net)
@@ -310,7 +312,7 @@ class BestWeights(Callback):
             self._load(net, latest)
         loss, error, _ = _compare_rows(self.best_scores_, scores)
         self.losses_ = self.losses_ + 1 if loss > error else 0
-        return self.losses_ >= math.ceil(_LOST_SHARE * self.patience)
+        return self.losses_
 
     @override
     def on_train_end(
