@@ -7,6 +7,7 @@ called by ``skvae._training._sklearn_callbacks``.
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -388,7 +389,13 @@ class ProgressBar(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         from tqdm.auto import tqdm
 
-        self.bar_ = tqdm(total=net.max_epochs, unit="epoch", desc="VAETransformer")
+        # a service may have no stream to write to
+        self.bar_ = tqdm(
+            total=net.max_epochs,
+            unit="epoch",
+            desc="VAETransformer",
+            disable=sys.stderr is None,
+        )
 
     @override
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:

@@ -72,8 +72,21 @@ def test_training_scores_are_of_all_rows_of_fit():
     np.testing.assert_allclose(detector.decision_scores_, scores, rtol=1e-6)
     assert detector.labels_[7] == 1
     stream = VAEOutlierDetector(**QUICK).partial_fit(X)
-    with pytest.raises(AttributeError, match="a stream has too many"):
+    with pytest.raises(AttributeError, match="stream has too many"):
         stream.decision_scores_  # noqa: B018
+
+
+@pytest.mark.filterwarnings("ignore::skvae.UnknownCategoriesWarning")
+def test_training_scores_know_levels_of_rows_without_weight():
+    rng = np.random.default_rng(1)
+    X = pd.DataFrame(rng.standard_normal((100, 3)), columns=list("abc"))
+    X["k"] = pd.Categorical(rng.choice(list("uv"), 100), categories=list("uvw"))
+    X.loc[:9, "k"] = "w"
+    weight = np.arange(100) >= 10
+    detector = VAEOutlierDetector(2, **QUICK).fit(X, sample_weight=weight)
+    scores = -detector.score_samples(X)
+    np.testing.assert_allclose(detector.decision_scores_, scores, rtol=1e-6)
+    assert (detector.labels_ == (detector.predict(X) == -1)).all()
 
 
 def corrupt(X, size, seed):

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import importlib
 import io
 import json
 import pickle
@@ -23,6 +24,7 @@ from skorch.callbacks import Callback
 
 import skvae
 from skvae import VAEOutlierDetector, VAETransformer
+from skvae._utils._description import _names
 from skvae.likelihoods import Bernoulli, Gaussian
 from skvae.objectives import IWAE
 
@@ -380,3 +382,10 @@ def test_cloudpickle_takes_classes_of_a_notebook(X):
     vae = VAETransformer(2, likelihood=Mine(), max_epochs=1, random_state=0).fit(X)
     twin = cloudpickle.loads(cloudpickle.dumps(vae))
     assert_equal(vae, twin, X)
+
+
+def test_names_of_known_classes_lead_back_to_them():
+    for module, names in _names._SINGLE.items():
+        for name in names if importlib.util.find_spec(module) else ():
+            found = _names.find_known(f"{module}.{name}")
+            assert _names.find_known(_names.shorten(found)) is found

@@ -117,3 +117,8 @@ def test_processes_without_stderr_show_nothing():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.stdout.strip() == "True"
+
+
+def test_training_needs_no_stream_to_write_to(X, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    VAETransformer(1, max_epochs=1, random_state=0, verbose=1).fit(X)

@@ -329,7 +329,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
             kept = data.kept[counted]
         weight = np.ones(len(array)) if weight is None else weight
         scores = self._score(array)
-        self._training_scores = None if data.is_chunk else self._fill(data, scores)
+        self._training_scores = None if data.is_chunk else scores
         usual = choose_usual_rows(select_rows(array, kept))
         self._usual_rows, self._usual_scores = usual, None
         held_out: tuple[Any, Any] = collect_scores(data, self._score, scores, weight)
@@ -348,15 +348,9 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         self._levels = seen.extend(
             data.select(counted)[0], self.columns_, scores[kept], self.offset_
         )
-
-    def _fill(self, data: Any, scores: Any) -> Any:
-        """Return the scores of all rows, given those of rows of positive weight."""
-        if data.counted.all():
-            return scores
-        filled = np.empty(len(data.counted))
-        filled[data.counted] = scores
-        filled[~data.counted] = self._score(data.select(~data.counted)[0])
-        return filled
+        if not data.is_chunk and not counted.all():
+            # rows without weight may have levels that are unknown
+            self._training_scores = self.score_samples(data.table.given)
 
     @property
     def threshold_(self) -> float:
@@ -370,8 +364,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         check_is_fitted(self)
         if self._training_scores is None:
             raise AttributeError(
-                "decision_scores_ are those of the rows of `fit`; a stream has too "
-                "many of them. Use -score_samples(X)."
+                "decision_scores_ and labels_ are those of the rows of `fit`; a stream "
+                "has too many of them. Use score_samples(X) and predict(X)."
             )
         return -self._training_scores
 

@@ -38,8 +38,10 @@ def get_full_name(value):
 
 
 def shorten(value):
-    """Return a name of a class of the package that outlives a move of its file."""
+    """Return the name of a class; of one of the package, one that outlives a move."""
     parts = value.__module__.split(".")
+    if parts[0] != _PACKAGE:
+        return get_full_name(value)
     public = ".".join(part for part in parts if not part.startswith("_"))
     found = getattr(sys.modules.get(public), value.__qualname__, None)
     return f"{public}.{value.__qualname__}" if found is value else get_full_name(value)
