@@ -788,6 +788,7 @@ class VAETransformer(
             columns.image_shape,
             marks_unknown=self._marks_unknown,
         )
+        table.check_form(model.module.likelihood)
         table = self._hide_unknown(table)
         table.check(model.module.likelihood, columns)
         return table

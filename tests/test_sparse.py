@@ -520,3 +520,10 @@ def test_covariance_of_sparse_rows_is_that_of_the_dense_ones(monkeypatch):
         part.top_eigenpairs(3, unit), whole.top_eigenpairs(3, unit), strict=True
     ):
         np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-8)
+
+
+def test_detectors_of_levels_refuse_sparse_rows():
+    X = np.random.default_rng(0).integers(0, 4, size=(60, 3))
+    detector = VAEOutlierDetector(1, likelihood="ordinal", max_epochs=1).fit(X)
+    with pytest.raises(TypeError, match="likelihood=Ordinal is for dense tables"):
+        detector.predict(sp.csr_array(X + 3))
