@@ -13,7 +13,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
 
+import skvae
 from skvae import VAEOutlierDetector, VAETransformer
+from skvae._columns._observed import find_range
 from skvae._columns._sparse import SparseRows, join_tables
 from skvae._utils._missing import fill_at_random
 from skvae._utils._warnings import UnusedComponentsWarning
@@ -79,6 +81,8 @@ def rows():
         (0, np.array([1, 2])),
         (slice(None), 1),
         (slice(2, 9), 1),
+        (slice(None), -1),
+        (slice(2, 9), np.int64(-D)),
     ],
     ids=str,
 )
@@ -86,6 +90,33 @@ def test_rows_are_those_of_the_array(rows, key):
     X, lazy = rows
     np.testing.assert_array_equal(lazy[key], X[key])
     assert lazy[key].dtype == X.dtype
+
+
+@pytest.mark.parametrize("column", [D, -D - 1])
+def test_columns_that_do_not_exist_are_refused(rows, column):
+    with pytest.raises(IndexError):
+        rows[1][:, column]
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float32])
+def test_columns_and_range_are_those_of_arrays_of_any_dtype(dtype):
+    X = make_counts().astype(dtype)
+    X[:, 0], X[:, 1] = 0, 1
+    lazy = SparseRows.from_matrix(sp.csr_array(X))
+    np.testing.assert_array_equal(np.array(list(lazy.iterate_columns())), X.T)
+    low, high = lazy.find_range()
+    np.testing.assert_array_equal(low, X.min(axis=0))
+    np.testing.assert_array_equal(high, X.max(axis=0))
+    assert lazy[:].dtype == dtype
+    assert low.dtype == high.dtype == np.float64
+
+
+def test_range_of_a_column_without_values_is_that_of_an_array():
+    X = make_counts()
+    X[:, 1], X[1:, 2] = np.nan, np.nan
+    lazy = SparseRows.from_matrix(sp.csr_array(X))
+    np.testing.assert_array_equal(find_range(lazy), find_range(X))
+    np.testing.assert_array_equal(fill_at_random(lazy)[:], fill_at_random(X))
 
 
 def test_selected_rows_stay_sparse(rows):
@@ -344,6 +375,17 @@ def test_detector_of_a_stream_keeps_a_sample_that_is_sparse():
     assert isinstance(detector._stream.rows, SparseRows)
     again = pickle.loads(pickle.dumps(detector)).partial_fit(X)
     assert again.offset_ == dense.partial_fit(X).offset_
+
+
+def test_files_of_streams_need_no_trust_in_scipy(tmp_path):
+    pytest.importorskip("safetensors")
+    X = sp.csr_array(make_counts())
+    detector = VAEOutlierDetector(2, likelihood="poisson", random_state=0)
+    detector.partial_fit(X)
+    skvae.save(detector, tmp_path / "stream.skvae")
+    again = skvae.load(tmp_path / "stream.skvae")
+    np.testing.assert_array_equal(again._stream.rows[:], X.toarray())
+    assert again.partial_fit(X).offset_ == detector.partial_fit(X).offset_
 
 
 # 'auto', refusals ---------------------------------------------------------------------

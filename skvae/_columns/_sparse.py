@@ -1,37 +1,36 @@
 """Sparse tables: rows of a compressed matrix, dense only where they are taken.
 
 Here is what is known of all cells from the stored values alone. Which likelihoods
-accept such tables is in `_sparse_support.py`.
+accept such tables is in `_parameters/_sparse_tables.py`.
 """
 
 from functools import cached_property
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils.sparsefuncs import min_max_axis
 from typing_extensions import override
 
 from .._utils._lazy_rows import LazyRows
-from .._utils._missing import NEUTRAL
+from .._utils._missing import NEUTRAL, list_chunks
 from ._containers import convert_numbers, get_container
+
+# cells of columns that are dense together
+_CHUNK_VALUES = 2**20
 
 
 class SparseRows(LazyRows):
-    """The rows of a matrix in compressed form; NaN among the stored values is missing.
+    """The rows of a compressed matrix; NaN among the stored values is missing.
 
     Parameters
     ----------
-    data : ndarray (n_stored,)
-        The stored values, row by row, some of which may be 0.
-    indices : ndarray of int (n_stored,)
-        The column of each; no two of a row are equal.
-    indptr : ndarray of int (n_samples + 1,)
-        Where every row begins among them.
-    n_columns : int
+    matrix : csr_array (n_samples, n_columns)
+        In canonical format: each cell is stored at most once, in the order of columns.
     """
 
-    def __init__(self, data, indices, indptr, n_columns):
-        self.data, self.indices, self.indptr = data, indices, indptr
-        self.shape, self.dtype = (len(indptr) - 1, n_columns), data.dtype
+    def __init__(self, matrix):
+        self.matrix, self.data = matrix, matrix.data
+        self.shape, self.dtype = matrix.shape, matrix.dtype
 
     @classmethod
     def from_matrix(cls, X):
@@ -44,87 +43,57 @@ class SparseRows(LazyRows):
             # values of the same cell are added up, in a copy
             X = X.copy()
             X.sum_duplicates()
-        return cls(convert_numbers(X.data), X.indices, X.indptr, X.shape[1])
+        X.data = convert_numbers(X.data)
+        return cls(X)
 
     def __getstate__(self):
-        """Return the state without what is computed from it."""
-        names = "data", "indices", "indptr", "shape", "dtype"
-        return {name: vars(self)[name] for name in names}
+        """Return arrays alone: files then hold no class of scipy to be trusted."""
+        matrix = self.matrix
+        arrays = {name: getattr(matrix, name) for name in ("data", "indices", "indptr")}
+        return arrays | {"shape": matrix.shape}
+
+    def __setstate__(self, state):
+        arrays = state["data"], state["indices"], state["indptr"]
+        self.__init__(sparse.csr_array(arrays, shape=state["shape"]))
 
     @override
     def read(self, rows):
-        if isinstance(rows, slice):
-            n = rows.stop - rows.start
-            ends = self.indptr[rows.start : rows.stop + 1]
-            stored = slice(ends[0], ends[-1])
-            n_stored = np.diff(ends)
-        else:
-            n = len(rows)
-            stored, n_stored = self._locate(rows)
-        found = np.zeros((n, self.shape[1]), dtype=self.dtype)
-        place = np.repeat(np.arange(n) * self.shape[1], n_stored)
-        found.reshape(-1)[place + self.indices[stored]] = self.data[stored]
-        return found
-
-    def _locate(self, rows):
-        """Return the places of the stored values of rows, and their numbers."""
-        begins = self.indptr[:-1][rows].astype(np.int64)
-        n_stored = self.indptr[1:][rows] - begins
-        skipped = begins - (np.cumsum(n_stored) - n_stored)
-        return np.repeat(skipped, n_stored) + np.arange(n_stored.sum()), n_stored
+        return self.matrix[rows].toarray()
 
     @override
     def select(self, rows):
-        stored, n_stored = self._locate(rows)
-        indptr = np.append(0, np.cumsum(n_stored))
-        indices = self.indices[stored]
-        return SparseRows(self.data[stored], indices, indptr, self.shape[1])
+        return SparseRows(self.matrix[rows])
 
     @override
     def __getitem__(self, key):
         if isinstance(key, tuple) and isinstance(key[0], slice) and np.ndim(key[1]) < 1:
-            return self._take_column(key[1])[key[0]]
+            return self._by_column[key[1]][key[0]]
         return super().__getitem__(key)
 
     @cached_property
     def _by_column(self):
-        """The stored values sorted by column, their rows, and where columns begin."""
-        rows = np.repeat(np.arange(len(self)), np.diff(self.indptr))
-        order = np.argsort(self.indices, kind="stable")
-        ends = np.searchsorted(self.indices[order], np.arange(self.shape[1] + 1))
-        return self.data[order], rows[order], ends
-
-    def _take_column(self, column):
-        values, rows, ends = self._by_column
-        stored = slice(ends[column], ends[column + 1])
-        found = np.zeros(len(self), dtype=self.dtype)
-        found[rows[stored]] = values[stored]
-        return found
+        """The columns, as rows of the transposed matrix."""
+        return SparseRows(self.matrix.T.tocsr())
 
     def iterate_columns(self):
         """Yield every column as an array, ``(n_samples,)``."""
-        for column in range(self.shape[1]):
-            yield self._take_column(column)
+        for columns in list_chunks(self._by_column, _CHUNK_VALUES):
+            yield from self._by_column[columns]
 
     def list_values(self, columns=None):
         """Return the stored values, and one 0 for all that are not; of some columns."""
-        data, n_cells = self.data, self.size
-        if columns is not None:
-            is_chosen = np.zeros(self.shape[1], dtype=bool)
-            is_chosen[columns] = True
-            data = data[is_chosen[self.indices]]
-            n_cells = len(self) * len(columns)
-        zero = np.zeros(int(len(data) < n_cells), dtype=self.dtype)
-        return np.concatenate([data, zero])
+        matrix = self.matrix if columns is None else self.matrix[:, columns]
+        zero = np.zeros(int(matrix.nnz < np.prod(matrix.shape)), dtype=self.dtype)
+        return np.concatenate([matrix.data, zero])
 
     def find_cell(self, is_found, columns=None):
         """Return row and column of the first stored value of which a test is true."""
-        found = is_found(self.data)
+        cells = self.matrix.tocoo()
+        found = is_found(cells.data)
         if columns is not None:
-            found &= np.isin(self.indices, columns)
-        place = int(found.argmax())
-        row = int(np.searchsorted(self.indptr, place, side="right")) - 1
-        return row, int(self.indices[place])
+            found &= np.isin(cells.col, columns)
+        place = found.argmax()
+        return int(cells.row[place]), int(cells.col[place])
 
     @override
     def has_missing(self):
@@ -132,39 +101,31 @@ class SparseRows(LazyRows):
 
     def find_range(self):
         """Return smallest and largest observed value of every column, float64."""
-        low, high = np.full(self.shape[1], np.inf), np.full(self.shape[1], -np.inf)
-        n_stored = np.bincount(self.indices, minlength=self.shape[1])
-        low[n_stored < len(self)] = high[n_stored < len(self)] = 0.0
-        values = self.data.astype(np.float64)
-        np.fmin.at(low, self.indices, values)
-        np.fmax.at(high, self.indices, values)
+        low, high = min_max_axis(self.matrix, axis=0, ignore_nan=True)
+        low, high = low.astype(np.float64), high.astype(np.float64)
+        # as of no value
+        low[np.isnan(low)], high[np.isnan(high)] = np.inf, -np.inf
         return low, high
 
     @override
     def fill_at_random(self, seed):
-        generator, filled = np.random.default_rng(seed), self.data.copy()
-        is_missing = np.isnan(self.data)
-        # the place of every value, in the order of columns
-        order = np.argsort(self.indices, kind="stable")
-        for column in np.unique(self.indices[is_missing]):
-            cells = self._take_column(column)
+        generator, filled = np.random.default_rng(seed), self._by_column.matrix.copy()
+        for column, cells in enumerate(self.iterate_columns()):
+            stored = slice(*filled.indptr[column : column + 2])
+            is_missing = np.isnan(filled.data[stored])
+            if not is_missing.any():
+                continue
             observed = cells[~np.isnan(cells)]
             observed = observed if len(observed) else [NEUTRAL]
-            stored = order[self._by_column[2][column] : self._by_column[2][column + 1]]
-            places = stored[is_missing[stored]]
-            filled[places] = generator.choice(observed, len(places))
-        return SparseRows(filled, self.indices, self.indptr, self.shape[1])
+            drawn = generator.choice(observed, is_missing.sum())
+            filled.data[stored][is_missing] = drawn
+        return SparseRows(filled.T.tocsr())
 
     def extend(self, other):
         """Return these rows, and behind them others, of an array or of this kind."""
         if not isinstance(other, SparseRows):
             other = SparseRows.from_matrix(other)
-        return SparseRows(
-            np.concatenate([self.data, other.data]),
-            np.concatenate([self.indices, other.indices]),
-            np.concatenate([self.indptr, self.indptr[-1] + other.indptr[1:]]),
-            self.shape[1],
-        )
+        return SparseRows(sparse.vstack([self.matrix, other.matrix], format="csr"))
 
 
 def join_tables(first, second):
