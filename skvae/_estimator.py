@@ -155,7 +155,8 @@ class VAETransformer(
         kinds that of integers has atoms, see `likelihoods.GaussianMixture`. A dict
         names it by column (by number for arrays); the others are 'auto'. Of sparse
         tables 'auto' is 'bernoulli' for zeros and ones, and 'negative_binomial' for
-        counts. See the :doc:`page on tables </user_guide/tables>`.
+        counts; the tag ``input_tags.sparse`` is true because of these, other sparse
+        tables raise TypeError. See the :doc:`page on tables </user_guide/tables>`.
     latent : {'gaussian', 'categorical', 'hierarchical'} or Latent, default='gaussian'
         Family of q(z|x), and prior p(z).
     network : {'auto', 'mlp', 'conv'} or Network, default='auto'

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
-from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
@@ -498,6 +498,15 @@ def test_tag_tells_which_likelihoods_take_sparse_tables():
         assert get_tags(VAETransformer(likelihood=likelihood)).input_tags.sparse
     for likelihood in "gaussian", "no such", Counts(), {0: "laplace"}, None:
         assert not get_tags(VAETransformer(likelihood=likelihood)).input_tags.sparse
+
+
+def test_tag_is_true_though_other_sparse_tables_are_refused():
+    X = TfidfVectorizer().fit_transform(["red cat", "blue dog", "red dog"] * 5)
+    for likelihood, error in ("auto", TypeError), ("poisson", ValueError):
+        vae = VAETransformer(1, likelihood=likelihood)
+        assert get_tags(vae).input_tags.sparse
+        with pytest.raises(error, match="values? "):
+            vae.fit(X)
 
 
 def test_text_counts_go_through_pipelines_and_searches():
