@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from skorch.callbacks import EarlyStopping, PrintLog
 
 import skvae
 from skvae import VAEOutlierDetector, VAETransformer
@@ -340,3 +341,109 @@ def test_nothing_is_imported_before_a_file_is_checked(content, tmp_path):
         "else: raise AssertionError"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+
+
+def find_module(description):
+    """Return the node of the attributes of the module."""
+    net = find_state(description)["net_"]["state"]["dict"]
+    return net["module_"]["state"]["dict"]
+
+
+def find_encoder(description):
+    """Return the node of the attributes of a layer."""
+    return find_module(description)["_modules"]["dict"]["encoder_head"]["state"]["dict"]
+
+
+PRINT = {"name": "builtins.print"}
+LAYER = {"name": "torch.nn.modules.linear.Linear"}
+
+
+def put_calls(description, name):
+    """Let a file call print, or a class, at one of the places that torch calls."""
+    module, layer = find_module(description), find_encoder(description)
+    state = find_state(description)
+    if name.endswith("hooks"):
+        layer[name] = {"dict": [[0, PRINT]]}
+    elif name == "filled later":
+        # empty when the layer is made, and full when it is used
+        hooks = {"_forward_hooks": {"ref": 10**6}}
+        other = {"object": LAYER, "state": {"dict": hooks}}
+        net = state["net_"]["state"]["dict"]
+        net["early"] = {"dict": [["a", other], [0, PRINT]], "id": 10**6}
+    elif name == "part":
+        module["_modules"]["dict"]["other"] = LAYER
+    elif name == "part that is no module":
+        part = {"object": {"name": "skvae.objectives.ELBO"}, "state": {"dict": {}}}
+        module["_modules"]["dict"]["other"] = part
+    elif name == "list":
+        module["layers"] = {"list": [{"tuple": [LAYER]}]}
+    elif name == "attribute":
+        module["activation"] = PRINT
+    elif name == "object":
+        layer["_compiled_call_impl"] = layer_of(module) | {"id": 10**6}
+    elif name == "method of the net":
+        net = state["net_"]["state"]["dict"]
+        net["_register_virtual_param"] = PRINT
+    elif name == "method of the estimator":
+        state["_get_model"] = PRINT
+    elif name == "property":
+        state["_n_features_out"] = 2
+    elif name == "slots":
+        encoder = module["_modules"]["dict"]["encoder_head"]
+        encoder["state"] = {"tuple": [{"dict": layer}, {"dict": {"__class__": LAYER}}]}
+    else:
+        layer[name] = PRINT
+
+
+def layer_of(module):
+    """Return a node of a layer of its own."""
+    layer = module["_modules"]["dict"]["encoder_head"]
+    return json.loads(json.dumps({k: v for k, v in layer.items() if k != "id"}))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"),
+        *("_state_dict_hooks", "_load_state_dict_pre_hooks", "filled later"),
+        *("forward", "__call__", "_call_impl", "_compiled_call_impl", "__class__"),
+        *(
+            "part",
+            "part that is no module",
+            "list",
+            "attribute",
+            "object",
+            "property",
+            "slots",
+        ),
+        *("method of the net", "method of the estimator"),
+    ],
+)
+def test_nothing_is_called_by_a_name(content, name, capsys):
+    description, *rest = split(content)
+    put_calls(description, name)
+    forged = join(description, *rest)
+    refuse(forged, "damaged")
+    with pytest.raises(ValueError, match="damaged"):
+        load(forged, trusted=[print, torch.nn.Linear])
+    assert capsys.readouterr().out == ""
+
+
+def test_what_would_be_called_is_not_saved(content, X):
+    for name, value in [("_forward_hooks", {0: print}), ("forward", print)]:
+        detector = load(content)
+        setattr(detector.net_.module_.encoder_head, name, value)
+        with pytest.raises(TypeError, match=rf"{name}' of the Linear in net_.*joblib"):
+            skvae.save(detector, io.BytesIO())
+    detector = load(content)
+    detector.transform = print
+    with pytest.raises(TypeError, match=r"'transform' of the VAEOutlierDetector: "):
+        skvae.save(detector, io.BytesIO())
+
+
+def test_callbacks_keep_what_they_print_with():
+    callbacks = [PrintLog(), EarlyStopping()]
+    file = io.BytesIO()
+    skvae.save(VAETransformer(net_callbacks=callbacks), file)
+    twin = load(file.getvalue())
+    assert [callback.sink for callback in twin.net_callbacks] == [print, print]

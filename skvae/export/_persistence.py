@@ -20,7 +20,14 @@ import numpy as np
 import sklearn
 
 from .._estimator import VAETransformer, check_version, get_version
-from .._utils._description import Describer, Rebuilder, get_full_name
+from .._utils._description import (
+    Describer,
+    Rebuilder,
+    find_hidden,
+    find_hooks,
+    find_misplaced,
+    get_full_name,
+)
 from .._utils._quiet_import import import_quietly
 
 if TYPE_CHECKING:
@@ -169,11 +176,29 @@ def _put_named(value: Any, path: str) -> dict[str, Any]:
     return {"name": get_full_name(value)}
 
 
+def _check_called(value: Any, attributes: dict[str, Any], path: str) -> None:
+    """Refuse an object with hooks, or with attributes in the place of methods."""
+    cls = type(value)
+    name = find_hooks(attributes)
+    way_out = "remove the hooks first"
+    if name is None:
+        name = find_hidden(cls, attributes) or find_misplaced(cls, attributes)
+        way_out = "write a class of your own"
+    if name is None:
+        return
+    place = f" in {path.strip('.')}" if path else ""
+    raise TypeError(
+        f"skvae.save cannot save {name!r} of the {cls.__name__}{place}: it is called, "
+        f"but is not part of the class, and a file holds no code; {way_out}, or use "
+        "joblib or pickle."
+    )
+
+
 def _dump(estimator: VAETransformer) -> bytes:
     """Return the content of a file."""
     from safetensors.numpy import save as dump_arrays
 
-    describer = Describer(_put_named)
+    describer = Describer(_put_named, check=_check_called)
     text = json.dumps(
         {
             "format": FORMAT,
@@ -234,10 +259,11 @@ class _Reader:
         arrays = self._read_arrays()
         # before a module that would import it with its warnings
         import_quietly("torch", "skorch")
-        rebuild = Rebuilder(arrays, self._find_other)
+        rebuild = Rebuilder(arrays, self._find_other, is_file=True)
         try:
             estimator: VAETransformer = rebuild(description["estimator"])
             self._check_trust()
+            rebuild.check()
             _check_estimator(estimator)
             version = description["versions"]["skvae"]
             check_version(type(estimator).__name__, version)

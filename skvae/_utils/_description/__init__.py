@@ -5,6 +5,7 @@ Each kind of value has its way in and its way back side by side: `_plain`, `_arr
 `_tensors`, `_tables`.
 """
 
+from ._called import find_hidden, find_hooks, find_misplaced
 from ._describe import Describer
 from ._described import Described, dump_state, load_state
 from ._names import get_full_name
@@ -15,6 +16,9 @@ __all__ = [
     "Describer",
     "Rebuilder",
     "dump_state",
+    "find_hidden",
+    "find_hooks",
+    "find_misplaced",
     "get_full_name",
     "load_state",
 ]

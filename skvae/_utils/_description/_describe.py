@@ -24,14 +24,17 @@ class Describer:
         a description cannot hold.
     apart : tuple of type, default=()
         Types that are put there, too.
+    check : callable, optional
+        ``check(value, attributes, path)`` raises for an object that is refused.
 
     Attributes
     ----------
     arrays : dict of ndarray
     """
 
-    def __init__(self, put_other, apart=()):
+    def __init__(self, put_other, apart=(), check=None):
         self.arrays, self._put_other, self._apart = {}, put_other, apart
+        self._check = check
         # by id: the object, kept so that no other gets its id, and its node
         self._known, self._n_shared = {}, 0
         self._storages = {}
@@ -84,6 +87,9 @@ class Describer:
             if reduced[0] is not copyreg.__newobj__ or reduced[1] != (type(value),):
                 return self._put_other(value, path)
             state, items, pairs = (*reduced[2:], None, None, None)[:3]
+        if self._check is not None:
+            own = state[0] if isinstance(state, tuple) else state
+            self._check(value, own or {}, path)
         node = {"object": self(type(value), path), "state": self(state, path)}
         if items is not None:
             node["items"] = [self(v, f"{path}.{i}") for i, v in enumerate(items)]

@@ -7,7 +7,7 @@ neither read nor write files. All others must be handed over.
 import importlib
 import sys
 
-_PACKAGE = __name__.split(".")[0]
+PACKAGE = __name__.split(".")[0]
 # modules of torch with their base classes: subclasses defined there are known
 _FAMILIES = {
     "torch.nn.modules": ("torch.nn.modules.module", "Module"),
@@ -29,7 +29,7 @@ _SINGLE = {
     "torch.utils.data.dataloader": ("DataLoader",),
 }
 # functions of the package; its classes are all known
-_FUNCTIONS = (f"{_PACKAGE}._training._map.compute_error",)
+_FUNCTIONS = (f"{PACKAGE}._training._map.compute_error",)
 
 
 def get_full_name(value):
@@ -63,7 +63,7 @@ def find_known(name):
     module, _, last = name.rpartition(".")
     if not last.isidentifier():
         return None
-    if module.split(".")[0] == _PACKAGE:
+    if module.split(".")[0] == PACKAGE:
         return _find_own(module, last, name)
     if last in _SINGLE.get(module, ()):
         return getattr(importlib.import_module(module), last, None)
@@ -85,5 +85,5 @@ def _find_own(module, last, name):
         return None
     if name in _FUNCTIONS:
         return found
-    is_own = isinstance(found, type) and found.__module__.split(".")[0] == _PACKAGE
+    is_own = isinstance(found, type) and found.__module__.split(".")[0] == PACKAGE
     return found if is_own else None

@@ -6,7 +6,7 @@ pickle; but their classes are known, or handed over.
 
 import types
 
-from . import _arrays, _names, _plain, _tables, _tensors
+from . import _arrays, _called, _names, _plain, _tables, _tensors
 
 
 class Rebuilder:
@@ -18,10 +18,15 @@ class Rebuilder:
     find_other : callable
         ``find_other(node)`` returns what the node of an unknown class, function or
         object stands for, or raises.
+    is_file : bool, default=False
+        Whether objects are refused that would call what the description names: those
+        with hooks, or with attributes in the place of methods. For a pickle, which
+        runs code anyway, they stay as they were.
     """
 
-    def __init__(self, arrays, find_other):
+    def __init__(self, arrays, find_other, is_file=False):
         self._arrays, self._find_other = arrays, find_other
+        self.is_file, self._built = is_file, []
         self._known, self._shared = {}, {}
 
     def __call__(self, node):
@@ -33,6 +38,15 @@ class Rebuilder:
         if kind == "ref":
             return self._known[node["ref"]]
         return self.keep(node, _BUILDERS[kind](node, self))
+
+    def add_built(self, value):
+        """Note an object for `check`."""
+        self._built.append(value)
+
+    def check(self):
+        """Refuse objects that would call what is named, when all of them are whole."""
+        for value in self._built:
+            _called.check_built(value)
 
     def keep(self, node, value):
         """Note what a node stands for, before that is whole; return it."""
@@ -60,18 +74,34 @@ def _build_name(node, rebuild):
     return rebuild.find_other(node) if found is None else found
 
 
+def _check_state(cls, own, slots):
+    """Refuse attributes in the place of methods, and slots that are none."""
+    for part in (own, slots):
+        if part is not None and not isinstance(part, dict):
+            raise TypeError(f"{cls.__name__} has attributes without names")
+    hidden = _called.find_hidden(cls, own or {})
+    if hidden is None:
+        others = (n for n in slots or {} if not _called.is_slot(cls, n))
+        hidden = next(others, None)
+    if hidden is not None:
+        raise TypeError(f"{cls.__name__} has {hidden!r} of its own in a file")
+
+
 def _build_object(node, rebuild):
     cls = rebuild(node["object"])
     if not isinstance(cls, type):
         raise TypeError(f"no class: {cls!r}")
     found = rebuild.keep(node, cls.__new__(cls))
+    rebuild.add_built(found)
     state = rebuild(node["state"])
+    own, slots = state if isinstance(state, tuple) else (state, None)
+    if rebuild.is_file:
+        _check_state(cls, own, slots)
     if hasattr(found, "_set_described"):
         found._set_described(state)
     elif hasattr(found, "__setstate__"):
         found.__setstate__(state)
-    elif state is not None:
-        own, slots = state if isinstance(state, tuple) else (state, None)
+    else:
         vars(found).update(own or {})
         for name, value in (slots or {}).items():
             object.__setattr__(found, name, value)
