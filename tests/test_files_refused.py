@@ -180,6 +180,9 @@ NAMES = [
     "skvae.export._persistence.load",
     "skvae.export._persistence.os.system",
     "skvae._utils._description._names.importlib.import_module",
+    "skvae.export._skl2onnx.Converter",
+    "skvae._replay._calls.Call",
+    "skvae.plots",
     "skvae._estimator.sys",
     "skvae.datasets.np.load",
     "skvae..os.system",
@@ -203,8 +206,15 @@ def test_names_that_are_not_trusted_are_refused(content, name, kind):
         find_state(description)["network"] = {"object": node, "state": {"dict": {}}}
     else:
         description["estimator"] = {"object": node, "state": {"dict": {}}}
-    refuse(join(description, *rest), "not part of skvae|does not have|damaged")
+    refuse(join(description, *rest), "not part of skvae|do not have|damaged")
     assert "antigravity" not in set(sys.modules) - before
+
+
+def test_a_class_of_another_version_is_named(content):
+    description, *rest = split(content)
+    find_state(description)["network"] = {"name": "skvae.networks.Later"}
+    forged = join(description, *rest)
+    refuse(forged, r"holds 'skvae\.networks\.Later', .*install the version that")
 
 
 def test_a_known_class_is_no_estimator(content):
@@ -235,7 +245,18 @@ VALUES = {
     "factory": {"default_dict": {}, "factory": {"name": "builtins.print"}},
     "zone": {"time": 0, "unit": "ns", "zone": "dateutil//etc/passwd"},
     "pandas": {"pandas_dtype": "datetime64[ns, dateutil//etc/passwd]"},
+    "interval": {
+        "pandas_dtype": "interval[datetime64[ns, dateutil//etc/passwd], left]"
+    },
+    "folder": {"pandas_dtype": "datetime64[ns, ../../passwd]"},
     "polars": {"polars": "read_csv"},
+    "polars nested": {"polars": "List", "arguments": {"dict": {"inner": "Int64"}}},
+    "polars zone": {
+        "polars": "Datetime",
+        "arguments": {"dict": {"time_unit": "us", "time_zone": "dateutil//etc/passwd"}},
+    },
+    "arrow zone": {"arrow_dtype": ["timestamp", "ns", "dateutil//etc/passwd"]},
+    "lazy module": {"torch_dtype": "_dynamo"},
     "arrow": {"arrow_dtype": ["py_extension"]},
     "generator": {"generator": {"dict": {"bit_generator": "MT19937"}}},
     "finite": {"float": "1.0"},
@@ -447,3 +468,60 @@ def test_callbacks_keep_what_they_print_with():
     skvae.save(VAETransformer(net_callbacks=callbacks), file)
     twin = load(file.getvalue())
     assert [callback.sink for callback in twin.net_callbacks] == [print, print]
+
+
+HOSTILE = [
+    *({"name": f"skvae.{room}.Any"} for room in ("export._skl2onnx", "plots._tables")),
+    *({"name": f"skvae.{room}"} for room in ("plots", "export", "datasets")),
+    *({"name": f"skvae.{room}.Any"} for room in ("plots", "export", "datasets.x")),
+    *({"torch_dtype": name} for name in ("onnx", "_dynamo", "_inductor", "_export")),
+    *({"name": f"torch.{name}.Any"} for name in ("optim.onnx", "nn.modules.onnx")),
+    {"name": "builtins.antigravity"},
+]
+
+
+def list_loaded(paths, code=""):
+    """Return the modules of a process that has loaded files, refused or not."""
+    code = (
+        f"import sys, skvae\n{code}\n"
+        "for path in sys.argv[1:]:\n"
+        "    try: skvae.load(path)\n"
+        "    except ValueError: pass\n"
+        "print(*sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, *map(str, paths)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return set(found.stdout.split())
+
+
+def test_no_module_is_imported_but_those_that_are_named(content, tmp_path):
+    paths = []
+    for number, node in enumerate([None, *HOSTILE]):
+        description, *rest = split(content)
+        if node is not None:
+            find_state(description)["network"] = node
+        paths.append(tmp_path / str(number))
+        paths[-1].write_bytes(join(description, *rest))
+    good = list_loaded(paths[:1])
+    assert not list_loaded(paths) - good
+    assert not {"onnx", "skl2onnx", "matplotlib"} & {m.split(".")[0] for m in good}
+
+
+def test_rooms_with_known_classes_import_nothing_optional(content, tmp_path):
+    path = tmp_path / "good"
+    path.write_bytes(content)
+    code = (
+        "import pkgutil, importlib\n"
+        "from skvae._utils._description import _names\n"
+        "for room in _names._ROOMS:\n"
+        "    module = importlib.import_module(f'skvae.{room}')\n"
+        "    for m in pkgutil.iter_modules(getattr(module, '__path__', ())):\n"
+        "        importlib.import_module(f'skvae.{room}.{m.name}')"
+    )
+    found = list_loaded([path], code)
+    tops = {m.split(".")[0] for m in found - list_loaded([path])}
+    assert tops <= {"skvae", "scipy", "numpy", "torch", "sklearn"}

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 # files of a later one are refused
 FORMAT = 1
+_PACKAGE = __name__.split(".")[0]
 _NO_DIGEST = "0" * 64
 # of the header, as safetensors has it
 _MAX_HEADER = 100_000_000
@@ -111,9 +112,11 @@ def load(
 ) -> VAETransformer:
     """Load an estimator from a file that `save` has written.
 
-    Nothing in the file is executed, and no module is imported but those of the package,
-    of skorch, and of what is `trusted`. A file that is damaged is refused. The digest
-    that it has is no signature: who writes a file chooses its numbers.
+    Nothing in the file is executed. No module is imported but those of the package that
+    hold parts of an estimator, of torch, skorch and scikit-learn, of what is `trusted`,
+    and of pandas, polars or pyarrow if the file is of an estimator that was fitted on a
+    table of theirs. A file that is damaged is refused. The digest in it is not a
+    signature: anyone who can write a file can choose its numbers.
 
     Parameters
     ----------
@@ -325,10 +328,10 @@ class _Reader:
         """Return a class or function that is trusted, by the node of its name."""
         name: Any = node.get("name")
         found = self.trusted.get(name)
-        if found is None and str(name).split(".")[0] == __package__:
+        if found is None and str(name).split(".")[0] == _PACKAGE:
             self.refuse(
-                f"holds {name!r}, which this version of skvae does not have; install "
-                "the version that has saved it."
+                f"holds {name!r}, which files for this version of skvae do not have; "
+                "install the version that has saved it."
             )
         if found is None:
             # the others are looked for too, so that all can be named

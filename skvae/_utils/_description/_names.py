@@ -1,11 +1,12 @@
 """Classes and functions by their names: those that a description may hold.
 
-Known are the classes of the package, and those of torch and skorch that compute and
-neither read nor write files. All others must be handed over.
+Known are the classes of the package that estimators hold, and those of torch and skorch
+that compute and neither read nor write files. All others must be handed over.
 """
 
 import importlib
 import sys
+import types
 
 PACKAGE = __name__.split(".")[0]
 # modules of torch with their base classes: subclasses defined there are known
@@ -28,7 +29,12 @@ _SINGLE = {
     "sklearn.utils._metadata_requests": ("MetadataRequest", "MethodMetadataRequest"),
     "torch.utils.data.dataloader": ("DataLoader",),
 }
-# functions of the package; its classes are all known
+# rooms of the package whose classes are known: to import them imports nothing optional
+_ROOMS = {
+    *("_columns", "_distributions", "_estimator", "_model", "_outliers", "_training"),
+    *("callbacks", "latents", "likelihoods", "networks", "objectives"),
+}
+# and functions
 _FUNCTIONS = (f"{PACKAGE}._training._map.compute_error",)
 
 
@@ -58,7 +64,7 @@ def is_known(value):
 def find_known(name):
     """Return the known class or function of a name, or None.
 
-    No module is imported but those of the package and of skorch.
+    No module is imported but those listed here, and those of the rooms of the package.
     """
     module, _, last = name.rpartition(".")
     if not last.isidentifier():
@@ -66,10 +72,11 @@ def find_known(name):
     if module.split(".")[0] == PACKAGE:
         return _find_own(module, last, name)
     if last in _SINGLE.get(module, ()):
-        return getattr(importlib.import_module(module), last, None)
+        return vars(importlib.import_module(module)).get(last)
     for family, (place, base) in _FAMILIES.items():
         if module == family or module.startswith(f"{family}."):
-            found = getattr(sys.modules.get(module), last, None)
+            # what a module has, not what it would import when it is asked
+            found = vars(sys.modules.get(module, types)).get(last)
             is_class = isinstance(found, type) and found.__module__ == module
             base = getattr(importlib.import_module(place), base)
             return found if is_class and issubclass(found, base) else None
@@ -77,10 +84,13 @@ def find_known(name):
 
 
 def _find_own(module, last, name):
-    if not all(part.isidentifier() for part in module.split(".")):
+    _, *parts = module.split(".")
+    if not all(part.isidentifier() for part in parts):
+        return None
+    if parts and parts[0] not in _ROOMS:
         return None
     try:
-        found = getattr(importlib.import_module(module), last, None)
+        found = vars(importlib.import_module(module)).get(last)
     except ModuleNotFoundError:
         return None
     if name in _FUNCTIONS:

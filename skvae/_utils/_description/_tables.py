@@ -5,6 +5,8 @@ import sys
 
 # as zoneinfo and Arrow name them; others of pandas may be paths of files
 _ZONE = re.compile(r"(?!dateutil)[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
+# of dtypes, such as Sparse[float64, nan] or interval[datetime64[ns, Asia/Tokyo], left]
+_NAME = re.compile(r"(?!.*(dateutil|\.\.))[A-Za-z][A-Za-z0-9 _,:./+<>|=\[\]-]*")
 
 # of dtypes that are named by their attributes
 _POLARS = {
@@ -12,6 +14,8 @@ _POLARS = {
     "Datetime": ("time_unit", "time_zone"),
     "Duration": ("time_unit",),
 }
+# of which only the class itself is described
+_NESTED = ("List", "Array", "Struct", "Object")
 
 
 def describe(value, describer, path):
@@ -127,7 +131,7 @@ def _describe_polars(pl, value, describer, path):
         return node | {"levels": [describer(v) for v in value.categories.to_list()]}
     if kind is pl.Categorical:
         return node if value == pl.Categorical() else None
-    if kind in (pl.List, pl.Array, pl.Struct, pl.Object):
+    if kind.__name__ in _NESTED:
         return None
     arguments = {name: getattr(value, name) for name in _POLARS.get(kind.__name__, ())}
     return node | ({"arguments": describer(arguments)} if arguments else {})
@@ -170,6 +174,12 @@ def _build_missing(node, rebuild):
     return {"NA": _pandas().NA, "NaT": _pandas().NaT}[node["missing"]]
 
 
+def _check_zone(name):
+    """Refuse the name of a time zone that may be the path of a file."""
+    if name is not None and not _ZONE.fullmatch(name):
+        raise ValueError(f"not a time zone: {name}")
+
+
 def _build_time(node, rebuild):
     pd, unit = _pandas(), node["unit"]
     if node.get("is_duration"):
@@ -177,8 +187,7 @@ def _build_time(node, rebuild):
     time = pd.Timestamp(node["time"], unit=unit).as_unit(unit)
     if "zone" not in node:
         return time
-    if not _ZONE.fullmatch(node["zone"]):
-        raise ValueError(f"no time zone: {node['zone']}")
+    _check_zone(node["zone"])
     return time.tz_localize("UTC").tz_convert(node["zone"])
 
 
@@ -204,7 +213,9 @@ def _make_arrow(node):
         bits, *digits = rest
         return {128: pa.decimal128, 256: pa.decimal256}[bits](*digits)
     if name == "timestamp":
-        return pa.timestamp(*rest)
+        unit, zone = rest
+        _check_zone(zone)
+        return pa.timestamp(unit, zone)
     if name == "dictionary":
         return pa.dictionary(_make_arrow(rest[0]), _make_arrow(rest[1]), rest[2])
     return pa.type_for_alias(name)
@@ -216,22 +227,27 @@ def _build_arrow_dtype(node, rebuild):
 
 def _build_pandas_dtype(node, rebuild):
     name = node["pandas_dtype"]
-    if "," in name and not _ZONE.fullmatch(name.rstrip("]").split(", ")[1]):
-        raise ValueError(f"no dtype: {name}")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"not a dtype: {name}")
     return _pandas().api.types.pandas_dtype(name)
 
 
 def _build_polars(node, rebuild):
     import polars as pl
 
-    kind = getattr(pl, node["polars"])
+    name = node["polars"]
+    kind = vars(pl)[name]
     if not (isinstance(kind, type) and issubclass(kind, pl.DataType)):
-        raise TypeError(f"no dtype: {node['polars']}")
+        raise TypeError(f"not a dtype: {name}")
     if node.get("is_class"):
         return kind
     if "levels" in node:
-        return kind([rebuild(level) for level in node["levels"]])
-    return kind(**rebuild(node["arguments"])) if "arguments" in node else kind()
+        return pl.Enum([rebuild(level) for level in node["levels"]])
+    arguments = rebuild(node["arguments"]) if "arguments" in node else {}
+    if name in _NESTED or set(arguments) != set(_POLARS.get(name, ())):
+        raise TypeError(f"not a dtype: {name}")
+    _check_zone(arguments.get("time_zone"))
+    return kind(**arguments)
 
 
 BUILDERS = {

@@ -96,7 +96,8 @@ def find_device(name):
 def _build_dtype(node, rebuild):
     import torch
 
-    found = getattr(torch, node["torch_dtype"])
+    # torch imports modules that it is asked for
+    found = vars(torch)[node["torch_dtype"]]
     if not isinstance(found, torch.dtype):
         raise TypeError(f"no dtype: {node['torch_dtype']}")
     return found
