@@ -102,7 +102,10 @@ def _softplus(t, node, x, beta=1, threshold=20):
     dtype, x = get_dtype(node), t.name(x)
     scaled = x if beta == 1 else t.add("Mul", x, t.constant(beta, dtype))
     found = t.add("Softplus", scaled)
-    return found if beta == 1 else t.add("Div", found, t.constant(beta, dtype))
+    if beta != 1:
+        found = t.add("Div", found, t.constant(beta, dtype))
+    is_large = t.add("Greater", scaled, t.constant(threshold, dtype))
+    return t.add("Where", is_large, x, found)
 
 
 @translates(ATEN.elu.default, ATEN.celu.default)
@@ -122,8 +125,10 @@ def _elu(t, node, x, alpha=1.0, scale=1.0, input_scale=1.0):
 
 @translates(ATEN.leaky_relu.default)
 def _leaky_relu(t, node, x, slope=0.01):
-    x = t.name(x)
-    return t.add("Max", x, t.add("Mul", x, t.constant(slope, get_dtype(node))))
+    dtype, x = get_dtype(node), t.name(x)
+    is_positive = t.add("Greater", x, t.constant(0.0, dtype))
+    below = t.add("Mul", x, t.constant(slope, dtype))
+    return t.add("Where", is_positive, x, below)
 
 
 @translates(ATEN.gelu.default)
