@@ -349,20 +349,37 @@ class Wave(torch.nn.Module):
         return torch.special.bessel_j0(u)
 
 
-@pytest.mark.parametrize(
-    ("body", "message"), [(Branching, "torch.where"), (Wave, "bessel_j0")]
-)
-def test_networks_that_follow_no_graph_are_refused(body, message):
+class SizeBranching(torch.nn.Module):
+    def forward(self, u):
+        return u * 2 if u.shape[-2] > 100 else u * 3
+
+
+def fit_own_network(body):
+    """Return an estimator with a network of a layer, fitted."""
+
     class Own(Network):
         def make_encoder(self, n_inputs, n_copies=None):
-            return body(), n_inputs
+            return body, n_inputs
 
         make_decoder = make_encoder
 
     X, _ = make_incomplete("gaussian")
-    model = VAETransformer(network=Own(), density=None, **FAST).fit(X)
+    return VAETransformer(network=Own(), density=None, **FAST).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"), [(Branching, "torch.where"), (Wave, "bessel_j0")]
+)
+def test_networks_that_follow_no_graph_are_refused(body, message):
     with pytest.raises(ValueError, match=message):
-        to_onnx(model, missing=False)
+        to_onnx(fit_own_network(body()), missing=False)
+
+
+@pytest.mark.parametrize("export", [to_onnx, to_torch])
+def test_networks_that_depend_on_the_number_of_rows_are_refused(export):
+    model = fit_own_network(SizeBranching())
+    with pytest.raises(ValueError, match=r"number of rows, from aten\.mul"):
+        export(model, missing=False)
 
 
 def test_pipelines_are_converted_as_a_whole():

@@ -11,8 +11,9 @@ from . import _elementwise, _reductions, _shapes  # noqa: F401
 from ._columns import ROWS, FrameColumns, MatrixColumns, Nodes
 from ._graph import make_function
 from ._operators import DECOMPOSITIONS
-from ._trace import refusing, trace
-from ._translator import N_ROWS, OPERATORS, Translator
+from ._row_count import trace_rows
+from ._trace import refusing
+from ._translator import OPERATORS, Translator
 
 # that of the operators which torch translates to; onnxruntime has it from 1.14 on
 OPSET, OPSET_ML = 18, 3
@@ -78,7 +79,7 @@ def add_method(nodes, rows, estimator, method, score_method, missing):
         function = make_function(estimator, method, score_method, has_missing)
         n_features = len(estimator.columns_.kinds)
         with refusing(estimator, method, has_missing):
-            graph = trace(function, N_ROWS, n_features, make_decompositions())
+            graph = trace_rows(function, n_features, make_decompositions())
             return Translator(nodes).run(graph, rows)
 
     if not missing:

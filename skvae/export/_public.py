@@ -121,7 +121,8 @@ def to_torch(
     """
     score_method = check_method(estimator, method)
     from ._graph import make_function
-    from ._trace import make_program, refusing
+    from ._row_count import make_program
+    from ._trace import refusing
 
     function = make_function(estimator, method, score_method, missing)
     with refusing(estimator, method, missing):

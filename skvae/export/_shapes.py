@@ -4,12 +4,13 @@ import numpy as np
 import torch
 from onnx import helper
 
+from ._row_count import is_rows
 from ._trace import UnknownOperatorError
 from ._translator import (
     ATEN,
-    N_ROWS,
     get_dim,
     get_dtype,
+    get_fixed_dim,
     get_shape,
     list_dims,
     to_onnx_type,
@@ -84,7 +85,7 @@ def _stack(t, node, parts, dim=0):
 
 @translates(ATEN.split_with_sizes.default)
 def _split_with_sizes(t, node, x, sizes, dim=0):
-    names, begin, dim = [], 0, get_dim(dim, x)
+    names, begin, dim = [], 0, get_fixed_dim(dim, x)
     for size in sizes:
         names.append(_cut(t, t.name(x), dim, begin, begin + size))
         begin += size
@@ -93,7 +94,7 @@ def _split_with_sizes(t, node, x, sizes, dim=0):
 
 @translates(ATEN.split.Tensor)
 def _split(t, node, x, size, dim=0):
-    dim = get_dim(dim, x)
+    dim = get_fixed_dim(dim, x)
     total = get_shape(x)[dim]
     starts = range(0, total, size)
     return [_cut(t, t.name(x), dim, i, min(i + size, total)) for i in starts]
@@ -101,13 +102,13 @@ def _split(t, node, x, size, dim=0):
 
 @translates(ATEN.unbind.int)
 def _unbind(t, node, x, dim=0):
-    dim = get_dim(dim, x)
+    dim = get_fixed_dim(dim, x)
     return [_take(t, t.name(x), dim, i) for i in range(get_shape(x)[dim])]
 
 
 @translates(ATEN.select.int)
 def _select(t, node, x, dim, index):
-    dim = get_dim(dim, x)
+    dim = get_fixed_dim(dim, x)
     return _take(t, t.name(x), dim, index % get_shape(x)[dim])
 
 
@@ -115,7 +116,7 @@ def _select(t, node, x, dim, index):
 def _slice(t, node, x, dim=0, begin=None, end=None, step=1):
     if get_shape(x) == get_shape(node) and step == 1:
         return t.name(x)
-    dim = get_dim(dim, x)
+    dim = get_fixed_dim(dim, x)
     size = get_shape(x)[dim]
     begin, end, _ = slice(begin, end).indices(size)
     return _cut(t, t.name(x), dim, begin, end, step)
@@ -132,11 +133,11 @@ def _take(t, name, dim, index):
 
 @translates(ATEN.slice_scatter.default)
 def _slice_scatter(t, node, x, part, dim=0, begin=None, end=None, step=1):
-    dim = get_dim(dim, x)
+    dim = get_fixed_dim(dim, x)
     size = get_shape(x)[dim]
     begin, end, _ = slice(begin, end).indices(size)
-    if step != 1 or size % N_ROWS == 0:
-        raise UnknownOperatorError("aten.slice_scatter with a step, or of rows")
+    if step != 1:
+        raise UnknownOperatorError("aten.slice_scatter with a step")
     name, parts = t.name(x), [t.name(part, get_dtype(node))]
     if begin > 0:
         parts.insert(0, _cut(t, name, dim, 0, begin))
@@ -147,7 +148,7 @@ def _slice_scatter(t, node, x, part, dim=0, begin=None, end=None, step=1):
 
 @translates(ATEN.select_scatter.default)
 def _select_scatter(t, node, x, part, dim, index):
-    dim = get_dim(dim, x)
+    dim = get_fixed_dim(dim, x)
     size = get_shape(x)[dim]
     index, name = index % size, t.name(x)
     parts = [t.add("Unsqueeze", t.name(part, get_dtype(node)), t.integers(dim))]
@@ -201,6 +202,7 @@ def _index(t, node, x, indices):
 def _index_put(t, node, x, indices, values, accumulate=False):
     shape, known = get_shape(x), [i for i in indices if i is not None]
     is_last = len(known) == 2 and len(indices) == len(shape)
+    is_last = is_last and not any(map(is_rows, shape[-2:]))
     if accumulate or not is_last or any(i not in t.tensors for i in known):
         raise UnknownOperatorError("aten.index_put of other places than in a matrix")
     row, column = (t.tensors[i].numpy() for i in known)
@@ -219,7 +221,7 @@ def _index_put(t, node, x, indices, values, accumulate=False):
 def _flip(t, node, x, dims):
     name = t.name(x)
     for dim in list_dims(dims, x):
-        order = list(reversed(range(get_shape(x)[dim])))
+        order = list(reversed(range(get_shape(x)[get_fixed_dim(dim, x)])))
         name = t.add("Gather", name, t.integers(*order), axis=dim)
     return name
 
@@ -229,7 +231,8 @@ def _diagonal(t, node, x, offset=0, dim1=0, dim2=1):
     shape = get_shape(x)
     n_dims = len(shape)
     dims = {dim1 % n_dims, dim2 % n_dims}
-    if offset or dims != {n_dims - 2, n_dims - 1} or shape[-1] != shape[-2]:
+    is_square = shape[-1] == shape[-2] and not is_rows(shape[-1])
+    if offset or dims != {n_dims - 2, n_dims - 1} or not is_square:
         raise UnknownOperatorError("aten.diagonal of other dimensions than the last")
     identity = t.constant(torch.eye(shape[-1], dtype=get_dtype(node)))
     product = t.add("Mul", t.name(x), identity)
@@ -281,7 +284,7 @@ def _full_like(t, node, x, *args, **kwargs):
 
 @translates(ATEN.arange.default, ATEN.arange.start, ATEN.arange.start_step)
 def _arange(t, node, *limits, **kwargs):
-    if any(limit and limit % N_ROWS == 0 for limit in limits):
+    if any(map(is_rows, limits)):
         raise UnknownOperatorError("aten.arange of rows")
     return t.constant(torch.arange(*limits, dtype=get_dtype(node)))
 
@@ -298,7 +301,7 @@ def _full(t, node, shape, value, **kwargs):
 
 def _fill(t, node, value):
     shape, dtype = get_shape(node), get_dtype(node)
-    if not any(size % N_ROWS == 0 and size > 0 for size in shape):
-        return t.constant(torch.full(shape, value, dtype=dtype))
-    one = helper.make_tensor("value", to_onnx_type(dtype), [1], [value])
+    if not any(map(is_rows, shape)):
+        return t.constant(torch.full(shape, t.check(value), dtype=dtype))
+    one = helper.make_tensor("value", to_onnx_type(dtype), [1], [t.check(value)])
     return t.add("ConstantOfShape", t.sizes(shape), value=one)

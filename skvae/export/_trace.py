@@ -6,9 +6,15 @@ Whatever does not depend on the rows is computed once, and is a constant of the 
 from contextlib import contextmanager, nullcontext
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    FakeTensorMode,
+)
 from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
@@ -22,14 +28,16 @@ _READS = (torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__)
 class _Constants(TorchDispatchMode):
     """Compute at once what depends on no row: operators of ordinary tensors."""
 
-    def __init__(self, n_rows):
+    def __init__(self, n_rows, sizes):
         super().__init__()
-        self.n_rows = n_rows
+        self.n_rows, self.sizes = n_rows, sizes
 
     @override
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if any(map(self._depends, tree_leaves((args, kwargs)))):
+        leaves = tree_leaves((args, kwargs))
+        self.sizes.update(leaf for leaf in leaves if type(leaf) is int)
+        if any(map(self._depends, leaves)):
             return func(*args, **kwargs)
         with _disable_current_modes():
             return func(*args, **kwargs)
@@ -42,13 +50,34 @@ class _Constants(TorchDispatchMode):
         return isinstance(value, symbols)
 
 
+class ReadingError(RuntimeError):
+    """A value that depends on the rows was read."""
+
+
+class RowCountError(RuntimeError):
+    """What is computed depends on the number of rows."""
+
+
+class UnknownOperatorError(NotImplementedError):
+    """An operator of torch that has no translation."""
+
+
+# what torch raises where a number, a branch or a shape depends on a value
+TRACING_ERRORS = (
+    ReadingError,
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    GuardOnDataDependentSymNode,
+)
+
+
 class _NoReading(TorchFunctionMode):
     """Refuse to read a value that depends on the rows: there is no memory behind it."""
 
     @override
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func in _READS and _is_traced(args[0]):
-            raise RuntimeError(f"{func.__name__}() of a tensor")
+            raise ReadingError(f"{func.__name__}() of a tensor")
         return func(*args, **(kwargs or {}))
 
 
@@ -56,15 +85,17 @@ def _is_traced(tensor):
     return isinstance(tensor, FakeTensor) or torch._is_functional_tensor(tensor)
 
 
-def trace(function, n_rows, n_features, decompositions, is_symbolic=False):
+def trace(function, n_rows, n_features, decompositions, is_symbolic=False, sizes=None):
     """Return the graph of a function of rows (n, n_features) float64, a `GraphModule`.
 
     Operators among the `decompositions` are replaced. Sizes are those for `n_rows`
-    rows, or symbols, which takes ten times as long.
+    rows, or symbols, which takes ten times as long. Whole numbers among the arguments
+    of operators are added to the set `sizes`.
     """
+    sizes = set() if sizes is None else sizes
 
     def run(X):
-        with torch.no_grad(), _NoReading(), _Constants(n_rows):
+        with torch.no_grad(), _NoReading(), _Constants(n_rows, sizes):
             return function(X)
 
     mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -87,10 +118,6 @@ def trace(function, n_rows, n_features, decompositions, is_symbolic=False):
     return graph
 
 
-class UnknownOperatorError(NotImplementedError):
-    """An operator of torch that has no translation."""
-
-
 @contextmanager
 def refusing(estimator, method, has_missing):
     """Name what cannot be exported, and the way out."""
@@ -101,6 +128,12 @@ def refusing(estimator, method, has_missing):
         raise ValueError(
             f"{name} uses the operator {error} of torch, which is not translated to "
             "ONNX; use skvae.export.to_torch, or a network or likelihood without it."
+        ) from error
+    except RowCountError as error:
+        raise ValueError(
+            f"{name} cannot be exported: what is computed depends on the number of "
+            f"rows, from {error} on. In a network or likelihood of your own, compute "
+            "every row for itself."
         ) from error
     except Exception as error:
         if has_missing:
@@ -115,13 +148,3 @@ def refusing(estimator, method, has_missing):
             f"rows ({error}). In a network or likelihood of your own, write "
             "torch.where instead of a branch, and keep to operators of torch."
         ) from error
-
-
-def make_program(function, n_features):
-    """Return a `torch.export.ExportedProgram` of a function, for any number of rows."""
-    # sizes that are equal would count as one
-    graph = trace(function, n_features + 3, n_features, {}, is_symbolic=True)
-    rows = torch.zeros(7, n_features, dtype=torch.float64)
-    shapes = ({0: torch.export.Dim.DYNAMIC},)
-    with torch.no_grad():
-        return torch.export.export(graph, (rows,), dynamic_shapes=shapes, strict=False)

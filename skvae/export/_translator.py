@@ -1,7 +1,7 @@
 """A traced graph of torch → nodes of ONNX, one operator after the other.
 
-The graph was traced for `N_ROWS` rows. That is a large prime: every size that it
-divides is a multiple of the number of rows, which nodes of ONNX find when they run.
+The graph was traced for `N_ROWS` rows, a large prime: every size that it divides is a
+multiple of the number of rows, which nodes of ONNX find when they run.
 """
 
 import operator
@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from onnx import helper
 
+from ._row_count import N_ROWS, is_rows
 from ._trace import UnknownOperatorError
 
 ATEN = torch.ops.aten
-# of the table that is traced, none of whose values is read
-N_ROWS = 1_000_003
 # the translation of every operator: a function of a `Translator`, a node, its arguments
 OPERATORS = {}
 
@@ -61,8 +60,14 @@ class Translator:
 
     def constant(self, value, dtype=None):
         """Return the name of a constant: a number, list or tensor."""
-        value = torch.as_tensor(value, dtype=dtype).detach().cpu().contiguous()
-        return self.nodes.constant(value.numpy())
+        value = torch.as_tensor(self.check(value), dtype=dtype)
+        return self.nodes.constant(value.detach().cpu().contiguous().numpy())
+
+    def check(self, value):
+        """Return a value, which is not the number of rows: that is not constant."""
+        if type(value) is int and is_rows(value):
+            raise UnknownOperatorError("the number of rows as a value")
+        return value
 
     def name(self, value, dtype=None):
         """Return the name of a node's result, or of a number, in a dtype."""
@@ -96,20 +101,20 @@ class Translator:
         """Return a name in another shape, whose first multiple of rows is found."""
         sizes, is_found = [], False
         for size in shape:
-            is_rows = size % N_ROWS == 0 and size > 0
-            if is_rows and is_found:
+            is_free = is_rows(size)
+            if is_free and is_found:
                 return self.add("Reshape", name, self.sizes(shape))
-            sizes.append(-1 if is_rows else size)
-            is_found |= is_rows or size == -1
+            sizes.append(-1 if is_free else size)
+            is_found |= is_free or size == -1
         return self.add("Reshape", name, self.integers(*sizes))
 
     def sizes(self, shape):
         """Return the name of a shape, with the number of rows as it will be."""
-        if not any(size % N_ROWS == 0 and size > 0 for size in shape):
+        if not any(map(is_rows, shape)):
             return self.integers(*shape)
         parts = []
         for size in shape:
-            if size % N_ROWS or size <= 0:
+            if not is_rows(size):
                 parts.append(self.integers(size))
                 continue
             times = size // N_ROWS
@@ -160,6 +165,14 @@ def _as_example(value):
 def get_dim(dim, node):
     """Return a dimension of a node's result, from 0 on."""
     return dim % max(len(get_shape(node)), 1)
+
+
+def get_fixed_dim(dim, node):
+    """Return a dimension of a node's result, which is not that of the rows."""
+    dim = get_dim(dim, node)
+    if is_rows(get_shape(node)[dim]):
+        raise UnknownOperatorError("places among the rows")
+    return dim
 
 
 def list_dims(dims, node):
