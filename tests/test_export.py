@@ -375,6 +375,29 @@ def test_networks_that_follow_no_graph_are_refused(body, message):
         to_onnx(fit_own_network(body()), missing=False)
 
 
+class Reading(torch.nn.Module):
+    def forward(self, u):
+        return u + torch.as_tensor(u.detach().numpy())
+
+
+class Broken(torch.nn.Module):
+    is_broken = False  # while it is fitted
+
+    def forward(self, u):
+        return u.no_such_name if self.is_broken else u * 2
+
+
+@pytest.mark.parametrize("export", [to_onnx, to_torch])
+def test_only_what_depends_on_values_is_said_to(export, monkeypatch):
+    for body in (Branching(), Reading()):
+        with pytest.raises(ValueError, match="depends on the values of the rows"):
+            export(fit_own_network(body), missing=False)
+    model = fit_own_network(Broken())
+    monkeypatch.setattr(Broken, "is_broken", True)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        export(model, missing=False)
+
+
 @pytest.mark.parametrize("export", [to_onnx, to_torch])
 def test_networks_that_depend_on_the_number_of_rows_are_refused(export):
     model = fit_own_network(SizeBranching())

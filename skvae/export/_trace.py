@@ -135,7 +135,7 @@ def refusing(estimator, method, has_missing):
             f"rows, from {error} on. In a network or likelihood of your own, compute "
             "every row for itself."
         ) from error
-    except Exception as error:
+    except TRACING_ERRORS as error:
         if has_missing:
             members = ", ".join(sorted(set(map(str, estimator.columns_.likelihoods))))
             raise ValueError(
