@@ -436,3 +436,43 @@ def test_pipelines_are_converted_as_a_whole():
     np.testing.assert_allclose(decision, detector.decision_function(X), atol=1e-5)
     with pytest.raises(ValueError, match="target_opset"):
         skl2onnx.to_onnx(pipe, X[:1], target_opset=15)
+
+
+def test_newer_sets_of_operators_have_softplus_of_doubles():
+    skl2onnx = pytest.importorskip("skl2onnx")
+    from skl2onnx.common.data_types import StringTensorType
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.pipeline import make_pipeline
+
+    register_skl2onnx()
+    words = np.random.default_rng(0).choice(["red", "green", "blue"], size=(60, 8))
+    texts = np.array([" ".join(row) for row in words])
+    pipe = make_pipeline(
+        CountVectorizer(lowercase=False), VAEOutlierDetector(**FAST)
+    ).fit(texts)
+    kind = StringTensorType([None])
+    file = skl2onnx.to_onnx(pipe, initial_types=[("X", kind)], target_opset=21)
+    _, decision = run(file, texts)
+    np.testing.assert_allclose(decision, pipe.decision_function(texts), atol=1e-5)
+
+
+def test_pipelines_with_other_inputs_are_refused():
+    skl2onnx = pytest.importorskip("skl2onnx")
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
+    register_skl2onnx()
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    model = VAETransformer(density=None, **FAST).fit(X)
+
+    def convert(*kinds):
+        types = [(f"x{i}", kind) for i, kind in enumerate(kinds)]
+        return skl2onnx.to_onnx(model, initial_types=types)
+
+    (found,) = run(convert(FloatTensorType([None, None])), X.astype(np.float32))
+    np.testing.assert_allclose(found, model.transform(X), atol=1e-4)
+    with pytest.raises(ValueError, match=r"fitted to 4 columns.*\[5\]"):
+        convert(FloatTensorType([None, 5]))
+    with pytest.raises(ValueError, match="flatten images first"):
+        convert(FloatTensorType([None, 1, 2, 2]))
+    with pytest.raises(ValueError, match=r"'x0' .* is of strings"):
+        convert(StringTensorType([None, 1]), FloatTensorType([None, 3]))

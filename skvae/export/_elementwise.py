@@ -65,9 +65,7 @@ def _rsqrt(t, node, x):
     return t.add("Reciprocal", t.add("Sqrt", t.name(x)))
 
 
-@translates(ATEN.log1p.default)
-def _log1p(t, node, x):
-    dtype, x = get_dtype(node), t.name(x, get_dtype(node))
+def _compute_log1p(t, x, dtype):
     one = t.constant(1.0, dtype)
     # where 1 + x is rounded, its logarithm is corrected (Higham 2002, section 1.14.1)
     total = t.add("Add", x, one)
@@ -77,6 +75,12 @@ def _log1p(t, node, x):
     is_large = t.add("IsInf", total)
     found = t.add("Where", is_large, total, ratio)
     return t.add("Where", is_exact, x, found)
+
+
+@translates(ATEN.log1p.default)
+def _log1p(t, node, x):
+    dtype = get_dtype(node)
+    return _compute_log1p(t, t.name(x, dtype), dtype)
 
 
 @translates(ATEN.expm1.default)
@@ -97,11 +101,20 @@ def _silu(t, node, x):
     return t.add("Mul", x, t.add("Sigmoid", x))
 
 
+def _compute_softplus(t, x, dtype):
+    if dtype != torch.float64:
+        return t.add("Softplus", x)
+    # onnxruntime has none of doubles in newer sets of operators
+    exp = t.add("Exp", t.add("Neg", t.add("Abs", x)))
+    rest = _compute_log1p(t, exp, dtype)
+    return t.add("Add", t.add("Max", x, t.constant(0.0, dtype)), rest)
+
+
 @translates(ATEN.softplus.default)
 def _softplus(t, node, x, beta=1, threshold=20):
     dtype, x = get_dtype(node), t.name(x)
     scaled = x if beta == 1 else t.add("Mul", x, t.constant(beta, dtype))
-    found = t.add("Softplus", scaled)
+    found = _compute_softplus(t, scaled, dtype)
     if beta != 1:
         found = t.add("Div", found, t.constant(beta, dtype))
     is_large = t.add("Greater", scaled, t.constant(threshold, dtype))

@@ -85,14 +85,34 @@ def _convert(scope, operator, container):
     container.node_domain_version_pair_sets |= {("", OPSET), ("ai.onnx.ml", OPSET_ML)}
 
 
+def _list_widths(operator):
+    """Return the number of columns of every input; refuse those of other tables."""
+    estimator, inputs = operator.raw_operator, operator.inputs
+    name, n_features = type(estimator).__name__, estimator.n_features_in_
+    shapes = [given.type.shape for given in inputs]
+    if any(len(shape) != 2 for shape in shapes):
+        raise ValueError(
+            f"{name} takes inputs (n_samples, n_columns) in a pipeline, not {shapes}; "
+            "flatten images first, or use skvae.export.to_onnx."
+        )
+    widths = [shape[1] for shape in shapes]
+    if widths == [None]:
+        return [n_features]
+    if None in widths or sum(widths) != n_features:
+        raise ValueError(
+            f"{name} was fitted to {n_features} columns, but the initial types have "
+            f"{widths}."
+        )
+    return widths
+
+
 def _read(operator, nodes):
     """Add nodes that make a matrix of the inputs of an operator."""
     estimator = operator.raw_operator
     columns, cells, first = estimator.columns_, [], 0
     layout = FrameColumns(columns, estimator._marks_unknown)
-    for given in operator.inputs:
+    for given, width in zip(operator.inputs, _list_widths(operator), strict=True):
         name = given.full_name
-        width = given.type.shape[1]
         kinds = columns.kinds[first : first + width]
         coded = [kind for kind in kinds if isinstance(kind, Category)]
         is_string = isinstance(given.type, StringTensorType)
@@ -101,6 +121,11 @@ def _read(operator, nodes):
                 f"Input {given.raw_name!r} of {type(estimator).__name__} has {width} "
                 "columns, but columns of categories must be inputs of their own; give "
                 "every column of the data frame an initial type."
+            )
+        if is_string and not coded:
+            raise ValueError(
+                f"Input {given.raw_name!r} of {type(estimator).__name__} is of strings, "
+                "but its column was one of numbers."
             )
         if is_string:
             cells.append(layout.read_strings(nodes, name, kinds[0].levels))

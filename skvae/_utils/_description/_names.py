@@ -46,7 +46,7 @@ def get_full_name(value):
 def shorten(value):
     """Return the name of a class; of one of the package, one that outlives a move."""
     parts = value.__module__.split(".")
-    if parts[0] != _PACKAGE:
+    if parts[0] != PACKAGE:
         return get_full_name(value)
     public = ".".join(part for part in parts if not part.startswith("_"))
     found = getattr(sys.modules.get(public), value.__qualname__, None)
