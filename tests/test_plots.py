@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from scipy.stats import ks_2samp
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
@@ -18,6 +19,7 @@ from skvae.datasets import make_mixed
 from skvae.latents import Categorical
 from skvae.plots import (
     ComponentsDisplay,
+    FeatureScoresDisplay,
     LatentMapDisplay,
     LatentTraversalDisplay,
     ReconstructionDisplay,
@@ -841,6 +843,75 @@ def test_tables_of_other_libraries_are_drawn(container):
     map_ = LatentMapDisplay.from_embedding(np.eye(3)[:, :2], labels)
     texts = [text.get_text() for text in map_.legend_.get_texts()]
     assert texts == ["x", "y", "missing"]
+
+
+MAKE_SPARSE = {
+    "csr": sp.csr_array,
+    "coo": sp.coo_matrix,
+    "frame": lambda X: pd.DataFrame.sparse.from_spmatrix(sp.csr_array(X)),
+}
+
+
+@pytest.fixture(scope="module")
+def counts():
+    """Counts, and a model and a detector of them."""
+    X = np.random.default_rng(0).poisson(1.0, size=(40, 4)).astype(float)
+    settings = {"likelihood": "poisson", "max_epochs": 1, "random_state": 0}
+    vae, detector = VAETransformer(2, **settings), VAEOutlierDetector(2, **settings)
+    return X, vae.fit(X), detector.fit(X)
+
+
+def draw_all(vae, detector, X, **style):
+    """Return the pixels of all displays that take rows."""
+    first = sp.csr_array(X)[:1] if sp.issparse(X) else X[:1]
+    Z = np.zeros((2, 3, 2))
+    for display in (
+        LatentMapDisplay.from_estimator(vae, X),
+        ScoreHistogramDisplay.from_estimator(vae, X),
+        ReconstructionDisplay.from_estimator(vae, X, **style),
+        ReconstructionDisplay.from_rows(X, X, **style),
+        SamplesDisplay.from_estimator(vae, X, **style),
+        SamplesDisplay.from_samples(X, X, **style),
+        LatentTraversalDisplay.from_estimator(vae, X, **style),
+        LatentTraversalDisplay.from_points(vae, Z, X=X, **style),
+        FeatureScoresDisplay.from_estimator(detector, first),
+    ):
+        for ax in display.figure_.axes:
+            # names of columns differ between arrays and frames
+            ax.set_title("")
+        display.figure_.canvas.draw()
+        yield np.asarray(display.figure_.canvas.buffer_rgba())
+
+
+@unused_is_fine
+@pytest.mark.parametrize("style", [{}, {"image_shape": (2, 2)}], ids=["table", "image"])
+@pytest.mark.filterwarnings("ignore:X has feature names")
+@pytest.mark.parametrize("kind", MAKE_SPARSE)
+def test_sparse_tables_are_drawn_as_dense_ones(counts, kind, style):
+    X, *fitted = counts
+    given = MAKE_SPARSE[kind](X)
+    if kind == "frame":
+        given.columns = [f"x{j}" for j in range(4)]
+    dense = draw_all(*fitted, X, **style)
+    found = draw_all(*fitted, given, **style)
+    for one, other in zip(dense, found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_no_more_rows_of_a_sparse_table_are_dense_than_are_drawn(monkeypatch):
+    X, largest = sp.random_array((500, 16), density=0.1, format="csr"), []
+    to_array = sp.csr_array.toarray
+
+    def watch(self, *args, **params):
+        largest.append(self.shape[0])
+        return to_array(self, *args, **params)
+
+    monkeypatch.setattr(sp.csr_array, "toarray", watch)
+    ReconstructionDisplay.from_rows(X, X, image_shape=(4, 4)).plot(n_images=3)
+    assert largest == [10, 10, 3, 3]
+    largest.clear()
+    SamplesDisplay.from_samples(X[:9], X, image_shape=(4, 4))
+    assert largest == [9, 9]
 
 
 def test_columns_without_any_value_are_drawn():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import sparse
 
 from ._estimators import check_positive, get_feature_names, open_pipeline
 from ._style import BAD, GOOD, get_ink, make_axes, shorten, show_number
@@ -114,6 +115,8 @@ class FeatureScoresDisplay:
                 f"X has {len(scores)} rows, but a plot explains one row; pass X[:1], "
                 "or X.iloc[[0]]."
             )
+        if sparse.issparse(rows):
+            rows = rows.toarray()
         if hasattr(rows, "column_names"):
             # a table of pyarrow
             rows = rows.to_pandas()

@@ -18,7 +18,7 @@ from ._style import (
     set_title,
     shorten,
 )
-from ._tables import choose_columns, read_columns, read_names
+from ._tables import choose_columns, count_rows, read_columns, read_names, take_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -242,10 +242,9 @@ class ReconstructionDisplay:
                 f"kind={kind!r}; 'auto', 'panels' and 'bars' are accepted."
             )
         check_positive("n_images", n_images)
-        if len(self.X) != len(self.rebuilt):
-            raise ValueError(
-                f"X has {len(self.X)} rows, but rebuilt has {len(self.rebuilt)}."
-            )
+        n_rows, n_rebuilt = count_rows(self.X), count_rows(self.rebuilt)
+        if n_rows != n_rebuilt:
+            raise ValueError(f"X has {n_rows} rows, but rebuilt has {n_rebuilt}.")
         self.image_ = self.kept_ = self.order_ = None
         name = self.name if name is None else name
         if self.image_shape is not None:
@@ -264,7 +263,7 @@ class ReconstructionDisplay:
         n_images: int,
         style: dict[str, Any],
     ) -> None:
-        tables = self.X[:n_images], self.rebuilt[:n_images]
+        tables = take_rows(self.X, n_images), take_rows(self.rebuilt, n_images)
         images = np.stack([to_images(table, shape) for table in tables])
         size = find_sheet_size(2, images.shape[1], images.shape[2:4])
         axis = make_axes(ax, *size)

@@ -26,7 +26,7 @@ from ._style import (
     set_title,
     shorten,
 )
-from ._tables import choose_columns, read_columns, read_names
+from ._tables import choose_columns, count_rows, read_columns, read_names, take_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -187,7 +187,7 @@ class SamplesDisplay:
         if n_samples is None:
             n_samples = _N_IMAGES
             if shape is None:
-                n_samples = _N_ROWS if rows is None else min(len(rows), _N_ROWS)
+                n_samples = _N_ROWS if rows is None else min(count_rows(rows), _N_ROWS)
         drawn = model.sample(
             n_samples, random_state=random_state, mean=mean, given=given
         )
@@ -291,11 +291,12 @@ class SamplesDisplay:
         n_columns: int | None,
         style: dict[str, Any],
     ) -> None:
-        parts = [to_images(self.drawn, shape)]
+        n_drawn = count_rows(self.drawn)
+        parts = [to_images(take_rows(self.drawn, n_drawn), shape)]
         if self.real is not None:
-            real = to_images(self.real[: len(self.drawn)], shape)
+            real = to_images(take_rows(self.real, n_drawn), shape)
             parts.insert(0, real)
-        n_columns = n_columns or int(np.ceil(len(self.drawn) ** 0.5))
+        n_columns = n_columns or int(np.ceil(n_drawn**0.5))
         grids = [wrap(part, n_columns) for part in parts]
         n_rows = max(len(grid) for grid in grids)
         filled = []

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import sparse
 
 from .._columns._containers import convert_lists, get_container, get_names
 from ._labels import join_rare, read_levels, read_numbers, to_series
@@ -66,16 +67,34 @@ def choose_columns(columns: Columns | None, names: Sequence[str]) -> list[int]:
     return found
 
 
+def count_rows(table: Any) -> int:
+    """Return the number of rows; scipy refuses the length of a sparse table."""
+    return table.shape[0] if sparse.issparse(table) else len(table)
+
+
+def take_rows(table: Any, n_rows: int) -> Any:
+    """Return the first rows, dense where the table is sparse."""
+    if sparse.issparse(table):
+        return sparse.csr_array(table)[:n_rows].toarray()
+    return table[:n_rows]
+
+
 def read_columns(
     tables: Sequence[Any], names: Sequence[str], chosen: Iterable[int] | None = None
 ) -> list[Column]:
     """Return columns of tables that have the same columns."""
-    tables = [convert_lists(table) for table in tables]
+    tables = [
+        # in columns, of which one is dense at a time
+        sparse.csc_array(table) if sparse.issparse(table) else convert_lists(table)
+        for table in tables
+    ]
     chosen = range(len(names)) if chosen is None else chosen
     return [_read([_take(t, int(j)) for t in tables], names[j]) for j in chosen]
 
 
 def _take(table: Any, number: int) -> Series:
+    if sparse.issparse(table):
+        return to_series(table[:, [number]].toarray()[:, 0])
     container = get_container(table)
     if container == "pandas":
         return to_series(table.iloc[:, number])
