@@ -625,6 +625,46 @@ def test_picture_is_of_one_row(detector, table):
         FeatureScoresDisplay.from_estimator(detector, table[0])
 
 
+def test_picture_of_scores_is_that_of_the_estimator(detector, table):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    row = table[1][:1]
+    drawn = FeatureScoresDisplay.from_estimator(detector, row)
+    scores = detector.explain(row)[0]
+    again = FeatureScoresDisplay.from_scores(
+        list(scores), row[0], score_name=drawn.score_name, name="One row"
+    )
+    for display in drawn, again:
+        display.labels = [text.get_text() for text in display.ax_.get_yticklabels()]
+    assert again.labels == drawn.labels
+    np.testing.assert_array_equal(again.order_, drawn.order_)
+    assert again.ax_.get_xlabel() == drawn.ax_.get_xlabel()
+    assert again.ax_.get_title() == "One row"
+    assert again.plot(name="Other").ax_.get_title() == "Other"
+    plt.close("all")
+
+
+def test_picture_of_scores_of_other_models():
+    plt = pytest.importorskip("matplotlib.pyplot")
+    display = FeatureScoresDisplay.from_scores(
+        [0.5, -3, 2], feature_names=["a", "b", "c"], n_features=2
+    )
+    labels = [text.get_text() for text in display.ax_.get_yticklabels()]
+    assert labels == ["b", "a"]
+    assert display.ax_.get_xlabel() == "score (lower is less usual)"
+    display = FeatureScoresDisplay.from_scores(pd.Series([1.0, -1.0]), ["u", 7])
+    labels = [text.get_text() for text in display.ax_.get_yticklabels()]
+    assert labels == ["x1 = 7", "x0 = u"]
+    plt.close("all")
+    for scores, params, message in (
+        (np.zeros((2, 3)), {}, r"scores has shape \(2, 3\)"),
+        ([], {}, r"scores has shape \(0,\)"),
+        ([1, 2], {"values": [1]}, "values has 1 entries, but scores has 2"),
+        ([1, 2], {"feature_names": "abc"}, "feature_names has 3 entries"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            FeatureScoresDisplay.from_scores(scores, **params)
+
+
 def test_missing_matplotlib_is_named_with_the_way_out(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     display = FeatureScoresDisplay(np.zeros(2), [1, 2], ["a", "b"])

@@ -846,8 +846,8 @@ def test_tables_of_other_libraries_are_drawn(container):
 
 
 MAKE_SPARSE = {
-    "csr": sp.csr_array,
-    "coo": sp.coo_matrix,
+    "csr_array": sp.csr_array,
+    "coo_matrix": sp.coo_matrix,
     "frame": lambda X: pd.DataFrame.sparse.from_spmatrix(sp.csr_array(X)),
 }
 
@@ -935,6 +935,7 @@ def make_all(fitted, detector, X, **kwargs):
         ReconstructionDisplay.from_estimator(fitted, X, **kwargs),
         LatentTraversalDisplay.from_estimator(fitted, X, **kwargs),
         SamplesDisplay.from_estimator(fitted, X, **kwargs),
+        FeatureScoresDisplay.from_estimator(detector, X[:1], **kwargs),
     ]
 
 
@@ -946,7 +947,7 @@ def test_titles_are_the_name(fitted, detector, X):
 
 def test_displays_draw_on_axes_that_they_are_given(fitted, detector, X):
     figure, axes = plt.subplots(2, 4, figsize=(24, 12), layout="constrained")
-    for number, ax in enumerate(axes.ravel()[:7]):
+    for number, ax in enumerate(axes.ravel()):
         display = make_all_one(number, fitted, detector, X, ax)
         assert display.figure_ is figure
     figure.canvas.draw()
@@ -974,6 +975,7 @@ def make_all_one(number, fitted, detector, X, ax):
         lambda: ReconstructionDisplay.from_estimator(fitted, X, ax=ax),
         lambda: LatentTraversalDisplay.from_estimator(fitted, X, ax=ax),
         lambda: SamplesDisplay.from_estimator(fitted, X, ax=ax),
+        lambda: FeatureScoresDisplay.from_estimator(detector, X[:1], ax=ax),
     ]
     return makers[number]()
 

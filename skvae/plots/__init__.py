@@ -1,6 +1,7 @@
 """Plots of fitted estimators: Display classes, made by `from_estimator`.
 
-They use public methods and attributes only, and import matplotlib when they draw.
+The numbers are those that public methods and attributes return; inside `net_` they look
+up the latent and the epoch that was kept. matplotlib is imported when they draw.
 """
 
 from ._components import ComponentsDisplay
