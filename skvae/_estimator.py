@@ -13,13 +13,14 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 import numpy as np
+import sklearn
+from sklearn import exceptions
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
 )
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import (
     Interval,
     InvalidParameterError,
@@ -107,6 +108,18 @@ def check_version(name: str, version: str | None) -> None:
     """Warn where another version of the package has saved an estimator."""
     if version != get_version():
         warn_user(InconsistentVersionWarning(name, get_version(), version))
+
+
+def check_sklearn_version(name, version):
+    """Warn where another version of scikit-learn has pickled an estimator."""
+    if version not in (None, sklearn.__version__):
+        warn_user(
+            exceptions.InconsistentVersionWarning(
+                estimator_name=name,
+                current_sklearn_version=sklearn.__version__,
+                original_sklearn_version=version,
+            )
+        )
 
 
 @uses_default_errors
@@ -683,7 +696,7 @@ class VAETransformer(
             warn_user(
                 "The loss turned non-finite in training; the best weights so far are "
                 f"kept. {self._suggest_stability()}",
-                ConvergenceWarning,
+                exceptions.ConvergenceWarning,
             )
         if net.interrupted_:
             raise KeyboardInterrupt
@@ -740,7 +753,7 @@ class VAETransformer(
                 f"max_epochs={self.max_epochs} ended a training whose held-out score "
                 f"still improved, by {best - before:.2g} nats in the last tenth of the "
                 "epochs; raise max_epochs or lr.",
-                ConvergenceWarning,
+                exceptions.ConvergenceWarning,
             )
 
     def _get_model(self) -> Any:
@@ -1251,14 +1264,20 @@ class VAETransformer(
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        """Return a description of the estimator, its digest, and the version."""
-        return dump_state(self._get_described()) | {"_skvae_version": get_version()}
+        """Return a description of the estimator, its digest, and versions."""
+        versions = {
+            "_skvae_version": get_version(),
+            "_sklearn_version": sklearn.__version__,
+        }
+        return dump_state(self._get_described()) | versions
 
     @override
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickled estimator."""
         state, name = dict(state), type(self).__name__
         check_version(name, state.pop("_skvae_version", None))
+        # as in estimators of scikit-learn itself
+        check_sklearn_version(name, state.pop("_sklearn_version", None))
         self._set_described(load_state(state, name))
 
     @override

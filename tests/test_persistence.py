@@ -15,6 +15,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import skorch
 import torch
 from sklearn.base import clone
@@ -222,6 +223,28 @@ def test_another_version_is_warned_of(way, name, monkeypatch, tmp_path):
     with pytest.warns(InconsistentVersionWarning, match="is not known"):
         twin.__setstate__(state)
     assert clone(twin).n_components == 3
+
+
+@pytest.mark.parametrize("name", ["VAETransformer", "VAEOutlierDetector"])
+def test_another_version_of_scikit_learn_is_warned_of(name, monkeypatch):
+    vae = getattr(skvae, name)(3)
+    monkeypatch.setattr(sklearn, "__version__", "0.0.7")
+    dumped = pickle.dumps(vae)
+    monkeypatch.undo()
+    match = rf"unpickle estimator {name} from version 0\.0\.7 .* {sklearn.__version__}"
+    with pytest.warns(InconsistentVersionWarning, match=match) as found:
+        twin = pickle.loads(dumped)
+    assert [w.category for w in found] == [InconsistentVersionWarning]
+    assert found[0].filename == __file__
+    assert vars(twin) == vars(vae)
+
+
+@pytest.mark.filterwarnings("ignore::skvae.InconsistentVersionWarning")
+def test_pickles_of_an_earlier_form_are_not_called_damaged(fitted):
+    match = "VAETransformer is of another version of skvae; load it with the version"
+    for state in ({"n_components": 2}, {"_digest": "0", **vars(fitted)}, {}):
+        with pytest.raises(ValueError, match=match):
+            object.__new__(VAETransformer).__setstate__(state)
 
 
 def test_pickles_without_later_attributes_give_the_same_scores(X):

@@ -11,6 +11,8 @@ from ._rebuild import Rebuilder
 # names of arrays that may stay in a file that joblib maps to memory: torch writes to
 # others
 _MAPPED = "columns_."
+# of a state
+_KEYS = {"description", "arrays", "others", "digest"}
 # what may be shared with objects outside: a pickle has it once
 _APART = (np.random.RandomState, np.random.Generator)
 
@@ -45,14 +47,18 @@ def dump_state(parts):
 def load_state(state, name):
     """Return the attributes that a state of `dump_state` holds.
 
-    Refuse one that has changed, in the name of the class.
+    Refuse one that has changed, or that another version has dumped, in the name of the
+    class.
     """
-    expected = {"description", "arrays", "others", "digest"}
-    if set(state) == expected:
-        text, arrays, others = (state[k] for k in ("description", "arrays", "others"))
-        if _compute_digest(text, arrays) == state["digest"]:
-            rebuild = Rebuilder(_copy_mapped(arrays), lambda n: others[n["other"]])
-            return rebuild(json.loads(text))
+    if not isinstance(state, dict) or not set(state) >= _KEYS:
+        raise ValueError(
+            f"The file of this {name} is of another version of skvae; load it with the "
+            "version that has saved it, or fit again."
+        )
+    text, arrays, others = (state[k] for k in ("description", "arrays", "others"))
+    if set(state) == _KEYS and _compute_digest(text, arrays) == state["digest"]:
+        rebuild = Rebuilder(_copy_mapped(arrays), lambda n: others[n["other"]])
+        return rebuild(json.loads(text))
     raise ValueError(
         f"The file of this {name} is damaged: its numbers are not those that were "
         "saved; take another copy of it, or fit again."
