@@ -50,9 +50,9 @@ class _Refusal(Exception):
 def save(estimator: VAETransformer, path: str | os.PathLike[str] | IO[bytes]) -> None:
     """Save an estimator to a file that holds numbers and text, but no code.
 
-    The file has the format of safetensors. Unlike a pickle it can be loaded without
-    trust in where it comes from, see `load`. It is written beside its place and then
-    moved there, so that an earlier file stays whole if saving fails.
+    The file has the format of safetensors. Unlike a pickle it can be loaded from
+    untrusted sources, see `load`. It is written to a temporary file, then moved, so
+    that an earlier file stays whole if saving fails.
 
     Parameters
     ----------
@@ -345,7 +345,7 @@ class _Missing:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def _name_trusted(trusted: Any) -> dict[str, Any]:

@@ -165,8 +165,8 @@ def check_method(estimator: Any, method: str) -> str:
 
     if not isinstance(estimator, VAETransformer):
         raise TypeError(
-            f"{type(estimator).__name__} is no VAETransformer or VAEOutlierDetector; "
-            "for a pipeline use skl2onnx.to_onnx after "
+            f"{type(estimator).__name__} is not a VAETransformer or "
+            "VAEOutlierDetector; for a pipeline use skl2onnx.to_onnx after "
             "skvae.export.register_skl2onnx()."
         )
     check_is_fitted(estimator)

@@ -57,7 +57,7 @@ def _build_array(node, rebuild):
     if "dtype" in node:
         dtype = _build_dtype(node, rebuild)
         if dtype.hasobject:
-            raise ValueError("objects are no bytes")
+            raise ValueError("objects are not bytes")
         array = array.view(dtype).reshape(node["shape"])
     return array.T if node.get("order") == "F" else array
 
@@ -72,24 +72,24 @@ def _build_objects(node, rebuild):
 
 def _build_scalar(node, rebuild):
     if node["dtype"] not in _PLAIN:
-        raise ValueError(f"no scalar: {node['dtype']}")
+        raise ValueError(f"not a scalar: {node['dtype']}")
     return np.dtype(node["dtype"]).type(rebuild(node["scalar"]))
 
 
 def _build_dtype(node, rebuild):
     if not _DTYPE.fullmatch(node["dtype"]):
-        raise ValueError(f"no dtype: {node['dtype']}")
+        raise ValueError(f"not a dtype: {node['dtype']}")
     return np.dtype(node["dtype"])
 
 
 def _build_bit_generator(state):
     name = state["bit_generator"]
     if name not in _BIT_GENERATORS:
-        raise ValueError(f"no generator: {name}")
+        raise ValueError(f"not a generator: {name}")
     # numpy does not check them
     for place, last in _PLACES.items():
         if not 0 <= {**state, **state["state"]}.get(place, 0) <= last:
-            raise ValueError(f"no place: {place}")
+            raise ValueError(f"not a place: {place}")
     generator = getattr(np.random, name)(0)
     generator.state = {k: state[k] for k in state if k not in ("has_gauss", "gauss")}
     return generator

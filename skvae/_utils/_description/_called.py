@@ -1,7 +1,7 @@
-"""What is called when an object is used, though it is no method of its class.
+"""What an object would call that is not part of its class.
 
-Hooks of torch are, and attributes that hide a method. In a file from others each would
-be a call by a name, so that files of `skvae.save` have none.
+Hooks of torch are called, and attributes that hide a method. In a file from others
+each would be a call by a name, so that files of `skvae.save` have none.
 """
 
 import re

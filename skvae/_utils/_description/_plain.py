@@ -94,7 +94,7 @@ def _build_set(node, rebuild):
 def _build_default_dict(node, rebuild):
     factory = rebuild(node["factory"])
     if factory not in (None, dict, list, int):
-        raise TypeError(f"no factory: {factory!r}")
+        raise TypeError(f"not a factory: {factory!r}")
     found = rebuild.keep(node, defaultdict(factory))
     return fill(found, node["default_dict"], rebuild)
 
@@ -116,7 +116,7 @@ def _make_text_builder(kind, name):
 def _build_float(node, rebuild):
     value = float(node["float"])
     if math.isfinite(value):
-        raise ValueError("finite numbers are numbers of JSON")
+        raise ValueError("finite numbers have no text")
     return value
 
 

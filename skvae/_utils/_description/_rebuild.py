@@ -33,7 +33,7 @@ class Rebuilder:
         if node is None or type(node) in (bool, int, float, str):
             return node
         if type(node) is not dict or not node:
-            raise TypeError(f"no node: {type(node).__name__}")
+            raise TypeError(f"not a node: {type(node).__name__}")
         kind = next(iter(node))
         if kind == "ref":
             return self._known[node["ref"]]
@@ -75,7 +75,7 @@ def _build_name(node, rebuild):
 
 
 def _check_state(cls, own, slots):
-    """Refuse attributes in the place of methods, and slots that are none."""
+    """Refuse attributes in the place of methods, and slots that are not there."""
     for part in (own, slots):
         if part is not None and not isinstance(part, dict):
             raise TypeError(f"{cls.__name__} has attributes without names")
@@ -90,7 +90,7 @@ def _check_state(cls, own, slots):
 def _build_object(node, rebuild):
     cls = rebuild(node["object"])
     if not isinstance(cls, type):
-        raise TypeError(f"no class: {cls!r}")
+        raise TypeError(f"not a class: {cls!r}")
     found = rebuild.keep(node, cls.__new__(cls))
     rebuild.add_built(found)
     state = rebuild(node["state"])

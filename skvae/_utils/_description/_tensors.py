@@ -72,7 +72,7 @@ def _build_tensor(node, rebuild):
         tensor = tensor.view(-1).as_strided(shape, stride, begin)
     if "bits" in node:
         if node["bits"] not in _AS_INTEGERS:
-            raise ValueError(f"no dtype: {node['bits']}")
+            raise ValueError(f"not a dtype: {node['bits']}")
         tensor = tensor.view(getattr(torch, node["bits"]))
     if "on" in node:
         tensor = tensor.to(find_device(node["on"]))
@@ -89,7 +89,7 @@ def find_device(name):
 
     device = torch.device(name)
     if device.type not in _DEVICES:
-        raise ValueError(f"no device: {name}")
+        raise ValueError(f"not a device: {name}")
     return device if is_available(name) else torch.device("cpu")
 
 
@@ -99,7 +99,7 @@ def _build_dtype(node, rebuild):
     # torch imports modules that it is asked for
     found = vars(torch)[node["torch_dtype"]]
     if not isinstance(found, torch.dtype):
-        raise TypeError(f"no dtype: {node['torch_dtype']}")
+        raise TypeError(f"not a dtype: {node['torch_dtype']}")
     return found
 
 
