@@ -1257,7 +1257,8 @@ class VAETransformer(
 
     def _set_described(self, parts: dict[str, Any]) -> None:
         """Set the attributes, on the CPU where the device of the model is missing."""
-        self.__dict__.update(parts)
+        # the model is made anew, whatever a file from others has in its place
+        self.__dict__.update({k: v for k, v in parts.items() if k != "_kept_model"})
         if "net_" in parts:
             self.device_ = str(self.net_.module_.free.device)
             self.net_.device = self.device_

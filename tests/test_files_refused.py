@@ -248,6 +248,11 @@ VALUES = {
     "interval": {
         "pandas_dtype": "interval[datetime64[ns, dateutil//etc/passwd], left]"
     },
+    "index": {
+        "index": {"list": []},
+        "index_dtype": "datetime64[ns, dateutil//etc/passwd]",
+        "names": [None],
+    },
     "folder": {"pandas_dtype": "datetime64[ns, ../../passwd]"},
     "polars": {"polars": "read_csv"},
     "polars nested": {"polars": "List", "arguments": {"dict": {"inner": "Int64"}}},
@@ -448,6 +453,14 @@ def test_nothing_is_called_by_a_name(content, name, capsys):
     with pytest.raises(ValueError, match="damaged"):
         load(forged, trusted=[print, torch.nn.Linear])
     assert capsys.readouterr().out == ""
+
+
+def test_a_kept_model_of_a_file_is_not_used(content, X):
+    description, *rest = split(content)
+    model = {"object": {"name": "skvae.networks.MLP"}, "state": {"dict": {}}}
+    find_state(description)["_kept_model"] = model
+    twin = load(join(description, *rest))
+    np.testing.assert_array_equal(twin.score_samples(X), load(content).score_samples(X))
 
 
 def test_what_would_be_called_is_not_saved(content, X):

@@ -145,6 +145,9 @@ def _pandas():
 
 def _build_index(node, rebuild):
     items, dtype = rebuild(node["index"]), rebuild(node["index_dtype"])
+    if isinstance(dtype, str):
+        # as text it may have a time zone that is the path of a file
+        raise TypeError(f"not a dtype: {dtype}")
     index = _pandas().Index(items, dtype=dtype)
     if "freq" in node:
         index.freq = node["freq"]
