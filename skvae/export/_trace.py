@@ -3,6 +3,7 @@
 Whatever does not depend on the rows is computed once, and is a constant of the graph.
 """
 
+import sys
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -45,7 +46,8 @@ class _Constants(TorchDispatchMode):
     def _depends(self, value):
         """Return whether an argument depends on the rows, or on their number."""
         if isinstance(value, int) and not isinstance(value, bool):
-            return value > 0 and value % self.n_rows == 0
+            # the largest one is the end of slices
+            return 0 < value < sys.maxsize and value % self.n_rows == 0
         symbols = (FakeTensor, torch.SymInt, torch.SymFloat, torch.SymBool)
         return isinstance(value, symbols)
 
