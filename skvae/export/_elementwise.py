@@ -184,7 +184,10 @@ _register_binary("Min", ATEN.minimum.default)
 @translates(ATEN.rsub.Scalar)
 def _rsub(t, node, x, y, alpha=1):
     dtype = get_dtype(node)
-    return t.add("Sub", t.name(y, dtype), t.name(x, dtype))
+    x = t.name(x, dtype)
+    if alpha != 1:
+        x = t.add("Mul", x, t.constant(alpha, dtype))
+    return t.add("Sub", t.name(y, dtype), x)
 
 
 @translates(ATEN.pow.Tensor_Scalar, ATEN.pow.Tensor_Tensor)
@@ -200,9 +203,12 @@ def _pow(t, node, x, exponent):
 @translates(ATEN.logaddexp.default)
 def _logaddexp(t, node, x, y):
     dtype = get_dtype(node)
-    parts = [t.add("Unsqueeze", t.name(v, dtype), t.integers(0)) for v in (x, y)]
-    joined = t.add("Concat", *parts, axis=0)
-    return t.add("ReduceLogSumExp", joined, t.integers(0), keepdims=0)
+    x, y = t.name(x, dtype), t.name(y, dtype)
+    # max(x, y) + log(1 + exp(-|x - y|)); equal infinities have no difference
+    larger = t.add("Max", x, y)
+    distance = t.add("Abs", t.add("Sub", x, y))
+    distance = t.add("Where", t.add("Equal", x, y), t.constant(0.0, dtype), distance)
+    return t.add("Add", larger, t.add("Softplus", t.add("Neg", distance)))
 
 
 def _register_comparison(kind, *overloads):

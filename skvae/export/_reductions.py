@@ -81,7 +81,13 @@ def _addmm(t, node, bias, x, y, beta=1, alpha=1):
 
 @translates(ATEN.baddbmm.default)
 def _baddbmm(t, node, bias, x, y, beta=1, alpha=1):
-    return t.add("Add", t.name(bias), t.add("MatMul", t.name(x), t.name(y)))
+    product, dtype = t.add("MatMul", t.name(x), t.name(y)), get_dtype(node)
+    bias = t.name(bias)
+    if alpha != 1:
+        product = t.add("Mul", product, t.constant(alpha, dtype))
+    if beta != 1:
+        bias = t.add("Mul", bias, t.constant(beta, dtype))
+    return t.add("Add", bias, product)
 
 
 @translates(ATEN.convolution.default)
@@ -126,7 +132,7 @@ def _batch_norm(t, node, x, weight, bias, mean, variance, momentum, eps):
     return [t.add("BatchNormalization", *names, epsilon=float(eps))]
 
 
-@translates(ATEN.native_batch_norm.default, ATEN.cudnn_batch_norm.default)
+@translates(ATEN.native_batch_norm.default)
 def _any_batch_norm(t, node, x, weight, bias, mean, variance, training, *rest):
     if training:
         raise UnknownOperatorError("aten.native_batch_norm in training")

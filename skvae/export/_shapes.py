@@ -205,7 +205,10 @@ def _index_put(t, node, x, indices, values, accumulate=False):
     is_last = is_last and not any(map(is_rows, shape[-2:]))
     if accumulate or not is_last or any(i not in t.tensors for i in known):
         raise UnknownOperatorError("aten.index_put of other places than in a matrix")
-    row, column = (t.tensors[i].numpy() for i in known)
+    # places from the end are negative
+    row, column = (
+        t.tensors[i].numpy() % size for i, size in zip(known, shape[-2:], strict=True)
+    )
     places = row * shape[-1] + column
     # which of the values is at every place of the matrix, if any
     source = np.zeros(shape[-2] * shape[-1], dtype=np.int64)
