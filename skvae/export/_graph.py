@@ -51,7 +51,7 @@ def make_function(estimator, method, score_method, has_missing):
             decision = scores - estimator.offset_
             if method == "decision_function":
                 return decision
-            # a row without a score is odd
+            # a row without a score counts as an outlier
             return torch.where(decision >= 0, 1, -1)
 
     return compute
