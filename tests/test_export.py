@@ -323,7 +323,9 @@ def test_what_cannot_be_exported_is_refused():
         to_onnx(model, method="transforms")
     with pytest.raises(ValueError, match="'predict' of VAETransformer"):
         to_onnx(model, method="predict")
-    with pytest.raises(TypeError, match="skl2onnx"):
+    with pytest.raises(ValueError, match="pass method='score_samples'"):
+        to_onnx(model, "score_samples")
+    with pytest.raises(TypeError, match=r"is not a VAETransformer.*skl2onnx"):
         to_onnx("model")
     detector = VAEOutlierDetector(score_method="refined", **FAST).fit(X)
     with pytest.raises(ValueError, match=r"'refined'.*set score_method='tempered'"):

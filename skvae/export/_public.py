@@ -81,6 +81,11 @@ def to_onnx(
     >>> vae = VAETransformer(2, max_epochs=1, random_state=0).fit(X)
     >>> model = to_onnx(vae, "iris.onnx")  # doctest: +SKIP
     """
+    if isinstance(path, str) and path in _DETECTOR_METHODS:
+        raise ValueError(
+            f"path={path!r} is the name of a method; pass method={path!r}, and the "
+            "name of a file as path."
+        )
     score_method = check_method(estimator, method)
     _require("onnx")
     from ._onnx import write_method
