@@ -110,10 +110,13 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     ----------
     offset_ : float
         Threshold on the scores of `score_method`, nats.
-    threshold_, decision_scores_, labels_ :
-        What PyOD's detectors have, for its ensembles: minus `offset_`; minus the scores
-        of the rows of `fit`, high for outliers; and 1 for rows above the threshold, 0
-        for others. Not of streams.
+    threshold_ : float
+        Minus `offset_`, as in PyOD.
+    decision_scores_ : ndarray (n_samples,)
+        Minus the scores of the rows of `fit`, high for outliers, as in PyOD; not for
+        streams.
+    labels_ : ndarray of int (n_samples,)
+        1 for rows of `fit` whose `decision_scores_` are above `threshold_`, 0 for others.
     trimmed_ : ndarray of bool (n_samples,)
         Rows of X, or of the last chunk of a stream, that were left out of training.
     calibration_scores_ : ndarray (n_calibration,) or None
