@@ -110,7 +110,7 @@ def check_version(name: str, version: str | None) -> None:
         warn_user(InconsistentVersionWarning(name, get_version(), version))
 
 
-def check_sklearn_version(name, version):
+def check_sklearn_version(name: str, version: str | None) -> None:
     """Warn where another version of scikit-learn has pickled an estimator."""
     if version not in (None, sklearn.__version__):
         warn_user(

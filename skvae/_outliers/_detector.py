@@ -116,7 +116,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         Minus the scores of the rows of `fit`, high for outliers, as in PyOD; not for
         streams.
     labels_ : ndarray of int (n_samples,)
-        1 for rows of `fit` whose `decision_scores_` are above `threshold_`, 0 for others.
+        1 for rows of `fit` with `decision_scores_` above `threshold_`, 0 for others.
     trimmed_ : ndarray of bool (n_samples,)
         Rows of X, or of the last chunk of a stream, that were left out of training.
     calibration_scores_ : ndarray (n_calibration,) or None

@@ -124,8 +124,8 @@ def _read(operator, nodes):
             )
         if is_string and not coded:
             raise ValueError(
-                f"Input {given.raw_name!r} of {type(estimator).__name__} is of strings, "
-                "but its column was one of numbers."
+                f"Input {given.raw_name!r} of {type(estimator).__name__} is of "
+                "strings, but its column was one of numbers."
             )
         if is_string:
             cells.append(layout.read_strings(nodes, name, kinds[0].levels))
