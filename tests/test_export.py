@@ -32,13 +32,18 @@ pytestmark = pytest.mark.filterwarnings(
 METHODS = "transform", "score_samples", "reconstruct"
 
 
-def run(model, X):
-    """Return the outputs of a model of ONNX for an array or data frame."""
+def open_session(model):
+    """Return a session of onnxruntime, which is what takes time."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
+    return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+
+
+def run(model, X):
+    """Return the outputs of a model of ONNX for an array or data frame."""
+    session = open_session(model)
     return session.run(None, make_feed(session, X))
 
 
@@ -73,10 +78,10 @@ def assert_equal(found, expected):
 def check(estimator, X, methods=METHODS):
     """Compare methods of an estimator with those of its files, for some sizes."""
     for method in methods:
-        model = to_onnx(estimator, method=method)
+        session = open_session(to_onnx(estimator, method=method))
         expected = getattr(estimator, method)(X)
         for rows in (slice(0, 1), slice(1, 2), slice(None)):
-            (found,) = run(model, X[rows])
+            (found,) = session.run(None, make_feed(session, X[rows]))
             assert_equal(found, expected[rows])
 
 
@@ -311,6 +316,38 @@ def test_graph_of_torch_computes_what_the_estimator_does(tmp_path):
         for n in (1, 2, len(X)):
             found = module(torch.as_tensor(incomplete[:n]))
             assert_equal(found.numpy(), expected[:n])
+
+
+@pytest.mark.filterwarnings("ignore::skvae.UnknownCategoriesWarning")
+def test_graph_of_a_detector_takes_codes_and_runs_without_the_package(tmp_path):
+    frame = make_frame()[["age", "city", "smokes"]]
+    detector = VAEOutlierDetector(**FAST).fit(frame)
+    rows = frame.copy()
+    rows.loc[3, "city"] = "another one"
+    levels = detector.columns_.kinds[1].levels
+    codes = rows["city"].map({level: i for i, level in enumerate(levels)})
+    # a level that fit has not seen is -1, a missing one NaN
+    codes = codes.where(codes.notna() | rows["city"].isna(), -1)
+    cells = [rows["age"], codes, rows["smokes"]]
+    X = np.stack([cell.to_numpy(float) for cell in cells], axis=1)
+    assert X[3, 1] == -1
+    np.save(tmp_path / "X.npy", X)
+    expected = {}
+    for method in ("decision_function", "predict"):
+        torch.export.save(to_torch(detector, method), tmp_path / f"{method}.pt2")
+        expected[method] = getattr(detector, method)(rows)
+    script = (
+        "import sys, numpy, torch\n"
+        "X = torch.as_tensor(numpy.load('X.npy'))\n"
+        "for name in ('decision_function', 'predict'):\n"
+        "    module = torch.export.load(name + '.pt2').module()\n"
+        "    numpy.save(name, module(X).numpy())\n"
+        "assert not {'skvae', 'sklearn'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    for method, values in expected.items():
+        assert_equal(np.load(tmp_path / f"{method}.npy"), values)
+    assert expected["predict"][3] == -1
 
 
 def test_what_cannot_be_exported_is_refused():
