@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 import onnx
 from skl2onnx import update_registered_converter
 from skl2onnx.common.data_types import (
@@ -71,15 +72,18 @@ def _convert(scope, operator, container):
         )
     nodes = Nodes(scope.get_unique_variable_name("skvae") + "_")
     rows = _read(operator, nodes)
-    if isinstance(estimator, OutlierMixin):
-        methods = ["predict", "decision_function"]
-    else:
-        methods = [_get_method(operator, container)]
-    for method, output in zip(methods, operator.outputs, strict=True):
-        score_method = check_method(estimator, method)
-        found = add_method(nodes, rows, estimator, method, score_method, True)
+    is_detector = isinstance(estimator, OutlierMixin)
+    method = "decision_function" if is_detector else _get_method(operator, container)
+    score_method = check_method(estimator, method)
+    found = [add_method(nodes, rows, estimator, method, score_method, True)]
+    if is_detector:
+        # as in `predict`: NaN, a row without a score, counts as an outlier
+        is_inlier = nodes.add("GreaterOrEqual", found[0], nodes.constant(0.0))
+        signs = nodes.constant(np.int64(1)), nodes.constant(np.int64(-1))
+        found.insert(0, nodes.add("Where", is_inlier, *signs))
+    for name, output in zip(found, operator.outputs, strict=True):
         kind = output.type.to_onnx_type().tensor_type.elem_type
-        nodes.add("Cast", found, to=kind, output=output.full_name)
+        nodes.add("Cast", name, to=kind, output=output.full_name)
     container.nodes.extend(nodes.nodes)
     container.initializers.extend(nodes.constants.values())
     container.node_domain_version_pair_sets |= {("", OPSET), ("ai.onnx.ml", OPSET_ML)}
