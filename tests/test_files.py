@@ -428,3 +428,21 @@ def test_a_model_of_an_accelerator_is_loaded_without_one(X, monkeypatch):
     for twin in (undump(content), pickle.loads(pickled)):
         assert twin.device_ == "cpu"
         np.testing.assert_allclose(twin.transform(X), z, atol=1e-4)
+
+
+def test_places_that_are_not_files_are_named(tmp_path):
+    vae = VAETransformer()
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        skvae.save(vae, tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"folder .*x does not exist"):
+        skvae.save(vae, tmp_path / "x" / "vae.skvae")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_version_is_not_damage_where_warnings_are_errors(monkeypatch):
+    file = io.BytesIO()
+    skvae.save(VAETransformer(), file)
+    monkeypatch.setattr(skvae, "__version__", "99.0")
+    file.seek(0)
+    with pytest.raises(skvae.InconsistentVersionWarning, match=r"99\.0"):
+        skvae.load(file)

@@ -13,6 +13,7 @@ import os
 import platform
 import secrets
 import shutil
+import warnings
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
@@ -91,6 +92,10 @@ def save(estimator: VAETransformer, path: str | os.PathLike[str] | IO[bytes]) ->
         return
     # what a link points to is replaced, not the link
     place = Path(os.path.realpath(os.fsdecode(path)))
+    if place.is_dir():
+        raise IsADirectoryError(f"{place} is a folder; give the name of a file in it.")
+    if not place.parent.is_dir():
+        raise FileNotFoundError(f"The folder {place.parent} does not exist.")
     draft = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
     try:
         with open(draft, "xb") as file:
@@ -269,13 +274,16 @@ class _Reader:
             rebuild.check()
             _check_estimator(estimator)
             version = description["versions"]["skvae"]
-            check_version(type(estimator).__name__, version)
-            _try_out(estimator)
+            with warnings.catch_warnings():
+                # where warnings are errors they would be damage
+                warnings.simplefilter("ignore")
+                _try_out(estimator)
         except _Refusal:
             raise
         except Exception as error:
             self._check_trust()
             self.refuse_damaged(f"{type(error).__name__}: {error}"[:200], error)
+        check_version(type(estimator).__name__, version)
         return estimator
 
     def _read_description(self) -> dict[str, Any]:
