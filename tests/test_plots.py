@@ -1065,3 +1065,10 @@ def test_plot_again_with_other_options_keeps_the_data(fitted, X):
     assert display.ax_ is ax
     assert ax.get_title() == "again"
     assert len(display.ellipse_rows_) == 3
+
+
+def test_estimators_that_explain_nothing_are_refused():
+    X = np.random.default_rng(0).standard_normal((40, 3))
+    vae = VAETransformer(1, max_epochs=1, random_state=0).fit(X)
+    with pytest.raises(TypeError, match=r"has no explain, .*from_scores"):
+        FeatureScoresDisplay.from_estimator(vae, X[:1])

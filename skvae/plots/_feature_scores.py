@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from ._estimators import check_positive, get_feature_names, open_pipeline
+from ._estimators import check_positive, get_feature_names, open_pipeline, require
 from ._style import BAD, GOOD, get_ink, make_axes, shorten, show_number
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ class FeatureScoresDisplay:
             If X has more than one row.
         """
         model, rows = open_pipeline(estimator, X)
+        require(model, "explain", "; pass scores of its own to from_scores")
         scores = np.asarray(model.explain(rows))
         if len(scores) != 1:
             raise ValueError(
