@@ -629,9 +629,9 @@ def test_strings_are_refused(earlier, X):
     [
         pd.Series([1.0, "red"] * 100, dtype=object),
         pd.Series([1j, 2j] * 100),
-        pd.Series(pd.date_range("2020-01-01", periods=200)),
+        pd.Series(pd.period_range("2020-01-01", periods=200, freq="D")),
     ],
-    ids=["objects", "complex", "date"],
+    ids=["objects", "complex", "period"],
 )
 def test_columns_of_other_types_are_named(column, earlier, X):
     vae, scores = earlier

@@ -824,6 +824,7 @@ def test_warm_start_trains_the_fitted_model_further(sizes, early_stopping, X):
         density="joint",
         hidden_layer_sizes=sizes,
         early_stopping=early_stopping,
+        n_iter_no_change=100,
         max_epochs=5,
         warm_start=True,
         random_state=0,

@@ -42,6 +42,8 @@ class Support:
         The numbers that each column accepts, sorted; None where the interval says it.
     max_levels : float, default=inf
         Largest number of values of a column.
+    accepts_sparse : bool, default=False
+        Whether X may be sparse: 0 is accepted, and the link does not centre columns.
 
     Examples
     --------
@@ -60,6 +62,7 @@ class Support:
     alternatives: tuple = ()
     levels: list | None = None
     max_levels: float = np.inf
+    accepts_sparse: bool = False
 
     def find_outside(self, x: Any) -> Any:
         """Return a mask of the values that are refused; missing ones are not.
@@ -101,7 +104,12 @@ OPEN_UNIT_INTERVAL = Support(
     "values in (0, 1)", 0, 1, is_open=True, alternatives=("continuous_bernoulli",)
 )
 BINARY = Support(
-    "0 and 1", 0, 1, is_integer=True, alternatives=("continuous_bernoulli", "poisson")
+    "0 and 1",
+    low=0,
+    high=1,
+    is_integer=True,
+    alternatives=("continuous_bernoulli", "poisson"),
+    accepts_sparse=True,
 )
 # beyond, products of counts leave single precision, in which training runs
 COUNTS = Support(
@@ -110,6 +118,7 @@ COUNTS = Support(
     high=1e30,
     is_integer=True,
     alternatives=("log_normal",),
+    accepts_sparse=True,
 )
 # a test compares them with those of the likelihoods
 ALTERNATIVES = {

@@ -72,7 +72,7 @@ class InputTable:
         """Refuse a sparse table if the likelihood, a `PerColumn`, is not for such."""
         if not self.is_sparse or likelihood.accepts_sparse:
             return
-        others = [m for m in likelihood.members if not m.accepts_sparse]
+        others = [m for m in likelihood.members if not m.support.accepts_sparse]
         name = type((others or likelihood.members)[0]).__name__
         refuse_sparse(f"likelihood={name} is for dense tables")
 

@@ -1,10 +1,13 @@
 """What likelihood="auto" is for a sparse table: one of zeros and ones, or of counts."""
 
+from contextlib import suppress
+
 import numpy as np
 
 from .._columns._support import BINARY, COUNTS
 from .._columns._validation import refuse_sparse
-from ..likelihoods import LIKELIHOODS
+from ..likelihoods import LIKELIHOODS, Likelihood
+from ..likelihoods._per_column import PerColumn
 
 # by what the stored values, and the zeros around them, may be
 _CHOICES = (("bernoulli", BINARY), ("negative_binomial", COUNTS))
@@ -47,6 +50,11 @@ def _choose(array, columns):
 
 def accepts_sparse(likelihood):
     """Return whether sparse tables are for a likelihood, whatever their values."""
-    if isinstance(likelihood, str):
-        likelihood = LIKELIHOODS.get(likelihood)
-    return getattr(likelihood, "accepts_sparse", False) is True
+    if isinstance(likelihood, str) and likelihood in LIKELIHOODS:
+        likelihood = LIKELIHOODS[likelihood]()
+    if isinstance(likelihood, PerColumn):
+        return likelihood.accepts_sparse
+    # parameters that are not valid are refused later
+    with suppress(KeyError):
+        return isinstance(likelihood, Likelihood) and likelihood.support.accepts_sparse
+    return False

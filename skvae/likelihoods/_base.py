@@ -59,9 +59,6 @@ class Likelihood(BaseEstimator):
         The values that are accepted. Others are refused before training.
     is_joint : bool
         Whether columns depend on one another given z.
-    accepts_sparse : bool
-        Whether X may be sparse: 0 is among the values that are accepted, and columns
-        are not centred.
     initialize : callable or None
         A method ``initialize(x, offset, log_range)`` that returns initial values of
         ``raw`` (n_raw, n_features) and ``free``, where zeros are not the best. ``x``
@@ -72,7 +69,6 @@ class Likelihood(BaseEstimator):
     link: Link = ScaledLink()
     support = REALS
     is_joint = False
-    accepts_sparse = False
     initialize: Any = None
 
     def check_parameters(self) -> None:

@@ -41,7 +41,6 @@ class Bernoulli(Likelihood):
 
     link = BernoulliLink()
     support = BINARY
-    accepts_sparse = True
 
     def __call__(
         self,

@@ -88,7 +88,6 @@ class CountLikelihood(Likelihood):
     """
 
     support = COUNTS
-    accepts_sparse = True
     _unfitted_link = CountLink()
 
     @property

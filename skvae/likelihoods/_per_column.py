@@ -93,7 +93,8 @@ class PerColumn(Likelihood):
     @property
     def accepts_sparse(self) -> bool:
         """Whether X may be sparse."""
-        return not self.is_joint and all(m.accepts_sparse for m in self.members)
+        supports = [member.support for member in self.members]
+        return not self.is_joint and all(s.accepts_sparse for s in supports)
 
     def list_groups(self) -> Any:
         """Return every member, with the numbers of its columns."""
