@@ -55,6 +55,6 @@ def accepts_sparse(likelihood):
     if isinstance(likelihood, PerColumn):
         return likelihood.accepts_sparse
     # parameters that are not valid are refused later
-    with suppress(KeyError):
+    with suppress(AttributeError, KeyError, TypeError, ValueError):
         return isinstance(likelihood, Likelihood) and likelihood.support.accepts_sparse
     return False

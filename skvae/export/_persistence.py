@@ -13,7 +13,6 @@ import os
 import platform
 import secrets
 import shutil
-import warnings
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
@@ -274,11 +273,9 @@ class _Reader:
             rebuild.check()
             _check_estimator(estimator)
             version = description["versions"]["skvae"]
-            with warnings.catch_warnings():
-                # where warnings are errors they would be damage
-                warnings.simplefilter("ignore")
-                _try_out(estimator)
-        except _Refusal:
+            _try_out(estimator)
+        except (_Refusal, Warning):
+            # where warnings are errors, they are not damage
             raise
         except Exception as error:
             self._check_trust()
