@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from source_code import walk_code
+
 import skvae
 
 PACKAGE = Path(skvae.__file__).parent
@@ -27,16 +29,6 @@ def list_sources():
     """Return (name of the room, path) of every file; a folder is one room."""
     for path in sorted(PACKAGE.rglob("*.py")):
         yield path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path
-
-
-def walk_code(path):
-    """Yield the nodes of a file, without imports for checkers of types alone."""
-    nodes = [ast.parse(path.read_text(encoding="utf-8"))]
-    for node in nodes:
-        yield node
-        test = getattr(node, "test", None)
-        if not (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"):
-            nodes += ast.iter_child_nodes(node)
 
 
 def find_imports(path):

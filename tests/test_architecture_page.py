@@ -4,6 +4,8 @@ import ast
 import re
 from pathlib import Path
 
+from source_code import walk_code
+
 import skvae
 
 PACKAGE = Path(skvae.__file__).parent
@@ -28,16 +30,6 @@ def read_places():
 def list_entries():
     """Return the modules and folders of the package."""
     return {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py")}
-
-
-def walk_code(path):
-    """Yield the nodes of a file, without imports for checkers of types alone."""
-    nodes = [ast.parse(path.read_text(encoding="utf-8"))]
-    for node in nodes:
-        yield node
-        test = getattr(node, "test", None)
-        if not (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"):
-            nodes += ast.iter_child_nodes(node)
 
 
 def find_imports(path):

@@ -35,13 +35,19 @@ class ConstantColumns:
 
         Missing values have 0.
         """
-        chance, missing = 1 / (self.n_samples + 2), np.isnan(X)
+        missing = np.isnan(X)
         squares = (np.where(missing, self.values, X) - self.values) ** 2
+        parts = [height - squares / width for height, width in self.list_normals()]
+        return np.where(missing, 0.0, np.logaddexp(*parts))
 
-        def weigh(weight, scale):
-            log_weight = np.log(weight / (scale * np.sqrt(2 * np.pi)))
-            return log_weight - squares / (2 * scale**2)
+    def list_normals(self):
+        """Return height and width of both normals of every column.
 
-        same = weigh(1 - chance, _NARROW * self._scale)
-        other = weigh(chance, self._scale)
-        return np.where(missing, 0.0, np.logaddexp(same, other))
+        The log density of each, with its weight, is height - (x - value)² / width.
+        """
+        chance = 1 / (self.n_samples + 2)
+        parts = (1 - chance, _NARROW * self._scale), (chance, self._scale)
+        return [
+            (np.log(weight / (scale * np.sqrt(2 * np.pi))), 2 * scale**2)
+            for weight, scale in parts
+        ]

@@ -259,15 +259,10 @@ class RowModel:
     def score_constant(self, X):
         """Return log p of constant columns, see `ConstantColumns.score`."""
         constant = self.columns.constant
-        value, scale = constant.values, constant._scale
-        chance = 1 / (constant.n_samples + 2)
-        square = (X - torch.as_tensor(value)).square()
-
-        def weigh(weight, scale):
-            log_weight = np.log(weight / (scale * np.sqrt(2 * np.pi)))
-            rate = torch.as_tensor(1 / (2 * scale**2))
-            return torch.as_tensor(log_weight) - square * rate
-
-        parts = weigh(1 - chance, 1e-6 * scale), weigh(chance, scale)
+        square = (X - torch.as_tensor(constant.values)).square()
+        parts = [
+            torch.as_tensor(height) - square / torch.as_tensor(width)
+            for height, width in constant.list_normals()
+        ]
         scores = torch.logsumexp(torch.stack(parts), dim=0)
         return torch.where(X.isnan(), 0.0, scores).sum(dim=-1)

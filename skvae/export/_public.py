@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
 from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from .._estimator import VAETransformer
+from .._estimator import VAETransformer, get_version
 from .._utils._checks import suggest
 from .._utils._quiet_import import import_quietly
 
@@ -88,9 +87,11 @@ def to_onnx(
         )
     score_method = check_method(estimator, method)
     _require("onnx")
+    import torch
+
     from ._onnx import write_method
 
-    versions = _get_versions()
+    versions = {"skvae": get_version(), "torch": torch.__version__}
     return write_method(estimator, path, method, score_method, missing, versions)
 
 
@@ -153,13 +154,6 @@ def _require(package: str) -> None:
         raise ImportError(
             f"{package} is not installed; install skvae[onnx] for exports to ONNX."
         )
-
-
-def _get_versions() -> dict[str, str]:
-    import torch
-
-    package = sys.modules[__package__.split(".")[0]]
-    return {"skvae": package.__version__, "torch": torch.__version__}
 
 
 def check_method(estimator: Any, method: str) -> str:

@@ -74,7 +74,7 @@ TRACING_ERRORS = (
 
 
 class _NoReading(TorchFunctionMode):
-    """Refuse to read a value that depends on the rows: there is no memory behind it."""
+    """Refuse to read a value that depends on the rows: nothing was computed yet."""
 
     @override
     def __torch_function__(self, func, types, args=(), kwargs=None):

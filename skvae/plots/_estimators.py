@@ -100,7 +100,7 @@ def rank_components(estimator: object, n_columns: int) -> NDArray[np.intp]:
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Refuse a value that is no positive integer."""
+    """Refuse a value that is not a positive integer."""
     if not is_integer(value) or value < 1:
         raise ValueError(f"{name}={value!r} must be a positive integer.")
 

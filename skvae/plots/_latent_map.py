@@ -163,7 +163,7 @@ class LatentMapDisplay:
         Z, std = np.asarray(model.transform(X)), None
         if hasattr(model, "posterior"):
             std = model.posterior(X)[1]
-            # of ones and zeros it is no ellipse
+            # of ones and zeros it is not an ellipse
             is_round = std.shape == Z.shape and not is_discrete(model)
             std = std if is_round else None
         if components is None:

@@ -232,7 +232,7 @@ class TrainingCurveDisplay:
         scores = self.valid_scores if has_valid else self.train_scores
         part = "held-out rows" if has_valid else "training rows"
         color = COLORS[1] if has_valid else COLORS[0]
-        # a single epoch is no line
+        # a single epoch is not a line
         style = {"marker": "o" if len(self.epochs) < 3 else "", **kwargs}
         train = {"color": COLORS[0], "label": "score of training rows"} | style
         self.train_line_ = self._draw(ax, self.train_scores, train)
