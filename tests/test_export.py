@@ -518,3 +518,13 @@ def test_pipelines_with_other_inputs_are_refused():
         convert(FloatTensorType([None, 1, 2, 2]))
     with pytest.raises(ValueError, match=r"'x0' .* is of strings"):
         convert(StringTensorType([None, 1]), FloatTensorType([None, 3]))
+
+
+def test_columns_that_are_constant_have_their_density(tmp_path):
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    X[:, 1] = 7.0
+    vae = VAETransformer(density=None, **FAST).fit(X)
+    new = X[:6].copy()
+    new[2, 1], new[3, 1] = 7.1, 9.0
+    (found,) = run(to_onnx(vae, None, "score_samples", missing=False), new)
+    np.testing.assert_allclose(found, vae.score_samples(new), rtol=1e-5, atol=1e-5)
