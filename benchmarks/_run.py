@@ -284,7 +284,7 @@ def print_against(records, compared=()):
     ``compared`` are the titles of further fields, by name.
     """
     records = [record for record in records if record.get("checkout")]
-    fields = ("workload", "part", "contender", "level", "table", "model")
+    fields = ("workload", "work", "part", "contender", "level", "table", "model")
     fields = [field for field in fields if any(r.get(field) for r in records)]
 
     def compare(part):
