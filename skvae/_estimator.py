@@ -577,10 +577,15 @@ class VAETransformer(
         # the last at the first step of an optimizer
         import_quietly("torch", "skorch", "torch._dynamo")
         from ._training._fit import start, train
+        from ._training._ranks import fitting_together
+        from ._training._shards import join_shards
         from ._utils._device import isolated
 
         check_ensemble(self, is_chunk)
-        with restored_on_failure(self), isolated():
+        with restored_on_failure(self), isolated(), fitting_together() as ranks:
+            if ranks is not None:
+                rows = join_shards(ranks, self, X, sample_weight, X_val)
+                (X, sample_weight, X_val), y = rows, None
             data = read(self, X, y, sample_weight, X_val, is_warm, is_chunk)
             plan = self._plan(data)
             begin = start(plan, data)
@@ -601,6 +606,7 @@ class VAETransformer(
             choose_stacking,
             learn_columns,
         )
+        from ._training._ranks import share_generator
         from ._training._sklearn_callbacks import make_callbacks
         from ._utils._device import resolve_device
         from ._utils._random_state import make_generator
@@ -626,7 +632,7 @@ class VAETransformer(
         needs_folds = self._needs_fold_models(len(data.get_kept()[0]))
         plan.keeps_fold_models = needs_folds and not (data.is_warm or data.n_valid)
         plan.holds_out_all = plan.keeps_fold_models and self._needs_all_held_out()
-        plan.generator = make_generator(self.random_state)
+        plan.generator = share_generator(make_generator(self.random_state))
         learn_columns(plan, data)
         choose_stacking(plan, data)
         choose_components(plan, data)

@@ -48,11 +48,13 @@ class NormalMixture(UncheckedDistribution):
         return (self.probs * (torch.exp(2 * self.log_scale) + spread)).sum(dim=-2)
 
     def _draw(self, shape):
-        level = torch.rand_like(self.loc[..., 0, :].expand(shape))
-        index = self._choose(level)
+        # in the order of the shape, wherever the parameters are in memory
+        settings = {"dtype": self.loc.dtype, "device": self.loc.device}
+        index = self._choose(torch.rand(shape, **settings))
         loc, log_scale = pick(self.loc, index), pick(self.log_scale, index)
         is_atom = index >= self.loc.shape[-2] - self.n_atoms
-        return torch.where(is_atom, loc, torch.normal(loc, log_scale.exp()))
+        draw = loc + log_scale.exp() * torch.randn(shape, **settings)
+        return torch.where(is_atom, loc, draw)
 
     def _choose(self, level):
         """Return components: the number of cumulated weights below a level."""

@@ -7,8 +7,9 @@ import torch
 from torch.utils.data import Dataset
 
 from .._utils._device import fits_on
-from .._utils._draws import call_with_draws
+from .._utils._draws import call_with_draws, list_generators
 from .._utils._missing import find_missing, list_incomplete
+from ._ranks import get_ranks
 
 # rows mapped at a time, and bytes of the result at most
 _CHUNK_ROWS = 1024
@@ -281,6 +282,10 @@ class TrainBatches:
 
         A few rows come twice where the number of rows is not a multiple of it.
         """
+        ranks = get_ranks()
+        if ranks is not None:
+            # draws for parts of rows may have left them in different states
+            ranks.share_states(list_generators())
         n = len(self.rows)
         n_batches = max(1, math.ceil(n / self.batch_size))
         size = math.ceil(n / n_batches)
@@ -307,13 +312,25 @@ class TrainBatches:
 
 
 class ValidBatches:
-    """The held-out rows of every fold, in order; a fold without any has weight 0."""
+    """The held-out rows of every fold, in order; a fold without any has weight 0.
+
+    With ``ranks`` they are those of one of several processes.
+    """
 
     def __init__(self, rows, batch_size):
-        self.rows, self.batch_size = rows, batch_size
+        self.rows, self.batch_size, self.ranks = rows, batch_size, None
+
+    def split(self, ranks):
+        """Leave to every process its part; return whether each one has some rows."""
+        if min(len(rows) for rows in self.rows.valid) < ranks.size:
+            return False
+        self.ranks = ranks
+        return True
 
     def __iter__(self):
         valid = self.rows.valid
+        if self.ranks is not None:
+            valid = [rows[self.ranks.cut(len(rows))] for rows in valid]
         n_copies = len(self.rows.train)
         for begin in range(0, len(valid[0]), self.batch_size):
             parts = [rows[begin : begin + self.batch_size] for rows in valid]

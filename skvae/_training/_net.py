@@ -25,6 +25,8 @@ from ._batches import Rows, TrainBatches, ValidBatches
 from ._flat_weights import learning_rates
 from ._gradient import TERMS
 from ._net_state import NetState
+from ._parted_gradient import is_additive
+from ._ranks import RankError, RankInterrupt, get_ranks
 from ._step import NonFiniteLossError, Steps
 
 # seeds of the noise of held-out rows, and of all else that their loss draws
@@ -303,10 +305,29 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
             self._use_averages()
         super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
         if not training and iterator is not None:
-            # batches count by the weight of their rows, not by their number
-            for batch in self.history[-1]["batches"]:
-                if "valid_weight" in batch:
-                    batch["valid_batch_size"] = batch.pop("valid_weight")
+            self._weigh_valid_batches(_get_ranks_of(iterator))
+
+    def _weigh_valid_batches(self, ranks):
+        """Let batches count by the weight of their rows; add those of other ranks."""
+        batches = self.history[-1]["batches"]
+        found = [batch for batch in batches if "valid_weight" in batch]
+        if ranks is not None:
+            batches[:] = [batch for batch in batches if "valid_weight" not in batch]
+            parts = ranks.exchange(found, "the held-out loss")
+            found = [batch for part in parts for batch in part]
+            batches += found
+            self.history.record("valid_batch_count", len(found))
+        for batch in found:
+            batch["valid_batch_size"] = batch.pop("valid_weight")
+
+    @override
+    def get_iterator(self, dataset, training=False):
+        iterator = super().get_iterator(dataset, training)
+        ranks = get_ranks()
+        is_split = ranks is not None and type(iterator) is ValidBatches
+        if is_split and not training and is_additive(self.criterion_.objective):
+            iterator.split(ranks)
+        return iterator
 
     def _has_steps(self):
         """Return whether `Steps` train the net; they are made at the first epoch."""
@@ -326,10 +347,10 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         if self.module_.training != training:
             super()._set_training(training)
 
-    def _infer_valid(self, rows):
+    def _infer_valid(self, batches):
         """Yield held-out rows, their weights and the module's output, by batches."""
         self._set_training(False)
-        for x, w in self.get_iterator(rows, training=False):
+        for x, w in batches:
             x, w = x.to(self.device), w.to(self.device)
             yield x, w, self.infer(x)
 
@@ -344,15 +365,20 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
             scores, weights = self.score_valid_rows(rows)
             return -float((scores * weights).sum() / weights.sum()), (scores, weights)
         total = weight = 0.0
-        found = []
-        for x, w, output in self._infer_valid(rows):
+        found, batches = [], self.get_iterator(rows, training=False)
+        for x, w, output in self._infer_valid(batches):
             if with_scores:
                 found.append(self._score_rows(x, w, output))
             with self._fixed_draws(_LOSS_SEED):
                 loss, _ = self.criterion_(output, x, w)
             total += (loss.item() + float(self.get_volume(w))) * w.sum().item()
             weight += w.sum().item()
-        return total / weight, _join(found) if found else None
+        ranks = _get_ranks_of(batches)
+        if ranks is not None:
+            sums = torch.tensor([total, weight], dtype=torch.float64)
+            ranks.add_up(sums)
+            total, weight = sums.tolist()
+        return total / weight, _join(found, ranks) if found else None
 
     def initialize_members(self):
         """Initialize likelihood and prior, once; return whether this was the time."""
@@ -372,12 +398,12 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         """
         if self.held_out_loss is None:
             return self._compute_valid_elbos(rows)
-        found = []
+        found, batches = [], self.get_iterator(rows, training=False)
         self._set_training(False)
-        for x, w in self.get_iterator(rows, training=False):
+        for x, w in batches:
             x, w = x.to(self.device), w.to(self.device)
             found.append((-self.held_out_loss(self.module_, x)[w > 0], w[w > 0]))
-        return _join(found)
+        return _join(found, _get_ranks_of(batches))
 
     @torch.no_grad()
     def compute_valid_elbo(self, rows):
@@ -386,7 +412,9 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         return float((scores * weights).sum() / weights.sum())
 
     def _compute_valid_elbos(self, rows):
-        return _join(self._score_rows(*batch) for batch in self._infer_valid(rows))
+        batches = self.get_iterator(rows, training=False)
+        found = [self._score_rows(*batch) for batch in self._infer_valid(batches)]
+        return _join(found, _get_ranks_of(batches))
 
     def _score_rows(self, x, w, output):
         """Return ELBOs of the rows of a batch, and their weights, where positive."""
@@ -406,6 +434,8 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
                 super().fit_loop(X, y, epochs, **fit_params)
         except NonFiniteLossError:
             self.diverged_ = True
+        except RankError:
+            raise
         except (RuntimeError, ValueError):
             # torch refuses to draw from a prior or posterior of such weights
             if all(p.isfinite().all() for p in self.module_.parameters()):
@@ -421,15 +451,24 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
                 for _, callback in self.callbacks_
             )
             if self.interrupted_:
+                if get_ranks() is not None:
+                    # the others cannot go on
+                    raise RankInterrupt from None
                 self._use_averages()
         finally:
             self._drop_steps()
         return self
 
 
-def _join(pairs):
-    """Return scores and weights of all batches."""
-    return tuple(torch.cat(parts) for parts in zip(*pairs, strict=True))
+def _get_ranks_of(batches):
+    """Return the processes that have further held-out rows, None without any."""
+    return getattr(batches, "ranks", None)
+
+
+def _join(pairs, ranks=None):
+    """Return scores and weights of all batches, those of other processes too."""
+    found = tuple(torch.cat(parts) for parts in zip(*pairs, strict=True))
+    return found if ranks is None else ranks.join(found)
 
 
 def check_net_callbacks(net_callbacks):

@@ -51,6 +51,8 @@ class PrivateDraws(TorchDispatchMode):
         super().__init__()
         self.generator = torch.Generator().manual_seed(seed)
         self.is_shared, self.is_on = False, False
+        # rows of a batch that are drawn for, and how many rows it has
+        self.part = None
         self.process = os.getpid()
 
     @classmethod
@@ -60,7 +62,14 @@ class PrivateDraws(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if not _is_random(func) or self.is_shared or not _is_ours(args, kwargs):
+        if not _is_random(func):
+            return func(*args, **kwargs)
+        if self.part is not None:
+            return _draw_for_all(self._draw, self.part, func, args, kwargs)
+        return self._draw(func, args, kwargs)
+
+    def _draw(self, func, args, kwargs):
+        if self.is_shared or not _is_ours(args, kwargs):
             return func(*args, **kwargs)
         if os.getpid() != self.process:
             return func(*args, **kwargs)
@@ -146,6 +155,23 @@ def call_with_draws(function, *args, **kwargs):
         return function(*args, **kwargs)
 
 
+@contextmanager
+def drawing_part(rows, n_rows):
+    """Draw for all rows of a batch where those of a slice are computed.
+
+    They get what they would get among all rows, and generators go on as they would.
+    """
+    draws = getattr(_THREAD, "draws", None)
+    if draws is None:
+        yield
+        return
+    before, draws.part = draws.part, (rows, n_rows)
+    try:
+        yield
+    finally:
+        draws.part = before
+
+
 def list_generators():
     """Return the generators of the CPU that torch draws from in this thread."""
     draws = getattr(_THREAD, "draws", None)
@@ -185,6 +211,49 @@ def _find_draw(func):
         if "generator" in names and [n for n in names if n != "generator"] == own:
             return overload
     return _OTHERS.get(func._schema.name.split("::")[1])
+
+
+def _draw_for_all(draw, part, func, args, kwargs):
+    """Draw for all rows of a batch, and return what the rows of a part get.
+
+    Rows are along the last dimension but one, or the last. Where the arguments have no
+    such dimension, every part draws alike.
+    """
+    rows, n_rows = part
+    n = rows.stop - rows.start
+    first = args[0] if args else None
+    is_tensor = isinstance(first, torch.Tensor)
+    shape = tuple(first.shape) if is_tensor else first
+    if not is_tensor and not isinstance(shape, (list, tuple, torch.Size)):
+        return draw(func, args, kwargs)
+    dim = next((d for d in (-2, -1) if len(shape) >= -d and shape[d] == n), None)
+    if dim is None:
+        return draw(func, args, kwargs)
+
+    def widen(value):
+        if value is shape:
+            sizes = list(shape)
+            sizes[dim] = n_rows
+            return sizes
+        is_of_rows = isinstance(value, torch.Tensor) and value.dim() >= -dim
+        if not is_of_rows or value.shape[dim] != n:
+            return value
+        sizes = [rows.start, n_rows - rows.stop]
+        before, after = (
+            value.new_ones(
+                [k if d == value.dim() + dim else m for d, m in enumerate(value.shape)]
+            )
+            for k in sizes
+        )
+        return torch.cat([before, value, after], dim)
+
+    found = draw(func, tuple(map(widen, args)), kwargs)
+    if not isinstance(found, torch.Tensor) or found.dim() < -dim:
+        return draw(func, args, kwargs)
+    found = found.narrow(dim, rows.start, n)
+    # operations that fill a tensor return it
+    is_filled = func._schema.is_mutable
+    return first.copy_(found) if is_filled else found.clone()
 
 
 def _without_none(func):
