@@ -226,11 +226,12 @@ class VAETransformer(
     tol : float, default=1e-4
         Least improvement that counts, in nats.
     n_draws : int or 'auto', default='auto'
-        Number of noise vectors, which all scores share. 'auto' is the least of 8, 16
-        and 32 with which the Monte-Carlo error of `score_samples`, measured at `fit` by
-        the variance between draws, is at most 0.01 nats (root mean square over rows),
-        or half a percent of the standard deviation of scores between rows; else 32.
-        'evidence', a bound that more draws make tighter, then takes 32. See `n_draws_`.
+        Number of noise vectors, which all scores share. 'auto' is the least of 8, 16,
+        32 and twice `n_components_` with which the Monte-Carlo error of
+        `score_samples`, measured at `fit` by the variance between draws, is at most
+        0.01 nats (root mean square over rows), or half a percent of the standard
+        deviation of scores between rows; else 32. 'evidence', a bound that more draws
+        make tighter, then takes 32. See `n_draws_`.
     device : str, default='auto'
         'auto' (the first found of cuda, xpu, mps, cpu), 'cpu', 'cuda', 'cuda:1', 'mps',
         'xpu'.

@@ -337,7 +337,7 @@ def test_rows_too_far_for_single_precision_are_scored_in_double(mixture):
 def test_auto_takes_as_few_draws_as_keep_the_error_small(mixture):
     table, vae = mixture
     assert vae.n_draws == "auto"
-    assert vae.n_draws_ in (8, 16, 32)
+    assert vae.n_draws_ in (8, 16, 32, max(8, 2 * vae.n_components_))
     exact = vae.score_samples(table, n_draws=3000)
     error = vae.score_samples(table) - exact
     allowed = max(_LARGEST_ERROR, _ERROR_SHARE * exact.std())

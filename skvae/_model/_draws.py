@@ -2,7 +2,7 @@
 
 import numpy as np
 
-# numbers of draws that are tried, if there are more
+# numbers of draws that are tried, if there are more, and twice as many as components
 _SIZES = (8, 16)
 # blocks of each, whose scores are compared
 _N_BLOCKS = 4
@@ -27,8 +27,9 @@ def choose_noise(model, X, noise):
         The chosen block, that of searches, and the first of `noise`.
     """
     whole, search = noise
-    for size in _SIZES:
-        if size < len(whole):
+    # the fewest that match the covariance, and so integrate polynomials of degree 3
+    for size in sorted({*_SIZES, 2 * whole.shape[1]}):
+        if _SIZES[0] <= size < len(whole):
             error, spread = measure_error(model, X, size)
             if error <= max(_LARGEST_ERROR, _ERROR_SHARE * spread):
                 return [model.get_noise(size).numpy(), search, whole]

@@ -217,7 +217,7 @@ def compute_error(values, noise):
         moments = []
     else:
         moments = [noise]
-    if n_draws > 2 * n_components:
+    if n_draws >= 2 * n_components:
         row, column = torch.triu_indices(n_components, n_components)
         moments.append(noise[:, row] * noise[:, column])
     else:
@@ -247,7 +247,7 @@ def make_noise(n_draws, n_components, generator):
     """Return the noise that all rows share, ``(n_draws, n_components)`` float64.
 
     Two or more draws are moment-matched: they have mean 0 and unit variances, unit
-    covariance if ``n_draws > 2 * n_components``, and are antithetic if n_draws is even.
+    covariance if ``n_draws >= 2 * n_components``, and are antithetic if n_draws is even.
     Averages of quadratic functions, and so the scores of a linear model and the KL of
     Gaussians, are then exact.
     """
@@ -259,7 +259,7 @@ def make_noise(n_draws, n_components, generator):
         noise[half:] = -noise[:half]
     noise = noise - noise.mean(dim=0)
     covariance = noise.mT @ noise / n_draws
-    if n_draws > 2 * n_components:
+    if n_draws >= 2 * n_components:
         root = torch.linalg.cholesky(covariance)
         return torch.linalg.solve_triangular(root, noise.mT, upper=False).mT
     return noise / covariance.diagonal().sqrt()
