@@ -168,3 +168,20 @@ def test_engines_that_are_missing_are_in_the_table_of_messages():
     for modules, _ in RECIPES.values():
         for module in modules:
             assert f"'{module.partition('.')[0]}'`" in table, module
+
+
+@pytest.mark.filterwarnings("default")
+def test_callback_that_optuna_has_for_skorch_prunes_where_fit_trains_once(quick, X):
+    optuna = pytest.importorskip("optuna")
+    integration = pytest.importorskip("optuna_integration")
+
+    def objective(trial):
+        lr = trial.suggest_float("lr", 1e-4, 1e-1, log=True)
+        pruning = integration.SkorchPruningCallback(trial, "valid_loss")
+        vae = quick(lr=lr, max_epochs=4, net_callbacks=[pruning])
+        return -vae.fit(X).score(X)
+
+    pruner = optuna.pruners.PercentilePruner(1.0, n_startup_trials=1)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0), pruner=pruner)
+    study.optimize(objective, n_trials=4)
+    assert "PRUNED" in {trial.state.name for trial in study.trials}
