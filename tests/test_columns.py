@@ -85,6 +85,11 @@ def make_arrow_columns():
         "string": (WORDS, pa.string(), Category),
         "large_string": (WORDS, pa.large_string(), Category),
         "dictionary": (WORDS, dictionary, Category),
+        "ordered dictionary": (
+            WORDS,
+            pa.dictionary(pa.int8(), pa.string(), ordered=True),
+            OrderedCategory,
+        ),
     }
     return {
         n: (pd.Series(v, dtype=pd.ArrowDtype(t)), k) for n, (v, t, k) in cases.items()
@@ -106,7 +111,7 @@ POLARS_COLUMNS = {
 }
 PANDAS = list(make_pandas_columns())
 ARROW = ["int64", "int16", "float", "double", "halffloat", "decimal", "bool", "string"]
-ARROW += ["large_string", "dictionary"]
+ARROW += ["large_string", "dictionary", "ordered dictionary"]
 
 
 def read_column(column, kind=None):

@@ -8,8 +8,9 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from sklearn.base import clone
 
-from skvae import VAETransformer
+from skvae import VAETransformer, load, save
 from skvae._columns import check_target
 from skvae._columns._conversion import convert_array, convert_input
 
@@ -198,6 +199,34 @@ def test_tables_of_arrow_come_back_from_every_method():
     np.testing.assert_array_equal(
         vae.score_samples(table.to_batches()[0]), vae.score_samples(table)
     )
+
+
+def test_ordered_dictionaries_of_arrow_keep_their_order(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    # the second level has no row; chunks have dictionaries of their own
+    levels = ["small", "medium", "large", "huge"]
+    codes = np.resize([0, 2, 3], 60)
+    codes[5] = -1
+    frame = pd.DataFrame({"size": pd.Categorical.from_codes(codes, levels, True)})
+    frame["number"] = make_rows()[:60, 0]
+    table = pa.Table.from_pandas(frame)
+    halves = [table[:30], table[30:]]
+    for whole in (table, pa.concat_tables(halves)):
+        vae = VAETransformer(
+            1, likelihood={"size": "ordinal"}, max_epochs=1, random_state=0
+        ).fit(whole)
+        described = vae.columns_.to_frame().loc["size"]
+        assert described["kind"] == "ordered category"
+        assert described["levels"] == "4: small, medium, large, ..."
+        expected = clone(vae).fit(frame)
+        np.testing.assert_allclose(
+            vae.score_samples(whole), expected.score_samples(frame), rtol=1e-6
+        )
+        column = vae.reconstruct(whole)["size"]
+        assert column.type.ordered
+        assert column.combine_chunks().dictionary.to_pylist() == levels
+        save(vae, tmp_path / "model")
+        assert load(tmp_path / "model").reconstruct(whole)["size"].equals(column)
 
 
 # what is no table ---------------------------------------------------------------------

@@ -183,6 +183,23 @@ def get_declared_categories(dtype):
     return None if categories is None else categories.tolist()
 
 
+def get_declared_levels(column):
+    """Return the levels that the dtype or the dictionary of a column declares, or None.
+
+    Dictionaries of Arrow do so where they are ordered.
+    """
+    if not is_ordered_dictionary(column.dtype):
+        return get_declared_categories(column.dtype)
+    chunks = column.array.__arrow_array__().unify_dictionaries().chunks
+    levels = chunks[0].dictionary.to_pylist() if chunks else []
+    return [level for level in levels if level is not None]
+
+
+def is_ordered_dictionary(dtype):
+    """Return whether a dtype is that of dictionaries of Arrow that have an order."""
+    return bool(getattr(getattr(dtype, "pyarrow_dtype", None), "ordered", False))
+
+
 def get_precision(dtype):
     """Return the type of numpy that has the precision of a dtype of numbers."""
     name = name_dtype(dtype)

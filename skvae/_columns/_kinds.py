@@ -15,7 +15,7 @@ from typing_extensions import override
 from ._containers import (
     factorize,
     find_scale,
-    get_declared_categories,
+    get_declared_levels,
     get_precision,
     make_column,
     make_decimals,
@@ -178,7 +178,7 @@ class Category(Kind):
     @classmethod
     @override
     def learn(cls, column):
-        levels = get_declared_categories(column.dtype)
+        levels = get_declared_levels(column)
         return cls(
             column.dtype, sorted(factorize(column)[1]) if levels is None else levels
         )
@@ -220,7 +220,7 @@ class Category(Kind):
 
 
 class OrderedCategory(Category):
-    """Ordered categories of pandas: levels with a meaningful order."""
+    """Ordered categories of pandas or Arrow: levels with a meaningful order."""
 
     name = "ordered category"
 

@@ -19,6 +19,7 @@ from ._containers import (
     factorize,
     get_container,
     get_names,
+    is_ordered_dictionary,
     list_plain_dtypes,
     name_dtype,
     take_column,
@@ -60,8 +61,10 @@ def match_dtype(dtype):
     name = name_dtype(dtype)
     for pattern, kind in _KINDS:
         if re.match(pattern, name):
-            is_ordered = kind is Category and getattr(dtype, "ordered", False)
-            return OrderedCategory if is_ordered else kind
+            is_ordered = getattr(dtype, "ordered", False) or is_ordered_dictionary(
+                dtype
+            )
+            return OrderedCategory if kind is Category and is_ordered else kind
     return None
 
 
