@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from pages import Page
 
+from skvae.datasets import make_mixed
+
 PAGE = Page("engines.md")
 
 GRID_SEARCH = """
@@ -185,3 +187,34 @@ def test_callback_that_optuna_has_for_skorch_prunes_where_fit_trains_once(quick,
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0), pruner=pruner)
     study.optimize(objective, n_trials=4)
     assert "PRUNED" in {trial.state.name for trial in study.trials}
+
+
+@pytest.mark.filterwarnings("default")
+def test_wrapper_of_dask_ml_does_what_the_page_tells(quick, X):
+    da, dd = pytest.importorskip("dask.array"), pytest.importorskip("dask.dataframe")
+    wrappers = pytest.importorskip("dask_ml.wrappers")
+    vae = quick().fit(X)
+    Z = wrappers.ParallelPostFit(vae).transform(da.from_array(X, chunks=(50, 6)))
+    assert Z.shape == (200, 6)
+    np.testing.assert_allclose(Z.compute(), vae.transform(X), rtol=1e-5, atol=1e-6)
+    table = make_mixed(n_samples=100, random_state=0)
+    vae = quick().fit(table)
+    meta = np.empty((0, 2), "float32")
+    wrapped = wrappers.ParallelPostFit(vae, transform_meta=meta)
+    frame = dd.from_pandas(table, npartitions=2)
+    Z = wrapped.transform(frame).compute()
+    np.testing.assert_allclose(Z, vae.transform(table), rtol=1e-5, atol=1e-6)
+    frame = frame.map_partitions(lambda part: part[part.index < 20])
+    with pytest.raises(ValueError, match="0 sample"):
+        wrapped.transform(frame).compute()
+
+
+@pytest.mark.filterwarnings("default")
+def test_incremental_of_dask_ml_takes_frames_with_all_levels(quick):
+    dd = pytest.importorskip("dask.dataframe")
+    wrappers = pytest.importorskip("dask_ml.wrappers")
+    table = make_mixed(n_samples=200, missing=0.05, random_state=0)
+    frame = dd.from_pandas(table, npartitions=4).categorize(["region"])
+    vae = wrappers.Incremental(quick()).fit(frame).estimator_
+    assert vae.n_iter_ == 4
+    assert vae.columns_.to_frame().loc["region", "levels"] == "3: north, south, west"
