@@ -32,7 +32,8 @@ from typing_extensions import override
 from ._columns import (
     check_support,
     check_weight,
-    get_index,
+    convert_array,
+    make_array_like,
     make_table_like,
     read_input,
     read_latent,
@@ -840,7 +841,7 @@ class VAETransformer(
         """
         model, array = self._open(X)
         with self._show_progress("transform", len(array)):
-            return model.embed(array)
+            return make_array_like(X, model.embed(array))
 
     def posterior(
         self, X: Table, refine: bool = False
@@ -872,7 +873,8 @@ class VAETransformer(
         with self._show_progress("posterior", len(array)):
             compute = model.refine_posterior if refine else model.compute_posterior
             both = compute(array)
-        return tuple(np.moveaxis(both, 1, 0).copy())
+        mean, std = np.moveaxis(both, 1, 0).copy()
+        return make_array_like(X, mean), make_array_like(X, std)
 
     def inverse_transform(self, Z: Table) -> Any:
         """Return E[x given z] for every row of Z.
@@ -902,7 +904,7 @@ class VAETransformer(
             )
         with self._show_progress("inverse_transform", len(array)):
             rows = model.decode(array)
-        return self.columns_.make_output(rows, get_index(Z))
+        return self.columns_.make_output(rows, Z)
 
     @overload
     def reconstruct(self, X: FrameT) -> FrameT: ...
@@ -928,7 +930,7 @@ class VAETransformer(
         model, array = self._open(X)
         with self._show_progress("reconstruct", len(array)):
             rows = model.reconstruct(array)
-        return self.columns_.make_output(rows, get_index(X))
+        return self.columns_.make_output(rows, X)
 
     def sample(
         self,
@@ -1080,7 +1082,7 @@ class VAETransformer(
             filled = model.impute(array, n_draws, is_drawn)
         if bounded:
             filled = self.columns_.restrict(filled, array)
-        return self.columns_.make_output(filled, get_index(X), table.converted)
+        return self.columns_.make_output(filled, X, table.converted)
 
     # scores -------------------------------------------------------------------------
 
@@ -1171,7 +1173,10 @@ class VAETransformer(
         if unknown is not None and method != "kl":
             scores = found[:, 0] if return_std else found
             scores += unknown.sum(axis=1)
-        return tuple(found.T.copy()) if return_std else found
+        if not return_std:
+            return make_array_like(X, found)
+        scores, std = found.T.copy()
+        return make_array_like(X, scores), make_array_like(X, std)
 
     def _compute_scores(
         self,
@@ -1230,7 +1235,7 @@ class VAETransformer(
         float
             Nats per row in the units of X.
         """
-        scores = self.score_samples(X, "elbo")
+        scores = convert_array(self.score_samples(X, "elbo"), "scores")
         weight: Any = None
         if sample_weight is not None:
             weight = check_weight(sample_weight, len(scores))

@@ -169,10 +169,10 @@ def test_mixed_frame_comes_back_with_index_names_and_types():
     frame.index = list("wxyz")
     values, kinds = read_table(frame, None, "V")
     table = ColumnTable.from_input(frame, values, None, False, True, None, kinds)
-    back = table.make_output(values, frame.index)
+    back = table.make_output(values, frame)
     pd.testing.assert_frame_equal(back, frame)
     for other in (pickle.loads(pickle.dumps(table)), copy.deepcopy(table)):
-        pd.testing.assert_frame_equal(other.make_output(values, frame.index), frame)
+        pd.testing.assert_frame_equal(other.make_output(values, frame), frame)
 
 
 def test_array_of_objects_comes_back_as_one():

@@ -4,7 +4,7 @@ A column of any kind is coded as one column of floats, NaN where values are miss
 Data frames are not used outside this folder, and torch is not used in it.
 """
 
-from ._containers import get_index, make_table_like
+from ._conversion import convert_array
 from ._encoded import EncodedRows
 from ._sparse import join_tables
 from ._support import Support, check_support
@@ -16,6 +16,7 @@ from ._validation import (
     read_latent,
     read_weight,
 )
+from ._wrappers import make_array_like, make_table_like
 
 __all__ = [
     "ColumnTable",
@@ -24,8 +25,9 @@ __all__ = [
     "check_support",
     "check_target",
     "check_weight",
-    "get_index",
+    "convert_array",
     "join_tables",
+    "make_array_like",
     "make_table_like",
     "read_input",
     "read_latent",

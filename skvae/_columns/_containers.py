@@ -337,12 +337,3 @@ def make_table(columns, names, dtypes, container, index=None):
         table = pa.Table.from_pandas(frame, preserve_index=False)
         return table.replace_schema_metadata(None)
     return frame if index is None else frame.set_axis(index)
-
-
-def make_table_like(X, values):
-    """Return numbers ``(n, n_columns)`` as a table with the names and rows of X."""
-    container = get_container(X)
-    if container == "array":
-        return values
-    dtypes = [values.dtype] * values.shape[1]
-    return make_table(list(values.T), get_names(X), dtypes, container, get_index(X))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ._checks import check_exact_integers
 from ._containers import get_container
+from ._wrappers import is_tensor
 
 # what to do with types that are not tables, by module and name
 _ADVICE = {
@@ -19,6 +20,20 @@ _ADVICE = {
     ("pyarrow", "Array"): "pass a column as table.select([name])",
     ("pyarrow", "ChunkedArray"): "pass a column as table.select([name])",
     ("pyarrow", "RecordBatchReader"): "call read_all() first",
+    ("narwhals", "LazyFrame"): "call collect() first",
+    ("narwhals", "Series"): "pass a column as frame.select(name)",
+    ("xarray", "Dataset"): "pass {}.to_dataframe(), whose columns are the variables",
+    ("dask", "Series"): "call compute() first, and pass a column as frame[[name]]",
+}
+# how frames of other libraries become one of pandas, by their attributes; the first
+# that there is counts
+_WAYS = {
+    "modin": "pass {}.modin.to_pandas()",
+    "to_pandas": "pass {}.to_pandas()",
+    "toPandas": "pass {}.toPandas()",
+    "compute": "call compute() first",
+    "collect": "call collect() first",
+    "to_df": "pass {}.to_df()",
 }
 
 
@@ -33,12 +48,18 @@ def convert_input(X, name, owner):
     advice = _find_advice(X)
     if advice:
         raise TypeError(
-            f"{name} is of type {type(X).__name__}, but {owner} accepts arrays and "
+            f"{name} is of type {_name_type(X)}, but {owner} accepts arrays and "
             f"data frames; {advice.format(name)}."
         )
     if get_container(X) == "pyarrow":
         return X.to_pandas(types_mapper=_map_arrow, ignore_metadata=True)
     return convert_array(X, name)
+
+
+def _name_type(X):
+    """Return the name of a type, of data frames with their module."""
+    name, module = type(X).__name__, type(X).__module__.split(".")[0]
+    return f"{module}'s {name}" if name == "DataFrame" else name
 
 
 def _map_arrow(kind):
@@ -53,9 +74,9 @@ def convert_array(X, name):
     if isinstance(X, (list, tuple)):
         if any(isinstance(row, np.ma.MaskedArray) for row in X):
             X = np.ma.array(X)
-        elif any(map(_is_tensor, X)):
+        elif any(map(is_tensor, X)):
             X = [convert_array(row, name) for row in X]
-    if _is_tensor(X):
+    if is_tensor(X):
         X = _convert_tensor(X, name)
     return _fill_masked(X) if isinstance(X, np.ma.MaskedArray) else X
 
@@ -98,11 +119,9 @@ def _find_advice(X):
         return "pass pandas.DataFrame({}), whose columns are the fields of the records"
     if X is None or isinstance(X, (str, bytes, Set, Iterator)):
         return "pass rows of columns, (n_samples, n_features)"
+    if hasattr(X, "columns") and get_container(X) == "array":
+        return next((way for name, way in _WAYS.items() if hasattr(X, name)), None)
     return None
-
-
-def _is_tensor(X):
-    return hasattr(X, "requires_grad") and hasattr(X, "layout")
 
 
 def _convert_tensor(X, name):

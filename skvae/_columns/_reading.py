@@ -25,6 +25,7 @@ from ._containers import (
     take_column,
 )
 from ._kinds import Boolean, Category, Integer, Number, OrderedCategory
+from ._sparse import refuse_mixed_frame
 from ._times import Duration, Time
 
 # how names of dtypes begin, in lower case, and their kind; the first match counts
@@ -80,12 +81,6 @@ def find_kind(column, label, owner):
     if dtype == "object":
         return _find_kind_of_objects(column, label, owner)
     kind = match_dtype(column.dtype)
-    if kind is None and dtype.startswith("Sparse"):
-        raise TypeError(
-            f"{capitalize(label)} has the sparse dtype {dtype}, but {owner} needs "
-            "dense columns. Use column.sparse.to_dense(), or toarray() of a sparse "
-            "matrix."
-        )
     if kind is None:
         _refuse(label, f"dtype {dtype}", dtype.lower(), owner)
     return kind
@@ -180,6 +175,7 @@ def read_table(X, kinds, owner, names=None, unknown=None):
             learned = {dtype: match_dtype(dtype)(dtype) for dtype in set(dtypes)}
             kinds = [learned[dtype] for dtype in dtypes]
         return X, kinds
+    refuse_mixed_frame(X, owner)
     columns = [take_column(X, j) for j in range(X.shape[1])]
     labels = [label_column(j, names) for j in range(X.shape[1])]
     found = [find_kind(columns[j], label, owner) for j, label in enumerate(labels)]

@@ -156,6 +156,28 @@ def _is_sparse_frame(X):
     return all(str(d).startswith("Sparse") and d.fill_value == 0 for d in X.dtypes)
 
 
+def refuse_mixed_frame(X, owner):
+    """Refuse a data frame that has sparse columns but is no sparse table."""
+    if get_container(X) != "pandas":
+        return
+    is_sparse = [str(dtype).startswith("Sparse") for dtype in X.dtypes]
+    if not any(is_sparse):
+        return
+    if all(is_sparse):
+        # all are sparse, but for some what is not stored is not 0
+        is_sparse = [dtype.fill_value != 0 for dtype in X.dtypes]
+        others = "what is not stored in a sparse table is 0"
+    else:
+        others = f"column {X.columns[is_sparse.index(False)]!r} is dense"
+    first, more = is_sparse.index(True), sum(is_sparse) - 1
+    raise TypeError(
+        f"Column {X.columns[first]!r} has the sparse dtype {X.dtypes.iloc[first]}"
+        f"{f', as have {more} more,' if more else ','} but {others}; {owner} accepts "
+        "data frames that are sparse with zeros in all columns, or in none. Make "
+        "sparse columns dense with column.sparse.to_dense()."
+    )
+
+
 def open_sparse(X):
     """Return a sparse table as one of scipy, and the dtypes of a data frame or None."""
     if sparse.issparse(X):

@@ -14,6 +14,7 @@ from ._checks import capitalize, check_observed, label_column
 from ._constant import ConstantColumns
 from ._containers import (
     get_container,
+    get_index,
     get_names,
     get_precision,
     make_table,
@@ -25,6 +26,7 @@ from ._images import count_dimensions
 from ._kinds import Boolean, Category, as_integers
 from ._observed import ObservedValues, find_range
 from ._support import has_gaps
+from ._wrappers import unwrap, wrap
 
 # how far beyond the range at fit numbers may lie, in units of it: squares of what the
 # networks make of them are finite in double precision, and in single in training
@@ -58,6 +60,8 @@ class ColumnTable(Described):
     all_constant: bool = False
     # codes of every column in the model, of which it sees the positions; None: numbers
     codes: list | None = None
+    # the form of X that its container was unwrapped from, see `_wrappers.py`
+    wrapper: tuple | None = None
 
     @classmethod
     def from_input(cls, X, array, weight, is_scaled, standardize, image_shape, kinds):
@@ -336,13 +340,18 @@ class ColumnTable(Described):
         merged[..., ~self.varies] = constant
         return merged
 
-    def make_output(self, X, index=None, cells=None):
+    def make_output(self, X, like=None, cells=None):
         """Return rows with the types, names, shape and container of X at fit.
 
         The values ``(n_samples, n_features)`` are in the units of X, with codes for
-        categories; `index` is that of the rows, for a pandas data frame. The decimals
-        in `cells`, a table of the same rows, are returned as they are.
+        categories; `like` is a table of the same rows, as it was given, whose index or
+        labels they get. The decimals in `cells`, a table of the same rows, are returned
+        as they are.
         """
+        index = None if like is None else get_index(unwrap(like))
+        return wrap(self._make_rows(X, index, cells), self.wrapper, like)
+
+    def _make_rows(self, X, index, cells):
         self._check_types_hold(X)
         if self.container == "array" and self.dtype != object:
             if self.is_stack:

@@ -33,6 +33,7 @@ from ._reading import match_dtype, read_table
 from ._sparse import SparseRows, is_sparse_table, open_sparse
 from ._support import check_support
 from ._table import FARTHEST
+from ._wrappers import check_dimensions, find_wrapper, unwrap
 
 # floats that are read as they are
 _PLAIN = (np.dtype(np.float64), np.dtype(np.float32))
@@ -46,12 +47,13 @@ _LEAST_SHARE = 1e-12
 class InputTable:
     """A table as it was given, and its cells as numbers."""
 
-    given: object  # array-like or data frame
+    given: object  # array-like or data frame, unwrapped
     converted: object  # the same as lists, or of numpy, pandas or polars
     # (n_samples, n_features), codes of categories, NaN if missing; or `SparseRows`
     array: np.ndarray
     kinds: list  # a Kind per column
     names: object  # what messages call the columns: a sequence or None
+    wrapper: object = None  # the form that it was given in, see `_wrappers.py`
     unknown: object = None  # mask of levels that fit has not seen, or None
 
     @property
@@ -98,6 +100,8 @@ def read_input(
     `n_features_in_` and `feature_names_in_` are set or compared. Levels that fit has
     not seen are missing; `marks_unknown` is whether a mask has them.
     """
+    check_dimensions(X, argument)
+    wrapper, X = find_wrapper(X), unwrap(X)
     given, owner, learns = X, type(estimator).__name__, kinds is None
     if not learns:
         array = _read_plain(estimator, X, kinds)
@@ -105,7 +109,7 @@ def read_input(
             names = getattr(estimator, "feature_names_in_", None)
             check_finite(array, names)
             unknown = np.zeros(array.shape, dtype=bool) if marks_unknown else None
-            return InputTable(given, X, array, kinds, names, unknown)
+            return InputTable(given, X, array, kinds, names, wrapper, unknown)
     is_fitted = hasattr(estimator, "columns_")
     X = convert_input(X, argument, owner)
     if is_sparse_table(X):
@@ -143,7 +147,7 @@ def read_input(
     check_exact_integers(array, names)
     if learns:
         check_observed(array, names)
-    return InputTable(given, X, array, kinds, names, unknown)
+    return InputTable(given, X, array, kinds, names, wrapper, unknown)
 
 
 def _find_names(estimator, X):
@@ -194,7 +198,8 @@ def refuse_sparse(reason, argument="X"):
     raise TypeError(
         f"{argument} is sparse, but {reason}: counts and columns of 0 and 1 may be "
         "sparse, with the likelihoods 'poisson', 'negative_binomial', 'zero_inflated' "
-        f"and 'bernoulli'. Pass {argument}.toarray(), or what TruncatedSVD makes of it."
+        f"and 'bernoulli'. Pass {argument}.toarray(), of a data frame "
+        f"{argument}.sparse.to_dense(), or what TruncatedSVD makes of it."
     )
 
 
@@ -242,7 +247,7 @@ def check_target(y, X):
 
 def read_latent(Z, owner):
     """Return Z as an array of finite numbers, float64 or float32, for an estimator."""
-    Z = convert_input(Z, "Z", owner)
+    Z = convert_input(unwrap(Z), "Z", owner)
     with _naming("Z", "finite numbers (n_samples, n_components)"):
         refuse_dtypes(np.asarray(Z), "Z")
         return check_array(Z, dtype=[np.float64, np.float32], input_name="Z")

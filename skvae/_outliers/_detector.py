@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from typing_extensions import override
 
-from .._columns import make_table_like
+from .._columns import convert_array, make_array_like, make_table_like
 from .._estimator import VAETransformer
 from .._utils._lazy_rows import select_rows
 from .._utils._numpy_errors import uses_default_errors
@@ -568,7 +568,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         ndarray (n_samples,), int
             -1 for outliers, 1 for all other rows.
         """
-        return np.where(self.decision_function(X) < 0, -1, 1)
+        scores = convert_array(self.decision_function(X), "scores")
+        return make_array_like(X, np.where(scores < 0, -1, 1))
 
     def p_values(self, X: Table, X_calibration: Table | None = None) -> Floats:
         r"""Return the share of normal rows that score as low as each row, or lower.
@@ -605,7 +606,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         """
         check_is_fitted(self)
         if X_calibration is not None:
-            reference = self.score_samples(X_calibration)
+            reference = convert_array(self.score_samples(X_calibration), "scores")
             weight = np.ones(len(reference))
         elif self.calibration_scores_ is not None:
             reference, weight = self.calibration_scores_, self._calibration_weight
@@ -616,4 +617,5 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
                 "number for contamination. There are none after partial_fit or a warm "
                 "start."
             )
-        return compute_p_values(self.score_samples(X), reference, weight)
+        scores = convert_array(self.score_samples(X), "scores")
+        return make_array_like(X, compute_p_values(scores, reference, weight))

@@ -195,6 +195,7 @@ def _make_columns(plan, data):
         data.image_shape,
         data.table.kinds,
     )
+    columns.wrapper = data.table.wrapper
     plan.likelihood = likelihood = plan.likelihood.restrict(columns.varies)
     if likelihood.learns:
         kept = array if columns.varies.all() else array[:, columns.varies]

@@ -7,7 +7,7 @@ in `sample`, the type is Any.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class Frame(Protocol):
-    """A data frame of pandas or polars, or a table of pyarrow."""
+    """A data frame of pandas, polars or narwhals, or a table of pyarrow."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -26,6 +26,18 @@ class Frame(Protocol):
         """Names of the columns, or columns."""
 
 
+class Labelled(Protocol):
+    """A labelled array of xarray."""
+
+    @property
+    def dims(self) -> tuple[Hashable, ...]:
+        """Names of the dimensions."""
+
+    @property
+    def coords(self) -> Any:
+        """Coordinates by name."""
+
+
 class Sparse(Protocol):
     """A sparse matrix or array of scipy."""
 
@@ -34,10 +46,10 @@ class Sparse(Protocol):
         """Number of values that are stored."""
 
 
-FrameT = TypeVar("FrameT", bound=Frame)
+FrameT = TypeVar("FrameT", bound=Frame | Labelled)
 
 # a sequence: lists may have None beside numbers
 Array: TypeAlias = ArrayLike | Sequence[Any] | Sparse
-Table: TypeAlias = Array | Frame
+Table: TypeAlias = Array | Frame | Labelled
 Floats: TypeAlias = NDArray[np.float64]
 RandomState: TypeAlias = int | np.random.RandomState | None

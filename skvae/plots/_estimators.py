@@ -9,6 +9,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from .._columns._containers import get_names
+from .._columns._conversion import convert_array
+from .._columns._wrappers import is_tensor, unwrap
 from .._utils._checks import is_integer
 
 if TYPE_CHECKING:
@@ -21,16 +23,21 @@ if TYPE_CHECKING:
 def open_pipeline(estimator: BaseEstimator, *tables: Any) -> tuple[Any, ...]:
     """Return the last step of a fitted pipeline, and tables as they reach it.
 
-    Other estimators, and their tables, are returned as they are. Of a search, its best
-    estimator is taken.
+    Other estimators are returned as they are. Of a search, its best estimator is taken.
+    Tables are arrays or data frames, whatever library's they were.
     """
     check_is_fitted(estimator)
     estimator = getattr(estimator, "best_estimator_", estimator)
     if not isinstance(estimator, Pipeline):
-        return estimator, *tables
+        return estimator, *map(_open_table, tables)
     steps = estimator[:-1]
     made = [t if t is None or not len(steps) else steps.transform(t) for t in tables]
-    return estimator[-1], *made
+    return estimator[-1], *map(_open_table, made)
+
+
+def _open_table(table: Any) -> Any:
+    table = unwrap(table)
+    return convert_array(table, "X") if is_tensor(table) else table
 
 
 def require(estimator: object, method: str, way_out: str = "") -> None:
@@ -58,7 +65,7 @@ def get_feature_names(estimator: Any, X: Any = None) -> list[str]:
 
     X is the table as it reaches the last step of a pipeline.
     """
-    names = None if X is None else get_names(X)
+    names = None if X is None else get_names(unwrap(X))
     estimator = getattr(estimator, "best_estimator_", estimator)
     if names is None and isinstance(estimator, Pipeline):
         names = _get_names_out(estimator[:-1])

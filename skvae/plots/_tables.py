@@ -9,6 +9,8 @@ import numpy as np
 from scipy import sparse
 
 from .._columns._containers import convert_lists, get_container, get_names
+from .._columns._conversion import convert_array
+from .._columns._wrappers import unwrap
 from ._labels import join_rare, read_levels, read_numbers, to_series
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class Column:
 
 def read_names(X: Any, n_columns: int | None = None) -> list[str]:
     """Return the names of the columns of a table, ``x0, x1, ...`` without names."""
-    names = get_names(X)
+    names = get_names(unwrap(X))
     if names is None:
         names = [f"x{j}" for j in range(n_columns or np.shape(X)[1])]
     return [str(name) for name in names]
@@ -85,7 +87,9 @@ def read_columns(
     """Return columns of tables that have the same columns."""
     tables = [
         # in columns, of which one is dense at a time
-        sparse.csc_array(table) if sparse.issparse(table) else convert_lists(table)
+        sparse.csc_array(table)
+        if sparse.issparse(table)
+        else convert_lists(convert_array(unwrap(table), "X"))
         for table in tables
     ]
     chosen = range(len(names)) if chosen is None else chosen
@@ -101,8 +105,6 @@ def _take(table: Any, number: int) -> Series:
     if container == "pyarrow":
         return to_series(table.column(number))
     if container == "polars":
-        return to_series(table[:, number])
-    if np.ma.isMaskedArray(table):
         return to_series(table[:, number])
     return to_series(np.asarray(table)[:, number])
 
