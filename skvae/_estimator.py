@@ -47,6 +47,7 @@ from ._utils._description import dump_state, load_state
 from ._utils._fitted_state import restored_on_failure
 from ._utils._numpy_errors import uses_default_errors
 from ._utils._quiet_import import import_quietly
+from ._utils._site import SiteLinkMixin
 from ._utils._warnings import (
     EffectiveSampleSizeWarning,
     InconsistentVersionWarning,
@@ -129,6 +130,7 @@ class VAETransformer(
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     TagsMixin,
+    SiteLinkMixin,
     BaseEstimator,
 ):
     r"""Variational auto-encoder.
@@ -269,7 +271,7 @@ class VAETransformer(
         Size of the latent.
     n_features_in_ : int
         Number of features seen by `fit`.
-    feature_names_in_ : ndarray of str (n_features_in_,)
+    feature_names_in_ : ndarray of str (`n_features_in_`,)
         Names of the features, where all are strings.
     n_draws_ : int
         Number of noise vectors that all scores share.
@@ -286,7 +288,7 @@ class VAETransformer(
         Negative loss of the held-out rows of every epoch; empty without such rows.
     best_validation_score_ : float or None
         Best validation score, that of the initial weights included.
-    noise_variance_ : ndarray (n_features_in_,)
+    noise_variance_ : ndarray (`n_features_in_`,)
         Mean variance of x given z, in the squared units of X.
     kl_per_component_ : ndarray (n_components,)
         Mean KL of each component, the information it carries about a row, nats.

@@ -8,6 +8,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch.distributions import Independent, Normal
 
+from .._utils._site import SiteLinkMixin
 from ._priors import StandardPrior
 
 # scales of posteriors stay within a factor of exp(8) of where they start
@@ -19,7 +20,7 @@ def clamp_log_ratio(raw: torch.Tensor) -> torch.Tensor:
     return raw.clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO)
 
 
-class Latent(BaseEstimator):
+class Latent(SiteLinkMixin, BaseEstimator):
     """Base of all latents: hyper-parameters, the family of posteriors and the prior.
 
     Attributes
@@ -111,7 +112,7 @@ class Latent(BaseEstimator):
     def posterior(
         self, raw: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor
     ) -> torch.distributions.Distribution:
-        """Return q(z|x) for raw outputs (..., *raw_shape).
+        """Return q(z|x) for raw outputs ``(..., *raw_shape)``.
 
         Zero gives the posterior of the linear start, of which loc and scale, both
         (..., n_components), are mean and standard deviation; or they are what

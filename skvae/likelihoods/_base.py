@@ -12,6 +12,7 @@ from typing_extensions import override
 from .._columns._support import REALS
 from .._utils._missing import fill_at_random
 from .._utils._nested_parameters import instantiate_named
+from .._utils._site import SiteLinkMixin
 from ._link import Link, ScaledLink
 
 # exp(12): no column is 160,000 times as noisy as the linear model found it
@@ -34,7 +35,7 @@ def compute_residual(x, offset):
     return torch.as_tensor(fill_at_random((x - offset).numpy()))
 
 
-class Likelihood(BaseEstimator):
+class Likelihood(SiteLinkMixin, BaseEstimator):
     """Base of all likelihoods: hyper-parameters, and the map from raw outputs.
 
     Calling a likelihood with ``(raw, free, offset, log_range)`` returns a

@@ -37,7 +37,7 @@ class Laplace(LocationScale):
 
     Notes
     -----
-    The initial scale is that of maximum likelihood, the mean of |x - μ|.
+    The initial scale is that of maximum likelihood, the mean of ``|x - μ|``.
 
     References
     ----------

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sklearn.base import BaseEstimator
 from torch import nn
 
+from .._utils._site import SiteLinkMixin
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,7 +24,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-class Network(BaseEstimator):
+class Network(SiteLinkMixin, BaseEstimator):
     """Base class of networks: hyper-parameters that build the two bodies.
 
     A subclass defines `make_encoder` and `make_decoder`; both return ``(body,

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator
 from typing_extensions import override
 
 from .._utils._checks import check_count
+from .._utils._site import SiteLinkMixin
 
 if TYPE_CHECKING:
     from .._model._evidence import VAEOutput
@@ -38,7 +39,7 @@ def split_folds(share: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return within / within.sum(dim=-1, keepdim=True), folds
 
 
-class Objective(BaseEstimator):
+class Objective(SiteLinkMixin, BaseEstimator):
     """Base of all objectives."""
 
     n_draws = 1
