@@ -138,7 +138,13 @@ def test_story_has_text_cells_and_runs(path, tmp_path):
     source = path.read_text(encoding="utf-8")
     assert source.count("\n# %%\n") >= 2
     assert "plt.subplots(" in source
-    assert run_example(path, tmp_path)
+    script = ROOT / "tools" / "run_examples.py"
+    printed = run_example(script, tmp_path, path.stem, "--save", "pictures")
+    pictures = sorted((tmp_path / "pictures").iterdir())
+    assert printed.count("picture: ") == len(pictures) >= 1
+    for picture in pictures:
+        assert picture.name.startswith(f"{path.stem}_")
+        assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_quickstart_runs_and_saves_its_picture_where_told(tmp_path):
