@@ -247,9 +247,9 @@ def make_noise(n_draws, n_components, generator):
     """Return the noise that all rows share, ``(n_draws, n_components)`` float64.
 
     Two or more draws are moment-matched: they have mean 0 and unit variances, unit
-    covariance if ``n_draws >= 2 * n_components``, and are antithetic if n_draws is even.
-    Averages of quadratic functions, and so the scores of a linear model and the KL of
-    Gaussians, are then exact.
+    covariance if ``n_draws >= 2 * n_components``, and are antithetic if n_draws is
+    even. Averages of quadratic functions, and so the scores of a linear model and the
+    KL of Gaussians, are then exact.
     """
     noise = torch.as_tensor(generator.standard_normal((n_draws, n_components)))
     if n_draws == 1:
