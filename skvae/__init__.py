@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from . import metrics as metrics
     from . import networks as networks
     from . import objectives as objectives
+    from . import over_sampling as over_sampling
     from . import plots as plots
 
 __version__ = "0.1.0"
@@ -39,6 +40,7 @@ _SUBMODULES = (
     "metrics",
     "networks",
     "objectives",
+    "over_sampling",
     "plots",
 )
 

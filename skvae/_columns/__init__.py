@@ -4,8 +4,9 @@ A column of any kind is coded as one column of floats, NaN where values are miss
 Data frames are not used outside this folder, and torch is not used in it.
 """
 
-from ._conversion import convert_array
+from ._conversion import check_type, convert_array
 from ._encoded import EncodedRows
+from ._rows import join_rows, make_dense, take_rows
 from ._sparse import join_tables
 from ._support import Support, check_support
 from ._table import ColumnTable
@@ -16,7 +17,7 @@ from ._validation import (
     read_latent,
     read_weight,
 )
-from ._wrappers import make_array_like, make_table_like
+from ._wrappers import find_wrapper, make_array_like, make_table_like, unwrap, wrap
 
 __all__ = [
     "ColumnTable",
@@ -24,12 +25,19 @@ __all__ = [
     "Support",
     "check_support",
     "check_target",
+    "check_type",
     "check_weight",
     "convert_array",
+    "find_wrapper",
+    "join_rows",
     "join_tables",
     "make_array_like",
+    "make_dense",
     "make_table_like",
     "read_input",
     "read_latent",
     "read_weight",
+    "take_rows",
+    "unwrap",
+    "wrap",
 ]

@@ -45,15 +45,20 @@ def convert_input(X, name, owner):
     one of numbers. The message of the TypeError that refuses any other kind of object
     has the `name` of the argument and that of the estimator, its `owner`.
     """
+    check_type(X, name, owner)
+    if get_container(X) == "pyarrow":
+        return X.to_pandas(types_mapper=_map_arrow, ignore_metadata=True)
+    return convert_array(X, name)
+
+
+def check_type(X, name, owner):
+    """Refuse objects that are not tables, with what to do with them."""
     advice = _find_advice(X)
     if advice:
         raise TypeError(
             f"{name} is of type {_name_type(X)}, but {owner} accepts arrays and "
             f"data frames; {advice.format(name)}."
         )
-    if get_container(X) == "pyarrow":
-        return X.to_pandas(types_mapper=_map_arrow, ignore_metadata=True)
-    return convert_array(X, name)
 
 
 def _name_type(X):

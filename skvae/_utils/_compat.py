@@ -16,7 +16,8 @@ from sklearn.base import BaseEstimator
 _HAS_NEW_TAGS = hasattr(BaseEstimator, "__sklearn_tags__")
 
 if _HAS_NEW_TAGS:
-    from sklearn.utils.validation import check_array, validate_data
+    from sklearn.utils.validation import check_array as check_array
+    from sklearn.utils.validation import validate_data as validate_data
 else:
     from sklearn.utils.validation import check_array as _check_array
 
