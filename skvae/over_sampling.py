@@ -15,9 +15,11 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from ._columns import (
     check_type,
+    check_unique_names,
     convert_array,
     find_wrapper,
     join_rows,
+    make_array_like,
     make_dense,
     take_rows,
     unwrap,
@@ -173,7 +175,8 @@ class VAEOverSampler(OneToOneFeatureMixin, BaseEstimator):
             tables.append(drawn)
             targets.append(take_rows(targets[0], members[like]))
         self.estimators_ = found
-        return wrap(join_rows(tables), find_wrapper(X)), join_rows(targets)
+        rows = wrap(join_rows(tables), find_wrapper(X))
+        return rows, make_array_like(y, join_rows(targets))
 
     def _read(self, X: Any, y: Any) -> tuple[Any, Any]:
         """Return the table, and the classes as an array, and find what they lack."""
@@ -189,6 +192,7 @@ class VAEOverSampler(OneToOneFeatureMixin, BaseEstimator):
             )
         table = unwrap(X)
         check_type(table, "X", type(self).__name__)
+        check_unique_names(table)
         table = convert_array(table, "X")
         validate_data(self, table, reset=True, skip_check_array=True)
         target = np.asarray(_open_target(y))

@@ -14,6 +14,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -304,6 +305,10 @@ def test_tensors_come_back_under_array_api_dispatch(gradient, expected):
         assert found[name].numpy().dtype == result.dtype
         np.testing.assert_array_equal(found[name].numpy(), result)
     assert scores.dtype == torch.float64
+    # fitted attributes are arrays
+    with config_context(array_api_dispatch=True):
+        weighted = clone(detector).fit(X, sample_weight=torch.arange(N))
+    assert isinstance(weighted.decision_scores_, np.ndarray)
     # without it they are arrays, as those of scikit-learn's own estimators
     assert isinstance(detector.sample(2), np.ndarray)
     assert isinstance(detector.transform(X), np.ndarray)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 import torch
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -226,8 +227,12 @@ def test_lists_masks_tensors_sparse_and_labelled_tables(labels):
     masked = np.ma.masked_array(X, mask=np.random.default_rng(0).random(X.shape) < 0.2)
     drawn, _ = make_sampler().fit_resample(masked, labels)
     assert 0.05 < np.isnan(drawn[N:]).mean() < 0.4
-    drawn, y = make_sampler().fit_resample(torch.tensor(X), torch.arange(N) % 4 > 0)
-    assert isinstance(drawn, np.ndarray)
+    target = torch.arange(N) % 4 > 0
+    for dispatch, kind in ((False, np.ndarray), (True, torch.Tensor)):
+        with config_context(array_api_dispatch=dispatch):
+            drawn, y = make_sampler().fit_resample(torch.tensor(X), target)
+        assert isinstance(drawn, kind)
+        assert isinstance(y, kind)
     for kind in (sp.csr_array, sp.csc_matrix, sp.coo_array):
         matrix = kind(np.abs(X))
         if kind is sp.coo_array:
@@ -281,6 +286,8 @@ def test_errors_name_the_class_and_the_way_out(labels):
         make_sampler().fit_resample(X, labels[:-1])
     with pytest.raises(ValueError, match="random_state=-1"):
         make_sampler().set_params(random_state=-1).fit_resample(X, labels)
+    with pytest.raises(ValueError, match="Column 'a' occurs 2 times"):
+        make_sampler().fit_resample(pd.DataFrame(X[:, :2], columns=["a", "a"]), labels)
     with pytest.raises(TypeError, match=r"collect\(\)"):
         make_sampler().fit_resample(pl.DataFrame(X).lazy(), labels)
 

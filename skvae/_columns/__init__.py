@@ -4,6 +4,7 @@ A column of any kind is coded as one column of floats, NaN where values are miss
 Data frames are not used outside this folder, and torch is not used in it.
 """
 
+from ._checks import check_unique_names
 from ._conversion import check_type, convert_array
 from ._encoded import EncodedRows
 from ._rows import join_rows, make_dense, take_rows
@@ -26,6 +27,7 @@ __all__ = [
     "check_support",
     "check_target",
     "check_type",
+    "check_unique_names",
     "check_weight",
     "convert_array",
     "find_wrapper",

@@ -353,7 +353,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         )
         if not data.is_chunk and not counted.all():
             # rows without weight may have levels that are unknown
-            self._training_scores = self.score_samples(data.table.given)
+            scores = self.score_samples(data.table.given)
+            self._training_scores = convert_array(scores, "scores")
 
     @property
     def threshold_(self) -> float:
