@@ -50,6 +50,8 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"quickstart\.py",
     "within_subsection_order": "docs_site.gallery.StoryOrder",
     "abort_on_example_error": True,
+    # pictures are those of the package as it is
+    "run_stale_examples": True,
     "reset_modules": ("matplotlib", "docs_site.gallery.turn_warnings_into_errors"),
     "reset_modules_order": "both",
     "doc_module": "skvae",
