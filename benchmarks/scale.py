@@ -120,7 +120,7 @@ def list_here():
 
 def list_points(options):
     """Yield contender, dimension and size; the base once for every dimension."""
-    for dimension in options.dimensions:
+    for dimension in options.dimensions or GROWING:
         for size in GROWING[dimension][: 2 if options.quick else None]:
             for contender in options.contenders:
                 if _suits(contender, dimension, size):
@@ -191,7 +191,7 @@ def report(records, options):
                 cells[f"{name}, µs"] = fill(get_median(part, name), ".3g")
         return cells
 
-    for dimension in options.dimensions:
+    for dimension in options.dimensions or GROWING:
         part = [r for r in records if r["dimension"] == dimension]
         if part:
             print(f"\nBy {dimension}\n")
