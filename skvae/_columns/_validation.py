@@ -198,8 +198,8 @@ def refuse_sparse(reason, argument="X"):
     raise TypeError(
         f"{argument} is sparse, but {reason}: counts and columns of 0 and 1 may be "
         "sparse, with the likelihoods 'poisson', 'negative_binomial', 'zero_inflated' "
-        f"and 'bernoulli'. Pass {argument}.toarray(), of a data frame "
-        f"{argument}.sparse.to_dense(), or what TruncatedSVD makes of it."
+        f"and 'bernoulli'. Pass {argument}.toarray(), or what TruncatedSVD makes "
+        f"of it; of a data frame {argument}.sparse.to_dense()."
     )
 
 
