@@ -289,11 +289,23 @@ def test_frames_of_narwhals_keep_library_index_and_types():
 # tensors ------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def dispatch():
+    """Return a context of array API dispatch; skip where scikit-learn has none."""
+    try:
+        with config_context(array_api_dispatch=True):
+            pass
+    except ImportError as error:
+        # before version 1.7
+        pytest.skip(str(error))
+    return lambda: config_context(array_api_dispatch=True)
+
+
 @pytest.mark.parametrize("gradient", [False, True])
-def test_tensors_come_back_under_array_api_dispatch(gradient, expected):
+def test_tensors_come_back_under_array_api_dispatch(gradient, expected, dispatch):
     X = torch.tensor(make_rows(), requires_grad=gradient)
     detector = VAEOutlierDetector(n_components=1, **SMALL)
-    with config_context(array_api_dispatch=True):
+    with dispatch():
         found = call(detector.fit(X), X)
         scores, errors = detector.score_samples(X, return_std=True)
         assert isinstance(detector.score(X, sample_weight=torch.ones(N)), float)
@@ -306,7 +318,7 @@ def test_tensors_come_back_under_array_api_dispatch(gradient, expected):
         np.testing.assert_array_equal(found[name].numpy(), result)
     assert scores.dtype == torch.float64
     # fitted attributes are arrays
-    with config_context(array_api_dispatch=True):
+    with dispatch():
         weighted = clone(detector).fit(X, sample_weight=torch.arange(N))
     assert isinstance(weighted.decision_scores_, np.ndarray)
     # without it they are arrays, as those of scikit-learn's own estimators
@@ -314,9 +326,9 @@ def test_tensors_come_back_under_array_api_dispatch(gradient, expected):
     assert isinstance(detector.transform(X), np.ndarray)
 
 
-def test_tensors_go_through_pipelines_as_with_pca():
+def test_tensors_go_through_pipelines_as_with_pca(dispatch):
     X = torch.tensor(make_rows())
-    with config_context(array_api_dispatch=True):
+    with dispatch():
         for last in (PCA(1), VAETransformer(1, **SMALL)):
             pipe = make_pipeline(StandardScaler(), last).fit(X)
             Z = pipe.transform(X)
@@ -332,10 +344,10 @@ def test_tensors_go_through_pipelines_as_with_pca():
         assert isinstance(named.transform(X), pd.DataFrame)
 
 
-def test_images_of_tensors_come_back_as_tensors():
+def test_images_of_tensors_come_back_as_tensors(dispatch):
     pixels = torch.randint(0, 9, (N, 1, 2, 3), dtype=torch.uint8)
     vae = VAETransformer(1, image_shape=(1, 2, 3), **SMALL)
-    with config_context(array_api_dispatch=True):
+    with dispatch():
         vae.fit(pixels)
         for images in (vae.reconstruct(pixels), vae.sample(2)):
             assert images.dtype == torch.uint8
