@@ -31,7 +31,7 @@ print(X.head(4).to_string())
 # %%
 # `fit` accepts the table as it is. `columns_` shows how each column is treated.
 
-vae = VAETransformer(n_components=2, max_epochs=30, random_state=0).fit(X)
+vae = VAETransformer(n_components=2, max_epochs=15, random_state=0).fit(X)
 shown = ["kind", "likelihood", "levels", "missing"]
 print(vae.columns_.to_frame()[shown].to_string(float_format="{:.2f}".format))
 
