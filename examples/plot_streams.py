@@ -72,12 +72,7 @@ for (name, values), colour in zip(scores.items(), colours, strict=True):
     ax.plot(range(1, N_CHUNKS), values, color=colour, label=name)
 ax.hlines(best, 1, CHANGE, colors="#17191d", ls=":", label="fitted to 6,000 rows")
 ax.axvline(CHANGE, color="#8a8f98", lw=1)
-ax.annotate(
-    "prices double",
-    (CHANGE, ax.get_ylim()[0]),
-    (4, 6),
-    **{"textcoords": "offset points", "color": "#55585f"},
-)
+ax.text(CHANGE + 0.5, ax.get_ylim()[0] + 0.1, "prices double", color="#55585f")
 ax.set(
     title="Every chunk is scored before it is trained on",
     xlabel="chunk of 200 rows",

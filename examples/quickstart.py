@@ -15,6 +15,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.patches import Rectangle
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.decomposition import PCA, FactorAnalysis
@@ -179,7 +180,7 @@ def plot_table(ax, groups):
             for column, name in enumerate(names):
                 colour = colours.loc[row, name]
                 look = {"fc": colour, "ec": "#c8c8cc", "lw": 0.6}
-                ax.add_patch(plt.Rectangle((column, place), 1, 1, **look))
+                ax.add_patch(Rectangle((column, place), 1, 1, **look))
                 middle = column + 0.5
                 text = write(name, rows.loc[row, name])
                 if true is None or colour == "white":
@@ -210,20 +211,21 @@ def main(picture=PICTURE):
     models = fit_models(X_train)
     kept = report(models, X_test)
     groups = do_jobs(*make_mixed_table())
-    style = {
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.titlelocation": "left",
-        "axes.titleweight": "bold",
-    }
-    with plt.rc_context(style):
+    with plt.rc_context(
+        {
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlelocation": "left",
+            "axes.titleweight": "bold",
+        }
+    ):
         figure = plt.figure(figsize=(10, 7.4), layout="constrained")
-        top, bottom = figure.subfigures(2, 1, height_ratios=[1.15, 1])
-        left, right = top.subplots(1, 2)
+        grid = figure.add_gridspec(2, 2, height_ratios=[1.15, 1])
+        left, right = (figure.add_subplot(grid[0, k]) for k in range(2))
         title = f"Map: {kept['VAE']:.0%} of the variance (PCA {kept['PCA']:.0%})"
         plot_plane(left, models["VAE"], X_test, y_test, data.target_names, title)
         plot_scores(right, models, X_test)
-        plot_table(bottom.subplots(), groups)
+        plot_table(figure.add_subplot(grid[1, :]), groups)
         picture.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(picture, dpi=110)
     print(f"picture: {os.path.relpath(picture)}")

@@ -101,7 +101,7 @@ def make_page(module, name, value):
         text += make_class(name, value)
     else:
         text += f".. autofunction:: {name}\n\n"
-    return text + f".. minigallery:: {module}.{name}\n   :add-heading: Examples\n"
+    return text + f".. minigallery:: {module}.{name}\n   :add-heading: In the gallery\n"
 
 
 def make_class(name, cls):
