@@ -14,6 +14,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 
 from ._columns import (
+    cast_rows,
     check_type,
     check_unique_names,
     convert_array,
@@ -172,7 +173,7 @@ class VAEOverSampler(OneToOneFeatureMixin, BaseEstimator):
             rows = make_dense(take_rows(table, members))
             found[label] = self._fit_class(rows, len(members), label, generator)
             drawn, like = _draw(found[label], rows, n_new, generator)
-            tables.append(drawn)
+            tables.append(cast_rows(drawn, table))
             targets.append(take_rows(targets[0], members[like]))
         self.estimators_ = found
         rows = wrap(join_rows(tables), find_wrapper(X))

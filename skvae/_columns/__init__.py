@@ -7,7 +7,14 @@ Data frames are not used outside this folder, and torch is not used in it.
 from ._checks import check_unique_names
 from ._conversion import check_type, convert_array
 from ._encoded import EncodedRows
-from ._rows import join_rows, make_dense, take_rows
+from ._rows import (
+    cast_rows,
+    count_rows,
+    describe_form,
+    join_rows,
+    make_dense,
+    take_rows,
+)
 from ._sparse import join_tables
 from ._support import Support, check_support
 from ._table import ColumnTable
@@ -24,12 +31,15 @@ __all__ = [
     "ColumnTable",
     "EncodedRows",
     "Support",
+    "cast_rows",
     "check_support",
     "check_target",
     "check_type",
     "check_unique_names",
     "check_weight",
     "convert_array",
+    "count_rows",
+    "describe_form",
     "find_wrapper",
     "join_rows",
     "join_tables",

@@ -1,14 +1,31 @@
-"""Rows of tables, and of targets beside them: take some, and join them, in any library.
-
-Both keep the container, names and dtypes; data frames of pandas are numbered anew.
-"""
+"""Rows of tables, and of targets beside them: take and join them, in any library."""
 
 import sys
 
 import numpy as np
 from scipy import sparse
 
-from ._containers import convert_lists
+from ._containers import convert_lists, get_container, get_names
+from ._sparse import is_sparse_table
+
+
+def describe_form(X):
+    """Return what parts of a table have in common: container, and names or shape.
+
+    Lists have the form of an array.
+    """
+    if is_sparse_table(X):
+        return "sparse", tuple(X.shape[1:])
+    container, names = get_container(X), get_names(X)
+    if names is not None:
+        return container, tuple(map(str, names))
+    return container, np.shape(X)[1:]
+
+
+def count_rows(X):
+    """Return the number of rows of a table."""
+    shape = getattr(X, "shape", None)
+    return len(X) if shape is None or not len(shape) else shape[0]
 
 
 def take_rows(X, rows):
@@ -38,37 +55,70 @@ def make_dense(X):
     return X.astype({X.columns[j]: dtypes[j].subtype for j in found}) if found else X
 
 
-def join_rows(parts):
-    """Return the rows of tables, or of targets, one behind the other.
+def cast_rows(X, like):
+    """Return rows, an array if need be, in the form and the dtypes of others."""
+    if isinstance(like, (list, tuple)):
+        return X.tolist() if isinstance(X, np.ndarray) else list(X)
+    if sparse.issparse(like):
+        return type(like)(X).asformat(like.format).astype(like.dtype)
+    if _is_of("pandas", like):
+        return X.astype(like.dtypes) if like.ndim == 2 else X
+    if isinstance(like, np.ndarray):
+        return np.asarray(X).astype(like.dtype)
+    return sys.modules["pyarrow"].table(X) if hasattr(like, "column_names") else X
 
-    They get the container and the dtypes of the first one, behind which may be arrays
-    if it is a list or a sparse matrix, and dense data frames.
+
+def join_rows(parts):
+    """Return the rows of tables, or of targets, of one library one behind the other.
+
+    Dtypes are those that hold all values: categories that only some parts have become
+    those of all. Data frames of pandas are numbered anew.
     """
     first = parts[0]
     if isinstance(first, (list, tuple)):
-        parts = [p.tolist() if isinstance(p, np.ndarray) else list(p) for p in parts]
         return [row for part in parts for row in part]
     if sparse.issparse(first):
-        parts = [sparse.csr_array(part) for part in parts]
-        kind = type(first)
-        return kind(sparse.vstack(parts, format=first.format, dtype=first.dtype))
+        return type(first)(sparse.vstack(parts, format=first.format))
     if _is_of("pandas", first):
-        if first.ndim == 2:
-            parts = [first, *(part.astype(first.dtypes) for part in parts[1:])]
-        return sys.modules["pandas"].concat(parts, ignore_index=True)
+        return _join_frames(parts) if first.ndim == 2 else _join_series(parts)
     if _is_of("polars", first):
-        return sys.modules["polars"].concat(parts)
+        is_table = hasattr(first, "columns")
+        how = {"how": "vertical_relaxed"} if is_table else {}
+        return sys.modules["polars"].concat(parts, **how)
     if _is_of("pyarrow", first):
         return _join_arrow(parts)
+    if any(np.ma.isMaskedArray(part) for part in parts):
+        return np.ma.concatenate(parts)
+    parts = [np.asarray(part) for part in parts]
+    joined, dtypes = np.concatenate(parts), {part.dtype for part in parts}
     # numpy joins to the order of bytes of the machine
-    joined = np.concatenate([np.asarray(part).astype(first.dtype) for part in parts])
-    return joined.astype(first.dtype, copy=False)
+    return joined.astype(*dtypes, copy=False) if len(dtypes) == 1 else joined
+
+
+def _join_frames(frames):
+    pd = sys.modules["pandas"]
+    dtypes = list(frames[0].dtypes)
+    if all(list(frame.dtypes) == dtypes for frame in frames):
+        return pd.concat(frames, ignore_index=True)
+    columns = (_join_series([f.iloc[:, j] for f in frames]) for j in range(len(dtypes)))
+    # named afterwards, because names may occur twice
+    joined = pd.DataFrame(dict(enumerate(columns)))
+    return joined.set_axis(frames[0].columns, axis="columns")
+
+
+def _join_series(columns):
+    pd = sys.modules["pandas"]
+    are_categories = all(isinstance(c.dtype, pd.CategoricalDtype) for c in columns)
+    if are_categories and any(c.dtype != columns[0].dtype for c in columns):
+        joined = pd.api.types.union_categoricals(columns, sort_categories=True)
+        return pd.Series(joined, name=columns[0].name)
+    return pd.concat(columns, ignore_index=True)
 
 
 def _join_arrow(parts):
     pa = sys.modules["pyarrow"]
     if hasattr(parts[0], "column_names"):
-        return pa.concat_tables([pa.table(part) for part in parts])
+        return pa.concat_tables(parts, promote_options="permissive")
     chunks = [c for part in parts for c in getattr(part, "chunks", [part])]
     return pa.chunked_array(chunks)
 

@@ -4,7 +4,14 @@ from numbers import Number
 
 import numpy as np
 
-from .._columns._joining import count_rows, describe_form, join_tables
+from .._columns import (
+    count_rows,
+    describe_form,
+    find_wrapper,
+    join_rows,
+    unwrap,
+    wrap,
+)
 
 _WAY_OUT = "Pass every process rows of one table, and equal arguments."
 
@@ -17,14 +24,16 @@ def join_shards(ranks, estimator, X, sample_weight, X_val):
     ValueError
         If a process has no rows, other columns, or other arguments.
     """
+    wrappers = map(find_wrapper, (X, sample_weight, X_val))
+    X, sample_weight, X_val = map(unwrap, (X, sample_weight, X_val))
     given = {"X": X, "sample_weight": sample_weight, "X_val": X_val}
     if X is not None and sample_weight is not None:
         _check_length(sample_weight, X)
     found = ranks.exchange(_describe(estimator, given), "the start of a fit")
     _compare(found)
     return tuple(
-        None if value is None else join_tables(ranks.exchange(value, name))
-        for name, value in given.items()
+        None if value is None else wrap(join_rows(ranks.exchange(value, name)), wrapper)
+        for (name, value), wrapper in zip(given.items(), wrappers, strict=True)
     )
 
 
