@@ -89,6 +89,18 @@ def test_api_pages_have_every_method(name, sources):
             assert re.search(role, page), value
 
 
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.__name__)
+def test_api_pages_of_members_list_methods_and_properties_alone(member, sources):
+    page = f"reference/{member()._get_doc_link().rpartition('/')[2]}"
+    text = sources[page.replace(".html", ".rst")]
+    for name in re.findall(
+        rf"auto(?:method|property):: {member.__name__}\.(\w+)", text
+    ):
+        value = inspect.getattr_static(member, name)
+        assert callable(value) or isinstance(value, (property, classmethod)), name
+        assert value.__doc__ or not isinstance(value, property), name
+
+
 def test_every_page_is_in_a_table_of_contents(sources):
     listed = {"index"}
     for text in sources.values():

@@ -123,17 +123,23 @@ def make_class(name, cls):
 
 def list_methods(cls):
     """Return the public methods and properties that classes of this package define."""
-    found = {}
-    for base in reversed(cls.__mro__):
-        for name, value in vars(base).items():
-            is_method = inspect.isfunction(value) or isinstance(
-                value, (property, classmethod, staticmethod)
-            )
-            if name.startswith("_") or not is_method:
-                continue
-            if base.__module__.startswith("skvae"):
-                found[name] = value
-    return {name: value for name, value in found.items() if inspect.getdoc(value)}
+    kinds = property, classmethod, staticmethod
+    own = [b for b in reversed(cls.__mro__) if b.__module__.startswith("skvae")]
+    names = dict.fromkeys(name for base in own for name in vars(base))
+    # what a subclass has in place of a method may be a plain value
+    found = {name: inspect.getattr_static(cls, name) for name in names}
+    return {
+        name: value
+        for name, value in found.items()
+        if not name.startswith("_")
+        and (inspect.isfunction(value) or isinstance(value, kinds))
+        # a property without a docstring is described among the attributes
+        and (
+            value.__doc__
+            if isinstance(value, property)
+            else inspect.getdoc(getattr(cls, name))
+        )
+    }
 
 
 def list_inherited(cls):
