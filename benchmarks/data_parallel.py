@@ -19,9 +19,9 @@ from _run import Axis, fill, get_median, group, main, print_table
 N_NEW = 2000
 # rows, columns, hidden layers, rows of a batch
 TABLES = {
-    "20,000 x 100, hidden (256, 256)": (20_000, 100, (256, 256), 512),
-    "20,000 x 200, hidden (512, 512)": (20_000, 200, (512, 512), 512),
-    "20,000 x 20, default": (20_000, 20, (128, 128), 128),
+    "40,000 x 100, hidden (256, 256), batch 2,048": (40_000, 100, (256, 256), 2048),
+    "20,000 x 100, hidden (256, 256), batch 512": (20_000, 100, (256, 256), 512),
+    "20,000 x 20, hidden (128, 128), batch 128": (20_000, 20, (128, 128), 128),
 }
 CONTENDERS = ("1 process, 1 thread", "1 process, 2 threads", "2 processes")
 

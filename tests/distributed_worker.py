@@ -225,7 +225,36 @@ def fail_by(how):
     return lambda rank: make_vae(net_callbacks=[Ends(how)]).fit(make_array())
 
 
+class Breaks(nn.Module):
+    """Layers that fail in the middle of the third step of one of the processes."""
+
+    def __init__(self, n_inputs):
+        super().__init__()
+        self.linear, self.n_calls = nn.Linear(n_inputs, 8), 0
+
+    def forward(self, h):
+        """Count the steps."""
+        self.n_calls += self.training
+        if self.n_calls == 3 and distributed.get_rank() == 1:
+            raise OSError("the disk is full")
+        return self.linear(h).tanh()
+
+
+class Breaking(Own):
+    """A network of such layers."""
+
+    def make_body(self, n_inputs):
+        """Return a body and the number of its outputs."""
+        return Breaks(n_inputs), 8
+
+
+def fail_in_step(rank):
+    """Fit where a process fails while it computes a gradient."""
+    make_vae(network=Breaking(), batch_size=20).fit(make_array())
+
+
 FAILURES = {
+    "error in a step": fail_in_step,
     "no rows": fail_rows,
     "other columns": fail_columns,
     "other names": fail_names,

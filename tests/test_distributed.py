@@ -147,6 +147,7 @@ def test_infinite_values_of_one_process_are_named_in_all(failures):
     [
         ("interrupt", "KeyboardInterrupt: ", "alone: KeyboardInterrupt: Ctrl-C. Fit"),
         ("error", "OSError: the disk is full", "OSError: the disk is full. Fit again"),
+        ("error in a step", "OSError: the disk is", "OSError: the disk is full. Fit"),
         ("stop", "RankError: Processes of", "do different things: rank 1 is at "),
     ],
 )
