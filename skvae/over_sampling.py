@@ -79,7 +79,7 @@ class VAEOverSampler(OneToOneFeatureMixin, BaseEstimator):
         The fitted `VAETransformer` of every class that has grown.
     n_features_in_ : int
         Number of columns.
-    feature_names_in_ : ndarray (n_features_in_,)
+    feature_names_in_ : ndarray (`n_features_in_`,)
         Names of the columns, if X had any.
 
     See Also
