@@ -104,8 +104,7 @@ def interpolate(X, y, seed):
 
 def draw(X, y, seed, **params):
     """Draw from a density of the rare class."""
-    from skvae import VAETransformer
-    from skvae.over_sampling import VAEOverSampler
+    from skvae import VAEOverSampler, VAETransformer
 
     estimator = VAETransformer(**params) if params else None
     sampler = VAEOverSampler(estimator=estimator, random_state=seed)

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from ._estimator import VAETransformer
-from ._outliers import VAEOutlierDetector
+from ._outliers import VAEOutlierDetector, VAEOverSampler
 from ._utils._warnings import (
     EffectiveSampleSizeWarning,
     InconsistentVersionWarning,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from . import metrics as metrics
     from . import networks as networks
     from . import objectives as objectives
-    from . import over_sampling as over_sampling
     from . import plots as plots
 
 __version__ = "0.1.0"
@@ -40,7 +39,6 @@ _SUBMODULES = (
     "metrics",
     "networks",
     "objectives",
-    "over_sampling",
     "plots",
 )
 
@@ -51,6 +49,7 @@ __all__ = [
     "UnlikelyLevelsWarning",
     "UnusedComponentsWarning",
     "VAEOutlierDetector",
+    "VAEOverSampler",
     "VAETransformer",
     "__version__",
     "load",

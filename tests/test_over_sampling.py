@@ -17,9 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
 import skvae
-from skvae import VAETransformer
+from skvae import VAEOverSampler, VAETransformer
 from skvae.datasets import make_mixed
-from skvae.over_sampling import VAEOverSampler
 
 SMALL = VAETransformer(
     2, density="joint", max_epochs=2, hidden_layer_sizes=(8,), early_stopping=False
@@ -75,10 +74,7 @@ def test_imbalanced_learns_own_checks(check):
 
 
 def test_only_the_call_needs_imbalanced_learn(monkeypatch):
-    code = (
-        "import sys, skvae; skvae.over_sampling.VAEOverSampler(); "
-        "print('imblearn' in sys.modules)"
-    )
+    code = "import sys, skvae; skvae.VAEOverSampler(); print('imblearn' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
@@ -293,4 +289,4 @@ def test_errors_name_the_class_and_the_way_out(labels):
 
 
 def test_it_is_listed():
-    assert "over_sampling" in dir(skvae)
+    assert "VAEOverSampler" in dir(skvae)

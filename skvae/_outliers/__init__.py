@@ -1,5 +1,6 @@
-"""Outlier detection: VAEOutlierDetector, trimming, thresholds and explanations."""
+"""Rare rows: the detector of outliers and its parts, and new rows of rare classes."""
 
 from ._detector import VAEOutlierDetector
+from ._over_sampler import VAEOverSampler
 
-__all__ = ["VAEOutlierDetector"]
+__all__ = ["VAEOutlierDetector", "VAEOverSampler"]

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, clone
 from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 
-from ._columns import (
+from .._columns import (
     cast_rows,
     check_type,
     check_unique_names,
@@ -26,21 +26,20 @@ from ._columns import (
     unwrap,
     wrap,
 )
-from ._estimator import VAETransformer
-from ._utils._compat import validate_data
-from ._utils._random_state import SEED_LIMIT, make_generator
+from .._estimator import VAETransformer
+from .._utils._compat import validate_data
+from .._utils._random_state import SEED_LIMIT, make_generator
+from .._utils._site import SiteLinkMixin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from typing_extensions import Self
 
-    from ._utils._typing import RandomState, Table
-
-__all__ = ["VAEOverSampler"]
+    from .._utils._typing import RandomState, Table
 
 
-class VAEOverSampler(OneToOneFeatureMixin, BaseEstimator):
+class VAEOverSampler(OneToOneFeatureMixin, SiteLinkMixin, BaseEstimator):
     r"""Draw new rows of rare classes, each from a density of its own.
 
     A VAE is fitted to the rows of every class that is to grow, and the rows that it
@@ -99,7 +98,7 @@ class VAEOverSampler(OneToOneFeatureMixin, BaseEstimator):
 
     Examples
     --------
-    >>> from skvae.over_sampling import VAEOverSampler
+    >>> from skvae import VAEOverSampler
     >>> VAEOverSampler(sampling_strategy=0.5, random_state=0)
     VAEOverSampler(random_state=0, sampling_strategy=0.5)
     """
@@ -161,7 +160,7 @@ class VAEOverSampler(OneToOneFeatureMixin, BaseEstimator):
         ImportError
             If imbalanced-learn is not installed.
         ValueError
-            If y is no target of classes, or the rows of a class cannot be fitted.
+            If y does not hold classes, or the rows of a class cannot be fitted.
         """
         table, labels = self._read(X, y)
         generator = make_generator(self.random_state)
