@@ -49,8 +49,8 @@ sources = {"training rows": train, "drawn": drawn, "shuffled": shuffled}
 # variation of levels; pairs by the mean difference of rank correlations (education
 # coded by the order of its levels, one indicator for each region). Then classifiers are
 # trained on each source to predict `owns_home`, and their area under the ROC curve is
-# computed on real rows. Finally, a judge learns to tell the rows of a source from test
-# rows: 0.5 means that it cannot.
+# computed on real rows. Finally, a two-sample test: a classifier is trained to
+# tell the rows of a source from test rows; an area of 0.5 means that it cannot.
 
 numbers, levels = ["age", "income", "visits", "savings"], ["region", "education"]
 target = "owns_home"
@@ -77,7 +77,7 @@ def correlate(found):
     return encode(found).corr("spearman")
 
 
-def judge(found):
+def test_two_samples(found):
     """Return how well boosted trees tell rows from test rows, held-out AUC."""
     both = pd.concat([encode(found), encode(test)])
     is_real = np.repeat([0, 1], [len(found), len(test)])
@@ -111,11 +111,11 @@ def learn(found):
 
 
 truth = correlate(test)
-print(f"{'':<14} columns  pairs  AUC on real rows  judge")
+print(f"{'':<14} columns  pairs  AUC on real rows  two-sample AUC")
 for name, found in sources.items():
     columns = np.mean(list(measure_columns(found).values()))
     pairs = np.abs((correlate(found) - truth).to_numpy()).mean()
-    learned, told = learn(found), judge(found)
+    learned, told = learn(found), test_two_samples(found)
     print(f"{name:<14} {columns:7.3f} {pairs:6.3f} {learned:17.3f} {told:6.2f}")
 
 # %%

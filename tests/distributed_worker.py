@@ -19,7 +19,7 @@ from scipy import sparse
 from skorch.callbacks import Callback
 from torch import distributed, nn
 
-from skvae import VAEOutlierDetector, VAETransformer
+from skvae import UnusedComponentsWarning, VAEOutlierDetector, VAETransformer
 from skvae.networks import Network
 from skvae.objectives import IWAE, MMD
 
@@ -299,7 +299,9 @@ def run(rank, size, folder, cases):
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")
+    warnings.simplefilter("error")
+    # of two epochs
+    warnings.simplefilter("ignore", UnusedComponentsWarning)
     rank, size = map(int, sys.argv[1:3])
     folder, cases = Path(sys.argv[3]), sys.argv[4].split(";")
     torch.set_num_threads(1)

@@ -67,6 +67,7 @@ def list_checks():
     return [check for _, check in map(list, cases)]
 
 
+# they fit toy tables, whose warnings are not ours to choose
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("check", list_checks(), ids=lambda check: check.func.__name__)
 def test_imbalanced_learns_own_checks(check):

@@ -157,7 +157,7 @@ def _is_sparse_frame(X):
 
 
 def refuse_mixed_frame(X, owner):
-    """Refuse a data frame that has sparse columns but is no sparse table."""
+    """Refuse a data frame in which only some columns are sparse."""
     if get_container(X) != "pandas":
         return
     is_sparse = [str(dtype).startswith("Sparse") for dtype in X.dtypes]

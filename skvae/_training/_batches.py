@@ -321,11 +321,9 @@ class ValidBatches:
         self.rows, self.batch_size, self.ranks = rows, batch_size, None
 
     def split(self, ranks):
-        """Leave to every process its part; return whether each one has some rows."""
-        if min(len(rows) for rows in self.rows.valid) < ranks.size:
-            return False
-        self.ranks = ranks
-        return True
+        """Leave to every process its part, if there is a row for each one."""
+        if len(self.rows.valid[0]) >= ranks.size:
+            self.ranks = ranks
 
     def __iter__(self):
         valid = self.rows.valid

@@ -31,7 +31,7 @@ from ._density import (
 from ._ensemble import join_members, list_members
 from ._net_arguments import list_own_callbacks, make_net, update_net
 from ._net_state import is_passing
-from ._ranks import get_ranks
+from ._ranks import share_weights
 from ._sklearn_callbacks import EpochTasks
 from ._splits import Splits, make_splits, split_off
 from ._starting_point import StartingPoint, make_rows
@@ -151,9 +151,7 @@ def _prepare_net(plan, data, begin, module=None):
         n_samples = len(begin.splits.table)
         net = update_net(plan.net, plan, begin.rows, n_samples, data.is_chunk)
     net.units_ = begin.starts[-1].shift, begin.starts[-1].unit
-    if get_ranks() is not None:
-        # machines may round differently
-        get_ranks().share_tensors(net.module_.state_dict().values())
+    share_weights(net.module_)
     return net
 
 
@@ -162,8 +160,7 @@ def _run(net, data, begin):
     rows = begin.rows
     with threads_for(count_work(net.module_, net.batch_size)):
         net.partial_fit(rows, epochs=1 if data.is_chunk else None)
-    if get_ranks() is not None:
-        get_ranks().share_tensors(net.module_.state_dict().values())
+    share_weights(net.module_)
     return net
 
 

@@ -1,6 +1,7 @@
 """The gradient of a batch in parts: to take little memory, or one for every process."""
 
 import torch
+from torch import nn
 
 from .._model._cost import count_draws, count_widest
 from .._utils._draws import drawing_part
@@ -13,6 +14,7 @@ from ._ranks import get_ranks
 _PART_VALUES = 2**19
 _PART_ROWS, _LEAST_PART_ROWS = 32, 4
 _MAX_PART_VALUES = 2**21
+_BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 
 
 def make_gradient(module, objective, shape, weights, has_missing, is_weighted, *args):
@@ -52,8 +54,7 @@ def is_additive(objective):
 
 def _mixes_rows(module):
     """Return whether networks may have layers that see all rows of a batch."""
-    names = {type(layer).__name__ for layer in module.modules()}
-    return any("BatchNorm" in name for name in names)
+    return any(isinstance(layer, _BATCH_NORMS) for layer in module.modules())
 
 
 def _count_parts(module, objective, shape):

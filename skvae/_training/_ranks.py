@@ -42,6 +42,13 @@ def share_generator(generator):
     return generator if ranks is None else ranks.share(generator, "the seed")
 
 
+def share_weights(module):
+    """Give a module the weights of the first process: others may round differently."""
+    ranks = get_ranks()
+    if ranks is not None:
+        ranks.share_tensors(module.state_dict().values())
+
+
 @contextmanager
 def fitting_together():
     """Fit one model in all processes where torch.distributed has several.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from .._columns import count_rows
 from ._estimators import check_positive, get_feature_names, open_pipeline, require
 from ._images import Sheet, find_image_shape, find_range, find_sheet_size, to_images
 from ._panels import draw_agreement, measure_agreement
@@ -18,7 +19,7 @@ from ._style import (
     set_title,
     shorten,
 )
-from ._tables import choose_columns, count_rows, read_columns, read_names, take_rows
+from ._tables import choose_columns, read_columns, read_names, take_first
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -263,7 +264,7 @@ class ReconstructionDisplay:
         n_images: int,
         style: dict[str, Any],
     ) -> None:
-        tables = take_rows(self.X, n_images), take_rows(self.rebuilt, n_images)
+        tables = take_first(self.X, n_images), take_first(self.rebuilt, n_images)
         images = np.stack([to_images(table, shape) for table in tables])
         size = find_sheet_size(2, images.shape[1], images.shape[2:4])
         axis = make_axes(ax, *size)

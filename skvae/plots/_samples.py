@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from .._columns import count_rows
 from ._estimators import check_positive, get_feature_names, open_pipeline, require
 from ._images import (
     Sheet,
@@ -26,7 +27,7 @@ from ._style import (
     set_title,
     shorten,
 )
-from ._tables import choose_columns, count_rows, read_columns, read_names, take_rows
+from ._tables import choose_columns, read_columns, read_names, take_first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -292,9 +293,9 @@ class SamplesDisplay:
         style: dict[str, Any],
     ) -> None:
         n_drawn = count_rows(self.drawn)
-        parts = [to_images(take_rows(self.drawn, n_drawn), shape)]
+        parts = [to_images(take_first(self.drawn, n_drawn), shape)]
         if self.real is not None:
-            real = to_images(take_rows(self.real, n_drawn), shape)
+            real = to_images(take_first(self.real, n_drawn), shape)
             parts.insert(0, real)
         n_columns = n_columns or int(np.ceil(n_drawn**0.5))
         grids = [wrap(part, n_columns) for part in parts]

@@ -69,12 +69,7 @@ def choose_columns(columns: Columns | None, names: Sequence[str]) -> list[int]:
     return found
 
 
-def count_rows(table: Any) -> int:
-    """Return the number of rows; scipy refuses the length of a sparse table."""
-    return table.shape[0] if sparse.issparse(table) else len(table)
-
-
-def take_rows(table: Any, n_rows: int) -> Any:
+def take_first(table: Any, n_rows: int) -> Any:
     """Return the first rows, dense where the table is sparse."""
     if sparse.issparse(table):
         return sparse.csr_array(table)[:n_rows].toarray()
