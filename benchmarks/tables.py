@@ -1,7 +1,8 @@
 """Real tables for the benchmarks: scikit-learn's own, and a folder of others if given.
 
-The folder holds ``uci/*.csv`` (a header row), ``adbench/*_NAME.npz`` (an array X) and
-``mixed/*.csv`` (a header row; empty fields are missing); its path is taken from the
+The folder holds ``uci/*.csv`` (a header row), ``adbench/*_NAME.npz`` (an array X),
+``odd/*/NAME.npz`` (arrays train, test and test_labels) and ``mixed/*.csv`` (a header
+row; empty fields are missing); its path is taken from the
 environment variable SKVAE_DATA, or ``../shared/data`` beside the repository. Tables
 that are not there are left out with a message.
 """
@@ -93,6 +94,22 @@ def load_outliers(name):
         rows.sort()
         X, y = X[rows], y[rows]
     return X, y
+
+
+def list_odd_tables(part="*"):
+    """Return the names of OddBench's and OvRBench's tables, in alphabetical order."""
+    return sorted(path.stem for path in find_folder().glob(f"odd/{part}/*.npz"))
+
+
+def load_odd(name):
+    """Return normal training rows, test rows, and 1 for outliers among these."""
+    (path,) = find_folder().glob(f"odd/*/{name}.npz")
+    with np.load(path, allow_pickle=False) as file:
+        return (
+            file["train"].astype(float),
+            file["test"].astype(float),
+            file["test_labels"],
+        )
 
 
 def split(name, seed):

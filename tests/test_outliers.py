@@ -135,7 +135,8 @@ def test_auto_calls_about_one_in_a_hundred_clean_rows_outliers(name):
     assert 0.004 < share <= (0.025 if name in ("tails", "skewed") else 0.02)
     p = detector.p_values(X)
     assert (p <= 0.1).mean() == pytest.approx(0.1, abs=0.05)
-    assert p.min() <= 0.01
+    # one held-out row may be lower, by a model that was not trained on it
+    assert p.min() <= 2.5 / (1 + len(detector.calibration_scores_))
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1])
@@ -154,7 +155,7 @@ def test_rows_far_below_are_beyond_a_fence_of_scores():
     distances = np.r_[0.0, np.arange(1, 101) / 100, 3.0, 4.0]
     # Q2 = 0.51, Q3 = 0.77
     usual = find_usual(-distances, np.ones(103))
-    assert usual.sum() == 101 + (3.0 < 0.77 * (0.77 / 0.51) ** 3)
+    assert usual.sum() == 101 + (3.0 < 0.77 * (0.77 / 0.51) ** 3.5)
     # weights are those of so many equal rows
     weight = 1.0 + np.arange(103) % 2
     np.testing.assert_array_equal(
@@ -295,8 +296,11 @@ def test_a_stream_with_a_constant_column_is_trimmed(table):
     scores = detector.partial_fit(X).score_samples(X)
     other = VAEOutlierDetector(**QUICK).partial_fit(table[0]).partial_fit(table[0])
     # the density of a constant is the same for all rows
-    difference = scores - other.score_samples(table[0])
-    np.testing.assert_allclose(difference, difference[0])
+    np.testing.assert_allclose(scores, other.score_samples(table[0]), atol=1e-5)
+    difference = detector.score_samples(X, "elbo") - other.score_samples(
+        X[:, :8], "elbo"
+    )
+    np.testing.assert_allclose(difference, difference[0], rtol=1e-5)
 
 
 @pytest.mark.parametrize(("trim", "count"), [(None, 0), (0.0, 0), (0.1, 50)])
@@ -502,7 +506,7 @@ def test_an_interrupt_of_the_threshold_leaves_the_earlier_fit(table, monkeypatch
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(VAEOutlierDetector, "_score", interrupt)
+    monkeypatch.setattr("skvae._outliers._detector.find_threshold", interrupt)
     with pytest.raises(KeyboardInterrupt):
         detector.fit(1000 * table[0][:50])
     monkeypatch.undo()
@@ -531,7 +535,8 @@ def test_fold_models_have_the_noise_of_the_model_that_is_kept(table):
             super()._conclude(data)
             seen.extend(model.columns.unit for model, _ in data.fold_models)
 
-    detector = Watched(contamination=0.1, trim=None, **QUICK).fit(X)
+    settings = QUICK | {"likelihood": skvae.likelihoods.Gaussian(variance_floor=0.25)}
+    detector = Watched(contamination=0.1, trim=None, **settings).fit(X)
     assert len(seen) == 5
     # a quarter of the variance, at least, of a column that others explain
     least = 0.5 * X.std(axis=0)[-1]
@@ -581,10 +586,10 @@ def test_score_is_the_elbo_whatever_decides(detector, table):
     assert detector.score(table[1]) == pytest.approx(expected)
 
 
-def test_a_score_depends_on_the_units_by_its_jacobian(table):
+def test_a_score_of_the_model_depends_on_the_units_by_its_jacobian(table):
     X, new = table
     one, other = (
-        VAEOutlierDetector(**QUICK).fit(factor * X).score_samples(factor * new)
+        VAEOutlierDetector(**QUICK).fit(factor * X).score_samples(factor * new, "elbo")
         for factor in (1, 10)
     )
     np.testing.assert_allclose(one - other, 8 * np.log(10), rtol=1e-3)
@@ -724,11 +729,10 @@ def test_mixed_tables_with_missing_values_have_scores_and_explanations(mixed):
     assert (detector.predict(mixed) < 0).sum() == pytest.approx(40, abs=8)
 
 
-def test_numbers_are_normal_and_categories_are_not(mixed):
+def test_numbers_are_mixtures_and_categories_are_not(mixed):
     detector = VAEOutlierDetector(**QUICK).fit(mixed)
     names = detector.columns_.to_frame()["likelihood"].astype(str)
-    assert names.str.contains("Gaussian").any()
-    assert not names.str.contains("Mixture").any()
+    assert names.str.contains("GaussianMixture").any()
     assert names.str.contains("Categorical|Bernoulli").any()
     assert detector.likelihood == "auto"
     assert detector.n_components == "auto"
@@ -892,7 +896,8 @@ def test_streams_have_a_threshold(table):
     detector = VAEOutlierDetector(**QUICK)
     for chunk in np.array_split(table[0], 3):
         detector.partial_fit(chunk)
-    assert 0 < (detector.predict(table[1]) < 0).mean() < 0.05
+    assert (detector.predict(table[0]) < 0).mean() == pytest.approx(0.01, abs=0.002)
+    assert (detector.predict(table[1]) < 0).mean() < 0.05
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

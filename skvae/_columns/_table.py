@@ -242,6 +242,18 @@ class ColumnTable(Described):
         scores = scores - np.where(np.isnan(X[:, self.varies]), 0.0, np.log(self.unit))
         return self.merge(scores, self.constant.score(X[:, ~self.varies]))
 
+    def score_constant(self, X):
+        """Return log densities of the constant columns, ``(n, 2)`` nats.
+
+        The second is how much less likely they are than their values at fit. Missing
+        values have 0 in both.
+        """
+        values = X if self.all_constant else X[:, ~self.varies]
+        usual = self.constant.score(self.constant.values[None])
+        scores = self.constant.score(values)
+        less = np.where(np.isnan(values), 0.0, scores - usual)
+        return np.stack([scores.sum(axis=1), less.sum(axis=1)], axis=-1)
+
     @property
     def constant_log_density(self):
         """Mean log density of the constant columns over the rows at fit, nats per row.

@@ -153,6 +153,19 @@ class FittedModel:
             function, len(X), n_draws, lambda row: self.columns.refuse_row(X[row], row)
         )
 
+    def map_inputs(self, function, X):
+        """Return a function of what the encoder sees of rows, for all rows of X.
+
+        Those are ``(n, n_inputs)``: rows as the likelihood represents them, centred and
+        scaled, with expected values where they are missing.
+        """
+        precise = self.precise
+
+        def compute(x):
+            return to_float64(function(precise.see(x)[..., : precise.n_inputs]))
+
+        return self._map_rows(compute, X, precise)
+
     def embed(self, X):
         """Return the point summaries of rows, ``(n, n_embedded)`` float32."""
         precise = self.precise

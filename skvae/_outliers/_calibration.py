@@ -3,6 +3,8 @@
 Scores of training rows are too high, and so is a threshold found from them.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from .._utils._lazy_rows import select_rows
@@ -11,7 +13,21 @@ from ._thresholds import find_rank, find_share
 # with fewer rows, none can be held out for a threshold
 LEAST_ROWS = 10
 # how far the fence of scores is beyond the upper quartile
-_REACH = 3
+_REACH = 3.5
+
+
+@dataclass(frozen=True)
+class RowScores:
+    """Scores of some rows, their weights, and the scores that say how far they are."""
+
+    scores: np.ndarray  # (n,)
+    weight: np.ndarray  # (n,)
+    judged: np.ndarray  # (n,)
+
+    def select_usual(self):
+        """Return those of rows that are not far below the others."""
+        usual = find_usual(self.judged, self.weight)
+        return RowScores(self.scores[usual], self.weight[usual], self.judged[usual])
 
 
 def collect_scores(data, score, scores, weight):
@@ -46,8 +62,8 @@ def collect_scores(data, score, scores, weight):
 def find_usual(scores, weight):
     """Return which rows do not score far below the others, ``(n,)`` bool.
 
-    They are those within a fence Q3 (Q3 / Q2)^3 of the distances from the best score:
-    three times as far beyond the upper quartile as that is beyond the median, in
+    They are those within a fence Q3 (Q3 / Q2)^3.5 of the distances from the best score:
+    3.5 times as far beyond the upper quartile as that is beyond the median, in
     logarithms, so that the fence grows with the weight of the tail.
     """
     distances = scores.max() - scores
@@ -59,18 +75,20 @@ def find_usual(scores, weight):
     return distances <= high * (high / middle) ** _REACH
 
 
-def find_threshold(scores, weight, held_out, held_out_weight, share):
+def find_threshold(found, held_out, share):
     """Return the threshold of a share of outliers, and check it on held-out scores.
 
-    It is the quantile of the scores of the fit. Where the share of held-out scores
-    below it is off by more than two standard errors, it is a rank among them instead.
+    Both are `RowScores`, the second one or None. It is the quantile of the scores of
+    the fit. Where the share of held-out scores below it is off by more than two
+    standard errors, it is a rank among them instead.
     """
-    threshold = find_share(scores, weight, share)
+    threshold = find_share(found.scores, found.weight, share)
     if held_out is None:
         return threshold
-    total = held_out_weight.sum()
-    difference = held_out_weight[held_out < threshold].sum() / total - share
-    n_rows = total**2 / (held_out_weight**2).sum()
+    scores, weight = held_out.scores, held_out.weight
+    total = weight.sum()
+    difference = weight[scores < threshold].sum() / total - share
+    n_rows = total**2 / (weight**2).sum()
     if abs(difference) > 2 * np.sqrt(share * (1 - share) / n_rows):
-        return find_rank(held_out, held_out_weight, share)
+        return find_rank(scores, weight, share)
     return threshold

@@ -15,7 +15,7 @@ from .._columns import convert_array, make_array_like, make_table_like
 from .._estimator import VAETransformer
 from .._utils._lazy_rows import select_rows
 from .._utils._numpy_errors import uses_default_errors
-from ._calibration import LEAST_ROWS, collect_scores, find_threshold, find_usual
+from ._calibration import LEAST_ROWS, RowScores, collect_scores, find_threshold
 from ._explanation import choose_usual_rows, compute_usual_scores, score_given_rest
 from ._levels import SeenLevels
 from ._reservoir import Reservoir
@@ -37,16 +37,8 @@ if TYPE_CHECKING:
 _AUTO_SHARE = 0.01
 # largest number of components of 'auto'
 _MAX_COMPONENTS = 64
-# least noise, as a share of a column's variance: a standard deviation of 0.5
-_VARIANCE_FLOOR = 0.25
-
-
-def _select_usual(scores: Any, weight: Any) -> tuple[Any, Any]:
-    """Return the scores that are not far below the others, and their weights."""
-    if scores is None:
-        return None, None
-    usual = find_usual(scores, weight)
-    return scores[usual], weight[usual]
+# least variance of the normals of a column, as a share of its variance
+_VARIANCE_FLOOR = 1e-3
 
 
 @uses_default_errors
@@ -57,9 +49,12 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     far from all others are left out of training, so that the model learns the
     distribution of normal rows, whether X is clean or not.
 
-    .. math:: s(x) = E_{q(z|x)}[\log p(x|z)] - \tfrac{1}{2} KL(q(z|x) \| p(z))
+    The default score pools two: that of the model,
 
-    is the default score, in nats. Rows that score below `offset_` are outliers.
+    .. math:: s(x) = E_{q(z|x)}[\log p(x|z)] - \tfrac{1}{2} KL(q(z|x) \| p(z)),
+
+    and the distance of a row from the nearest of the rows that were fitted. Rows that
+    score below `offset_` are outliers.
 
     Read more in the :doc:`user guide </user_guide/outliers>`.
 
@@ -73,18 +68,18 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         the threshold. It is also the rate of false alarms on new rows like those of X,
         which held-out rows ensure (see Notes). With 'auto', the threshold is below the
         scores of 99 in 100 rows, without those that score far below all others.
-    score_method : str, default='tempered'
-        Default method of `score_samples`: 'tempered', 'elbo', 'evidence',
-        'reconstruction', 'refined' or 'regret'.
+    score_method : str, default='pooled'
+        Default method of `score_samples`: 'pooled', 'tempered', 'nearest', 'elbo',
+        'evidence', 'reconstruction', 'refined' or 'regret'.
     trim : float, 'auto' or None, default='auto'
         Rows that are left out of training: the share that is farthest from the mean, in
         [0, 0.5); with 'auto', rows beyond a fence of the distances, Q3 + 0.75 (Q3 -
         Q1), half as far out as Tukey's. The distance is the root mean square of the
         standardised numbers of a row. None leaves out no row.
     likelihood : str, Likelihood or dict, default='auto'
-        p(x|z), as in `VAETransformer`, except that 'auto' is a normal distribution for
-        numbers, whose noise is at least a quarter of a column's variance: otherwise
-        directions of small variance would dominate the score.
+        p(x|z), as in `VAETransformer`, except that 'auto' is a mixture of normals for
+        numbers, whose variances are at least a thousandth of a column's: otherwise
+        repeated values would dominate the score.
     latent, network, hidden_layer_sizes, activation, dropout : optional
         The model, as in `VAETransformer`.
     init, standardize, image_shape : optional
@@ -143,6 +138,17 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
 
     Notes
     -----
+    With the two scores :math:`s_k`, 'tempered' and 'nearest', the default is
+
+    .. math::
+        s(x) = 2 \log \frac{1}{2} \sum_{k=1}^2 \sqrt{\sigma(t_k)}, \quad
+        t_k = \frac{s_k(x) - c_k}{w_k}
+
+    where :math:`c_k` is the median of the scores of held-out rows and :math:`w_k` the
+    distance from there to their 16th percentile: :math:`\sigma(t_k)`, the logistic
+    function, is a smooth p-value. Constant columns are in neither; how much less likely
+    they are than at `fit` is added, in nats.
+
     Scores of training rows are too high, and so is a threshold at one of their
     quantiles. With ``contamination=c``, rows are also scored by models that were not
     trained on them. Up to 3,000 rows these are all rows, scored by five networks that
@@ -157,7 +163,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
 
     With ``contamination='auto'``, c is 0.01, the rows scored by other models are those
     that early stopping holds out, and rows far below the others do not count: those
-    whose distance from the best score is beyond Q3 (Q3 / Q2)^3.
+    whose 'tempered' score, with the default method, is farther below the best one than
+    Q3 (Q3 / Q2)^3.5.
 
     References
     ----------
@@ -205,24 +212,27 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         },
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
         "score_method": [
-            StrOptions({"tempered", "regret", *VAETransformer._methods} - {"kl"})
+            StrOptions(
+                {"pooled", "tempered", "nearest", "regret", *VAETransformer._methods}
+                - {"kl"}
+            )
         ],
         "trim": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="left"), None],
     }
 
-    _methods = ("tempered", *VAETransformer._methods, "regret")
-    _averages = ("tempered", *VAETransformer._averages)
+    _methods = ("pooled", "tempered", "nearest", *VAETransformer._methods, "regret")
+    _averages = ("pooled", "tempered", *VAETransformer._averages)
     _marks_unknown = True
     # of pickles that do not have them
     _levels = SeenLevels()
-    _training_scores = None
+    _training_scores = _pooled = None
 
     def __init__(
         self,
         n_components: int | Literal["auto"] = "auto",
         *,
         contamination: float | Literal["auto"] = "auto",
-        score_method: str = "tempered",
+        score_method: str = "pooled",
         trim: float | Literal["auto"] | None = "auto",
         likelihood: Likelihood | str | dict[Any, Any] = "auto",
         latent: Latent | str = "gaussian",
@@ -305,9 +315,9 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
 
     @override
     def _make_number_likelihood(self) -> Any:
-        from ..likelihoods import Gaussian
+        from ..likelihoods import GaussianMixture
 
-        return Gaussian(variance_floor=_VARIANCE_FLOOR)
+        return GaussianMixture(variance_floor=_VARIANCE_FLOOR)
 
     @override
     def _count_components(self, n_features: int) -> int | None:
@@ -317,6 +327,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
 
     @override
     def _conclude(self, data: Any) -> None:
+        from ._pooled import PooledScore
+
         array: Any
         weight: Any
         counted = data.counted
@@ -325,28 +337,40 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
             # the threshold is found from a sample of all chunks
             earlier = (data.is_warm and self._stream) or Reservoir()
             self._stream = earlier.extend(*data.select(counted))
-            array, weight, kept = self._stream.rows, None, slice(None)
+            array, weight = self._stream.rows, None
+            kept = np.ones(len(array), dtype=bool)
         else:
             self._stream = None
             array, weight = data.select(counted)
             kept = data.kept[counted]
         weight = np.ones(len(array)) if weight is None else weight
-        scores = self._score(array)
+        self._pooled, found, held_out = PooledScore.learn(
+            self._get_model(), data, array, weight, kept
+        )
+        if self.score_method != "pooled":
+            scores = self._score(array)
+            found = RowScores(scores, weight, scores)
+            others, others_weight = collect_scores(data, self._score, scores, weight)
+            held_out = None
+            if others is not None:
+                held_out = RowScores(others, others_weight, others)
+        scores = found.scores
         self._training_scores = None if data.is_chunk else scores
         usual = choose_usual_rows(select_rows(array, kept))
         self._usual_rows, self._usual_scores = usual, None
-        held_out: tuple[Any, Any] = collect_scores(data, self._score, scores, weight)
-        found: tuple[Any, Any] = scores, weight
         share = self.contamination
         if share == "auto":
             # outliers are not among the rows that a share is of
-            found, share = _select_usual(*found), _AUTO_SHARE
-            held_out = _select_usual(*held_out)
-        self.offset_ = find_threshold(*found, *held_out, share)
+            found, share = found.select_usual(), _AUTO_SHARE
+            held_out = held_out and held_out.select_usual()
+        self.offset_ = find_threshold(found, held_out, share)
         if self.contamination == "auto" and self.offset_ == -np.inf:
             # too few held-out rows for one in a hundred
-            self.offset_ = find_rank(*held_out, 1 / len(held_out[0]))
-        self.calibration_scores_, self._calibration_weight = held_out
+            self.offset_ = find_rank(
+                held_out.scores, held_out.weight, 1 / len(held_out.scores)
+            )
+        self.calibration_scores_ = held_out.scores if held_out else None
+        self._calibration_weight = held_out.weight if held_out else None
         seen = self._levels if data.is_warm else SeenLevels()
         self._levels = seen.extend(
             data.select(counted)[0], self.columns_, scores[kept], self.offset_
@@ -355,6 +379,15 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
             # rows without weight may have levels that are unknown
             scores = self.score_samples(data.table.given)
             self._training_scores = convert_array(scores, "scores")
+
+    def _get_pooled(self) -> Any:
+        """Return what scores are pooled with; fits of earlier versions have none."""
+        if self._pooled is None:
+            raise ValueError(
+                "This detector was fitted by a version of skvae without the scores "
+                "'pooled' and 'nearest'; fit again, or pass method='tempered'."
+            )
+        return self._pooled
 
     @property
     def threshold_(self) -> float:
@@ -435,10 +468,15 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         X : array-like or data frame (n_samples, n_features)
             Rows of the columns that were fitted.
         method : str, default=None
-            None is `score_method`. Two methods beside those of `VAETransformer`:
+            None is `score_method`. Four methods beside those of `VAETransformer`:
 
             - 'tempered': :math:`E_q[\log p(x|z)] - KL(q \| p) / 2`, between
               'reconstruction' and 'elbo';
+            - 'nearest': minus the logarithm of the distance from the nearest of the
+              rows that were fitted (4,096 of them at most), in standard deviations,
+              plus 0.001; a row is not its own neighbour;
+            - 'pooled': the logarithm of the mean, with exponent 1/2, of what
+              'tempered' and 'nearest' are as p-values (see Notes of the class);
             - 'regret': minus the likelihood regret, :math:`ELBO(q^*) - ELBO(q)`, the
               difference of 'refined' and 'elbo', at most 0. It is for images: there
               the likelihood may be higher for simpler images than for training images.
@@ -462,7 +500,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         References
         ----------
         Higgins et al. (2017), "beta-VAE", eq. 4, for 'tempered'; Xiao, Yan & Amit
-        (2020), "Likelihood regret", eq. 4, for 'regret'.
+        (2020), "Likelihood regret", eq. 4, for 'regret'; Vovk & Wang (2020),
+        "Combining p-values via averaging", eq. 1, for 'pooled'.
         """
         method = self.score_method if method is None else method
         return super().score_samples(X, method, n_draws=n_draws, return_std=return_std)
@@ -478,6 +517,11 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     ) -> Any:
         if method == "regret":
             return model.score(array, "elbo") - model.score(array, "refined")
+        if method in ("pooled", "nearest"):
+            pooled = self._get_pooled()
+            if method == "nearest":
+                return pooled.nearest.score(model, array)
+            return pooled.score(model, array, n_draws, return_std)
         return super()._compute_scores(model, array, method, n_draws, return_std)
 
     @override

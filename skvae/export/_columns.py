@@ -56,6 +56,12 @@ class Nodes:
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
 
+    def add_pair(self, kind, *inputs, **attributes):
+        """Return the names of both outputs of a new node."""
+        outputs = [self.name(), self.name()]
+        self.nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
+        return outputs
+
 
 class MatrixColumns:
     """Columns of an array: one input X, and one output."""

@@ -16,12 +16,16 @@ from .._columns._table import FARTHEST
 from .._model._ensemble import make_model
 from .._model._precision import run_single
 from .._model._score import combine, evaluate
+from .._outliers._nearest import measure_nearness
 from .._utils._missing import missing_cells_known
 
 # the code of a level that `fit` has not seen
 UNKNOWN = -1.0
-# scores that are averages over draws, and so one pass through the network
-SCORES = ("elbo", "tempered", "evidence", "reconstruction", "kl")
+# scores that are averages over draws, and so one pass through the network, and those
+# of distances
+_AVERAGES = ("elbo", "tempered", "evidence", "reconstruction", "kl")
+_DISTANCES = ("pooled", "nearest")
+SCORES = (*_AVERAGES, *_DISTANCES)
 
 
 def make_function(estimator, method, score_method, has_missing):
@@ -42,7 +46,10 @@ def make_function(estimator, method, score_method, has_missing):
             if method in ("transform", "reconstruct"):
                 found = getattr(parts[0], method)(x)
                 return torch.where(is_outside.unsqueeze(-1), torch.nan, found)
-            scores = score(parts, x, score_method)
+            if score_method in _DISTANCES:
+                scores = score_distances(estimator._pooled, parts, x, score_method)
+            else:
+                scores = score(parts, x, score_method)
             if unknown is not None and score_method != "kl":
                 scores = scores + levels.score * unknown
             scores = torch.where(is_outside, torch.nan, scores)
@@ -83,6 +90,18 @@ def score(parts, x, method):
         return total
     # that of the member
     return total + (log_share.exp() * (log_share + math.log(len(parts)))).sum(dim=0)
+
+
+def score_distances(pooled, parts, x, method):
+    """Return scores of distances from known rows, see `PooledScore`."""
+    first, known = parts[0], torch.as_tensor(pooled.nearest.inputs).double()
+    near = measure_nearness(first.see(x).double(), known)
+    if method == "nearest":
+        return near
+    constant, less = first.compare_constant(x)
+    scores = score(parts, x, "tempered") - constant
+    both = torch.stack([scores, near], dim=-1)
+    return pooled.pooling.pool_tensor(both) + less
 
 
 class RowReader:
@@ -198,6 +217,10 @@ class RowModel:
         unit = self.model.unit
         return z if unit is None else z * torch.as_tensor(unit)
 
+    def see(self, X):
+        """Return what the encoder sees of rows, see `FittedModel.map_inputs`."""
+        return self.module.see(self.encode(X))[..., : self.module.n_inputs]
+
     def reconstruct(self, X):
         """Return E[x|z] at the point summaries of rows, ``(n, n_features)``."""
         module = self.module
@@ -255,6 +278,19 @@ class RowModel:
             noise = noise[:1]
         output = self.module(x, noise=noise)
         return combine(evaluate(output, x, method), output.log_share, method).double()
+
+    def compare_constant(self, X):
+        """Return both columns of `ColumnTable.score_constant`."""
+        columns = self.columns
+        if columns.varies.all() and not columns.all_constant:
+            return torch.zeros_like(X[:, 0]), torch.zeros_like(X[:, 0])
+        if not columns.all_constant:
+            others = torch.as_tensor(np.flatnonzero(~columns.varies))
+            X = X.index_select(-1, others)
+        usual = torch.as_tensor(columns.constant.values).expand_as(X)
+        usual = torch.where(X.isnan(), torch.nan, usual)
+        scores = self.score_constant(X)
+        return scores, scores - self.score_constant(usual)
 
     def score_constant(self, X):
         """Return log p of constant columns, see `ConstantColumns.score`."""

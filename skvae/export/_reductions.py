@@ -52,6 +52,12 @@ def _argmax(t, node, x, dim=None, keepdim=False):
     return t.add("ArgMax", name, axis=dim, keepdims=int(keepdim))
 
 
+@translates(ATEN.topk.default)
+def _topk(t, node, x, k, dim=-1, largest=True, sorted=True):
+    options = {"axis": get_dim(dim, x), "largest": int(largest), "sorted": int(sorted)}
+    return t.nodes.add_pair("TopK", t.name(x), t.integers(k), **options)
+
+
 @translates(ATEN.cumsum.default)
 def _cumsum(t, node, x, dim, dtype=None):
     axis = t.nodes.constant(np.int64(get_dim(dim, x)))
