@@ -15,6 +15,8 @@ import torch
 from skorch.callbacks import Callback
 from typing_extensions import override
 
+from ._utils._progress import open_bar, write_line
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Annealing",
     "BestWeights",
+    "EpochLines",
     "EpochMeans",
     "FreshBinarization",
     "KLWarmup",
@@ -380,35 +383,97 @@ def _compare_rows(
 
 
 class ProgressBar(Callback):
-    """Show a progress bar with the ELBO of the epoch, in nats per row."""
+    """Show a progress bar with the ELBO of the epoch, in nats per row.
+
+    It is on stderr; where that is no terminal, it is a line every ten seconds.
+
+    Parameters
+    ----------
+    name : str, default='VAETransformer.fit'
+        Name of the call.
+    n_epochs : int or None, default=None
+        Epochs of the call; None is the `max_epochs` of the net.
+    delay : float, default=0.0
+        Seconds that training takes before the bar appears.
+    """
 
     is_passing = True
     bar_: Any
 
+    def __init__(
+        self,
+        name: str = "VAETransformer.fit",
+        n_epochs: int | None = None,
+        delay: float = 0.0,
+    ) -> None:
+        self.name = name
+        self.n_epochs = n_epochs
+        self.delay = delay
+
     @override
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        from tqdm.auto import tqdm
-
-        # a service may have no stream to write to
-        self.bar_ = tqdm(
-            total=net.max_epochs,
-            unit="epoch",
-            desc="VAETransformer",
-            disable=sys.stderr is None,
-        )
+        n_epochs = net.max_epochs if self.n_epochs is None else self.n_epochs
+        name = self.name + _name_stage(net)
+        self.bar_ = open_bar(name, n_epochs, "epoch", self.delay)
 
     @override
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        row = net.history[-1]
-        shown = {}
-        for part, label in (("train", "elbo"), ("valid", "valid_elbo")):
-            if f"{part}_kl" in row:
-                elbo = row[f"{part}_reconstruction"] - row[f"{part}_kl"]
-                shown[label] = f"{elbo:.3f}"
-        self.bar_.set_postfix(shown)
+        elbos = _compute_elbos(net.history[-1])
+        names = {"train": "elbo", "valid": "valid_elbo"}
+        self.bar_.set_postfix({names[k]: f"{v:.3f}" for k, v in elbos.items()})
         self.bar_.update()
 
     @override
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         self.bar_.close()
         del self.bar_
+
+
+class EpochLines(Callback):
+    """Print a line per epoch: ELBO of training and held-out rows, in nats per row.
+
+    A star marks the epochs whose held-out rows have the lowest loss so far. That is the
+    negative ELBO, unless training has another objective; of a map it is the error of
+    the reconstruction. Lines are on stdout, as those of scikit-learn and skorch are.
+
+    Parameters
+    ----------
+    name : str, default='VAETransformer.fit'
+        Name of the call.
+    """
+
+    is_passing = True
+
+    def __init__(self, name: str = "VAETransformer.fit") -> None:
+        self.name = name
+
+    @override
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        row = net.history[-1]
+        if row["epoch"] == 1:
+            write_line(sys.stdout, self.name + _name_stage(net))
+            write_line(sys.stdout, "epoch       train    held-out  best   seconds")
+        elbos = _compute_elbos(row)
+        shown = [f"{elbos[k]:12.4f}" if k in elbos else " " * 12 for k in _PARTS]
+        mark = "*" if row.get("valid_loss_best") else " "
+        parts = f"{row['epoch']:5d}", *shown, f"{mark:>6}", f"{row['dur']:10.2f}"
+        write_line(sys.stdout, "".join(parts))
+
+
+_PARTS = "train", "valid"
+
+
+def _compute_elbos(row: Any) -> dict[str, float]:
+    """Return the mean ELBO of the rows of an epoch, nats per row, by their part."""
+    return {
+        part: row[f"{part}_reconstruction"] - row[f"{part}_kl"]
+        for part in _PARTS
+        if f"{part}_kl" in row
+    }
+
+
+def _name_stage(net: Any) -> str:
+    """Return the stage that a net is of, as it follows a name; empty for one stage."""
+    if net.module_.is_refined:
+        return " (density)"
+    return " (map)" if net.held_out_loss is not None else ""

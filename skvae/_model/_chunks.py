@@ -5,7 +5,6 @@ rows are in float64, so that results agree to many digits however rows are batch
 decoders of draws multiply row by row, and are in float32.
 """
 
-import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -14,14 +13,13 @@ import numpy as np
 import torch
 
 from .._utils._device import isolated, scoring_dtype
+from .._utils._progress import DELAY, open_bar
 from ._cost import count_widest
 from ._precision import DRAWS_TOGETHER, convert, decode_single
 
 # values of the widest tensor of a chunk
 _CHUNK_VALUES = 1_000_000
 _MAX_CHUNK_ROWS = 4096
-# seconds that a call takes before its progress is shown
-_DELAY = 2.0
 # bytes of the largest block whose size glibc learns from
 _LARGEST_BLOCK = 31 * 2**20
 
@@ -80,12 +78,7 @@ def show_progress(name, n_rows):
 
     `name` is that of the method, and `n_rows` how many rows go through the module.
     """
-    if sys.stderr is None:
-        yield
-        return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=n_rows, unit="row", desc=name, delay=_DELAY) as bar:
+    with open_bar(name, n_rows, "row", DELAY) as bar:
         token = _PROGRESS.set(Progress(bar))
         try:
             yield

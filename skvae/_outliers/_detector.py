@@ -344,16 +344,17 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
             array, weight = data.select(counted)
             kept = data.kept[counted]
         weight = np.ones(len(array)) if weight is None else weight
-        self._pooled, found, held_out = PooledScore.learn(
-            self._get_model(), data, array, weight, kept
-        )
-        if self.score_method != "pooled":
-            scores = self._score(array)
-            found = RowScores(scores, weight, scores)
-            others, others_weight = collect_scores(data, self._score, scores, weight)
-            held_out = None
-            if others is not None:
-                held_out = RowScores(others, others_weight, others)
+        with self._show_progress("fit (threshold)", len(array)):
+            self._pooled, found, held_out = PooledScore.learn(
+                self._get_model(), data, array, weight, kept
+            )
+            if self.score_method != "pooled":
+                scores = self._score(array)
+                found = RowScores(scores, weight, scores)
+                others = collect_scores(data, self._score, scores, weight)
+                held_out = None
+                if others[0] is not None:
+                    held_out = RowScores(*others, others[0])
         scores = found.scores
         self._training_scores = None if data.is_chunk else scores
         usual = choose_usual_rows(select_rows(array, kept))
@@ -578,11 +579,11 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         missing = np.isnan(array)
         # every row whole, and without each of its cells
         with self._show_progress("explain", array.size + len(array)):
-            scores = score_given_rest(model, array)
+            scores, usual = score_given_rest(model, array), self.usual_scores_
         unknown = self._score_unknown(table)
         if unknown is not None:
             scores, missing = scores + unknown, missing & ~table.unknown
-        parts = np.where(missing, 0.0, scores - self.usual_scores_)
+        parts = np.where(missing, 0.0, scores - usual)
         return make_table_like(X, parts)
 
     def decision_function(self, X: Table) -> Floats:

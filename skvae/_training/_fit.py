@@ -30,7 +30,6 @@ from ._density import (
 )
 from ._ensemble import join_members, list_members
 from ._net_arguments import list_own_callbacks, make_net, update_net
-from ._net_state import is_passing
 from ._ranks import share_weights
 from ._sklearn_callbacks import EpochTasks
 from ._splits import Splits, make_splits, split_off
@@ -122,8 +121,8 @@ def _train_stages(plan, data, begin):
     is_curved = dict(map_net.callbacks_)["best_weights"].best_epoch_ != 0
     if linear is not None and is_curved and linear.is_better_than(net):
         trained = linear.restore(map_net)
-        # those of one fit have seen both stages
-        kept = [c for c in plan.callbacks if not is_passing(c)]
+        # scikit-learn has been told of both stages
+        kept = [c for c in plan.callbacks if not isinstance(c, EpochTasks)]
         plan = replace(plan, callbacks=kept)
         other, other_start = _train_density(plan, data, begin, map_net)
         net.interrupted_ = other.interrupted_

@@ -3,7 +3,8 @@
 from skorch.callbacks import Callback
 from typing_extensions import override
 
-from ..callbacks import ProgressBar
+from .._utils._progress import DELAY
+from ..callbacks import EpochLines, ProgressBar
 
 
 def make_callbacks(estimator, plan, data):
@@ -23,9 +24,20 @@ def make_callbacks(estimator, plan, data):
     ):
         X, n_stages = data.get_kept()[0], 1 + (plan.density is not None)
         callbacks.append(EpochTasks(estimator, X, get_snapshot, n_stages))
-    if estimator.verbose:
-        callbacks.append(ProgressBar())
+    callbacks += _show_epochs(estimator, data)
     return callbacks
+
+
+def _show_epochs(estimator, data):
+    """Return the callbacks that `verbose` asks for."""
+    name = type(estimator).__name__
+    if data.is_chunk:
+        name += ".partial_fit"
+        bar = ProgressBar(name, n_epochs=1, delay=DELAY)
+    else:
+        name += ".fit"
+        bar = ProgressBar(name)
+    return [[], [bar], [EpochLines(name)]][min(int(estimator.verbose), 2)]
 
 
 class EpochTasks(Callback):

@@ -12,6 +12,7 @@ from .._utils._missing import find_missing
 from ..callbacks import (
     Annealing,
     BestWeights,
+    EpochLines,
     EpochMeans,
     KLWarmup,
     ProgressBar,
@@ -25,8 +26,8 @@ from ._parted_gradient import make_gradient
 
 # callbacks that change nothing that a recording takes for constant
 _HARMLESS = {
-    *(Annealing, BestWeights, EpochMeans, KLWarmup, ProgressBar),
-    *(EpochTimer, LRScheduler),
+    *(Annealing, BestWeights, EpochMeans, KLWarmup),
+    *(EpochLines, EpochTimer, LRScheduler, ProgressBar),
 }
 
 
