@@ -48,6 +48,7 @@ from ._utils._fitted_state import restored_on_failure
 from ._utils._numpy_errors import uses_default_errors
 from ._utils._quiet_import import import_quietly
 from ._utils._site import SiteLinkMixin
+from ._utils._summary import FitRecord, SummaryMixin
 from ._utils._warnings import (
     EffectiveSampleSizeWarning,
     InconsistentVersionWarning,
@@ -131,6 +132,7 @@ class VAETransformer(
     TransformerMixin,
     TagsMixin,
     SiteLinkMixin,
+    SummaryMixin,
     BaseEstimator,
 ):
     r"""Variational auto-encoder.
@@ -587,11 +589,13 @@ class VAETransformer(
         from ._utils._device import isolated
 
         check_ensemble(self, is_chunk)
-        with restored_on_failure(self), isolated(), fitting_together() as ranks:
+        record = FitRecord(self, is_warm, is_chunk)
+        with restored_on_failure(self), isolated(), fitting_together() as ranks, record:
             if ranks is not None:
                 rows = join_shards(ranks, self, X, sample_weight, X_val)
                 (X, sample_weight, X_val), y = rows, None
             data = read(self, X, y, sample_weight, X_val, is_warm, is_chunk)
+            record.count(data.table.array)
             plan = self._plan(data)
             begin = start(plan, data)
             net = train(plan, data, begin)

@@ -188,10 +188,6 @@ class FreshBinarization(Callback):
         del self.levels_
 
 
-# of the patience, the share of epochs in a row that are worse by more than chance
-_LOST_SHARE = 0.3
-
-
 class BestWeights(Callback):
     """Stop when the held-out score no longer improves, and keep the best weights.
 
@@ -218,10 +214,16 @@ class BestWeights(Callback):
         Whether the best weights are restored at the end, rather than the last kept.
     """
 
+    # of the patience, the share of epochs in a row that are worse by more than chance
+    lost_share = 0.3
+
     best_loss_: float
+    # that of the initial weights, where these are scored
+    start_loss_: float | None
     best_epoch_: int | None
     best_weights_: list[torch.Tensor] | None
-    # the loss of the initial weights, these, and their scores of held-out rows
+    # the loss of the initial weights, these, and their scores of held-out rows; None
+    # after training
     initial_: Any
     best_scores_: Any
     parameters_: list[torch.Tensor] | None
@@ -249,11 +251,12 @@ class BestWeights(Callback):
         self.best_loss_ = float("inf")
         self.best_epoch_ = self.best_weights_ = self.parameters_ = self.initial_ = None
         self.misses_ = self.losses_ = 0
-        self.best_scores_ = None
+        self.best_scores_ = self.start_loss_ = None
         self.scores_initial_ = self.keep_start and bool(X.valid)
         if self.scores_initial_:
             loss, scores = net.judge_valid_rows(X)
             self._compare(net, loss, 0)
+            self.start_loss_ = loss
             self.initial_ = self.best_loss_, self.best_weights_, scores
         else:
             # in case the first epoch diverges
@@ -267,7 +270,9 @@ class BestWeights(Callback):
 
     def _initialize_members(self, net: Any, rows: Any) -> None:
         if net.initialize_members() and self.scores_initial_:
-            self._compare(net, net.compute_valid_loss(rows), 0)
+            loss = net.compute_valid_loss(rows)
+            if self._compare(net, loss, 0):
+                self.start_loss_ = loss
 
     def _compare(self, net: Any, loss: float, epoch: int) -> bool:
         """Keep the weights if their loss is the lowest; return whether it is."""
@@ -295,7 +300,7 @@ class BestWeights(Callback):
         if self.patience is None or is_best:
             self.losses_ = 0
             return
-        most = math.ceil(_LOST_SHARE * self.patience)
+        most = math.ceil(self.lost_share * self.patience)
         is_out = self.misses_ >= self.patience
         if is_out or self._count_losses(net, dataset_valid) >= most:
             net.stop()

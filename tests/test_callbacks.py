@@ -119,7 +119,7 @@ def test_weights_are_the_same_after_a_fall(monkeypatch):
     X = load_breast_cancer().data[:200]
     found = []
     for share in (0.3, 100):
-        monkeypatch.setattr("skvae.callbacks._LOST_SHARE", share)
+        monkeypatch.setattr("skvae.callbacks.BestWeights.lost_share", share)
         vae = VAETransformer(2, density="joint", random_state=0).fit(X)
         found.append((len(vae.history_), vae.score(X)))
     assert found[0][0] < found[1][0]

@@ -88,13 +88,19 @@ def list_public(module):
     return {name: getattr(module, name) for name in names}
 
 
-def list_methods(cls):
-    """Return the public methods that a class of this package defines itself."""
-    return {
-        name: value
-        for name, value in vars(cls).items()
-        if inspect.isfunction(value) and not name.startswith("_")
-    }
+def list_methods(cls, base=None):
+    """Return the public methods that a class or its mixins in this package define.
+
+    Those of `base` are left out, but where they are defined anew.
+    """
+    known, found = () if base is None else base.__mro__, {}
+    for part in cls.__mro__:
+        if part in known or not part.__module__.startswith("skvae"):
+            continue
+        for name, value in vars(part).items():
+            if inspect.isfunction(value) and not name.startswith("_"):
+                found.setdefault(name, value)
+    return found
 
 
 def make_estimator(cls, base=None):
@@ -114,7 +120,7 @@ def make_estimator(cls, base=None):
     if base:
         lines += ["", f"What is not listed here is that of `{base.__name__}`."]
     lines += ["", "### Parameters", *make_table(["parameter", "default", ""], rows)]
-    names = list_methods(cls)
+    names = list_methods(cls, base)
     rows = [
         [escape(f"`{k}{get_signature(v, ['self'])}`"), get_summary(v)]
         for k, v in names.items()

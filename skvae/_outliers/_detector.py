@@ -390,6 +390,20 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
             )
         return self._pooled
 
+    @override
+    def _collect_own_facts(self) -> dict[str, Any]:
+        scores, held_out = self._training_scores, self.calibration_scores_
+        return {
+            "outliers": {
+                "offset": float(self.offset_),
+                "score_method": self.score_method,
+                "contamination": self.contamination,
+                "flagged_share": None if scores is None else float(self.labels_.mean()),
+                "n_trimmed": int(self.trimmed_.sum()),
+                "n_calibration": None if held_out is None else len(held_out),
+            }
+        }
+
     @property
     def threshold_(self) -> float:
         """Threshold on `decision_scores_`, as in PyOD; minus `offset_`."""

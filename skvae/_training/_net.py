@@ -442,7 +442,7 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
                 raise
             self.diverged_ = True
         except StopTraining:
-            pass
+            self.is_stopping_ = True
         except KeyboardInterrupt:
             # skorch's EarlyStopping stops training by the same exception as Ctrl-C
             self.interrupted_ = not any(
@@ -450,6 +450,7 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
                 and callback.misses_ >= callback.patience
                 for _, callback in self.callbacks_
             )
+            self.is_stopping_ = not self.interrupted_
             if self.interrupted_:
                 if get_ranks() is not None:
                     # the others cannot go on

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from sklearn import exceptions
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 # packages whose code is skipped on the way to the line of the user
 _SKIPPED = {"skvae", "sklearn", "joblib"}
+# texts of the warnings of a call that notes them
+_NOTED: ContextVar[list[str] | None] = ContextVar("noted", default=None)
+
+
+@contextmanager
+def note_warnings() -> Iterator[list[str]]:
+    """Note what the calls inside warn of, whatever filters do with it."""
+    noted: list[str] = []
+    token = _NOTED.set(noted)
+    try:
+        yield noted
+    finally:
+        _NOTED.reset(token)
 
 
 def warn_user(message: str | Warning, category: type[Warning] | None = None) -> None:
@@ -16,6 +35,10 @@ def warn_user(message: str | Warning, category: type[Warning] | None = None) -> 
 
     The message may be an instance of a class of warnings.
     """
+    noted = _NOTED.get()
+    if noted is not None:
+        named = type(message) if isinstance(message, Warning) else category
+        noted.append(f"{(named or UserWarning).__name__}: {message}")
     frame, level = sys._getframe(1), 2
     while frame.f_back:
         package = frame.f_globals.get("__name__", "").partition(".")[0]

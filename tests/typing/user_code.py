@@ -107,6 +107,7 @@ scores, error = vae.score_samples(X, return_std=True)
 assert_type(error, Floats)
 assert_type(vae.score(X), float)
 assert_type(vae.n_components_, int)
+assert_type(vae.summary().to_dict(), dict[str, Any])
 assert_type(vae.loss_curve_, list[float])
 assert_type(vae.kl_per_component_, Floats)
 vae.sample(5, given={0: 1.0}).shape  # noqa: B018
