@@ -19,10 +19,13 @@ every point of the plane is an image, and neighbouring points are similar images
 # - `hidden_layer_sizes=(256, 256, 128)`: a surface that passes through ten digits is
 #   strongly curved in the space of pixels, and deeper networks follow it better.
 
+import warnings
+
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -46,21 +49,43 @@ vae = VAETransformer(
 # The map
 # -------
 #
-# Left and middle: digits that were not fitted, coloured by digit; neither model has
-# seen the labels. Right: $E[x|z]$ on a grid whose steps hold equal shares of the
-# digits, so that crowded parts of the plane are shown in detail. Neighbouring images
-# differ little, and nearly every part of the plane shows a digit.
+# Digits that were not fitted, coloured by digit; no model has seen the labels. UMAP
+# separates the digits best: it keeps neighbours, and nothing else. It is shown where
+# umap-learn is installed, and else t-SNE, which has no map for new rows and is fitted
+# to all of them.
+#
+# The VAE has a way back. Below right is $E[x|z]$ on a grid whose steps hold equal
+# shares of the digits, so that crowded parts of the plane are shown in detail.
+# Neighbouring images differ little, and nearly every part of the plane shows a digit.
 
-figure, axes = plt.subplots(1, 3, figsize=(15, 4.4), layout="constrained")
-models = {"PCA": pca, "VAE": vae}
+
+def embed_neighbours():
+    """Return the name of a method of neighbours, and its map of both parts of X."""
+    try:
+        with warnings.catch_warnings():
+            # of tensorflow, which it does not need
+            warnings.simplefilter("ignore", ImportWarning)
+            from umap import UMAP
+    except ImportError:
+        both = TSNE(random_state=0).fit_transform(np.concatenate([X_train, X_test]))
+        return "t-SNE", *np.split(both, [len(X_train)])
+    model = UMAP(random_state=0, n_jobs=1).fit(X_train)
+    return "UMAP", model.embedding_, model.transform(X_test)
+
+
+name, *parts = embed_neighbours()
+maps = {
+    "PCA": [pca.transform(X_train), pca.transform(X_test)],
+    name: parts,
+    "VAE": [vae.transform(X_train), vae.transform(X_test)],
+}
+figure, axes = plt.subplots(2, 2, figsize=(11, 9), layout="constrained")
 accuracy = {}
-for ax, (name, model) in zip(axes, models.items(), strict=False):
-    neighbors = KNeighborsClassifier(10).fit(model.transform(X_train), y_train)
-    accuracy[name] = neighbors.score(model.transform(X_test), y_test)
+for ax, (name, (train, test)) in zip(axes.flat, maps.items(), strict=False):
+    neighbors = KNeighborsClassifier(10).fit(train, y_train)
+    accuracy[name] = neighbors.score(test, y_test)
     title = f"{name}: 10 neighbours find {accuracy[name]:.0%} of the digits"
-    LatentMapDisplay.from_estimator(
-        model, X_test, y_test, ax=ax, name=title, n_ellipses=0
-    )
+    LatentMapDisplay.from_embedding(test, y_test, ax=ax, name=title)
 
 steps = (np.arange(16) + 0.5) / 16
 first, second = np.quantile(vae.transform(X_train), steps, axis=0).T
@@ -69,7 +94,7 @@ sheet = LatentTraversalDisplay.from_points(
     vae,
     grid,
     image_shape=(8, 8),
-    ax=axes[2],
+    ax=axes[1, 1],
     name="VAE: E[x|z] across the plane",
     cmap="gray_r",
 )

@@ -61,9 +61,10 @@ def find_range(
     if not len(known):
         return 0.0, 1.0
     low, high = known.min(), known.max()
-    if images.shape[-1] == 3 and low >= 0:
-        # those of screens
-        return 0.0, 255.0 if high > 1 else 1.0
+    # those of screens, which reconstructions may pass by a little
+    white = 255.0 if high > 2 else 1.0
+    if images.shape[-1] == 3 and low >= -white / 4:
+        return 0.0, white
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
