@@ -84,14 +84,14 @@ looks = {
 for name, (values, colour) in looks.items():
     left.ecdf(values, label=name, color=colour)
 left.axline((0, 0), slope=1, color="#17191d", lw=0.8, ls=":", label="uniform")
-left.set(title="p-values", xlabel="p-value", ylabel="share of rows at or below")
+left.set(title="p-values of rows", xlabel="p-value", ylabel="share of rows at or below")
 left.legend(frameon=False, loc="lower right")
 
 right.semilogy(range(14), tests, "o-", color="#1f6fb2")
 right.axhline(0.001, color="#c43c5a", lw=1, ls="--", label="alarm, p = 0.001")
 right.axvspan(7.5, 13.5, color="#f3e3cf", label="drift")
 right.set(
-    title="Has the day changed?",
+    title="Do the rows of a day differ from those at fit?",
     xlabel="day",
     ylabel="p-value of the day (KS test)",
     xlim=(-0.5, 13.5),

@@ -78,10 +78,11 @@ axes[0].set(
     ylabel="rows",
     title="score, nats per row",
 )
-for ax, kind in zip(axes[1:], kinds, strict=True):
+names = {"xlabel": "true rate", "ylabel": "reconstructed mean"}
+for ax, kind, name in zip(axes[1:], kinds, labels, strict=True):
     _, X_test, rate = tables[kind]
     mean = models[kind, kind].reconstruct(X_test)
     ax.loglog(rate.ravel(), mean.ravel(), ".", markersize=2, color="#1f6fb2")
     ax.axline((1, 1), (10, 10), color="0.5", linewidth=1)
-    ax.set(title=kind.replace("_", " "), xlabel="rate", ylabel="reconstructed mean")
+    ax.set(title=f"{name} rows and likelihood", **names)
 plt.show()

@@ -65,13 +65,14 @@ print(f"share of the right class    {accuracy:.2f}")
 #
 # `inverse_transform` of a one-hot vector is the mean image of that category.
 
-figure, ax = plt.subplots(figsize=(8, 2.8), layout="constrained")
+figure, ax = plt.subplots(figsize=(8, 3.1), layout="constrained")
 _ = LatentTraversalDisplay.from_points(
     vae,
     np.eye(14),
     step_names=[f"{k}: a {name}" for k, name in enumerate(names)],
     image_shape=(8, 8),
     ax=ax,
+    name="Mean image of each category, and the digit of most of its images",
 )
 
 # %%

@@ -104,10 +104,12 @@ print(f"{n_anew} epochs: {search.best_params_}")
 # Held-out scores of all candidates, each until it was dropped; the chosen one is blue:
 
 figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
+worst = min(set(curves) - {alive[0]})
 for number, curve in curves.items():
     is_best = number == alive[0]
     colour = "#1f6fb2" if is_best else "#8a8f98"
-    ax.plot(*np.transpose(curve), "o-", color=colour, zorder=2 + is_best)
+    label = "kept to the end" if is_best else "dropped" if number == worst else None
+    ax.plot(*np.transpose(curve), "o-", color=colour, zorder=2 + is_best, label=label)
 ax.set(
     title="Digits: candidates of a search",
     xlabel="epochs",
@@ -117,4 +119,5 @@ ax.set(
     xticklabels=[4, 8, 16, 32],
 )
 ax.minorticks_off()
+ax.legend(title="candidates", frameon=False, loc="lower right")
 plt.show()

@@ -71,7 +71,7 @@ for name, latent in latents.items():
 # that of the layer above.
 
 layers = models["two layers, 4 and 2"]
-_ = ComponentsDisplay.from_estimator(layers, name="two layers, the lower one is 0")
+_ = ComponentsDisplay.from_estimator(layers, name="Information in two layers of z")
 
 # %%
 # New digits
@@ -80,7 +80,8 @@ _ = ComponentsDisplay.from_estimator(layers, name="two layers, the lower one is 
 # Samples are only as good as the prior from which z is drawn. Where the prior has mass
 # but there are no digits, samples look like a mix of two digits.
 
-figure, axes = plt.subplots(3, 1, figsize=(8, 3.6), layout="constrained")
+figure, axes = plt.subplots(3, 1, figsize=(8, 4), layout="constrained")
+figure.suptitle("Digits drawn from three priors")
 for ax, (name, model) in zip(axes, models.items(), strict=True):
     SamplesDisplay.from_estimator(
         model,

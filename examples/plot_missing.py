@@ -146,7 +146,10 @@ for row, (mean, margin) in enumerate(means.values()):
     colour = ["#e08e3c", "#1f6fb2", "#17191d"][row]
     axes[2].errorbar(mean, row, xerr=margin, fmt="o", capsize=4, color=colour)
 axes[2].set(
-    title="mean concavity", yticks=range(3), yticklabels=means, ylim=(2.5, -0.5)
+    title="mean of one column, concavity",
+    yticks=range(3),
+    yticklabels=means,
+    ylim=(2.5, -0.5),
 )
 axes[2].set_xlabel("90 % interval, standard deviations")
 plt.show()

@@ -76,11 +76,11 @@ print(f"  VAETransformer     {shared.score(X_test):.4f}")
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.8), layout="constrained")
 sampled = np.cov(vae.sample(50_000, random_state=0).T)
 pairs = {
-    "log-density: factor analysis": (
+    "log-density, nats: factor analysis": (
         fa.score_samples(X_test),
         vae.score_samples(X_test),
     ),
-    "log-density: PCA": (
+    "log-density, nats: PCA": (
         pca.score_samples(X_test - centre),
         shared.score_samples(X_test),
     ),

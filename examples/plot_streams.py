@@ -68,8 +68,10 @@ print(f"chunks before the change: stream {last:.2f}, fitted at once {best:.2f} n
 
 figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 colours = ("#1f6fb2", "#e08e3c")
-for (name, values), colour in zip(scores.items(), colours, strict=True):
-    ax.plot(range(1, N_CHUNKS), values, color=colour, label=name)
+# both models are the same at first
+widths = (3, 1.2)
+for (name, values), colour, lw in zip(scores.items(), colours, widths, strict=True):
+    ax.plot(range(1, N_CHUNKS), values, color=colour, label=name, lw=lw)
 ax.hlines(best, 1, CHANGE, colors="#17191d", ls=":", label="fitted to 6,000 rows")
 ax.axvline(CHANGE, color="#8a8f98", lw=1)
 ax.text(CHANGE + 0.5, ax.get_ylim()[0] + 0.1, "prices double", color="#55585f")

@@ -23,6 +23,7 @@ from skorch.callbacks import Callback, EarlyStopping
 import skvae
 from skvae import UnusedComponentsWarning, VAEOutlierDetector, VAETransformer
 from skvae.callbacks import StopTraining
+from skvae.networks import MLP
 
 QUICK = {"random_state": 0, "max_epochs": 3, "hidden_layer_sizes": (6, 5)}
 
@@ -441,6 +442,30 @@ def test_models_of_earlier_versions_leave_out_what_they_do_not_know(vae):
     assert "None" not in text
     assert "Versions" not in text
     assert "None" not in other.summary()._repr_html_()
+
+
+@pytest.mark.parametrize("sizes", [7, [7], np.array([7])], ids=["int", "list", "array"])
+def test_sizes_and_shares_of_any_type_are_plain_numbers(sizes, numbers):
+    options = {"max_epochs": 1, "random_state": 0, "contamination": np.float32(0.1)}
+    model = VAEOutlierDetector(1, hidden_layer_sizes=sizes, **options).fit(numbers)
+    facts = json.loads(json.dumps(model.summary().to_dict()))
+    assert facts["networks"]["hidden_layer_sizes"] == [7]
+    assert facts["outliers"]["contamination"] == pytest.approx(0.1)
+
+
+def test_networks_of_ones_own_are_named(numbers):
+    class Odd(MLP):
+        def __init__(self):
+            super().__init__((3,))
+            self.hidden_layer_sizes = (3,)
+
+        def __repr__(self):
+            return "<b>odd</b>"
+
+    options = {"density": "joint", "max_epochs": 1, "random_state": 0}
+    vae = VAETransformer(1, network=Odd(), **options).fit(numbers)
+    assert vae.summary().to_dict()["networks"]["network"] == "Odd"
+    assert "<b>" not in vae.summary()._repr_html_()
 
 
 def test_a_failed_fit_leaves_the_summary(vae, table):

@@ -393,11 +393,12 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     @override
     def _collect_own_facts(self) -> dict[str, Any]:
         scores, held_out = self._training_scores, self.calibration_scores_
+        share = self.contamination
         return {
             "outliers": {
                 "offset": float(self.offset_),
                 "score_method": self.score_method,
-                "contamination": self.contamination,
+                "contamination": share if share == "auto" else float(share),
                 "flagged_share": None if scores is None else float(self.labels_.mean()),
                 "n_trimmed": int(self.trimmed_.sum()),
                 "n_calibration": None if held_out is None else len(held_out),

@@ -123,6 +123,9 @@ class Sheet:
         if len(rows):
             places = [self.find_place(row, 0)[0] for row in range(len(rows))]
             ax.set_yticks([(p.start + p.stop - 1) / 2 for p in places], rows)
+        if self.titles:
+            # room for those of the first row, below the title of the axes
+            ax.set_ylim(len(self.pixels) - 0.5, -0.5 - self.gap_y)
         for number, title in enumerate(self.titles):
             y, x = self.find_place(*divmod(number, self.n_columns))
             style = {"ha": "center", "va": "bottom", "fontsize": "small"}

@@ -6,6 +6,7 @@ Values are numbers, texts, lists and dicts of them; what is not known is None.
 from __future__ import annotations
 
 from collections import Counter
+from numbers import Integral
 from typing import Any
 
 
@@ -85,6 +86,13 @@ def _collect_latent(estimator: Any, module: Any) -> dict[str, Any]:
     }
 
 
+def _has_sizes(network: Any) -> bool:
+    """Return whether a network has the widths of its hidden layers."""
+    sizes = getattr(network, "hidden_layer_sizes", None)
+    is_listed = isinstance(sizes, (list, tuple))
+    return is_listed and all(isinstance(size, Integral) for size in sizes)
+
+
 def _count_weights(module: Any) -> int:
     return sum(p.numel() for p in module.parameters())
 
@@ -92,7 +100,8 @@ def _count_weights(module: Any) -> int:
 def _collect_networks(net: Any) -> dict[str, Any]:
     module = net.module_
     of_map = module.linear_start.map if module.is_refined else None
-    sizes = getattr(module.network, "hidden_layer_sizes", None)
+    # networks of a user's own may mean something else by the name
+    sizes = module.network.hidden_layer_sizes if _has_sizes(module.network) else None
     return {
         "network": type(module.network).__name__,
         "hidden_layer_sizes": None if sizes is None else [int(size) for size in sizes],

@@ -47,8 +47,11 @@ class FitRecord:
         self.warnings = self.stack.enter_context(note_warnings())
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self.stack.close()
+        if kind not in (None, KeyboardInterrupt):
+            # what an earlier fit has left stays
+            return
         n_before = self.earlier.get("n_rows", 0) if self.is_chunk else 0
         seconds = perf_counter() - self.begin + self.earlier.get("seconds", 0.0)
         net = vars(self.estimator).get("net_")

@@ -19,7 +19,7 @@ _STYLE = (
     ".skvae-summary table{border-collapse:collapse;margin:.5em 0;color:inherit}"
     ".skvae-summary th,.skvae-summary td{text-align:left;vertical-align:top;"
     "padding:.1em .9em .1em 0;background:none;color:inherit}"
-    ".skvae-summary th{font-weight:600}"
+    ".skvae-summary th{font-weight:600;white-space:nowrap}"
 )
 
 
