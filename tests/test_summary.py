@@ -286,12 +286,12 @@ def test_detector_tells_its_threshold(detector, numbers):
     facts = detector.summary().to_dict()["outliers"]
     assert facts["offset"] == detector.offset_
     assert facts["contamination"] == 0.1
-    assert facts["score_method"] == "tempered"
+    assert facts["score_method"] == "pooled"
     assert facts["flagged_share"] == (detector.predict(numbers) == -1).mean()
     assert facts["n_trimmed"] == detector.trimmed_.sum()
     assert facts["n_calibration"] == len(detector.calibration_scores_)
     line = read_text(detector.summary())[0]["Outliers"]
-    assert line.startswith(f"threshold {detector.offset_:.4g} nats (tempered)")
+    assert line.startswith(f"threshold {detector.offset_:.4g} nats (pooled)")
     assert "outliers" not in VAETransformer(1, **QUICK).fit(numbers).summary().to_dict()
 
 

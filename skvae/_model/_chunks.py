@@ -88,6 +88,16 @@ def show_progress(name, n_rows):
         bar.total = bar.n
 
 
+@contextmanager
+def hide_progress():
+    """Show no bar inside: rows pass through the module a second time, and fast."""
+    token = _PROGRESS.set(None)
+    try:
+        yield
+    finally:
+        _PROGRESS.reset(token)
+
+
 def get_progress():
     """Return the `Progress` of the call that is shown, or None."""
     return _PROGRESS.get()

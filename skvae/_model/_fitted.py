@@ -16,6 +16,7 @@ from .._utils._missing import NEUTRAL
 from ._chunks import (
     get_chunk_size,
     get_progress,
+    hide_progress,
     keep_freed_memory,
     make_mixed,
     make_precise,
@@ -164,7 +165,8 @@ class FittedModel:
         def compute(x):
             return to_float64(function(precise.see(x)[..., : precise.n_inputs]))
 
-        return self._map_rows(compute, X, precise)
+        with hide_progress():
+            return self._map_rows(compute, X, precise)
 
     def embed(self, X):
         """Return the point summaries of rows, ``(n, n_embedded)`` float32."""

@@ -25,8 +25,8 @@ def check_score_options(estimator, method, n_draws, return_std, n_default):
         check_count("n_draws", n_draws, "None or a positive integer")
         if not is_average:
             raise ValueError(
-                f"n_draws={n_draws!r} is not for method={method!r}, which searches on "
-                f"the draws of the fit; use one of {names}."
+                f"n_draws={n_draws!r} is not for method={method!r}, which takes no "
+                f"draws but those of the fit; use one of {names}."
             )
     if return_std and not is_average:
         raise ValueError(
