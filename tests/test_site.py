@@ -117,6 +117,11 @@ def test_every_example_is_listed_for_the_order_of_the_gallery(site):
     assert order("plot_mixed_table.py") < order("plot_halving.py") < order("a.py")
 
 
+def test_folders_of_examples_are_not_galleries():
+    headers = [*ROOT.glob("examples/*/README.md"), *ROOT.glob("examples/*/GALLERY*")]
+    assert headers == []
+
+
 def test_links_that_leave_docs_lead_where_the_site_has_them(site):
     rewrite = site("links").rewrite
     text = (

@@ -44,6 +44,7 @@ default_role = "literal"
 
 # examples: an error or a warning in one of them fails the build
 sphinx_gallery_conf = {
+    # examples/app has README.markdown: with README.md it would be a gallery, too
     "examples_dirs": str(ROOT / "examples"),
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"[\\/]plot_",
