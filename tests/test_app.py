@@ -55,7 +55,7 @@ def make_hostile():
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_separators_are_found(separator):
-    X, notes = reading.read_csv(make_csv(make_rows(), sep=separator))
+    X, _, notes = reading.read_csv(make_csv(make_rows(), sep=separator))
     pd.testing.assert_frame_equal(X, make_rows(), check_dtype=False)
     assert notes == []
 
@@ -70,7 +70,7 @@ def test_decimal_commas_become_numbers(separator):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_encodings_are_found(encoding):
     text = "größe,stadt\n" + "1.5,Köln\n2.5,Łódź\n".replace("Łódź", "Málaga") * 15
-    X, notes = reading.read_csv(text.encode(encoding))
+    X, _, notes = reading.read_csv(text.encode(encoding))
     assert list(X) == ["größe", "stadt"]
     assert set(X["stadt"]) == {"Köln", "Málaga"}
     assert len(notes) == (encoding == "cp1252")
@@ -79,6 +79,20 @@ def test_encodings_are_found(encoding):
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_ends_of_lines(end):
     assert len(reading.read_csv(f"a,b{end}1,2{end}{end}3,4{end}".encode())[0]) == 2
+
+
+def test_commas_in_groups_of_three_are_thousands():
+    lines = b'"1,234",x\n"12,345.5",y\n7,z\n' * 10
+    table = tables.make_table(b"amount,kind\n" + lines)
+    assert table.whole["amount"].tolist()[:3] == [1234, 12345.5, 7]
+    assert table.notes == ["“amount”: commas were read as thousands."]
+
+
+def test_lines_of_spreadsheets():
+    data = b"sep=;\na;b;\n" + b"1;2;\n3;5;\n" * 15 + b";;\n;;\n"
+    table = tables.make_table(data)
+    assert len(table.whole) == 30
+    assert table.left_out == {"column 3": "without any value"}
 
 
 def test_kinds_of_columns():
@@ -132,8 +146,8 @@ BAD = {
     "cut UTF-16": ("a,b\n1,2\n".encode("utf-16")[:-1], "binary"),
     "ragged": (b"a,b\n1,2\n1,2,3\n", "Line 3 has 3 values"),
     "short line": (b"a,b,c\n1,2,3\n1,2\n", "Line 3 has 2 values"),
-    "open quote": (b'a,b\n1,"2\n' + b"1,2\n" * 30, "not a CSV file"),
-    "long cell": (b"a,b\n1," + b"x" * 200_000, "not a CSV file"),
+    "open quote": (b'a,b\n1,"2\n' + b"1,2\n" * 30, "not that of a CSV file"),
+    "long cell": (b"a,b\n1," + b"x" * 200_000, "Line 2 is not"),
     "twice": (b"a,b, a\n" + b"1,2,3\n" * 20, "“a” occurs twice"),
     "texts": (
         b"a,b\n" + b"".join(b"t%d,u%d\n" % (k, k) for k in range(40)),
@@ -240,8 +254,12 @@ def test_conditions_hold_in_new_rows(fitted):
 
 @pytest.fixture
 def app(monkeypatch):
-    """Return the page, as Streamlit tests it."""
+    """Return the page, as Streamlit tests it, with short training."""
     testing = pytest.importorskip("streamlit.testing.v1")
+    fit = models.fit
+    monkeypatch.setattr(
+        models, "fit", lambda name, X, _, report: fit(name, X, 2, report)
+    )
     return testing.AppTest.from_file(str(FOLDER / "app.py"), default_timeout=300)
 
 
@@ -257,13 +275,56 @@ def test_every_tab_runs(app):
         app.session_state["tab"] = tab
         app.run()
         assert not app.exception, tab
-        assert not app.error, tab
+        assert [error.value for error in app.error] == []
     (given,) = (m for m in app.multiselect if m.label.startswith("Columns with"))
     given.set_value(["group", "height", "visits"]).run()
     assert not app.exception
     shown = " ".join(text.value for text in app.markdown)
     assert "500 new rows" in shown
     assert "given group" in shown
+
+
+def run_tabs(app, n_given=9):
+    """Open every tab, and give values of some columns."""
+    for tab in TABS:
+        app.session_state["tab"] = tab
+        app.run()
+        assert not app.exception, tab
+        assert [error.value for error in app.error] == []
+    (given,) = (m for m in app.multiselect if m.label.startswith("Columns with"))
+    given.set_value(given.options[:n_given]).run()
+    assert not app.exception
+    assert [error.value for error in app.error] == []
+
+
+def test_results_can_be_uploaded_again(app):
+    X = make_rows(40).drop(columns="visits")
+    taken = ["p-value", "reason 1", "outlier"]
+    run_tabs(upload(app, make_csv(X.drop(columns="id").set_axis(taken, axis=1))))
+
+
+def test_dates_and_other_kinds_are_shown(app):
+    n_rows = 20
+    a = np.random.default_rng(0).standard_normal(n_rows)
+    days = pd.to_timedelta(np.round(30 * a), unit="D")
+    X = pd.DataFrame(
+        {
+            "when": pd.Timestamp("2024-05-01") + days,
+            "paid": a > 0,
+            "large": (1e17 * a).astype(np.int64),
+            "small": a * 1e-9,
+        }
+    )
+    X.loc[3, "when"] = pd.NaT
+    upload(app, make_csv(X))
+    run_tabs(app)
+    app.session_state["tab"] = "Map"
+    app.run()
+    (colour,) = (s for s in app.selectbox if s.label.startswith("Colour"))
+    for name in colour.options:
+        colour.set_value(None if name == "none" else name).run()
+        assert not app.exception, name
+        assert [error.value for error in app.error] == []
 
 
 def test_page_says_what_is_wrong_with_a_file(app):
@@ -273,7 +334,7 @@ def test_page_says_what_is_wrong_with_a_file(app):
     # and takes the next file
     app.file_uploader[0].set_value(("t.csv", make_csv(make_rows()), "text/csv")).run()
     assert not app.exception
-    assert not app.error
+    assert [error.value for error in app.error] == []
 
 
 def test_page_shows_the_sentence_of_the_package(app):

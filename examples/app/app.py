@@ -137,8 +137,12 @@ def main():
     st.markdown(
         f"**{n_rows:,}** rows, **{n_columns}** columns, **{n_missing:,}** missing cells"
     )
-    for note in table.notes:
+    for note in table.notes[:3]:
         st.caption(panels.escape(note))
+    if more := table.notes[3:]:
+        with st.expander(f"{len(more)} more notes on how the file was read"):
+            for note in more:
+                st.caption(panels.escape(note))
     for name, tab in zip(
         TABS, st.tabs(TABS, key="tab", on_change="rerun"), strict=True
     ):

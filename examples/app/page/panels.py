@@ -36,6 +36,18 @@ def offer(label, X, file_name, index=False):
     )
 
 
+def join(found, whole):
+    """Return results beside the rows of a table, which may have the same names."""
+    names = {"row", *found}
+    for name in whole:
+        own = name
+        while own in names:
+            own += " (table)"
+        names.add(own)
+        found = found.assign(**{own: whole[name]})
+    return found.rename_axis("row")
+
+
 def show_picture(plot, alt, **options):
     """Show what `plot(axes)` draws, in the colours of the page."""
     st.image(draw_picture(plot, st.context.theme.type or "light", **options), alt=alt)
@@ -84,8 +96,7 @@ def show_map(table, vae):
         )
         Z = np.round(vae.transform(X), 4)
         places = pd.DataFrame(Z, X.index, vae.get_feature_names_out())
-        places = places.join(table.whole).rename_axis("row")
-        offer("Map as CSV", places, "map.csv", index=True)
+        offer("Map as CSV", join(places, table.whole), "map.csv", index=True)
     y = None if colour is None else X[colour]
     with right:
         show_picture(
@@ -111,8 +122,9 @@ def show_outliers(table, detector, found, reasons, parts):
             st.markdown("The least likely row is shown.")
         if len(odd) > MOST_EXPLAINED:
             st.markdown(f"The {MOST_EXPLAINED} least likely rows are explained.")
-    everything = found.join(reasons).join(table.whole).rename_axis("row")
-    shown = everything.head(min(max(len(odd), 1), MOST_EXPLAINED))
+    shown = join(found.join(reasons), table.whole).head(
+        min(max(len(odd), 1), MOST_EXPLAINED)
+    )
     st.dataframe(
         shown,
         column_config={
@@ -128,7 +140,8 @@ def show_outliers(table, detector, found, reasons, parts):
             "Bars tell how much less likely a cell is, given the rest of its row, than "
             "is usual in its column."
         )
-        everything.insert(0, "outlier", everything["p-value"] <= most)
+        marked = found.assign(outlier=found["p-value"] <= most).join(reasons)
+        everything = join(marked, table.whole)
         offer("All rows as CSV", everything, "outliers.csv", index=True)
     with right:
         show_picture(
@@ -187,24 +200,21 @@ def write(value):
 def choose_condition(name, column):
     """Return a value of a column that the reader chooses."""
     kind, known = name_kind(column), column.dropna()
-    key, label = f"given {name}", escape(name)
+    label = escape(name)
     if kind in ("category", "yes or no"):
-        return st.selectbox(label, list(known.value_counts().index), key=key)
+        return st.selectbox(label, list(known.value_counts().index))
     low, high = known.min(), known.max()
     if kind == "date":
-        day = st.date_input(
-            label, known.median().date(), low.date(), high.date(), key=key
-        )
+        day = st.date_input(label, known.median().date(), low.date(), high.date())
         return pd.Timestamp(day)
-    make = int if kind == "whole number" else float
+    is_whole = kind == "whole number"
+    make = int if is_whole else float
     low, middle, high = make(low), make(known.median()), make(high)
-    note = f"{low:.4g} to {high:.4g} in the table"
-    if make is int:
-        return st.number_input(label, low, high, middle, key=key, help=note)
-    step = float(f"{(high - low) / 50:.0e}")
-    return st.number_input(
-        label, low, high, middle, step, format="%.4g", key=key, help=note
-    )
+    note = f"{models.show(low)} to {models.show(high)} in the table"
+    step = 1 if is_whole else 10.0 ** np.floor(np.log10((high - low) / 20))
+    decimals = 0 if is_whole else int(np.clip(-np.log10(step), 0, 20))
+    form = "%d" if is_whole else f"%.{decimals}f"
+    return st.number_input(label, low, high, middle, step, form, help=note)
 
 
 def show_new_rows(table, vae):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from itertools import islice
 
 import pandas as pd
@@ -25,14 +26,10 @@ class BadFileError(ValueError):
 
 
 def read_csv(data):
-    """Return a data frame and notes on how the bytes of a file were read."""
+    """Return a data frame, its separator, and notes on how a file was read."""
     text, notes = decode(data)
-    csv.field_size_limit(100_000)
-    try:
-        separator = find_separator(text)
-        header = check_lines(text, separator)
-    except csv.Error as error:
-        raise BadFileError(f"The file is not a CSV file: {error}.") from error
+    separator = find_separator(text)
+    header = check_lines(text, separator)
     names = [" ".join(name.split()) for name in header]
     has_header = not all(is_number(name) for name in names if name)
     if not has_header:
@@ -55,7 +52,7 @@ def read_csv(data):
     )
     if not len(X):
         raise BadFileError("The file has names of columns, but no rows.")
-    return X, notes
+    return X.dropna(how="all"), separator, notes
 
 
 def decode(data):
@@ -88,7 +85,9 @@ def decode(data):
             "The file is not UTF-8 and was read as Windows-1252; if letters are "
             "wrong, save it as UTF-8."
         )
-    return text.replace("\r\n", "\n").replace("\r", "\n"), notes
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    # what Excel writes for itself
+    return re.sub(r"\Asep=.\n", "", text), notes
 
 
 def read_lines(text, separator, **options):
@@ -101,8 +100,11 @@ def find_separator(text):
     """Return the separator that cuts the first lines into equally many fields."""
 
     def rate(separator):
-        lines = islice(filter(None, read_lines(text[:200_000], separator)), 50)
-        widths = [len(fields) for fields in lines]
+        try:
+            lines = islice(filter(None, read_lines(text[:200_000], separator)), 50)
+            widths = [len(fields) for fields in lines]
+        except csv.Error:
+            return False, 0, 0
         equal = widths.count(widths[0]) / len(widths)
         return widths[0] > 1, equal, widths[0]
 
@@ -113,7 +115,16 @@ def check_lines(text, separator):
     """Return the fields of the first line, as many as all other lines have."""
     header: list[str] = []
     reader = read_lines(text, separator, strict=True)
-    for fields in filter(None, reader):
+    while True:
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            message = f"Line {reader.line_num} is not that of a CSV file: {error}."
+            raise BadFileError(message) from error
+        if fields is None:
+            return header
+        if not fields:
+            continue
         header = header or fields
         if len(header) == 1:
             raise BadFileError(
@@ -125,7 +136,6 @@ def check_lines(text, separator):
                 f"Line {reader.line_num} has {len(fields)} values, but the first line "
                 f"has {len(header)}."
             )
-    return header
 
 
 def is_number(text):

@@ -59,7 +59,7 @@ EXAMPLES = {
 
 def make_table(data):
     """Return the table in the bytes of a CSV file; raise a `BadFileError` if none."""
-    X, notes = read_csv(data)
+    X, separator, notes = read_csv(data)
     if len(X) < MIN_ROWS:
         raise BadFileError(f"The file has {len(X)} rows; at least {MIN_ROWS} are used.")
     if X.shape[1] > MAX_COLUMNS:
@@ -72,7 +72,7 @@ def make_table(data):
     # rows count from 1, as in a spreadsheet without its first line
     table = Table(X.set_axis(X.index + 1), notes=notes)
     for name in X:
-        column, note = convert(table.whole[name])
+        column, note = convert(table.whole[name], separator)
         table.whole[name] = column
         if note:
             table.notes.append(f"{quote([name])}: {note}")
@@ -90,7 +90,7 @@ def make_table(data):
     return table
 
 
-def convert(column):
+def convert(column, separator=","):
     """Return a column as numbers or dates where its text is that, and a note."""
     if pd.api.types.is_bool_dtype(column):
         return column.astype("boolean"), ""
@@ -114,10 +114,7 @@ def convert(column):
     numbers = pd.to_numeric(known, errors="coerce")
     note = ""
     if numbers.isna().any():
-        is_comma = known.str.fullmatch(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+([eE]-?\d+)?")
-        commas = known.str.replace(".", "").str.replace(",", ".").where(is_comma)
-        numbers = numbers.fillna(pd.to_numeric(commas, errors="coerce"))
-        note = "commas were read as decimal points." if is_comma.any() else ""
+        numbers, note = read_commas(known, numbers, separator)
     share = numbers.notna().mean() if len(known) else 0
     if share >= MOST:
         if wrong := list(known[numbers.isna()]):
@@ -132,6 +129,21 @@ def convert(column):
     return text, ""
 
 
+def read_commas(known, numbers, separator):
+    """Return numbers with those that have commas, and a note on what commas are."""
+    has_comma = known.str.contains(",")
+    is_group = known.str.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+    is_decimal = known.str.fullmatch(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+([eE]-?\d+)?")
+    if separator == "," and has_comma.any() and is_group[has_comma].all():
+        text, note = known.str.replace(",", ""), "commas were read as thousands."
+    elif is_decimal.any():
+        text = known.str.replace(".", "").str.replace(",", ".").where(is_decimal)
+        note = "commas were read as decimal points."
+    else:
+        return numbers, ""
+    return numbers.fillna(pd.to_numeric(text, errors="coerce")), note
+
+
 def find_fault(column):
     """Return why a model cannot learn from a column, or an empty text."""
     known = column.dropna()
@@ -144,6 +156,8 @@ def find_fault(column):
         n_levels > MAX_LEVELS or n_levels > max(10, len(known) / 2)
     ):
         return f"text with {n_levels:,} different values"
+    if name_kind(column) == "whole number" and max(-known.min(), known.max()) >= 2**53:
+        return "whole numbers of 16 digits or more, as identifiers have"
     is_complete = name_kind(column) == "whole number" and len(known) == len(column)
     if is_complete and known.iloc[0] in (0, 1) and (known.diff()[1:] == 1).all():
         return "a number of the row"
