@@ -64,7 +64,7 @@ def test_separators_are_found(separator):
 def test_decimal_commas_become_numbers(separator):
     table = tables.make_table(make_csv(make_rows(), sep=separator, decimal=","))
     np.testing.assert_array_equal(table.whole["weight"], make_rows()["weight"])
-    assert any("commas" in note for note in table.notes)
+    assert table.notes == ["“height”, “weight”: commas were read as decimal points."]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
@@ -182,6 +182,8 @@ def test_size_is_limited(monkeypatch):
     assert len(table.whole) == 100
     assert table.whole.index.is_monotonic_increasing
     assert table.notes == ["100 of 300 rows were drawn at random."]
+    monkeypatch.setattr(tables, "MAX_CELLS", 250)
+    assert len(tables.make_table(make_csv(make_rows(300))).whole) == 50
 
 
 def test_numbers_in_the_first_line_are_rows():

@@ -36,6 +36,13 @@ def offer(label, X, file_name, index=False):
     )
 
 
+def show_days(X):
+    """Return how columns of dates are shown: without a time of day if there is none."""
+    dates = X.select_dtypes("datetime")
+    is_day = (dates == dates.apply(lambda column: column.dt.normalize())) | dates.isna()
+    return {name: st.column_config.DateColumn() for name in dates if is_day[name].all()}
+
+
 def join(found, whole):
     """Return results beside the rows of a table, which may have the same names."""
     names = {"row", *found}
@@ -59,6 +66,7 @@ def show_columns(table):
         describe(table),
         hide_index=True,
         column_config={
+            "left out": st.column_config.TextColumn(width="medium"),
             "missing": st.column_config.NumberColumn(format="percent"),
             "distribution": st.column_config.BarChartColumn(
                 "distribution",
@@ -69,7 +77,7 @@ def show_columns(table):
         },
     )
     with st.expander("Rows"):
-        st.dataframe(table.whole.head(MOST_SHOWN))
+        st.dataframe(table.whole.head(MOST_SHOWN), column_config=show_days(table.whole))
 
 
 def show_map(table, vae):
@@ -130,6 +138,7 @@ def show_outliers(table, detector, found, reasons, parts):
         column_config={
             "p-value": st.column_config.NumberColumn(format="%.4f"),
             "score (nats)": st.column_config.NumberColumn(format="%.1f"),
+            **show_days(shown),
         },
         height=min(38 + 35 * len(shown), 320),
     )
@@ -194,6 +203,8 @@ def write(value):
     """Return a cell of a table as text."""
     if isinstance(value, float):
         return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.0f}"
+    if isinstance(value, pd.Timestamp) and value == value.normalize():
+        return f"{value:%Y-%m-%d}"
     return str(value)
 
 
@@ -231,7 +242,7 @@ def show_new_rows(table, vae):
         for text in texts:
             st.warning(escape(text))
         st.markdown(f"**{len(rows):,} new rows**{describe_conditions(given)}")
-        st.dataframe(rows.head(MOST_SHOWN), height=300)
+        st.dataframe(rows.head(MOST_SHOWN), height=300, column_config=show_days(rows))
         offer("New rows as CSV", rows, "new_rows.csv")
         names = [name for name in X if name not in given][:9]
         if names:

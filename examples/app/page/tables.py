@@ -13,6 +13,8 @@ from .reading import BadFileError, quote, read_csv
 
 MAX_ROWS, MIN_ROWS = 10_000, 20
 MAX_COLUMNS = 100
+# more take minutes
+MAX_CELLS = 300_000
 # text with more different values than this says little about a row
 MAX_LEVELS = 200
 # share of values that are numbers, from which on the others are misprints
@@ -66,18 +68,21 @@ def make_table(data):
         raise BadFileError(
             f"The file has {X.shape[1]:,} columns; the page takes {MAX_COLUMNS}."
         )
-    if len(X) > MAX_ROWS:
-        notes.append(f"{MAX_ROWS:,} of {len(X):,} rows were drawn at random.")
-        X = X.sample(MAX_ROWS, random_state=0).sort_index()
+    n_rows = min(MAX_ROWS, MAX_CELLS // X.shape[1])
+    if len(X) > n_rows:
+        notes.append(f"{n_rows:,} of {len(X):,} rows were drawn at random.")
+        X = X.sample(n_rows, random_state=0).sort_index()
     # rows count from 1, as in a spreadsheet without its first line
     table = Table(X.set_axis(X.index + 1), notes=notes)
+    noted = {}
     for name in X:
         column, note = convert(table.whole[name], separator)
         table.whole[name] = column
         if note:
-            table.notes.append(f"{quote([name])}: {note}")
+            noted.setdefault(note, []).append(name)
         if reason := find_fault(column):
             table.left_out[name] = reason
+    table.notes += [f"{quote(names)}: {note}" for note, names in noted.items()]
     if table.used.shape[1] < 2:
         raise BadFileError(
             "Fewer than two columns are left to learn from: "
@@ -186,7 +191,8 @@ def describe(table):
             values = f"{low} to {high}, median {middle}"
             counts = np.histogram(known.astype(float), bins=20)[0]
         elif kind == "date":
-            values, counts = f"{known.min():%Y-%m-%d} to {known.max():%Y-%m-%d}", []
+            values = f"{known.min():%Y-%m-%d} to {known.max():%Y-%m-%d}"
+            counts = np.histogram(known.astype("int64"), bins=20)[0]
         else:
             counted = known.value_counts()
             shown = [f"{str(k)[:30]} ({n:,})" for k, n in counted.head(3).items()]
