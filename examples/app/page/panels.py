@@ -194,8 +194,10 @@ def show_missing(table, filled):
     with left:
         offer("Filled table as CSV", whole, "filled.csv")
     with right:
-        cells = filled.astype(object).where(missing).stack().dropna()
-        cells = cells.rename_axis(["row", "column"]).rename("filled with").reset_index()
+        row, column = np.nonzero(missing.to_numpy())
+        values = filled.astype(object).to_numpy()[row, column]
+        cells = pd.DataFrame({"row": X.index[row], "column": X.columns[column]})
+        cells["filled with"] = values
         offer("List of filled cells as CSV", cells, "filled_cells.csv")
 
 

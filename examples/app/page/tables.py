@@ -109,14 +109,14 @@ def convert(column, separator=","):
         return finite, note
     if column.isna().all():
         return column, ""
-    text = column.astype("str").str.strip()
+    text = column.astype("string").str.strip()
     text = text.mask(text == "")
     known = text.dropna()
     if set(known.str.lower()) <= {"true", "false"}:
         return text.str.lower().map({"true": True, "false": False}).astype(
             "boolean"
         ), ""
-    numbers = pd.to_numeric(known, errors="coerce")
+    numbers = to_floats(known)
     note = ""
     if numbers.isna().any():
         numbers, note = read_commas(known, numbers, separator)
@@ -134,6 +134,11 @@ def convert(column, separator=","):
     return text, ""
 
 
+def to_floats(text):
+    """Return numbers, and NaN for text that is no number."""
+    return pd.to_numeric(text.astype(object), errors="coerce").astype(float)
+
+
 def read_commas(known, numbers, separator):
     """Return numbers with those that have commas, and a note on what commas are."""
     has_comma = known.str.contains(",")
@@ -146,7 +151,7 @@ def read_commas(known, numbers, separator):
         note = "commas were read as decimal points."
     else:
         return numbers, ""
-    return numbers.fillna(pd.to_numeric(text, errors="coerce")), note
+    return numbers.fillna(to_floats(text)), note
 
 
 def find_fault(column):
