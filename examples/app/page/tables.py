@@ -206,11 +206,11 @@ def describe(table):
             {
                 "column": name,
                 "kind": kind,
-                "left out": table.left_out.get(name, ""),
-                "missing": round(column.isna().mean(), 3),
-                "different values": known.nunique(),
-                "values": values,
                 "distribution": [count / max(counts) for count in counts],
+                "missing": round(column.isna().mean(), 3),
+                "left out": table.left_out.get(name, ""),
+                "values": values,
+                "different values": known.nunique(),
             }
         )
     found = pd.DataFrame(rows)
