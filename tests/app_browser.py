@@ -118,9 +118,11 @@ class Page:
     def settle(self):
         """Wait until the page has done what it was asked to do."""
         done = "[data-testid=stApp][data-test-script-state=notRunning]"
+        # on a busy computer the page begins late
+        time.sleep(1)
+        self.wait(lambda: self.find(done))
         time.sleep(0.5)
         self.wait(lambda: self.find(done))
-        time.sleep(0.3)
         # no traceback on the page, whatever was asked
         assert not self.find("[data-testid=stException]"), self.text
 

@@ -386,8 +386,8 @@ def read(text):
 def test_browser_shows_every_tab_and_downloads_its_result(page):
     X = make_rows()
     page.upload("rows.csv", make_csv(X))
-    assert "80 rows, 5 columns, 8 missing cells" in page.text
-    assert page.find("canvas")
+    page.wait(lambda: "80 rows, 5 columns, 8 missing cells" in page.text)
+    page.wait(lambda: page.find("canvas"))
     # the bar is gone before a test sees it
     page.browser.execute_script(
         "window.bars = 0; new MutationObserver(() => { window.bars += "
@@ -395,19 +395,18 @@ def test_browser_shows_every_tab_and_downloads_its_result(page):
         ".observe(document.body, {subtree: true, childList: true});"
     )
     page.click("[role=tab]", "Map")
+    page.wait(lambda: page.find("[data-testid=stImage] img")[0].size["width"] > 400)
     assert page.browser.execute_script("return window.bars") > 0
     assert not page.find("[data-testid=stProgress]")
-    (picture,) = page.find("[data-testid=stImage] img")
-    assert picture.size["width"] > 400
-    places = read(page.download("CSV", "map.csv"))
+    places = read(page.download("Map as CSV", "map.csv"))
     assert len(places) == 80
     assert places["id"].tolist() == X["id"].tolist()
 
     page.click("[role=tab]", "Outliers")
-    outliers = read(page.download("CSV", "outliers.csv"))
+    outliers = read(page.download("All rows as CSV", "outliers.csv"))
     assert outliers.loc[0, "id"] == "k5"
     assert outliers.loc[0, "reason 1"].startswith("weight = 150")
-    assert page.find("[data-testid=stImage] img")
+    page.wait(lambda: page.find("[data-testid=stImage] img"))
 
     page.click("[role=tab]", "Missing values")
     filled = read(page.download("Filled table", "filled.csv"))
@@ -418,9 +417,9 @@ def test_browser_shows_every_tab_and_downloads_its_result(page):
     assert cells["column"].value_counts().to_dict() == {"weight": 5, "group": 3}
 
     page.click("[role=tab]", "New rows")
-    rows = read(page.download("CSV", "new_rows.csv"))
+    rows = read(page.download("New rows as CSV", "new_rows.csv"))
     assert rows.shape == (500, 4)
-    assert page.find("[data-testid=stImage] img")
+    page.wait(lambda: page.find("[data-testid=stImage] img"))
 
 
 def test_browser_shows_names_and_cells_as_text(page):
