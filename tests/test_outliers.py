@@ -506,7 +506,7 @@ def test_an_interrupt_of_the_threshold_leaves_the_earlier_fit(table, monkeypatch
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skvae._outliers._detector.find_threshold", interrupt)
+    monkeypatch.setattr("skvae._outliers._detector.calibrate", interrupt)
     with pytest.raises(KeyboardInterrupt):
         detector.fit(1000 * table[0][:50])
     monkeypatch.undo()

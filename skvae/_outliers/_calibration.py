@@ -12,6 +12,8 @@ from ._thresholds import find_rank, find_share
 
 # with fewer rows, none can be held out for a threshold
 LEAST_ROWS = 10
+# share of the rows below the threshold of 'auto', without those far below the others
+_AUTO_SHARE = 0.01
 # how far the fence of scores is beyond the upper quartile
 _REACH = 3.5
 
@@ -57,6 +59,29 @@ def collect_scores(data, score, scores, weight):
         np.concatenate([*found, scores[~kept]]),
         np.concatenate([shares[valid_rows], share * weight[~kept]]),
     )
+
+
+def measure(data, score, array, weight):
+    """Return `RowScores` of rows of a fit by a function, and held-out ones or None."""
+    scores = score(array)
+    held_out, held_out_weight = collect_scores(data, score, scores, weight)
+    if held_out is not None:
+        held_out = RowScores(held_out, held_out_weight, held_out)
+    return RowScores(scores, weight, scores), held_out
+
+
+def calibrate(found, held_out, contamination):
+    """Return the threshold on `RowScores`, and the held-out ones that it goes by."""
+    if contamination != "auto":
+        return find_threshold(found, held_out, contamination), held_out
+    # outliers are not among the rows that a share is of
+    found, held_out = found.select_usual(), held_out and held_out.select_usual()
+    threshold = find_threshold(found, held_out, _AUTO_SHARE)
+    if threshold == -np.inf:
+        # too few held-out rows for one in a hundred
+        scores, weight = held_out.scores, held_out.weight
+        threshold = find_rank(scores, weight, 1 / len(scores))
+    return threshold, held_out
 
 
 def find_usual(scores, weight):

@@ -15,11 +15,11 @@ from .._columns import convert_array, make_array_like, make_table_like
 from .._estimator import VAETransformer
 from .._utils._lazy_rows import select_rows
 from .._utils._numpy_errors import uses_default_errors
-from ._calibration import LEAST_ROWS, RowScores, collect_scores, find_threshold
+from ._calibration import LEAST_ROWS, calibrate, measure
 from ._explanation import choose_usual_rows, compute_usual_scores, score_given_rest
 from ._levels import SeenLevels
 from ._reservoir import Reservoir
-from ._thresholds import compute_p_values, find_rank
+from ._thresholds import compute_p_values
 from ._trimming import choose_rows
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from ..networks import Network
     from ..objectives import Objective
 
-# share of the rows below the threshold of 'auto', without those far below the others
-_AUTO_SHARE = 0.01
 # largest number of components of 'auto'
 _MAX_COMPONENTS = 64
 # least variance of the normals of a column, as a share of its variance
@@ -349,29 +347,14 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
                 self._get_model(), data, array, weight, kept
             )
             if self.score_method != "pooled":
-                scores = self._score(array)
-                found = RowScores(scores, weight, scores)
-                others = collect_scores(data, self._score, scores, weight)
-                held_out = None
-                if others[0] is not None:
-                    held_out = RowScores(*others, others[0])
+                found, held_out = measure(data, self._score, array, weight)
         scores = found.scores
         self._training_scores = None if data.is_chunk else scores
         usual = choose_usual_rows(select_rows(array, kept))
         self._usual_rows, self._usual_scores = usual, None
-        share = self.contamination
-        if share == "auto":
-            # outliers are not among the rows that a share is of
-            found, share = found.select_usual(), _AUTO_SHARE
-            held_out = held_out and held_out.select_usual()
-        self.offset_ = find_threshold(found, held_out, share)
-        if self.contamination == "auto" and self.offset_ == -np.inf:
-            # too few held-out rows for one in a hundred
-            self.offset_ = find_rank(
-                held_out.scores, held_out.weight, 1 / len(held_out.scores)
-            )
-        self.calibration_scores_ = held_out.scores if held_out else None
-        self._calibration_weight = held_out.weight if held_out else None
+        self.offset_, held_out = calibrate(found, held_out, self.contamination)
+        self.calibration_scores_ = held_out and held_out.scores
+        self._calibration_weight = held_out and held_out.weight
         seen = self._levels if data.is_warm else SeenLevels()
         self._levels = seen.extend(
             data.select(counted)[0], self.columns_, scores[kept], self.offset_
@@ -679,4 +662,5 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
                 "start."
             )
         scores = convert_array(self.score_samples(X), "scores")
-        return make_array_like(X, compute_p_values(scores, reference, weight))
+        found = compute_p_values(scores, reference, weight)
+        return make_array_like(X, found)
