@@ -1,8 +1,10 @@
 """Discrete likelihoods and rows for them, for the tests of several modules."""
 
 import numpy as np
+from scipy.special import expit
 
 from skvae.likelihoods import (
+    Binomial,
     Categorical,
     DiscretizedLogistic,
     NegativeBinomial,
@@ -18,6 +20,7 @@ DISCRETE = (
     NegativeBinomial,
     ZeroInflated,
     DiscretizedLogistic,
+    Binomial,
 )
 COUNTS = {
     "poisson": Poisson(),
@@ -32,7 +35,12 @@ LEVELS = {
     "ordinal": Ordinal(),
     "ordinal of known sizes": Ordinal(n_categories=5),
 }
-CASES = COUNTS | LEVELS | {"discretized logistic": DiscretizedLogistic(high=20)}
+# integers from 0 to 20
+BOUNDED = {
+    "discretized logistic": DiscretizedLogistic(high=20),
+    "binomial": Binomial(20),
+}
+CASES = COUNTS | LEVELS | BOUNDED
 
 
 def draw_rows(likelihood, n_samples, n_features, seed=0):
@@ -49,6 +57,8 @@ def draw_rows(likelihood, n_samples, n_features, seed=0):
         return np.clip(np.floor(1.5 + u), 0, top)
     if isinstance(likelihood, DiscretizedLogistic):
         return np.clip(np.round(8 + 4 * u), likelihood.low, likelihood.high)
+    if isinstance(likelihood, Binomial):
+        return generator.binomial(likelihood.n_trials, expit(u)).astype(float)
     return generator.poisson(np.exp(1 + u)).astype(float)
 
 

@@ -194,6 +194,7 @@ ELSEWHERE = {
     "gaussian",
     "gaussian_mixture",
     "bernoulli",
+    "binomial",
     "categorical",
     "ordinal",
     "poisson",

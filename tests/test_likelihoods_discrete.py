@@ -8,19 +8,30 @@ import pandas as pd
 import pytest
 import torch
 from covering import cover
-from discrete_cases import CASES, COUNTS, DISCRETE, LEVELS, adapt, draw_rows
+from discrete_cases import (
+    BOUNDED,
+    CASES,
+    COUNTS,
+    DISCRETE,
+    LEVELS,
+    adapt,
+    draw_rows,
+)
 from scipy import stats
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
 from skvae import VAETransformer
+from skvae._distributions._binomial import LogitBinomial
 from skvae._distributions._counts import LogPoisson, MeanNegativeBinomial, ZeroInflated
 from skvae._distributions._levels import CategoricalColumns, DiscretizedLogistic
 from skvae._start import initialize_linked
 from skvae._utils._seed import seeded
 from skvae.likelihoods import (
     LIKELIHOODS,
+    Autoregressive,
+    Binomial,
     Categorical,
     NegativeBinomial,
     Ordinal,
@@ -74,7 +85,7 @@ def make_grid(name, distribution):
             (distribution.mean + 40 * distribution.variance / distribution.mean).max()
         )
         return torch.arange(max(top, 100.0), dtype=torch.float64)[:, None, None]
-    top = 20 if name == "discretized logistic" else 5
+    top = 20 if name in BOUNDED else 5
     return torch.arange(top + 1, dtype=torch.float64)[:, None, None]
 
 
@@ -365,6 +376,73 @@ def test_discretized_logistic_equals_differences_of_scipy():
         lower = 0.0 if x == 0 else logistic.cdf(x - 0.5)
         found = distribution.log_prob(torch.full((30,), float(x)).double()).exp()
         np.testing.assert_allclose(found, upper - lower, rtol=1e-8, atol=1e-15)
+
+
+@pytest.mark.parametrize("n_trials", [1, 2, 7, 100, 10_000, 10**9])
+def test_binomial_equals_scipy(n_trials):
+    logits = 4 * draw(40)
+    p = 1 / (1 + np.exp(-logits.numpy()))
+    shares = torch.linspace(0, 1, 40, dtype=torch.float64)
+    distribution = LogitBinomial(logits, torch.tensor(float(n_trials)).double())
+    for x in ((n_trials * shares).round(), distribution.mean.round()):
+        expected = stats.binom.logpmf(x, n_trials, p)
+        # scipy's own digits are lost where coefficients are large
+        tolerance = {"rtol": 1e-9, "atol": 1e-14 * n_trials + 1e-10}
+        np.testing.assert_allclose(distribution.log_prob(x), expected, **tolerance)
+    expected = stats.binom(n_trials, p)
+    np.testing.assert_allclose(distribution.mean, expected.mean())
+    np.testing.assert_allclose(distribution.variance, expected.var(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_trials", [10, 1000, 10**6])
+def test_single_precision_holds_many_trials(n_trials):
+    logits = draw(300).float()
+    n = torch.full((1,), float(n_trials))
+    double = LogitBinomial(logits.double(), n.double())
+    with seeded(0):
+        x = double.sample()
+    single = LogitBinomial(logits, n).log_prob(x.float())
+    # rounding of log p by 1e-7, times the slope of log p(x), some √n
+    torch.testing.assert_close(
+        single.double(), double.log_prob(x), rtol=1e-5, atol=2e-3
+    )
+
+
+def test_one_trial_is_bernoulli():
+    logits = draw(50)
+    x = (draw(50, seed=1) > 0).double()
+    found = LogitBinomial(logits, torch.ones(1).double()).log_prob(x)
+    expected = torch.distributions.Bernoulli(logits=logits).log_prob(x)
+    torch.testing.assert_close(found, expected)
+
+
+def test_every_column_has_its_own_number_of_trials():
+    n_trials = np.array([1, 5, 40, 10_000])
+    likelihood = Binomial(n_trials)
+    X = np.random.default_rng(0).binomial(n_trials, 0.3, (80, 4)).astype(float)
+    vae = fit(likelihood, X)
+    drawn = vae.sample(500, random_state=0)
+    assert not likelihood.support.find_outside(drawn).any()
+    assert (drawn.max(axis=0) > 0.2 * n_trials).all()
+    by_name = {j: Binomial(int(n)) for j, n in enumerate(n_trials)}
+    assert np.isfinite(fit(by_name, X).score(X))
+    coupled = fit(Autoregressive(likelihood), X)
+    assert not likelihood.support.find_outside(coupled.sample(50)).any()
+    with pytest.raises(ValueError, match=r"Column 1 has the value 6.*n_trials"):
+        fit(likelihood, np.where([0, 1, 0, 0], 6.0, X))
+    with pytest.raises(ValueError, match="4 entries, but X has 3"):
+        fit(likelihood, X[:, :3])
+
+
+def test_more_successes_than_trials_are_refused_in_one_sentence():
+    X = np.random.default_rng(0).binomial(10, 0.3, (40, 3)).astype(float)
+    X[5, 2] = 11
+    message = (
+        "Column 2 has the value 11, but likelihood=Binomial accepts integers from 0 to "
+        "n_trials=10."
+    )
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        fit(Binomial(10), X)
 
 
 @pytest.mark.parametrize("log_scale", [-7.0, -2.0, 3.0, 9.0])
@@ -671,6 +749,14 @@ def test_numbers_of_categories_can_be_given(cls):
         (ZeroInflatedCounts(count=3), "count"),
         (ZeroInflatedCounts(count=ZeroInflatedCounts()), "count"),
         (ZeroInflatedCounts(NegativeBinomial(dispersion="unknown")), "dispersion"),
+        (Binomial(n_trials=0), "n_trials"),
+        (Binomial(n_trials=2.0), "n_trials"),
+        (Binomial(n_trials=True), "n_trials"),
+        (Binomial(n_trials="many"), "n_trials"),
+        (Binomial(n_trials=[3, 0, 3]), "n_trials"),
+        (Binomial(n_trials=[]), "n_trials"),
+        (Binomial(n_trials=[[3, 3, 3]]), "n_trials"),
+        (Binomial(n_trials=10**16), "n_trials"),
         (DiscretizedLogisticNoise(low=0.5), "low"),
         (DiscretizedLogisticNoise(low=4, high=4), "high"),
         (DiscretizedLogisticNoise(low=-(2**40), high=2**40), "high"),
@@ -726,6 +812,7 @@ INTEGERS = [
     Categorical(),
     Ordinal(),
     DiscretizedLogisticNoise(low=-1, high=300),
+    Binomial(1000),
 ]
 
 # training -----------------------------------------------------------------------------
@@ -737,6 +824,7 @@ TRAINED = {
     "categorical": Categorical(),
     "ordinal": Ordinal(),
     "discretized logistic": DiscretizedLogisticNoise(),
+    "binomial": Binomial(12),
 }
 
 
@@ -764,6 +852,8 @@ def draw_from(name, n_samples=1200, n_features=8, seed=0):
     if name == "ordinal":
         y = 3 * u + generator.logistic(size=u.shape)
         return (y[..., None] > np.array([-3, -1, 1, 2.5])).sum(axis=-1) * 1.0
+    if name == "binomial":
+        return generator.binomial(12, 1 / (1 + np.exp(1 - 2 * u))).astype(float)
     y = 128 + 60 * u + 8 * generator.logistic(size=u.shape)
     return np.clip(np.round(y), 0, 255)
 

@@ -16,3 +16,40 @@ def bisect(is_below, low, high, n_halvings):
         is_low = is_below(middle)
         low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
     return (low + high) / 2
+
+
+def match_normal_moments(
+    mean, covariance, compute_mean, max_bias, max_slope, n_halvings=26, n_nodes=20
+):
+    """Return b and s with E[m(b + s ε)] = mean and E[m(b + s ε) ε] = covariance.
+
+    m rises, ε ~ N(0, 1), and all are arrays (n_columns,). The first rises with b, the
+    second with s: bisection within bisection, for b within ±max_bias and s from 0 to
+    max_slope.
+
+    Parameters
+    ----------
+    compute_mean : callable
+        m of an array (n_columns, n_nodes).
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(n_nodes)
+    weights = weights / weights.sum()
+
+    def compute_means(bias, slope):
+        return compute_mean(bias[:, None] + slope[:, None] * nodes)
+
+    def find_bias(slope):
+        def is_below(bias):
+            return compute_means(bias, slope) @ weights < mean
+
+        limit = np.full_like(mean, max_bias)
+        return bisect(is_below, -limit, limit, n_halvings)
+
+    def is_below(slope):
+        found = compute_means(find_bias(slope), slope) @ (weights * nodes)
+        return found < covariance
+
+    slope = np.zeros_like(mean)
+    if covariance.any():
+        slope = bisect(is_below, slope, np.full_like(mean, max_slope), n_halvings)
+    return find_bias(slope), slope

@@ -9,6 +9,7 @@ from ._autoregressive import Autoregressive
 from ._base import Likelihood
 from ._bernoulli import Bernoulli
 from ._beta import Beta
+from ._binomial import Binomial
 from ._categorical import Categorical
 from ._continuous_bernoulli import ContinuousBernoulli
 from ._counts import CountLikelihood
@@ -31,6 +32,7 @@ __all__ = [
     "Autoregressive",
     "Bernoulli",
     "Beta",
+    "Binomial",
     "Categorical",
     "ContinuousBernoulli",
     "CountLikelihood",
@@ -62,6 +64,7 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "transformed": Transformed,
     "continuous_bernoulli": ContinuousBernoulli,
     "beta": Beta,
+    "binomial": Binomial,
     "categorical": Categorical,
     "ordinal": Ordinal,
     "poisson": Poisson,

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from typing_extensions import override
 
-from .._closed_form._roots import bisect
+from .._closed_form._roots import match_normal_moments
 from .._columns._support import UNIT_INTERVAL
 from .._distributions._continuous_bernoulli import (
     ContinuousBernoulli as _ContinuousBernoulliDistribution,
@@ -19,7 +19,6 @@ from ._link import Link
 
 # of the linear model: logits of z = 0, and how far one standard deviation of z moves
 _MAX_BIAS, _MAX_SLOPE = 300.0, 30.0
-_N_NODES, _N_HALVINGS = 20, 26
 
 
 class ContinuousBernoulliLink(Link):
@@ -34,7 +33,9 @@ class ContinuousBernoulliLink(Link):
     def convert(self, mean: Any, scale: Any, loadings: Any, noise: Any) -> Any:
         loadings = loadings * scale
         length = np.sqrt((loadings**2).sum(axis=0))
-        bias, slope = _match_moments(mean, length)
+        bias, slope = match_normal_moments(
+            np.clip(mean, 5e-3, 1 - 5e-3), length, _compute_mean, _MAX_BIAS, _MAX_SLOPE
+        )
         return loadings * (slope / np.maximum(length, 1e-12)), bias
 
 
@@ -72,31 +73,5 @@ class ContinuousBernoulli(Likelihood):
         return _ContinuousBernoulliDistribution(offset + raw[..., 0, :])
 
 
-def _match_moments(mean, covariance):
-    """Return b and s with E[m(b + s ε)] = mean and E[m(b + s ε) ε] = covariance.
-
-    Both rise, the one with b, the other with s: bisection within bisection.
-    """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_N_NODES)
-    weights = weights / weights.sum()
-    mean = np.clip(mean, 5e-3, 1 - 5e-3)
-
-    def compute_mean(bias, slope):
-        logits = bias[:, None] + slope[:, None] * nodes
-        return continuous_bernoulli_mean(torch.as_tensor(logits)).numpy()
-
-    def find_bias(slope):
-        def is_below(bias):
-            return compute_mean(bias, slope) @ weights < mean
-
-        limit = np.full_like(mean, _MAX_BIAS)
-        return bisect(is_below, -limit, limit, _N_HALVINGS)
-
-    def is_below(slope):
-        found = compute_mean(find_bias(slope), slope) @ (weights * nodes)
-        return found < covariance
-
-    slope = np.zeros_like(mean)
-    if covariance.any():
-        slope = bisect(is_below, slope, np.full_like(mean, _MAX_SLOPE), _N_HALVINGS)
-    return find_bias(slope), slope
+def _compute_mean(logits):
+    return continuous_bernoulli_mean(torch.as_tensor(logits)).numpy()

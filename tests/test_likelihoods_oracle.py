@@ -1,0 +1,99 @@
+"""Rows whose distribution is known: the right likelihood is near it, others are not.
+
+One normal factor, and columns that are independent given it: the true log p(x) of
+held-out rows is an integral over one variable. Nobody can have a higher score than it,
+in expectation, and what is missing is the price of learning.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import expit, logsumexp
+
+from skvae import VAETransformer
+from skvae.likelihoods import Binomial
+
+N_TRAIN, N_TEST, D = 800, 1000, 6
+SLOPE = np.array([1.2, 0.9, -1.1, 0.7, 1.0, -0.8])
+LOCATION = np.array([0.3, -0.5, 0.2, -0.2, 0.4, 0.0])
+COMMON = {"n_components": 2, "max_epochs": 60, "random_state": 0}
+
+
+@dataclass
+class World:
+    """Rows of a likelihood, their true density given z, and others to compare with.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    draw : callable
+        Rows, given a numpy Generator and η = location + slope z, (n, D).
+    log_prob : callable
+        True log-probabilities or log densities, given rows and such η.
+    others : dict
+        Constructor arguments by name.
+    spread : callable
+        Rows with noise where a density is compared with probabilities: a value of mass
+        p becomes uniform on an interval of length 1, whose density is p.
+    """
+
+    likelihood: object
+    draw: Callable
+    log_prob: Callable
+    others: dict = field(default_factory=lambda: {"default": {}})
+    spread: Callable = lambda rng, x: x
+
+
+def spread_integers(rng, x):
+    return x + rng.uniform(-0.5, 0.5, x.shape)
+
+
+N_TRIALS = np.array([5, 12, 30, 12, 100, 8])
+WORLDS = {
+    "binomial": World(
+        Binomial(N_TRIALS),
+        lambda rng, eta: rng.binomial(N_TRIALS, expit(eta)).astype(float),
+        lambda x, eta: stats.binom.logpmf(x, N_TRIALS, expit(eta)),
+        {
+            "default": {},
+            "poisson": {"likelihood": "poisson"},
+        },
+        spread_integers,
+    ),
+}
+
+
+def compute_truth(world, X):
+    """Return log p(x) of every row, by quadrature over z."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(120)
+    log_share = np.log(weights / weights.sum())
+    found = [
+        share + world.log_prob(X, LOCATION + SLOPE * z).sum(axis=1)
+        for z, share in zip(nodes, log_share, strict=True)
+    ]
+    return logsumexp(found, axis=0)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_right_likelihood_is_near_the_truth_and_ahead_of_others(name):
+    world, rng = WORLDS[name], np.random.default_rng(0)
+    z = rng.standard_normal((N_TRAIN + N_TEST, 1))
+    X = world.draw(rng, LOCATION + SLOPE * z)
+    X, X_test = X[:N_TRAIN], X[N_TRAIN:]
+    truth = compute_truth(world, X_test)
+    vae = VAETransformer(likelihood=world.likelihood, **COMMON).fit(X)
+    missing = truth - vae.score_samples(X_test, "evidence")
+    # the mean of log p(x) / q(x) is a divergence, and has this standard error
+    error = missing.std() / N_TEST**0.5
+    assert -3 * error < missing.mean() < 0.3
+    for other, parameters in world.others.items():
+        rows = X, X_test
+        if "likelihood" not in parameters:
+            rows = (world.spread(rng, part) for part in rows)
+        train, test = rows
+        model = VAETransformer(**COMMON | parameters).fit(train)
+        behind = (truth - model.score_samples(test, "evidence")).mean()
+        assert behind > missing.mean() + 0.1
