@@ -11,6 +11,7 @@ VALUES = {
     "log_normal": np.exp,
     "continuous_bernoulli": expit,
     "beta": expit,
+    "von_mises": np.arctan,
 }
 
 

@@ -12,6 +12,7 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 files = pytest.importorskip("skvae.export._onnx")
 columns = pytest.importorskip("skvae.export._columns")
+special = pytest.importorskip("skvae.export._special")
 
 N_FEATURES = 6
 DECOMPOSITIONS = files.make_decompositions()
@@ -209,6 +210,7 @@ CASES = {
     **unary(A.log, A.sqrt, A.rsqrt, A.log1p, change=lambda x: x.abs() + 1e-9),
     **unary(A.round, change=lambda x: torch.cat([x, 0 * x + OTHER], dim=1)),
     A.erf.default: [lambda x: torch.erf(x.float())],
+    A.atan.default: [lambda x: torch.atan(x.float())],
     A.isnan.default: [lambda x: A.isnan(x.log())],
     A.isinf.default: [lambda x: A.isinf(x.clamp(min=0).log())],
     A.logical_not.default: [lambda x: A.logical_not(x > 0), A.logical_not.default],
@@ -483,6 +485,15 @@ UNSEEN = {
     A.where.ScalarOther: lambda x: [EVEN, x, 1.0],
     A.where.ScalarSelf: lambda x: [EVEN, 1.0, x],
 }
+
+
+def test_special_functions_have_the_digits_of_torch():
+    x = torch.cat([torch.linspace(-60, 60, 4001), torch.logspace(-8, 7, 300)]).double()
+    expected = torch.special.i0e(x)
+    torch.testing.assert_close(special.i0e(x), expected, rtol=1e-13, atol=0)
+    y = torch.cat([x.flip(0)[:-2], torch.zeros(2)]).double()
+    expected = torch.atan2(y, x)
+    torch.testing.assert_close(special.atan2(y, x), expected, rtol=1e-13, atol=1e-15)
 
 
 def test_every_operator_has_a_case():

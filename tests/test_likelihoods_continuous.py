@@ -201,6 +201,7 @@ ELSEWHERE = {
     "negative_binomial",
     "zero_inflated",
     "discretized_logistic",
+    "von_mises",
 }
 
 

@@ -127,6 +127,9 @@ def make_module(
     """Return a module, its rows in the units of the module, its starts and splits."""
     x = make_table(likelihood)
     likelihood.adapt(x)
+    if network.needs_images and likelihood.link.count_inputs(6) != 6:
+        # refused in an estimator, as are codes: several values are no pixel
+        network = NETWORK_VARIANTS[0]
     key = Key(likelihood)
     starts, splits = copy.deepcopy(make_starts(key, n_components, stacked, init))
     with seeded(0):

@@ -52,12 +52,18 @@ def _not(t, node, x):
     return t.add("Not", t.name(x, torch.bool))
 
 
-@translates(ATEN.erf.default)
-def _erf(t, node, x):
-    dtype = get_dtype(node)
-    # onnxruntime has it in single precision
-    found = t.add("Erf", t.name(x, torch.float32))
-    return found if dtype == torch.float32 else t.cast(found, dtype)
+def _register_single(kind, *overloads):
+    """Register functions that onnxruntime has in single precision alone."""
+
+    @translates(*overloads)
+    def translate(t, node, x):
+        dtype = get_dtype(node)
+        found = t.add(kind, t.name(x, torch.float32))
+        return found if dtype == torch.float32 else t.cast(found, dtype)
+
+
+_register_single("Erf", ATEN.erf.default)
+_register_single("Atan", ATEN.atan.default)
 
 
 @translates(ATEN.rsqrt.default)

@@ -7,6 +7,8 @@ import math
 
 import torch
 
+from ._special import atan2, i0e
+
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 # Stirling's series has all digits from here on
 _STIRLING_FROM = 8
@@ -213,6 +215,8 @@ DECOMPOSITIONS = {
     _ATEN.lgamma.default: lgamma,
     _ATEN.special_ndtri.default: ndtri,
     _ATEN.erfinv.default: erfinv,
+    _ATEN.special_i0e.default: i0e,
+    _ATEN.atan2.default: atan2,
     _ATEN.searchsorted.Tensor: searchsorted,
     _ATEN.native_group_norm.default: group_norm,
     _ATEN.upsample_nearest2d.default: upsample_nearest2d,

@@ -25,6 +25,7 @@ from ._per_column import PerColumn
 from ._poisson import Poisson
 from ._student_t import StudentT
 from ._transformed import Transformed
+from ._von_mises import VonMises
 from ._zero_inflated import ZeroInflated
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "StudentT",
     "Support",
     "Transformed",
+    "VonMises",
     "ZeroInflated",
 ]
 
@@ -65,6 +67,7 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "continuous_bernoulli": ContinuousBernoulli,
     "beta": Beta,
     "binomial": Binomial,
+    "von_mises": VonMises,
     "categorical": Categorical,
     "ordinal": Ordinal,
     "poisson": Poisson,
