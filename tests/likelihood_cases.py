@@ -11,6 +11,7 @@ VALUES = {
     "log_normal": np.exp,
     "continuous_bernoulli": expit,
     "beta": expit,
+    "hurdle_log_normal": lambda u: np.exp(u) * (u > -0.5),
     "von_mises": np.arctan,
 }
 

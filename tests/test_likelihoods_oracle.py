@@ -14,7 +14,7 @@ from scipy import stats
 from scipy.special import expit, logsumexp
 
 from skvae import VAETransformer
-from skvae.likelihoods import Binomial, VonMises
+from skvae.likelihoods import Binomial, HurdleLogNormal, VonMises
 
 N_TRAIN, N_TEST, D = 800, 1000, 6
 SLOPE = np.array([1.2, 0.9, -1.1, 0.7, 1.0, -0.8])
@@ -51,8 +51,18 @@ def spread_integers(rng, x):
     return x + rng.uniform(-0.5, 0.5, x.shape)
 
 
+WIDTH = np.array([0.3, 0.5, 0.8, 0.4, 1.0, 0.6])
 CONCENTRATION = np.array([3.0, 8.0, 20.0, 5.0, 50.0, 2.0])
 N_TRIALS = np.array([5, 12, 30, 12, 100, 8])
+
+
+def compute_hurdle(x, eta):
+    amount = stats.lognorm.logpdf(np.where(x > 0, x, 1.0), WIDTH, scale=np.exp(3 + eta))
+    # logarithms of the probabilities of zero, and of an amount
+    zero, some = -np.logaddexp(0, 1 + 2 * eta), -np.logaddexp(0, -1 - 2 * eta)
+    return np.where(x > 0, some + amount, zero)
+
+
 WORLDS = {
     "binomial": World(
         Binomial(N_TRIALS),
@@ -60,6 +70,15 @@ WORLDS = {
         lambda x, eta: stats.binom.logpmf(x, N_TRIALS, expit(eta)),
         [{}, {"likelihood": "poisson"}],
         spread_integers,
+    ),
+    "hurdle": World(
+        HurdleLogNormal(),
+        lambda rng, eta: (
+            np.exp(3 + eta + WIDTH * rng.standard_normal(eta.shape))
+            * (rng.random(eta.shape) < expit(1 + 2 * eta))
+        ),
+        compute_hurdle,
+        spread=lambda rng, x: np.where(x > 0, x, -rng.random(x.shape)),
     ),
     "von mises": World(
         VonMises(),

@@ -78,10 +78,10 @@ def initialize_linked(x, weight, n_components, link, n_linear):
         slope, bias = part.convert(mean[i], scale[i], loadings[:, i], noise[i])
         slopes.append(slope)
         biases.append(bias)
-        has_own = len(share[i]) == len(columns)
-        log_range.append(
-            get_log_range(part, share[i]) if has_own else np.ones(len(columns))
-        )
+        # where a column has several inputs, the first ones are the numbers with noise
+        own = share[i][: len(columns)]
+        has_own = len(own) == len(columns)
+        log_range.append(get_log_range(part, own) if has_own else np.ones(len(columns)))
         if not part.is_scaled:
             continue
         # the module sees these columns in units of their noise

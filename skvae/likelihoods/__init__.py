@@ -16,6 +16,7 @@ from ._counts import CountLikelihood
 from ._discretized_logistic import DiscretizedLogistic
 from ._gaussian import Gaussian
 from ._gaussian_mixture import GaussianMixture
+from ._hurdle_log_normal import HurdleLogNormal
 from ._laplace import Laplace
 from ._link import Link, ScaledLink
 from ._log_normal import LogNormal
@@ -40,6 +41,7 @@ __all__ = [
     "DiscretizedLogistic",
     "Gaussian",
     "GaussianMixture",
+    "HurdleLogNormal",
     "Laplace",
     "Likelihood",
     "Link",
@@ -63,6 +65,7 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "laplace": Laplace,
     "student_t": StudentT,
     "log_normal": LogNormal,
+    "hurdle_log_normal": HurdleLogNormal,
     "transformed": Transformed,
     "continuous_bernoulli": ContinuousBernoulli,
     "beta": Beta,
