@@ -12,6 +12,7 @@ VALUES = {
     "continuous_bernoulli": expit,
     "beta": expit,
     "hurdle_log_normal": lambda u: np.exp(u) * (u > -0.5),
+    "censored": lambda u: np.maximum(u, 0.0),
     "von_mises": np.arctan,
 }
 

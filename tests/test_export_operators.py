@@ -491,6 +491,9 @@ def test_special_functions_have_the_digits_of_torch():
     x = torch.cat([torch.linspace(-60, 60, 4001), torch.logspace(-8, 7, 300)]).double()
     expected = torch.special.i0e(x)
     torch.testing.assert_close(special.i0e(x), expected, rtol=1e-13, atol=0)
+    size = x[x > -20]
+    expected = torch.special.erfcx(size)
+    torch.testing.assert_close(special.erfcx(size), expected, rtol=1e-12, atol=0)
     y = torch.cat([x.flip(0)[:-2], torch.zeros(2)]).double()
     expected = torch.atan2(y, x)
     torch.testing.assert_close(special.atan2(y, x), expected, rtol=1e-13, atol=1e-15)

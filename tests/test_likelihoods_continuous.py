@@ -201,6 +201,7 @@ ELSEWHERE = {
     "negative_binomial",
     "zero_inflated",
     "discretized_logistic",
+    "censored",
     "hurdle_log_normal",
     "von_mises",
 }

@@ -14,7 +14,7 @@ from scipy import stats
 from scipy.special import expit, logsumexp
 
 from skvae import VAETransformer
-from skvae.likelihoods import Binomial, HurdleLogNormal, VonMises
+from skvae.likelihoods import Binomial, Censored, HurdleLogNormal, VonMises
 
 N_TRAIN, N_TEST, D = 800, 1000, 6
 SLOPE = np.array([1.2, 0.9, -1.1, 0.7, 1.0, -0.8])
@@ -52,6 +52,7 @@ def spread_integers(rng, x):
 
 
 WIDTH = np.array([0.3, 0.5, 0.8, 0.4, 1.0, 0.6])
+LIMIT = np.array([1.0, 0.5, 2.0, 0.8, 1.5, 0.2])
 CONCENTRATION = np.array([3.0, 8.0, 20.0, 5.0, 50.0, 2.0])
 N_TRIALS = np.array([5, 12, 30, 12, 100, 8])
 
@@ -61,6 +62,11 @@ def compute_hurdle(x, eta):
     # logarithms of the probabilities of zero, and of an amount
     zero, some = -np.logaddexp(0, 1 + 2 * eta), -np.logaddexp(0, -1 - 2 * eta)
     return np.where(x > 0, some + amount, zero)
+
+
+def compute_censored(x, eta):
+    amount = stats.lognorm(WIDTH, scale=np.exp(eta))
+    return np.where(x > LIMIT, amount.logpdf(x), amount.logcdf(LIMIT))
 
 
 WORLDS = {
@@ -79,6 +85,14 @@ WORLDS = {
         ),
         compute_hurdle,
         spread=lambda rng, x: np.where(x > 0, x, -rng.random(x.shape)),
+    ),
+    "censored": World(
+        Censored("log_normal", lower=LIMIT),
+        lambda rng, eta: np.maximum(
+            np.exp(eta + WIDTH * rng.standard_normal(eta.shape)), LIMIT
+        ),
+        compute_censored,
+        spread=lambda rng, x: np.where(x > LIMIT, x, LIMIT - rng.random(x.shape)),
     ),
     "von mises": World(
         VonMises(),

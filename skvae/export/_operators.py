@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from ._special import atan2, i0e
+from ._special import atan2, erfcx, i0e
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 # Stirling's series has all digits from here on
@@ -216,6 +216,7 @@ DECOMPOSITIONS = {
     _ATEN.special_ndtri.default: ndtri,
     _ATEN.erfinv.default: erfinv,
     _ATEN.special_i0e.default: i0e,
+    _ATEN.special_erfcx.default: erfcx,
     _ATEN.atan2.default: atan2,
     _ATEN.searchsorted.Tensor: searchsorted,
     _ATEN.native_group_norm.default: group_norm,

@@ -7,11 +7,15 @@ the functions of scipy.
 import numpy as np
 import torch
 from numpy.polynomial.chebyshev import chebinterpolate
+from scipy.special import erfcx as scipy_erfcx
 from scipy.special import i0e as scipy_i0e
 
 _DEGREE = 28
 # exp(-x) I0(x) is one series of x up to here, and another of 1 / x beyond
 _BORDER = 8.0
+# exp(x²) erfc(x) times 1 + 2 x is one series of (x - c) / (x + c) (Shepherd &
+# Laframboise 1981, "Chebyshev approximation of (1 + 2x) exp(x²) erfc x")
+_CENTRE = 3.75
 
 
 def _sum_series(x, coefficients):
@@ -29,6 +33,14 @@ def _scale_far(t):
 
 _NEAR = chebinterpolate(lambda t: scipy_i0e(_BORDER / 2 * (t + 1)), _DEGREE)
 _FAR = chebinterpolate(_scale_far, _DEGREE)
+
+
+def _scale_tail(t):
+    x = _CENTRE * (1 + t) / (1 - t)
+    return (1 + 2 * x) * scipy_erfcx(x)
+
+
+_TAIL = chebinterpolate(_scale_tail, _DEGREE)
 
 
 def i0e(x):
@@ -50,3 +62,11 @@ def atan2(y, x):
     # on the negative axis, and at the origin
     half = torch.atan(above / torch.where(below == 0, 1e-300, below))
     return 2 * half
+
+
+def erfcx(x):
+    """Return exp(x²) erfc(x)."""
+    size = x.abs()
+    series = _sum_series((size - _CENTRE) / (size + _CENTRE), _TAIL)
+    found = series / (1 + 2 * size)
+    return torch.where(x < 0, 2 * torch.exp(x * x) - found, found)

@@ -11,6 +11,7 @@ from ._bernoulli import Bernoulli
 from ._beta import Beta
 from ._binomial import Binomial
 from ._categorical import Categorical
+from ._censored import Censored
 from ._continuous_bernoulli import ContinuousBernoulli
 from ._counts import CountLikelihood
 from ._discretized_logistic import DiscretizedLogistic
@@ -36,6 +37,7 @@ __all__ = [
     "Beta",
     "Binomial",
     "Categorical",
+    "Censored",
     "ContinuousBernoulli",
     "CountLikelihood",
     "DiscretizedLogistic",
@@ -66,6 +68,7 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "student_t": StudentT,
     "log_normal": LogNormal,
     "hurdle_log_normal": HurdleLogNormal,
+    "censored": Censored,
     "transformed": Transformed,
     "continuous_bernoulli": ContinuousBernoulli,
     "beta": Beta,

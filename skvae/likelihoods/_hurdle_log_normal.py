@@ -80,21 +80,6 @@ class HurdleLink(Link):
             np.concatenate(biases),
         )
 
-    @override
-    def refit(self, x: Any, weight: Any) -> Link:
-        n_features = x.shape[1]
-
-        def transform(part):
-            part = part.astype(np.float64)
-            is_positive = part > 0
-            log = np.log(np.where(is_positive, part, 1.0))
-            return np.concatenate([is_positive, log], axis=1)
-
-        found = compute_mean(x, weight, transform)
-        share, log = found[:n_features], found[n_features:]
-        centre = np.where(share > 0, log / np.maximum(share, 1e-300), 0.0)
-        return HurdleLink(self.noise_floor, centre)
-
 
 class HurdleLogNormal(LogNormal):
     r"""Amounts that are zero, or have log-normal noise, such as rain and claims.
@@ -142,7 +127,8 @@ class HurdleLogNormal(LogNormal):
 
     @override
     def adapt(self, x: Any, weight: Any = None) -> None:
-        self._link = HurdleLink(self._base.link.noise_floor).refit(x, weight)
+        centre = _compute_centre(x, weight)
+        self._link = HurdleLink(self._base.link.noise_floor, centre)
 
     @override
     def select(self, column: int) -> LogNormal:
@@ -169,3 +155,16 @@ class HurdleLogNormal(LogNormal):
             raw[..., :-1, :], free, offset[..., :-1, :], log_range
         )
         return Hurdle(amounts, offset[..., -1, :] + raw[..., -1, :])
+
+
+def _compute_centre(x, weight):
+    """Return the means of log amounts, 0 where there are none, ``(n_features,)``."""
+
+    def transform(part):
+        part = part.astype(np.float64)
+        is_positive = part > 0
+        log = np.log(np.where(is_positive, part, 1.0))
+        return np.concatenate([is_positive, log], axis=1)
+
+    share, log = np.split(compute_mean(x, weight, transform), 2)
+    return np.where(share > 0, log / np.maximum(share, 1e-300), 0.0)
