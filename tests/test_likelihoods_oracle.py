@@ -16,10 +16,10 @@ from scipy.special import expit, logsumexp
 from skvae import VAETransformer
 from skvae.likelihoods import Binomial, Censored, HurdleLogNormal, VonMises
 
-N_TRAIN, N_TEST, D = 800, 1000, 6
+N_TRAIN, N_TEST, D = 500, 1000, 6
 SLOPE = np.array([1.2, 0.9, -1.1, 0.7, 1.0, -0.8])
 LOCATION = np.array([0.3, -0.5, 0.2, -0.2, 0.4, 0.0])
-COMMON = {"n_components": 2, "max_epochs": 60, "random_state": 0}
+COMMON = {"n_components": 2, "max_epochs": 40, "random_state": 0}
 
 
 @dataclass
