@@ -65,6 +65,10 @@ class NearestRows:
 
         return model.map_inputs(measure, array)
 
+    def score_inputs(self, u):
+        """Return the same of what the encoder sees, as tensors in double precision."""
+        return measure_nearness(u.double(), torch.as_tensor(self.inputs).double())
+
 
 def measure_nearness(u, known):
     """Return minus the logarithms of mean distances from the nearest rows, ``(n,)``.

@@ -16,7 +16,6 @@ from .._columns._table import FARTHEST
 from .._model._ensemble import make_model
 from .._model._precision import run_single
 from .._model._score import combine, evaluate
-from .._outliers._nearest import measure_nearness
 from .._utils._missing import missing_cells_known
 
 # the code of a level that `fit` has not seen
@@ -94,8 +93,8 @@ def score(parts, x, method):
 
 def score_distances(pooled, parts, x, method):
     """Return scores of distances from known rows, see `PooledScore`."""
-    first, known = parts[0], torch.as_tensor(pooled.nearest.inputs).double()
-    near = measure_nearness(first.see(x).double(), known)
+    first = parts[0]
+    near = pooled.nearest.score_inputs(first.see(x))
     if method == "nearest":
         return near
     constant, less = first.compare_constant(x)
