@@ -354,7 +354,7 @@ def test_thresholds_are_those_of_ensembles(way, contamination, X):
     members = list_members(detector)
     parts = np.array([m.score(X, "tempered") for m in members])
     expected = logsumexp(parts, axis=0) - np.log(3)
-    np.testing.assert_allclose(detector.score_samples(X), expected)
+    np.testing.assert_allclose(detector.score_samples(X, "tempered"), expected)
     if contamination == 0.1 and way == "joint":
         assert len(detector.calibration_scores_) == 200
     assert 0 < detector.p_values(X).min() <= 1
@@ -363,7 +363,7 @@ def test_thresholds_are_those_of_ensembles(way, contamination, X):
 
 
 def test_held_out_rows_are_scored_by_ensembles(X, monkeypatch):
-    from skvae._outliers import _detector
+    from skvae._outliers import _pooled
 
     found = []
 
@@ -371,8 +371,8 @@ def test_held_out_rows_are_scored_by_ensembles(X, monkeypatch):
         found.extend(data.fold_models)
         return collect(data, *args)
 
-    collect = _detector.collect_scores
-    monkeypatch.setattr(_detector, "collect_scores", keep)
+    collect = _pooled.collect_scores
+    monkeypatch.setattr(_pooled, "collect_scores", keep)
     VAEOutlierDetector(contamination=0.1, trim=None, n_ensemble=2, **SMALL).fit(X)
     assert [len(model.models) for model, _ in found] == [2] * 5
     rows = np.concatenate([rows for _, rows in found])
