@@ -9,7 +9,7 @@ import numpy as np
 
 from .._closed_form._moments import compute_moments, compute_share, find_first
 from .._utils._description import Described
-from .._utils._missing import has_missing
+from .._utils._missing import has_missing, list_chunks
 from ._checks import capitalize, check_observed, label_column
 from ._constant import ConstantColumns
 from ._containers import (
@@ -248,11 +248,16 @@ class ColumnTable(Described):
         The second is how much less likely they are than their values at fit. Missing
         values have 0 in both.
         """
-        values = X if self.all_constant else X[:, ~self.varies]
+        if self.varies.all() and not self.all_constant:
+            return np.zeros((len(X), 2))
         usual = self.constant.score(self.constant.values[None])
-        scores = self.constant.score(values)
-        less = np.where(np.isnan(values), 0.0, scores - usual)
-        return np.stack([scores.sum(axis=1), less.sum(axis=1)], axis=-1)
+        found = np.empty((len(X), 2))
+        for rows in list_chunks(X):
+            values = X[rows] if self.all_constant else X[rows][:, ~self.varies]
+            scores = self.constant.score(values)
+            less = np.where(np.isnan(values), 0.0, scores - usual)
+            found[rows] = np.stack([scores.sum(axis=1), less.sum(axis=1)], axis=-1)
+        return found
 
     @property
     def constant_log_density(self):
