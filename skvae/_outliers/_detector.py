@@ -47,11 +47,12 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     far from all others are left out of training, so that the model learns the
     distribution of normal rows, whether X is clean or not.
 
-    The default score pools two: that of the model,
+    The default score, 'pooled', combines two (see Notes): that of the model,
+    'tempered',
 
     .. math:: s(x) = E_{q(z|x)}[\log p(x|z)] - \tfrac{1}{2} KL(q(z|x) \| p(z)),
 
-    and the distance of a row from the nearest of the rows that were fitted. Rows that
+    and the distance of a row from the two nearest rows of `fit`, 'nearest'. Rows that
     score below `offset_` are outliers.
 
     Read more in the :doc:`user guide </user_guide/outliers>`.
@@ -65,7 +66,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         Share of outliers among the rows of X, in (0, 0.5]: this share of them is below
         the threshold. It is also the rate of false alarms on new rows like those of X,
         which held-out rows ensure (see Notes). With 'auto', the threshold is below the
-        scores of 99 in 100 rows, without those that score far below all others.
+        scores of 99 in 100 rows, leaving aside rows that score far below all others.
     score_method : str, default='pooled'
         Default method of `score_samples`: 'pooled', 'tempered', 'nearest', 'elbo',
         'evidence', 'reconstruction', 'refined' or 'regret'.
@@ -88,9 +89,9 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         Regularisation and held-out rows, as in `VAETransformer`.
     n_iter_no_change, tol : optional
         When training stops, as in `VAETransformer`.
-    n_draws : int, default=8
-        Number of noise vectors, which all scores share. More draws barely change the
-        ranking.
+    n_draws : int or 'auto', default=8
+        Number of noise vectors, which all scores share; 'auto' is as in
+        `VAETransformer`. More draws barely change the ranking.
     device, warm_start : optional
         Where training runs, and where it starts, as in `VAETransformer`.
     random_state, verbose, net_callbacks, net_params : optional
@@ -142,10 +143,11 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         s(x) = 2 \log \frac{1}{2} \sum_{k=1}^2 \sqrt{\sigma(t_k)}, \quad
         t_k = \frac{s_k(x) - c_k}{w_k}
 
-    where :math:`c_k` is the median of the scores of held-out rows and :math:`w_k` the
-    distance from there to their 16th percentile: :math:`\sigma(t_k)`, the logistic
-    function, is a smooth p-value. Constant columns are in neither; how much less likely
-    they are than at `fit` is added, in nats.
+    where :math:`c_k` is the median of the scores of the rows that were trained on, and
+    :math:`w_k` the distance from there to their 16th percentile: :math:`\sigma(t_k)`,
+    the logistic function, is a smooth p-value. Columns that were constant at `fit` are
+    in neither score; a value that differs there lowers the sum, in nats. The detector,
+    and a file of it, contains up to 4,096 rows of `fit`, for the distances.
 
     Scores of training rows are too high, and so is a threshold at one of their
     quantiles. With ``contamination=c``, rows are also scored by models that were not
@@ -161,8 +163,9 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
 
     With ``contamination='auto'``, c is 0.01, the rows scored by other models are those
     that early stopping holds out, and rows far below the others do not count: those
-    whose 'tempered' score, with the default method, is farther below the best one than
-    Q3 (Q3 / Q2)^3.5.
+    whose score is farther below the best one than Q3 (Q3 / Q2)^3.5, with Q2 and Q3 the
+    median and the upper quartile of these differences (of 'tempered' scores, where the
+    method is 'pooled').
 
     References
     ----------
@@ -471,23 +474,24 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
 
             - 'tempered': :math:`E_q[\log p(x|z)] - KL(q \| p) / 2`, between
               'reconstruction' and 'elbo';
-            - 'nearest': minus the logarithm of the distance from the nearest of the
-              rows that were fitted (4,096 of them at most), in standard deviations,
-              plus 0.001; a row is not its own neighbour;
-            - 'pooled': the logarithm of the mean, with exponent 1/2, of what
-              'tempered' and 'nearest' are as p-values (see Notes of the class);
+            - 'nearest': minus the logarithm of 0.001 plus the mean distance from the
+              two nearest rows of `fit` (of 4,096 at most), in standard deviations; a
+              row is not its own neighbour;
+            - 'pooled': the logarithm of the power mean, with exponent 1/2, of
+              'tempered' and 'nearest' as smooth p-values (see Notes of the class);
             - 'regret': minus the likelihood regret, :math:`ELBO(q^*) - ELBO(q)`, the
               difference of 'refined' and 'elbo', at most 0. It is for images: there
               the likelihood may be higher for simpler images than for training images.
         n_draws : int, default=None
             As in `VAETransformer.score_samples`.
         return_std : bool, default=False
-            As in `VAETransformer.score_samples`; not for 'regret'.
+            As in `VAETransformer.score_samples`; not for 'nearest' and 'regret'.
 
         Returns
         -------
         scores : ndarray (n_samples,), float64
-            Nats, in the units of X; higher is more normal (but for 'kl').
+            Nats, in the units of X ('pooled' and 'nearest' have none); higher is more
+            normal (but for 'kl').
         std : ndarray (n_samples,), float64
             Standard errors, if `return_std`.
 

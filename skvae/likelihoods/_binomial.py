@@ -82,13 +82,13 @@ class Binomial(Likelihood):
     ----------
     n_trials : int or sequence of int, default=1
         Number of trials n, one for all columns or one for each. It is the same in all
-        rows: where every row has its own, use the shares and a likelihood of numbers
-        between 0 and 1.
+        rows. If it differs between rows, model the shares instead, by a likelihood for
+        numbers from 0 to 1 such as `ContinuousBernoulli`; their precision is then lost.
 
     See Also
     --------
     Bernoulli : One trial in every column.
-    Poisson : Counts without an upper end.
+    Poisson : Counts without an upper bound.
 
     Notes
     -----

@@ -115,15 +115,15 @@ class CensoredLink(Link):
 
 
 class Censored(Wrapper):
-    r"""Numbers of which only the side is known at a limit, such as concentrations.
+    r"""Numbers censored at known limits, such as concentrations.
 
     .. math::
         p(x|z) = \prod_j \begin{cases} P(y_j \le L_j | z) & x_j \le L_j \\
         p_b(x_j|z) & L_j < x_j < U_j \\ P(y_j \ge U_j | z) & x_j \ge U_j \end{cases}
 
     y has the distribution of the base, without limits. With normal noise and one limit
-    this is the Tobit model. Values at a limit, or beyond it, have a probability, and
-    others a density.
+    this is the Tobit model. Values at or beyond a limit have a probability, others a
+    density.
 
     Parameters
     ----------
@@ -132,11 +132,11 @@ class Censored(Wrapper):
         `LogNormal` with noise by column or from the network.
     lower, upper : float, sequence of float or None, default=0.0, None
         Limits L and U, in the units of X: one for all columns or one for each, where
-        NaN is none.
+        NaN means no limit.
 
     See Also
     --------
-    HurdleLogNormal : Where zeros are no small amounts.
+    HurdleLogNormal : Zeros that are exact, not amounts too small to measure.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""Angles and other values that go round, such as directions and times of day."""
+"""Angles and other periodic values, such as directions and times of day."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class CircularLink(Link):
 
 
 class VonMises(Likelihood):
-    r"""Angles, and other values that go round.
+    r"""Angles, and other periodic values such as times of day.
 
     .. math:: p(x|z) = \prod_j \frac{1}{P\, I_0(\kappa_j)}
         \exp\left(\kappa_j \cos\left(\frac{2 \pi}{P} x_j - \mu_j\right)\right), \quad
