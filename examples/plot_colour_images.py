@@ -12,8 +12,8 @@ ones.
 # The images
 # ----------
 #
-# scikit-learn's digits, each in a bright colour of its own on a dark paper of another
-# one. Colours come first, `(n_samples, channels, height, width)`, as in torch.
+# scikit-learn's digits, each in a bright colour on a dark background of another colour.
+# Channels come first, `(n_samples, channels, height, width)`, as in torch.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -47,8 +47,8 @@ X_train, X_test = train_test_split(X, test_size=300, random_state=0)
 # Twelve numbers for an image
 # ---------------------------
 #
-# `image_shape` tells the shape; methods take and return images. So small ones need no
-# convolutions, which `network="auto"` would choose: dense layers are faster here.
+# `image_shape` gives the shape; methods take and return images. Images this small need
+# no convolutions, which `network="auto"` would choose: dense layers are faster here.
 # `standardize=False` keeps the unit that all pixels share.
 
 vae = VAETransformer(

@@ -93,7 +93,7 @@ for number, kept in zip(display.order_, display.kept_, strict=True):
 _ = SamplesDisplay.from_estimator(vae, X, name="Drawn rows")
 
 # %%
-# Odd rows
+# Outliers
 # --------
 #
 # A detector fitted to the same table. One in twenty rows is below its threshold. For

@@ -48,7 +48,8 @@ for row, column in enumerate(columns):
 # in which a row is farthest from its neighbours. A forest suggests none.
 #
 # `VAEOutlierDetector` takes the table as it is. Its default score pools that of the
-# model and the distance from the nearest rows; the model's alone is `tempered`.
+# model and the distance from the nearest rows; `tempered` is the score of the model
+# alone.
 
 prepare = make_pipeline(KNNImputer(), StandardScaler()).fit(train)
 prepared = {
@@ -90,9 +91,9 @@ for name, area in areas.items():
     print(f"{name:<20} AUROC {area:.2f}   right cell {share}")
 
 # %%
-# The row on the right is far below all others. Its explanation compares how likely each
+# The row on the right is one of the lowest. Its explanation compares how likely each
 # cell is, given the rest of the row, with what is usual in its column. Bars are in
-# nats: with 7 nats less, a cell is a thousand times less likely.
+# nats: 7 nats less are a probability a thousand times smaller.
 
 row = int(scores["detector"][1].argsort()[20])
 figure, axes = plt.subplots(

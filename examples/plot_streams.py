@@ -38,7 +38,7 @@ def read_chunks():
 # -----------------------
 #
 # Columns are read from the first chunk. A second model stops learning at chunk 30: it
-# shows what happens to a model that is trained once and then used for ever.
+# shows what happens to a model that is trained once and never updated.
 
 going_on = VAETransformer(n_components=3, density="joint", random_state=0)
 frozen = VAETransformer(n_components=3, density="joint", random_state=0)

@@ -1,4 +1,4 @@
-"""Five jobs of one model: map, density, missing values, outliers, new rows.
+"""Five uses of one model: map, density, missing values, outliers, new rows.
 
 ``python examples/quickstart.py [PICTURE]`` prints what it finds and saves a picture, by
 default as ``quickstart.png`` in the current folder.
