@@ -300,6 +300,7 @@ class VAETransformer(
 
     See Also
     --------
+    VAEOutlierDetector : Outliers, by this model and by distances from its rows.
     sklearn.decomposition.PCA : Linear, one noise variance.
     sklearn.decomposition.FactorAnalysis : Linear, one noise variance per feature.
 
