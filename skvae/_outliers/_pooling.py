@@ -1,4 +1,4 @@
-"""Pooling: two scores of a row as one, the mean of their p-values."""
+"""Pooling: two scores of a row as one, the mean logarithm of their p-values."""
 
 from dataclasses import dataclass
 
@@ -6,25 +6,21 @@ import numpy as np
 import torch
 from torch.nn.functional import logsigmoid
 
-# exponent of the mean: 1 is that of the numbers, 0 that of their logarithms
-_EXPONENT = 0.5
 # share of normal rows more than a standard deviation below the mean
 _BELOW = 0.1587
 
 
 @dataclass(frozen=True)
 class Pooling:
-    r"""Centres and spreads of scores, and the mean of what they are as p-values.
+    r"""Centres and spreads of scores, and what they are together.
 
     .. math::
-        s(x) = \frac{1}{r} \log \frac{1}{K} \sum_k \sigma\Big(
-        \frac{s_k(x) - c_k}{w_k} \Big)^r
+        s(x) = \frac{1}{K} \sum_k \log \sigma\Big(\frac{s_k(x) - c_k}{w_k} \Big)
 
     where the logistic function is a smooth p-value, :math:`c_k` is the median of
-    scores, and :math:`w_k` by how much the lowest 16 in 100 are below it. The mean with
-    exponent r = 1/2 is between that of p-values, to which a score that is lower by far
-    adds nothing, and that of their logarithms, where the lowest decides alone. For
-    means of p-values see Vovk & Wang (2020), "Combining p-values via averaging".
+    scores, and :math:`w_k` by how much the lowest 16 in 100 are below it. Fisher (1932)
+    combines p-values by the sum of their logarithms; scores above the median add next
+    to nothing.
     """
 
     centres: np.ndarray  # (n_scores,)
@@ -49,8 +45,7 @@ class Pooling:
 
     def pool_tensor(self, scores):
         """Return the same of a tensor."""
-        parts = _EXPONENT * logsigmoid(self._standardize(scores))
-        return (parts.logsumexp(dim=-1) - np.log(parts.shape[-1])) / _EXPONENT
+        return logsigmoid(self._standardize(scores)).mean(dim=-1)
 
     def _standardize(self, scores):
         centres, spreads = torch.as_tensor(self.centres), torch.as_tensor(self.spreads)
@@ -58,6 +53,5 @@ class Pooling:
 
     def weigh(self, scores):
         """Return the derivatives of pooled scores, ``(n, n_scores)``."""
-        standard = self._standardize(torch.as_tensor(scores))
-        share = (_EXPONENT * logsigmoid(standard)).softmax(dim=-1)
-        return (share * (-standard).sigmoid()).numpy() / self.spreads
+        slopes = (-self._standardize(torch.as_tensor(scores))).sigmoid()
+        return slopes.numpy() / (self.spreads * scores.shape[-1])
