@@ -742,7 +742,9 @@ def test_table_shows_itself_column_by_column():
         (Beta(), [0.5, 1, np.nan], "1", "continuous_bernoulli"),
         (Poisson(), [3, -1, 2], "-1", None),
         (Poisson(), [3, 0.5, 2], "0.5", "log_normal"),
+        (Poisson(), [3, 0.5, 0], "0.5", "hurdle_log_normal"),
         (LogNormal(), [0, 3, 1], "0", "poisson"),
+        (LogNormal(), [0, 0.5, 1], "0", "hurdle_log_normal"),
         (Categorical(3), [0, 3, 1], "3", None),
     ],
 )

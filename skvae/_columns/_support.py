@@ -36,8 +36,9 @@ class Support:
     is_integer : bool, default=False
         Whether numbers between the integers are refused.
     alternatives : tuple of str, default=()
-        Names of likelihoods, from 'continuous_bernoulli', 'poisson' and 'log_normal',
-        that messages recommend for a column if they accept all of its values.
+        Names of likelihoods, from 'continuous_bernoulli', 'poisson', 'log_normal' and
+        'hurdle_log_normal', that messages recommend for a column if they accept all of
+        its values.
     levels : list of ndarray or None, default=None
         The numbers that each column accepts, sorted; None where the interval says it.
     max_levels : float, default=inf
@@ -97,8 +98,12 @@ def has_gaps(levels):
 
 REALS = Support("finite numbers")
 POSITIVE_REALS = Support(
-    "positive numbers", low=0, is_open=True, alternatives=("poisson",)
+    "positive numbers",
+    low=0,
+    is_open=True,
+    alternatives=("poisson", "hurdle_log_normal"),
 )
+NON_NEGATIVE_REALS = Support("non-negative numbers", low=0)
 UNIT_INTERVAL = Support("values in [0, 1]", low=0, high=1)
 OPEN_UNIT_INTERVAL = Support(
     "values in (0, 1)", 0, 1, is_open=True, alternatives=("continuous_bernoulli",)
@@ -117,7 +122,7 @@ COUNTS = Support(
     low=0,
     high=1e30,
     is_integer=True,
-    alternatives=("log_normal",),
+    alternatives=("log_normal", "hurdle_log_normal"),
     accepts_sparse=True,
 )
 # a test compares them with those of the likelihoods
@@ -125,6 +130,7 @@ ALTERNATIVES = {
     "continuous_bernoulli": UNIT_INTERVAL,
     "poisson": COUNTS,
     "log_normal": POSITIVE_REALS,
+    "hurdle_log_normal": NON_NEGATIVE_REALS,
 }
 
 

@@ -124,6 +124,9 @@ class Binomial(Likelihood):
         """The numbers of successes that are accepted, a `Support`."""
         has_one = np.ndim(self.n_trials) == 0
         words = f"n_trials={self.n_trials}" if has_one else "the column's n_trials"
+        if has_one and self.n_trials == 1:
+            # the default, and so that of likelihood="binomial"
+            words += ", which Binomial(n_trials=...) sets"
         high = np.asarray(self.n_trials, dtype=np.float64)
         return Support(f"integers from 0 to {words}", 0, high, is_integer=True)
 

@@ -10,14 +10,13 @@ import torch
 from typing_extensions import override
 
 from .._closed_form._moments import compute_mean
-from .._columns import Support
+from .._columns._support import NON_NEGATIVE_REALS
 from .._distributions._hurdle import Hurdle
 from .._distributions._log_normal import LogMap
 from ._bernoulli import BernoulliLink
 from ._link import Link
 from ._log_normal import LogNormal
 
-_AMOUNTS = Support("non-negative numbers", low=0)
 # shares of positive amounts of the linear model
 _SHARES = 1e-3, 1 - 1e-3
 # of the variance of log amounts, what the linear model leaves where zeros blur it
@@ -117,7 +116,7 @@ class HurdleLogNormal(LogNormal):
     application to the demand for durable goods", eqs. 7 and 9.
     """
 
-    support = _AMOUNTS
+    support = NON_NEGATIVE_REALS
     learns = True
 
     @property
