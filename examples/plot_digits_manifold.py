@@ -84,7 +84,7 @@ accuracy = {}
 for ax, (name, (train, test)) in zip(axes.flat, maps.items(), strict=False):
     neighbors = KNeighborsClassifier(10).fit(train, y_train)
     accuracy[name] = neighbors.score(test, y_test)
-    title = f"{name}: 10 neighbours find {accuracy[name]:.0%} of the digits"
+    title = f"{name}: accuracy of 10 nearest neighbours {accuracy[name]:.0%}"
     LatentMapDisplay.from_embedding(test, y_test, ax=ax, name=title)
 
 steps = (np.arange(16) + 0.5) / 16
@@ -95,7 +95,7 @@ sheet = LatentTraversalDisplay.from_points(
     grid,
     image_shape=(8, 8),
     ax=axes[1, 1],
-    name="VAE: E[x|z] across the plane",
+    name="VAE: points of its map, decoded",
     cmap="gray_r",
 )
 sheet.ax_.set(xlabel="component 0", ylabel="component 1")
