@@ -117,6 +117,14 @@ MODELS = {
 }
 
 
+# what readers of a picture know without the table
+TITLES = {
+    "VAE, further": "one layer of latents, trained with one draw",
+    "two layers, IWAE 50, further": "two layers of latents, trained with 50 draws",
+    "linear start, mixture prior (300, 300)": "the package's start and prior",
+}
+
+
 @cache
 def load(kind):
     """Return grey or binary training images, and binary test images."""
@@ -226,10 +234,13 @@ def draw(models, path, n_images=20):
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(len(models), 1, figsize=(10, 1.1 * len(models)))
+    title = f"{n_images} new digits drawn from each of {len(models)} models of MNIST"
+    figure.suptitle(title, fontsize=10, x=0.015, y=0.99, ha="left")
     for axis, (name, model) in zip(np.atleast_1d(axes), models.items(), strict=True):
         images = model.sample(n_images, random_state=0, mean=True)
         axis.imshow(np.hstack(images.reshape(-1, 28, 28)), cmap="gray_r")
-        axis.set_title(name, fontsize=8, loc="left")
+        words = f"{name}: {TITLES[name]}" if name in TITLES else name
+        axis.set_title(words, fontsize=8, loc="left")
         axis.axis("off")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
