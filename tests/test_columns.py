@@ -453,9 +453,13 @@ def test_columns_of_another_kind_are_refused(fitted, given, message):
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        (pd.Series(pd.period_range("2020", periods=2, freq="D")), "period.*datetimes"),
+        (
+            pd.Series(pd.period_range("2020", periods=2, freq="D")),
+            "period.*datetimes.*to_timestamp",
+        ),
         (pd.Series([date(2020, 1, 1)], dtype=object), "of type date.*to_datetime"),
         (pl.Series([time(12, 0)]), "dtype Time.*datetimes first"),
+        (pd.Series([time(12, 0)]), r"of type time.*hours.*VonMises\(period=24\)"),
         (pd.Series([1j, 2]), "dtype complex128.*real and imaginary"),
         (pd.Series([b"a", b"b"]), "b'a'.*[Dd]ecode"),
         (pl.Series([b"a"]), "dtype Binary.*[Dd]ecode"),

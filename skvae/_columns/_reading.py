@@ -108,7 +108,14 @@ def _find_kind_of_objects(column, label, owner):
 def _refuse(label, what, dtype, owner):
     """Raise for a column of no supported kind, with advice."""
     advice = "Encode it first, or leave it out."
-    if dtype.startswith(_TIMES):
+    if dtype.startswith("period"):
+        advice = "Turn it into datetimes first, with .dt.to_timestamp()."
+    elif dtype == "time" or dtype.startswith(("time32", "time64")):
+        advice = (
+            "Turn it into hours, for likelihood=VonMises(period=24), or, with its "
+            "date, into datetimes first."
+        )
+    elif dtype.startswith(_TIMES):
         advice = "Turn it into datetimes first, for example with pandas.to_datetime."
     elif dtype.startswith("complex"):
         advice = "Split it first, for example into real and imaginary parts."
@@ -117,8 +124,8 @@ def _refuse(label, what, dtype, owner):
     elif dtype.startswith("interval"):
         advice = "Make intervals categories first, with astype('category')."
     raise TypeError(
-        f"{capitalize(label)} has {what}, but {owner} accepts numbers, booleans and "
-        f"categories. {advice}"
+        f"{capitalize(label)} has {what}, but {owner} accepts numbers, booleans, "
+        f"categories, datetimes and durations. {advice}"
     )
 
 
