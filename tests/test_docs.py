@@ -115,6 +115,24 @@ def test_relative_links_lead_somewhere(page):
             assert (page.parent / target.partition("#")[0]).exists(), target
 
 
+def _list_anchors(page):
+    """Return the anchors of headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    plain = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading) for heading in headings)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_anchors_of_relative_links_exist(page):
+    for target in re.findall(
+        r"\]\(([^)\s]*#[^)\s]+)\)", page.read_text(encoding="utf-8")
+    ):
+        path, _, anchor = target.partition("#")
+        where = page.parent / path if path else page
+        if not target.startswith("http") and where.suffix == ".md":
+            assert anchor in _list_anchors(where), target
+
+
 def test_page_of_promises_names_tests_that_exist():
     page = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
     sources = [path.read_text(encoding="utf-8") for path in ROOT.glob("tests/*.py")]
