@@ -140,7 +140,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     With the two scores :math:`s_k`, 'tempered' and 'nearest', the default is
 
     .. math::
-        s(x) = 2 \log \frac{1}{2} \sum_{k=1}^2 \sqrt{\sigma(t_k)}, \quad
+        s(x) = \frac{1}{2} \sum_{k=1}^2 \log \sigma(t_k), \quad
         t_k = \frac{s_k(x) - c_k}{w_k}
 
     where :math:`c_k` is the median of the scores of the rows that were trained on, and
@@ -477,8 +477,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
             - 'nearest': minus the logarithm of 0.001 plus the mean distance from the
               two nearest rows of `fit` (of 4,096 at most), in standard deviations; a
               row is not its own neighbour;
-            - 'pooled': the logarithm of the power mean, with exponent 1/2, of
-              'tempered' and 'nearest' as smooth p-values (see Notes of the class);
+            - 'pooled': the mean of the logarithms of 'tempered' and 'nearest' as
+              smooth p-values (see Notes of the class);
             - 'regret': minus the likelihood regret, :math:`ELBO(q^*) - ELBO(q)`, the
               difference of 'refined' and 'elbo', at most 0. It is for images: there
               the likelihood may be higher for simpler images than for training images.
@@ -503,8 +503,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         References
         ----------
         Higgins et al. (2017), "beta-VAE", eq. 4, for 'tempered'; Xiao, Yan & Amit
-        (2020), "Likelihood regret", eq. 4, for 'regret'; Vovk & Wang (2020),
-        "Combining p-values via averaging", eq. 1, for 'pooled'.
+        (2020), "Likelihood regret", eq. 4, for 'regret'; Fisher (1932), "Statistical
+        methods for research workers", section 21.1, for 'pooled'.
         """
         method = self.score_method if method is None else method
         return super().score_samples(X, method, n_draws=n_draws, return_std=return_std)
