@@ -551,6 +551,37 @@ def test_numbers_that_keep_their_unit_have_squares(quick, X):
         quick(standardize=False).fit(X * np.array([1e150, 1, 1, 1, 1, 1]))
 
 
+@pytest.mark.parametrize("value", [1e155, -1e300, 1.7e308])
+@pytest.mark.parametrize("weight", [None, 1e-20])
+@pytest.mark.parametrize("detect", [False, True])
+def test_fit_refuses_numbers_whose_distance_has_no_square(
+    value, weight, detect, quick, X
+):
+    far = X.copy()
+    far[5, 2] = value
+    weights = weight and np.where(np.arange(len(X)) == 5, weight, 1.0)
+    model = VAEOutlierDetector(max_epochs=1) if detect else quick()
+    with pytest.raises(
+        ValueError, match=f"value {re.escape(f'{value:g}')} in column 2"
+    ):
+        model.fit(far, sample_weight=weights)
+
+
+@pytest.mark.parametrize("constant", [1e160, -1e300])
+def test_fit_refuses_constants_without_a_square(constant, quick, X):
+    for table in (np.c_[X, np.full(len(X), constant)], np.full((40, 2), constant)):
+        with pytest.raises(
+            ValueError, match=re.escape(f"value {constant:g} in column")
+        ):
+            quick().fit(table)
+
+
+def test_fit_takes_numbers_that_have_squares(quick, X):
+    model = quick().fit(np.c_[X * 1e150, np.full(len(X), 1e150)])
+    assert np.isfinite(model.noise_variance_).all()
+    assert np.isfinite(model.score_samples(model.sample(5, random_state=0))).all()
+
+
 def test_prior_of_weights_that_are_not_finite_ends_in_a_named_error(X):
     # draws from it would raise errors of torch
     vae = VAETransformer(objective="mmd", lr=10.0, early_stopping=False, max_epochs=5)

@@ -31,6 +31,9 @@ from ._wrappers import unwrap, wrap
 # how far beyond the range at fit numbers may lie, in units of it: squares of what the
 # networks make of them are finite in double precision, and in single in training
 FARTHEST, FARTHEST_IN_TRAINING = 1e100, 1e15
+# distances from a column's mean whose squares, and variances of a few times as much,
+# are finite in double precision
+_LARGEST_DISTANCE = 1e153
 
 
 @dataclass(repr=False)
@@ -297,8 +300,10 @@ class ColumnTable(Described):
             rows[observed, column] = np.searchsorted(codes, rows[observed, column])
         if not self.location.any() and (self.unit == 1).all():
             return rows if rows.dtype == np.float32 else rows.astype(np.float64)
-        rows = np.subtract(rows, self.location, dtype=np.float64)
-        rows /= self.unit
+        # what overflows has no finite result, and is refused where this is seen
+        with np.errstate(over="ignore"):
+            rows = np.subtract(rows, self.location, dtype=np.float64)
+            rows /= self.unit
         return rows
 
     def decode(self, x):
@@ -414,10 +419,36 @@ def _compute_scaled_moments(array, weight, is_scaled, names):
             f"The values of {label_column(column, names)} lie too far apart for "
             "double precision; rescale it."
         )
+    _check_distances(array, weight, columns, found_mean, found, names)
     # what is left of a constant column is rounding
     rounding = 10 * np.finfo(np.float64).eps * np.abs(found_mean)
     mean[columns], deviation[columns] = found_mean, np.where(found > rounding, found, 0)
     return mean, deviation
+
+
+def _check_distances(array, weight, columns, mean, deviation, names):
+    """Refuse numbers whose distance from the mean has no square in double precision.
+
+    The distance of a constant is that from zero.
+    """
+    # no row is more deviations away than the root of their number, if they count alike
+    size = np.maximum(deviation * np.sqrt(len(array)), np.abs(mean))
+    if weight is None and size.max(initial=0.0) < _LARGEST_DISTANCE:
+        return
+    ends = np.array(find_range(array))[:, columns]
+    centre = np.where(ends[0] == ends[1], 0.0, mean)
+    # their halves are finite
+    distances = np.abs(ends / 2 - centre / 2)
+    place = int(distances.max(axis=0).argmax())
+    if distances[:, place].max() <= _LARGEST_DISTANCE / 2:
+        return
+    value = ends[distances[:, place].argmax(), place]
+    label = label_column(int(columns[place]), names)
+    raise ValueError(
+        f"The value {value:g} in {label} is too far out: distances in the column have "
+        "no squares in double precision. Correct it, mark it as missing (NaN), or "
+        "rescale the column."
+    )
 
 
 def _check_squares(array, is_scaled, names):
