@@ -217,6 +217,29 @@ def test_file_of_a_detector_has_scores_threshold_and_unknown_levels():
     assert detector.predict(rows)[3:5].tolist() == [-1, -1]
 
 
+@pytest.mark.filterwarnings("ignore::skvae.UnknownCategoriesWarning")
+@pytest.mark.parametrize("score_method", ["pooled", "tempered"])
+def test_file_takes_unknown_levels_where_nothing_is_missing(score_method):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=60), "b": rng.choice(["u", "v"], 60)})
+    detector = VAEOutlierDetector(score_method=score_method, **FAST).fit(frame)
+    rows = frame.copy()
+    rows.loc[3, "b"] = "new"
+    for some in (rows, frame):
+        (found,) = run(to_onnx(detector, method="score_samples"), some)
+        assert_equal(found, detector.score_samples(some))
+
+
+def test_file_has_the_distances_of_rows_far_out_and_of_equal_rows():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    far = X[:6].copy()
+    far[:, 1] = 10.0 ** np.array([3, 9, 25, 30, 31, 80])
+    detector = VAEOutlierDetector(trim=None, **FAST).fit(X)
+    check(detector, far, ["score_samples"])
+    equal = np.repeat(X[:3], 20, axis=0)
+    check(detector.fit(equal), equal, ["score_samples"])
+
+
 @pytest.mark.parametrize("method", ["elbo", "evidence", "reconstruction"])
 def test_file_has_the_score_method_of_the_detector(method):
     X, incomplete = make_incomplete("gaussian")

@@ -194,6 +194,12 @@ def test_equal_scores_have_a_spread():
     assert (np.diff(pooled) < 0).all()
 
 
+def test_equal_rows_have_no_distance(table):
+    equal = np.repeat(table[0][:3], 20, axis=0)
+    scores = VAEOutlierDetector(**QUICK).fit(equal).score_samples(equal, "nearest")
+    np.testing.assert_allclose(scores, -np.log(1e-3), rtol=1e-12)
+
+
 def test_a_single_known_row_is_enough():
     known, u = torch.zeros(2, 3).double(), torch.ones(1, 3).double()
     np.testing.assert_allclose(measure_nearness(u, known), [-np.log(3**0.5 + 1e-3)])

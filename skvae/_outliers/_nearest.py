@@ -14,6 +14,8 @@ _N_NEIGHBORS = 2
 # squares of distances, as shares of that from the mean, below which rows are equal:
 # what is known of rows is in single precision
 _ROUNDING = 1e-12
+# standard deviations beyond which rows are equally far, in single precision too
+_FARTHEST = 1e30
 # standard deviations: the logarithm of a distance of 0 is finite
 _LEAST = 1e-3
 # distances of a block that stays in the cache
@@ -53,8 +55,7 @@ class NearestRows:
 
     def score(self, model, array):
         """Return minus the logarithms of distances from the nearest rows, ``(n,)``."""
-        module = model.precise
-        known = torch.from_numpy(self.inputs).to(module.free.device, module.free.dtype)
+        known = torch.from_numpy(self.inputs).to(model.precise.free)
         size = max(1, _BLOCK_VALUES // len(known))
 
         def measure(u):
@@ -63,9 +64,9 @@ class NearestRows:
 
         return model.map_inputs(measure, array)
 
-    def score_inputs(self, u):
-        """Return the same of what the encoder sees, as tensors in double precision."""
-        return measure_nearness(u.double(), torch.as_tensor(self.inputs).double())
+    def measure(self, u):
+        """Return the same of what the encoder sees of rows, ``(n, n_inputs)``."""
+        return measure_nearness(u, torch.as_tensor(self.inputs).to(u))
 
 
 def measure_nearness(u, known):
@@ -75,11 +76,14 @@ def measure_nearness(u, known):
     """
     if not u.shape[-1]:
         return u.new_zeros(len(u))
+    u = u.clamp(-_FARTHEST, _FARTHEST)
     length = u.square().sum(dim=-1, keepdim=True)
     squares = torch.addmm(known.square().sum(dim=-1), u, known.mT, alpha=-2) + length
     n_neighbors = min(_N_NEIGHBORS, len(known) - 1)
     squares = squares.topk(n_neighbors + 1, largest=False).values
-    distances = squares.clamp(min=0).sqrt()
-    is_own = squares[:, :1] <= _ROUNDING * (1 + length)
+    # where rows are equal, what is left is rounding
+    is_equal = squares <= _ROUNDING * (1 + length)
+    distances = torch.where(is_equal, 0.0, squares).sqrt()
+    is_own = is_equal[:, :1]
     nearest = torch.where(is_own, distances[:, 1:], distances[:, :-1])
     return -(nearest.mean(dim=-1) + _LEAST).log()

@@ -63,6 +63,15 @@ def make_function(estimator, method, score_method, has_missing):
     return compute
 
 
+def make_reader(estimator):
+    """Return a function of rows that hides unknown levels, or None if it has none."""
+    levels = estimator._levels if estimator._marks_unknown else None
+    if levels is None or not levels.codes:
+        return None
+    reader = RowReader(move_to_cpu(estimator._get_model()), levels)
+    return lambda X: reader.read(X.double())[0]
+
+
 def move_to_cpu(model):
     """Return a fitted model whose tensors are in the memory of the processor."""
     if model.module.free.device.type == "cpu":
@@ -94,7 +103,7 @@ def score(parts, x, method):
 def score_distances(pooled, parts, x, method):
     """Return scores of distances from known rows, see `PooledScore`."""
     first = parts[0]
-    near = pooled.nearest.score_inputs(first.see(x))
+    near = pooled.nearest.measure(first.see(x).double())
     if method == "nearest":
         return near
     constant, less = first.compare_constant(x)

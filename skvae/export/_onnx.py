@@ -9,7 +9,7 @@ from torch._decomp import core_aten_decompositions
 # they register translations of operators
 from . import _elementwise, _reductions, _shapes  # noqa: F401
 from ._columns import ROWS, FrameColumns, MatrixColumns, Nodes
-from ._graph import make_function
+from ._graph import make_function, make_reader
 from ._operators import DECOMPOSITIONS
 from ._row_count import trace_rows
 from ._trace import refusing
@@ -75,23 +75,29 @@ def find_free(name, is_taken):
 def add_method(nodes, rows, estimator, method, score_method, missing):
     """Add nodes that compute a method of a matrix of rows; return the output's name."""
 
-    def translate(nodes, has_missing):
-        function = make_function(estimator, method, score_method, has_missing)
+    def translate(nodes, function, has_missing):
         n_features = len(estimator.columns_.kinds)
         with refusing(estimator, method, has_missing):
             graph = trace_rows(function, n_features, make_decompositions())
             return Translator(nodes).run(graph, rows)
 
+    def translate_method(nodes, has_missing):
+        function = make_function(estimator, method, score_method, has_missing)
+        return translate(nodes, function, has_missing)
+
     if not missing:
-        return translate(nodes, False)
+        return translate_method(nodes, False)
     branches = {}
     for name, has_missing in (("then_branch", True), ("else_branch", False)):
         branch = nodes.make_branch()
-        output = translate(branch, has_missing)
+        output = translate_method(branch, has_missing)
         info = helper.make_empty_tensor_value_info(output)
         branches[name] = helper.make_graph(branch.nodes, name, [], [info])
+    # unknown levels become missing ones
+    hide = make_reader(estimator)
+    seen = rows if hide is None else translate(nodes, hide, True)
     # the sum is NaN where a value is
-    total = nodes.add("ReduceSum", rows, keepdims=0)
+    total = nodes.add("ReduceSum", seen, keepdims=0)
     return nodes.add("If", nodes.add("IsNaN", total), **branches)
 
 
