@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 from scipy.special import expit
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.metrics import roc_auc_score
@@ -151,6 +152,23 @@ def test_a_constant_table_has_scores():
     scores = detector.score_samples([[1.0, 1, 1], [1, 1, 2]])
     assert np.isfinite(scores).all()
     assert scores[1] < scores[0] - 5
+
+
+@pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
+@pytest.mark.parametrize("n_varying", [0, 6])
+def test_sparse_tables_have_the_scores_of_dense_ones(n_varying):
+    X = np.random.default_rng(0).poisson(0.5, (90, 8)).astype(float)
+    X[:, n_varying:] = 1
+    detector = VAEOutlierDetector(likelihood="poisson", **QUICK).fit(csr_array(X))
+    dense = VAEOutlierDetector(likelihood="poisson", **QUICK).fit(X)
+    X[3, 7] = 2
+    for method in ("nearest", "pooled"):
+        np.testing.assert_allclose(
+            detector.score_samples(csr_array(X), method),
+            dense.score_samples(X, method),
+            rtol=1e-4,
+        )
+    assert detector.offset_ == pytest.approx(dense.offset_, rel=1e-4)
 
 
 def test_mixed_tables_with_missing_values(table):
