@@ -98,7 +98,7 @@ def report(records, options):
             lines.append(
                 {
                     "tables": label,
-                    "detector": name,
+                    "detector": name.replace("|", "\\|"),
                     f"mean AUROC minus that of {BASELINE}": f"{gain.mean():+.2f}",
                     "standard error": f"{error:.2f}",
                     "above on": f"{(gain > 0).sum()} of {len(gain)}",
