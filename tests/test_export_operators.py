@@ -282,6 +282,11 @@ CASES = {
     A.all.default: [lambda x: (x > 0).all()],
     A.all.dim: [lambda x: (x > 0).all(dim=1), lambda x: x.all(1, True)],
     A.all.dims: [lambda x: A.all.dims(x > 1, [0, 1])],
+    A.topk.default: [
+        lambda x: x.topk(2).values,
+        lambda x: x.topk(3, dim=1, largest=False).values,
+        lambda x: x.topk(2, largest=False).indices,
+    ],
     A.argmax.default: [
         lambda x: x.argmax(),
         lambda x: x.argmax(dim=-1),

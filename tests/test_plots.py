@@ -465,7 +465,7 @@ def test_threshold_belongs_to_the_default_method(detector, fitted, X):
     display = ScoreHistogramDisplay.from_estimator(detector, X, method="elbo")
     assert display.threshold is None
     np.testing.assert_array_equal(display.scores, detector.score_samples(X, "elbo"))
-    display = ScoreHistogramDisplay.from_estimator(detector, X, method="tempered")
+    display = ScoreHistogramDisplay.from_estimator(detector, X, method="pooled")
     assert display.threshold == detector.offset_
     display = ScoreHistogramDisplay.from_estimator(fitted, X)
     assert display.threshold_line_ is None

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .._utils._lazy_rows import select_rows
+
 # rows known, and cells of them, of which a few rows may have more
 _MAX_ROWS, _MAX_CELLS, _LEAST_ROWS = 4096, 2**22, 256
 # neighbours whose distances are averaged
@@ -46,7 +48,7 @@ class NearestRows:
         A weight is the number of equal rows that a row is.
         """
         chosen = _choose_some(*array.shape)
-        rows = np.asarray(array[chosen], dtype=np.float64)
+        rows = select_rows(array, chosen)
         inputs = model.map_inputs(lambda u: u, rows).astype(np.float32)
         share = weight[chosen] / weight[chosen].min()
         # more equal rows than are looked at make no difference
