@@ -24,8 +24,9 @@ from sklearn.model_selection import GridSearchCV
 
 from skvae import VAETransformer
 from skvae._distributions._binomial import LogitBinomial
-from skvae._distributions._counts import LogPoisson, MeanNegativeBinomial, ZeroInflated
+from skvae._distributions._counts import LogPoisson, MeanNegativeBinomial
 from skvae._distributions._levels import CategoricalColumns, DiscretizedLogistic
+from skvae._distributions._zeros import ZeroInflated
 from skvae._start import initialize_linked
 from skvae._utils._seed import seeded
 from skvae.likelihoods import (

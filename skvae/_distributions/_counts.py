@@ -3,7 +3,7 @@
 import torch
 from scipy.stats import nbinom, poisson
 from torch.distributions import constraints
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import softplus
 from typing_extensions import override
 
 from ._base import HALF_LOG_2PI, UncheckedDistribution, apply_numpy, stirling_error
@@ -129,45 +129,3 @@ class MeanNegativeBinomial(UncheckedDistribution):
         )
         zero = -theta * softplus(self.log_mean - self.log_dispersion)
         return torch.where(value < 1, zero, log_prob)
-
-
-class ZeroInflated(UncheckedDistribution):
-    """A distribution of counts, or a zero, whose log-odds are ``logits``."""
-
-    def __init__(self, base, logits):
-        self.base, self.logits, self.support = base, logits, base.support
-        super().__init__(base.batch_shape, logits.shape)
-
-    @property
-    @override
-    def mean(self):
-        return torch.sigmoid(-self.logits) * self.base.mean
-
-    @property
-    @override
-    def variance(self):
-        kept, zero = torch.sigmoid(-self.logits), torch.sigmoid(self.logits)
-        return kept * (self.base.variance + zero * self.base.mean**2)
-
-    @override
-    def sample(self, sample_shape=()):
-        with torch.no_grad():
-            x = self.base.sample(sample_shape)
-            return torch.where(torch.rand_like(x) < torch.sigmoid(self.logits), 0.0, x)
-
-    def draw_at(self, level):
-        """Return the draws that uniform levels stand for, ``(..., n_features)``."""
-        zero = torch.sigmoid(self.logits)
-        # above that share the rest of the level is uniform again
-        eps = torch.finfo(level.dtype).eps
-        rest = ((level - zero) / (1 - zero)).clamp(eps, 1 - eps)
-        return torch.where(level < zero, 0.0, self.base.draw_at(rest))
-
-    @override
-    def log_prob(self, value):
-        log_prob = self.base.log_prob(value)
-        # π + (1 - π) p(0) is (1 - π) (exp(logit) + p(0))
-        log_prob = torch.where(
-            value == 0, torch.logaddexp(self.logits, log_prob), log_prob
-        )
-        return log_prob + logsigmoid(-self.logits)

@@ -11,8 +11,8 @@ from typing_extensions import override
 
 from .._closed_form._moments import compute_mean
 from .._columns._support import NON_NEGATIVE_REALS
-from .._distributions._hurdle import Hurdle
 from .._distributions._log_normal import LogMap
+from .._distributions._zeros import Hurdle
 from ._bernoulli import BernoulliLink
 from ._link import Link
 from ._log_normal import LogNormal

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from typing_extensions import override
 
 from .._closed_form._moments import compute_mean
-from .._distributions._counts import ZeroInflated as _ZeroInflatedDistribution
+from .._distributions._zeros import ZeroInflated as _ZeroInflatedDistribution
 from .._utils._missing import list_chunks
 from ._base import Wrapper
 from ._counts import CountLikelihood

@@ -1,4 +1,4 @@
-"""Amounts that are zero with a probability of their own."""
+"""Values that are zero with a probability of their own."""
 
 import torch
 from torch.distributions import constraints
@@ -8,13 +8,8 @@ from typing_extensions import override
 from ._base import UncheckedDistribution
 
 
-class Hurdle(UncheckedDistribution):
-    """Zero, with log-odds ``logits``, or else a draw of a positive distribution.
-
-    Zero has a probability, and other values have a density.
-    """
-
-    support = constraints.nonnegative
+class _WithZeros(UncheckedDistribution):
+    """Zero, with log-odds ``logits``, or else a draw of another distribution."""
 
     def __init__(self, base, logits):
         self.base, self.logits = base, logits
@@ -47,6 +42,30 @@ class Hurdle(UncheckedDistribution):
         eps = torch.finfo(level.dtype).eps
         rest = ((level - zero) / (1 - zero)).clamp(eps, 1 - eps)
         return torch.where(level < zero, 0.0, self.base.draw_at(rest))
+
+
+class ZeroInflated(_WithZeros):
+    """Counts that may be zero for two reasons: the base has zeros, too."""
+
+    @property
+    @override
+    def support(self):
+        return self.base.support
+
+    @override
+    def log_prob(self, value):
+        log_prob = self.base.log_prob(value)
+        # π + (1 - π) p(0) is (1 - π) (exp(logit) + p(0))
+        log_prob = torch.where(
+            value == 0, torch.logaddexp(self.logits, log_prob), log_prob
+        )
+        return log_prob + logsigmoid(-self.logits)
+
+
+class Hurdle(_WithZeros):
+    """Amounts whose base is positive: zero has a probability, others a density."""
+
+    support = constraints.nonnegative
 
     @override
     def log_prob(self, value):
