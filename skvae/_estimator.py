@@ -247,8 +247,8 @@ class VAETransformer(
         every fit, as scikit-learn does.
     verbose : int, default=0
         1 shows a progress bar of the epochs with the ELBO, and one of the rows of other
-        methods if they take more than two seconds; where stderr is no terminal, these
-        are lines. 2 prints a line per epoch instead of the first bar.
+        methods if they take more than two seconds; if stderr is not a terminal, plain
+        lines instead. 2 prints a line per epoch instead of the first bar.
     net_callbacks : list of skorch callbacks or None, default=None
         Callbacks of the net.
     net_params : dict or None, default=None

@@ -390,7 +390,7 @@ def _compare_rows(
 class ProgressBar(Callback):
     """Show a progress bar with the ELBO of the epoch, in nats per row.
 
-    It is on stderr; where that is no terminal, it is a line every ten seconds.
+    It is on stderr; if that is not a terminal, a line is printed every ten seconds.
 
     Parameters
     ----------

@@ -357,7 +357,10 @@ def test_names_are_escaped():
     finally:
         sys.path.remove(str(FOLDER))
     assert panels.escape("<b>:red[x]\n$1$ a") == r"\<b\>\:red\[x\] \$1\$ a"
-    draw = lambda ax: ax.set_title("x")  # noqa: E731
+
+    def draw(ax):
+        ax.set_title("x")
+
     light, dark = (pictures.draw_picture(draw, theme) for theme in ("light", "dark"))
     assert light.startswith(b"\x89PNG")
     assert light != dark

@@ -67,7 +67,10 @@ def fit(name, table, key, max_epochs):
 
     def train():
         bar = st.progress(0.0, "The model is being trained")
-        report = lambda share, text: bar.progress(share, f"Training: {text}")  # noqa: E731
+
+        def report(share, text):
+            bar.progress(share, f"Training: {text}")
+
         made = models.fit(name, table.used, max_epochs, report)
         bar.empty()
         return made

@@ -61,8 +61,8 @@ class NearestRows:
         size = max(1, _BLOCK_VALUES // len(known))
 
         def measure(u):
-            parts = [measure_nearness(part, known) for part in u.to(known).split(size)]
-            return torch.cat(parts)
+            blocks = u.to(known).split(size)
+            return torch.cat([measure_nearness(block, known) for block in blocks])
 
         return model.map_inputs(measure, array)
 

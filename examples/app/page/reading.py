@@ -22,7 +22,7 @@ MAGIC = {
 
 
 class BadFileError(ValueError):
-    """A file that is no table, with a sentence for the page."""
+    """A file cannot be read as a table; the message is shown on the page."""
 
 
 def read_csv(data):

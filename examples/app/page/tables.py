@@ -135,7 +135,7 @@ def convert(column, separator=","):
 
 
 def to_floats(text):
-    """Return numbers, and NaN for text that is no number."""
+    """Return numbers, and NaN for other text."""
     return pd.to_numeric(text.astype(object), errors="coerce").astype(float)
 
 
