@@ -27,6 +27,7 @@ GUIDES = {
     "latents": ("latents", "latents_discrete"),
     "networks": ("images",),
     "objectives": ("objectives",),
+    "metrics": ("synthetic",),
 }
 
 

@@ -1,4 +1,4 @@
-"""Scores in the units that papers report."""
+"""Log densities as bits per dimension."""
 
 from __future__ import annotations
 
