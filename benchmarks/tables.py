@@ -38,6 +38,20 @@ MIXED = {
         ["alive", "class", "who", "adult_male", "alone", "embark_town"],
     ),
 }
+# two more, of which numbers that are codes, or parts of a date, are text
+SYNTHETIC = MIXED | {
+    "default": ("default payment next month", []),
+    "beijing": ("pm2.5", ["No"]),
+}
+_CODES = {
+    "default": (
+        "SEX",
+        "EDUCATION",
+        "MARRIAGE",
+        *(f"PAY_{k}" for k in (0, *range(2, 7))),
+    ),
+    "beijing": ("year", "month", "day", "hour"),
+}
 # name: column of the labels
 _LABELS = {"banknote": "class", "wine_red": "quality", "wine_white": "quality"}
 _LABELS |= {"yeast": "class"}
@@ -125,20 +139,27 @@ def standardize(train, test):
 
 
 def list_mixed():
-    """Return the names of the mixed tables that can be loaded here."""
+    """Return the names of the mixed tables with classes that can be loaded here."""
+    return [name for name in list_synthetic() if name in MIXED]
+
+
+def list_synthetic():
+    """Return the names of all mixed tables that can be loaded here."""
     folder = find_folder() / "mixed"
-    return [name for name in MIXED if (folder / f"{name}.csv").exists()]
+    return [name for name in SYNTHETIC if (folder / f"{name}.csv").exists()]
 
 
 def load_mixed(name):
     """Return a data frame of numbers and text, and the name of its target.
 
-    The target is text. A missing text is a level of its own, 'missing'; missing numbers
-    stay missing.
+    The target is text, but that of beijing, of which rows without it are left out. A
+    missing text is a level of its own, 'missing'; missing numbers stay missing.
     """
-    target, repeated = MIXED[name]
+    target, repeated = SYNTHETIC[name]
     frame = pd.read_csv(find_folder() / "mixed" / f"{name}.csv")
-    frame = frame.drop(columns=repeated).astype({target: str})
+    frame = frame.drop(columns=repeated).dropna(subset=target)
+    texts = [*_CODES.get(name, ()), *([target] if name != "beijing" else [])]
+    frame = frame.astype(dict.fromkeys(texts, str))
     text = list_text(frame)
     return frame.fillna(dict.fromkeys(text, "missing")), target
 
