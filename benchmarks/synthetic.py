@@ -16,8 +16,9 @@ A synthesiser is fitted to the training rows and draws as many rows. Scores:
   row is memorised (`closest_record_share`). `real` has that of copies: 1 where there
   are as many test rows as training rows.
 
-A third of the rows is for testing, 10,000 at most: for adult the sizes of the paper.
-``--rows`` takes less training rows, for all contenders alike.
+Seconds are those of the CPU, of one thread: other work on the machine changes them
+little. A third of the rows is for testing, 10,000 at most: for adult the sizes of Xu et
+al. ``--rows`` takes less training rows, for all contenders alike.
 
 Contenders are those of `synthesizers`: `real`, the training rows; `independent`, every
 column shuffled; `copula`, a Gaussian copula; `skvae`; TVAE and CTGAN (``pip install
@@ -30,7 +31,7 @@ returns.
 """
 
 import numpy as np
-from _run import Axis, get_mean, group, main, print_groups, timed
+from _run import Axis, get_mean, group, main, measured, print_groups
 from ctgan_protocol import measure_classifiers
 from synthesizers import SYNTHESIZERS, list_synthesizers
 from tables import SYNTHETIC, list_synthetic, list_text, split_mixed
@@ -53,9 +54,9 @@ def measure(options, table, seed, contender):
     train, test, target = split_mixed(table, seed)
     train = train.iloc[: options.rows]
     fit, _ = SYNTHESIZERS[contender]
-    sample, fit_seconds = timed(fit, train, seed, options)
-    drawn, draw_seconds = timed(sample, len(train))
-    record = {"fit, s": fit_seconds, "draw, s": draw_seconds}
+    sample, of_fit = measured(fit, train, seed, options)
+    drawn, of_draw = measured(sample, len(train))
+    record = {"fit, s": of_fit["cpu"], "draw, s": of_draw["cpu"]}
     record |= measure_prediction(drawn, train, test, target, seed)
     rows = test if contender == "real" else drawn
     return record | {
@@ -83,6 +84,8 @@ def measure_prediction(drawn, train, test, target, seed):
 
 def report(records, options):
     """Print one line a table and contender, means over seeds, and means over tables."""
+    orders = {"table": list(SYNTHETIC), "contender": list(SYNTHESIZERS)}
+    records.sort(key=lambda r: [order.index(r[k]) for k, order in orders.items()])
     for part in group(records, ["table"]).values():
         real = get_mean([r for r in part if r["contender"] == "real"], "F1")
         for record in part:

@@ -35,7 +35,13 @@ from skvae.likelihoods import (
     StudentT,
     ZeroInflated,
 )
-from skvae.metrics import bits_per_dimension
+from skvae.metrics import (
+    bits_per_dimension,
+    column_shape_errors,
+    distance_to_closest_record,
+    train_on_synthetic_scores,
+    two_sample_auc,
+)
 from skvae.networks import Conv, Network
 from skvae.objectives import IWAE, TC
 from skvae.plots import (
@@ -197,6 +203,11 @@ histogram.figure_.savefig("scores.png")
 # beside them --------------------------------------------------------------------------
 
 assert_type(bits_per_dimension(vae.score(X), 4), float)
+assert_type(two_sample_auc(frame, vae.sample(100), cv=2, random_state=0), float)
+assert_type(distance_to_closest_record(X, [[0.0] * 4]), Floats)
+errors: pd.Series = column_shape_errors(frame, frame, categorical=["a"])
+learned = train_on_synthetic_scores(frame, frame, frame, "a", scoring="r2")
+assert_type(learned, dict[str, float])
 rows, labels, log_density = make_clusters(100, random_state=0)
 assert_type(labels, NDArray[np.int64])
 skvae.likelihoods.LIKELIHOODS["poisson"]()
