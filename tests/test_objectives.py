@@ -689,6 +689,7 @@ def test_a_row_alone_has_no_mmd():
 
 ELSEWHERE = [
     ELBO(free_bits=0.1),
+    ELBO(n_refine=2),
     IWAE(3, "standard"),
     TC(n_draws=2),
     TC(alpha=0.5, gamma=2.0, estimator="weighted"),
@@ -772,6 +773,8 @@ def test_parameters_can_be_searched(X):
         ("free_bits", ELBO(free_bits=-0.1)),
         ("free_bits", ELBO(free_bits=math.inf)),
         ("free_bits", ELBO(free_bits="0.1")),
+        ("n_refine", ELBO(n_refine=-1)),
+        ("refine_lr", ELBO(refine_lr=0.0)),
         ("gradient", IWAE(gradient="double")),
         ("alpha", TC(alpha=-1)),
         ("beta_tc", TC(beta_tc=math.nan)),

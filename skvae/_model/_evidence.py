@@ -6,8 +6,11 @@ With draws z ~ q(z|x) and w = p(x|z) p(z) / q(z|x):
     ELBO = E[log w] = E[log p(x|z)] - KL(q(z|x) || p(z)) <= E[log mean w] <= log p(x).
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch.distributions import Distribution, Independent, kl_divergence
@@ -15,6 +18,9 @@ from torch.distributions import Distribution, Independent, kl_divergence
 from .._distributions._base import detach
 from .._utils._device import isolated
 from .._utils._missing import NEUTRAL, find_missing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(slots=True)
@@ -37,6 +43,10 @@ class VAEOutput:
         Unit of z: the standard deviation of the prior before training.
     column_weight : Tensor (..., n_features) or None
         Weights of columns in training, None for equal ones.
+    raw : Tensor (..., n, *raw_shape) or None
+        The encoder's raw outputs, of which the posterior is made.
+    infer : callable or None
+        ``infer(raw)`` returns the output for other raw outputs, with new draws.
     """
 
     posterior: Distribution
@@ -46,6 +56,8 @@ class VAEOutput:
     log_share: torch.Tensor | None = None
     unit: float = 1.0
     column_weight: torch.Tensor | None = None
+    raw: torch.Tensor | None = None
+    infer: Callable[[torch.Tensor], VAEOutput] | None = None
 
     def average(self, values):
         """Return the mean over draws, (n_draws, ..., n) to ``(..., n)``."""

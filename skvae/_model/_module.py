@@ -230,6 +230,10 @@ class VAEModule(nn.Module):
 
     def _encode(self, u, loc, scale, missing=None):
         """Return q(z|x) for what the encoder's body sees, and loc and scale."""
+        return self.make_posterior(*self._compute_raw(u, loc, scale, missing))
+
+    def _compute_raw(self, u, loc, scale, missing=None):
+        """Return the arguments of `make_posterior`."""
         raw = self.encoder_head(self._apply_body("encoder", u))
         if missing is not None:
             # a row without observed values has the prior
@@ -240,7 +244,7 @@ class VAEModule(nn.Module):
             raw = self.latent.keep_point(raw)
         if self.latent.unit != 1:
             loc, scale = loc * self.latent.unit, scale * self.latent.unit
-        return self.make_posterior(raw, loc, scale)
+        return raw, loc, scale
 
     def make_posterior(self, raw, loc, scale):
         """Return q(z|x) from the arguments of `Latent.posterior`."""
@@ -322,8 +326,15 @@ class VAEModule(nn.Module):
             missing = find_missing(x)
         if self.training and self.corruption:
             u, loc = self.linear_start.corrupt(u, loc, missing, self.corruption)
-        posterior = self._encode(u, loc, scale, missing)
-        return self.complete(posterior, noise, n_draws, may_sum)
+        raw, loc, scale = self._compute_raw(u, loc, scale, missing)
+
+        def infer(raw):
+            posterior = self.make_posterior(raw, loc, scale)
+            return self.complete(posterior, noise, n_draws, may_sum)
+
+        output = infer(raw)
+        output.raw, output.infer = raw, infer
+        return output
 
     def complete(self, posterior, noise=None, n_draws=1, may_sum=True):
         """Return the output for a posterior, see `forward`: draws of z, and p(x|z)."""

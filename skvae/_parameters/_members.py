@@ -292,7 +292,8 @@ def _resolve_stages(
         is_named = len(asked) == len(table.kinds) and "auto" not in asked.values()
     # a linear model is map and density in one
     is_joint = is_linear or latent.keep_point is None
-    is_joint = is_joint or not isinstance(objective, ELBO)
+    is_bound = isinstance(objective, ELBO) and not objective.n_refine
+    is_joint = is_joint or not is_bound
     if is_named or density == "joint" or (density == "after" and is_joint):
         return {"likelihood": resolve(for_numbers=for_numbers)}
     stages = {"likelihood": resolve(for_numbers=Gaussian("shared")), "is_map": True}
@@ -313,6 +314,16 @@ def resolve_latent(latent, is_linear):
     return member
 
 
+def _check_refinement(objective, latent):
+    """Refuse steps of E for posteriors that are not made of raw outputs alone."""
+    if getattr(objective, "n_refine", 0) and latent.posterior_takes_prior:
+        raise ValueError(
+            f"objective={objective!r} refines q(z|x) with p(x, z) fixed, but the "
+            f"posterior of latent={latent!r} depends on its prior; use "
+            "latent='gaussian', or n_refine=0."
+        )
+
+
 def resolve_members(estimator, table, image_shape, for_numbers=None):
     """Return the members of an estimator by their names in `Plan`."""
     network = resolve_network(
@@ -326,6 +337,7 @@ def resolve_members(estimator, table, image_shape, for_numbers=None):
     has_images = image_shape is not None or network.has_outputs
     objective = _resolve("objective", estimator.objective, OBJECTIVES, Objective)
     latent = resolve_latent(estimator.latent, is_linear)
+    _check_refinement(objective, latent)
     stages = _resolve_stages(
         estimator, table, network, latent, objective, for_numbers, has_images
     )

@@ -43,8 +43,10 @@ class Loss(torch.nn.Module):
     @property
     def is_elbo(self):
         """Whether training maximises the ELBO itself."""
-        is_bound = isinstance(self.objective, ELBO) and not self.objective.free_bits
-        return is_bound and self.beta == 1
+        objective = self.objective
+        if not isinstance(objective, ELBO) or objective.free_bits or objective.n_refine:
+            return False
+        return self.beta == 1
 
     @override
     def forward(self, output, x, weight):
