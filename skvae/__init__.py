@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ._estimator import VAETransformer
 from ._outliers import VAEOutlierDetector, VAEOverSampler
 from ._utils._warnings import (
+    CollapsedGeneratorWarning,
     EffectiveSampleSizeWarning,
     InconsistentVersionWarning,
     UnknownCategoriesWarning,
@@ -47,6 +48,7 @@ __all__ = [
     "InconsistentVersionWarning",
     "UnknownCategoriesWarning",
     "UnlikelyLevelsWarning",
+    "CollapsedGeneratorWarning",
     "UnusedComponentsWarning",
     "VAEOutlierDetector",
     "VAEOverSampler",

@@ -26,6 +26,7 @@ from sklearn.utils._param_validation import (
     InvalidParameterError,
     StrOptions,
 )
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from typing_extensions import override
 
@@ -50,6 +51,7 @@ from ._utils._quiet_import import import_quietly
 from ._utils._site import SiteLinkMixin
 from ._utils._summary import FitRecord, SummaryMixin
 from ._utils._warnings import (
+    CollapsedGeneratorWarning,
     EffectiveSampleSizeWarning,
     InconsistentVersionWarning,
     UnusedComponentsWarning,
@@ -105,6 +107,12 @@ def _take_some(X: NDArray[Any]) -> NDArray[Any]:
     most = max(_DIAGNOSTIC_VALUES // X.shape[1], _LEAST_DIAGNOSTIC_ROWS)
     n_rows = min(most, _DIAGNOSTIC_ROWS)
     return X[:: max(1, len(X) // n_rows)][:n_rows]
+
+
+def _has_discriminator(estimator: Any) -> bool:
+    """Return whether the objective of an estimator judges rows."""
+    objective = estimator.objective
+    return hasattr(objective, "judge") or str(objective) == "vaegan"
 
 
 def check_version(name: str, version: str | None) -> None:
@@ -755,6 +763,15 @@ class VAETransformer(
                 "be independent.",
                 UnusedComponentsWarning,
             )
+        found = self.net_.diagnose(self._encode_all(_take_some(X)))
+        if found is not None:
+            warn_user(found, CollapsedGeneratorWarning)
+
+    def _encode_all(self, X: NDArray[Any]) -> Any:
+        """Return rows in the units of the module, a tensor."""
+        import torch
+
+        return torch.as_tensor(self.columns_.encode(X)[:], dtype=torch.float32)
 
     def _warn_if_improving(self) -> None:
         """Warn where `max_epochs` ended a training that still improved."""
@@ -1223,6 +1240,47 @@ class VAETransformer(
             scores = model.score_columns(table.array)
         unknown = self._score_unknown(table)
         return make_table_like(X, scores if unknown is None else scores + unknown)
+
+    @available_if(_has_discriminator)  # type: ignore[untyped-decorator]
+    def judge(self, X: Table) -> Floats:
+        r"""Return how a discriminator judges rows; for ``objective="vaegan"`` alone.
+
+        Any rows can be judged: those of `sample`, of another model, or with parts that
+        are imputed. At the best discriminator the result is :math:`\log p_{data}(x) -
+        \log p_{model}(x)`: negative for rows of which `sample` draws too many.
+
+        Parameters
+        ----------
+        X : array-like or data frame (n_samples, n_features)
+            Rows of the columns that were fitted.
+
+        Returns
+        -------
+        ndarray (n_samples,), float64
+            Log-odds that a row is one of the table, not drawn from the model, nats.
+
+        Raises
+        ------
+        AttributeError
+            Without a discriminator.
+
+        References
+        ----------
+        Goodfellow et al. (2014), "Generative adversarial nets", proposition 1.
+
+        Examples
+        --------
+        >>> from skvae import VAETransformer
+        >>> from skvae.datasets import make_factors
+        >>> X, _ = make_factors(n_samples=200, random_state=0)
+        >>> vae = VAETransformer(2, objective="vaegan", max_epochs=3, random_state=0)
+        >>> odds = vae.fit(X).judge(vae.sample(100))
+        >>> odds.shape
+        (100,)
+        """
+        _, array = self._open(X)
+        odds = self.net_.judge(self._encode_all(array))
+        return np.asarray(odds.cpu().double().numpy())
 
     def score(
         self, X: Table, y: Any = None, sample_weight: ArrayLike | None = None

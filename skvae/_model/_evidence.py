@@ -47,6 +47,8 @@ class VAEOutput:
         The encoder's raw outputs, of which the posterior is made.
     infer : callable or None
         ``infer(raw)`` returns the output for other raw outputs, with new draws.
+    decode : callable or None
+        ``decode(z)`` returns p(x|z) for any z.
     """
 
     posterior: Distribution
@@ -58,6 +60,7 @@ class VAEOutput:
     column_weight: torch.Tensor | None = None
     raw: torch.Tensor | None = None
     infer: Callable[[torch.Tensor], VAEOutput] | None = None
+    decode: Callable[[torch.Tensor], Distribution] | None = None
 
     def average(self, values):
         """Return the mean over draws, (n_draws, ..., n) to ``(..., n)``."""

@@ -333,7 +333,7 @@ class VAEModule(nn.Module):
             return self.complete(posterior, noise, n_draws, may_sum)
 
         output = infer(raw)
-        output.raw, output.infer = raw, infer
+        output.raw, output.infer, output.decode = raw, infer, self.decode
         return output
 
     def complete(self, posterior, noise=None, n_draws=1, may_sum=True):

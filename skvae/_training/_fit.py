@@ -18,6 +18,7 @@ from .._model._initialization import initialize_members
 from .._model._module import VAEModule
 from .._utils._device import scoring_dtype, threads_for
 from .._utils._seed import draw_seed, seeded
+from ..objectives import Objective
 from ._density import (
     LinearMap,
     get_map_net,
@@ -92,7 +93,15 @@ def _list_plans(plan):
     networks = [copy.deepcopy(plan.network) for _ in range(n_plans - 1)]
     # scikit-learn is told of one training
     callbacks = [c for c in plan.callbacks if not isinstance(c, EpochTasks)]
-    more = [replace(plan, network=n, callbacks=callbacks) for n in networks]
+    more = [
+        replace(
+            plan,
+            network=network,
+            objective=copy.deepcopy(plan.objective),
+            callbacks=callbacks,
+        )
+        for network in networks
+    ]
     return [plan, *more]
 
 
@@ -198,6 +207,7 @@ def _make_net(plan, data, begin, module=None):
     volumes = [(share * np.log(s.unit)).sum() + log_volume for s in starts]
     settings = data.is_chunk, begin.splits.n_members
     net = make_net(plan, module, rows, volumes, *settings).initialize()
+    _start_objective(plan, begin, net)
     initializes = plan.likelihood.initialize is not None
     if is_new and (initializes or plan.latent.initializes_prior):
 
@@ -207,6 +217,15 @@ def _make_net(plan, data, begin, module=None):
 
         net.init_members = initialize
     return net
+
+
+def _start_objective(plan, begin, net):
+    """Let the objective make its networks, if it has any, for rows of the table."""
+    if type(plan.objective).start is Objective.start:
+        return
+    x = begin.sample_rows(plan.generator)[-1].to(net.device).to(torch.float32)
+    with torch.no_grad():
+        plan.objective.start(net.module_(x), x)
 
 
 def _make_fold_model(plan, data, members, fold):

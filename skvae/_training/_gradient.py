@@ -259,6 +259,7 @@ class BatchGradient:
                 may_sum=objective.is_row_wise,
                 seen=self.seen,
             )
+            objective.learn(output, self.x, self.share)
             loss, terms = objective(output, self.x, self.share, self.beta)
         # what the gradient does not need is given back before it is computed
         del output

@@ -236,6 +236,8 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         """
         x = X.to(self.device)
         weight = y_true.to(self.device)
+        if training:
+            self.criterion_.objective.learn(y_pred, x, weight)
         with nullcontext() if training else self._fixed_draws(_LOSS_SEED):
             loss, terms = self.criterion_(y_pred, x, weight)
         volume = self.get_volume(weight)
@@ -246,6 +248,19 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         if not training:
             self.history.record_batch("valid_weight", weight.sum().item())
         return loss + volume
+
+    @torch.no_grad()
+    def judge(self, x):
+        """Return the objective's log-odds that rows are real, ``(n,)`` nats."""
+        return self.criterion_.objective.judge(x.to(self.device))
+
+    @torch.no_grad()
+    def diagnose(self, x):
+        """Return what the objective finds wrong with the model of rows, or None."""
+        self._set_training(False)
+        with seeded(_LOSS_SEED, self.device), torch.no_grad():
+            x = x.to(self.device)
+            return self.criterion_.objective.diagnose(self.module_(x), x)
 
     def get_volume(self, weight):
         """Return the log-Jacobian of the units, a mean over rows with these weights."""

@@ -118,8 +118,8 @@ def _count_columns(plan, module):
     return 1 if plan.network.needs_images else module.n_features
 
 
-def _get_early_stopping(settings):
-    stops = settings["early_stopping"]
+def _get_early_stopping(settings, objective):
+    stops = settings["early_stopping"] and objective.is_scored
     return {
         "patience": settings["n_iter_no_change"] if stops else None,
         "tol": settings["tol"],
@@ -182,10 +182,11 @@ def make_net(plan, module, rows, log_volumes, is_chunk, n_members=1):
         "callbacks": _list_callbacks(plan, n_warmup),
         **{
             f"callbacks__best_weights__{name}": value
-            for name, value in _get_early_stopping(settings).items()
+            for name, value in _get_early_stopping(settings, plan.objective).items()
         },
         "callbacks__best_weights__first_epoch": n_warmup,
-        "callbacks__best_weights__keep_start": not n_warmup,
+        "callbacks__best_weights__keep_start": not n_warmup
+        and plan.objective.is_scored,
         "train_split": None,
         "verbose": 0,
         "device": str(plan.device),
@@ -233,7 +234,9 @@ def update_net(net, plan, rows, n_samples, is_chunk):
         weight_decay = resolve_weight_decay(net.optimizer, n_samples)
         # the last group has the weight matrices
         net.optimizer_.param_groups[-1]["weight_decay"] = weight_decay
-    vars(dict(net.callbacks_)["best_weights"]).update(_get_early_stopping(settings))
+    vars(dict(net.callbacks_)["best_weights"]).update(
+        _get_early_stopping(settings, net.criterion_.objective)
+    )
     callbacks = [(type(c).__name__.lower(), c.initialize()) for c in plan.callbacks]
     net.callbacks_ += callbacks
     return net

@@ -121,6 +121,7 @@ class Plan:
         """Whether networks can be trained side by side."""
         return (
             self.network.is_stackable
+            and self.objective.is_stackable
             and not self.has_own_loader
             and not self.settings["warm_start"]
             and not self.network.is_linear

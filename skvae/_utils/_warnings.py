@@ -52,6 +52,13 @@ class UnusedComponentsWarning(UserWarning):
     """Some components of the latent carry no information about the rows."""
 
 
+class CollapsedGeneratorWarning(UserWarning):
+    """Rows drawn from a model that was trained against a discriminator are poor.
+
+    Either they are all alike, or the discriminator tells every one from a real row.
+    """
+
+
 class UnknownCategoriesWarning(UserWarning):
     """A table has categories that were not in the table at fit; they become missing."""
 

@@ -50,6 +50,10 @@ class Objective(SiteLinkMixin, BaseEstimator):
     is_additive = False
     # names of terms beside reconstruction and kl, lower being better
     extra_terms: tuple[str, ...] = ()
+    # whether networks of several folds can be trained side by side
+    is_stackable = True
+    # whether the loss of held-out rows chooses the weights that are kept
+    is_scored = True
     # rows of the training table; None before `prepare`
     n_samples: int | None = None
 
@@ -79,6 +83,18 @@ class Objective(SiteLinkMixin, BaseEstimator):
     def prepare(self, n_samples: int) -> None:
         """Store the number of training rows before training."""
         self.n_samples = n_samples
+
+    def start(self, output: VAEOutput, x: torch.Tensor) -> None:
+        """Make networks of the objective's own, for rows x of the training table."""
+
+    def learn(
+        self, output: VAEOutput, x: torch.Tensor, weight: torch.Tensor | None = None
+    ) -> None:
+        """Train these networks, in every training step before the loss is computed."""
+
+    def diagnose(self, output: VAEOutput, x: torch.Tensor) -> str | None:
+        """Return what is wrong with a trained model, for a warning; None if nothing."""
+        return None
 
 
 class KLObjective(Objective):

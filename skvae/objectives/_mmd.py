@@ -94,7 +94,7 @@ class MMD(KLObjective):
         kl: torch.Tensor,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         within, folds = split_folds(normalise_weights(x, weight))
-        y = _draw_prior(output)
+        y = draw_prior(output)
         # in units of z, so that the width of the kernel does not depend on them
         z, y = output.z / output.unit, y / output.unit
         mmd = (folds * self.compute_mmd(z, y, within).mean(dim=0)).sum()
@@ -134,7 +134,7 @@ class MMD(KLObjective):
         return width / (width + square)
 
 
-def _draw_prior(output: VAEOutput) -> torch.Tensor:
+def draw_prior(output: VAEOutput) -> torch.Tensor:
     """Return as many draws from the prior as there are of the posterior."""
     *shape, n_components = output.z.shape
     batch: tuple[int, ...] = output.prior.batch_shape
