@@ -205,7 +205,7 @@ class VAETransformer(
         (channels, height, width) of images. X is then ``(n_samples, channels, height,
         width)``, or rows of as many columns, channels first. See the :doc:`page on
         images </user_guide/images>`.
-    objective : {'elbo', 'iwae', 'tc', 'mmd'} or Objective, default='elbo'
+    objective : {'elbo', 'iwae', 'tc', 'mmd', 'vaegan'} or Objective, default='elbo'
         Objective of training, see :doc:`objectives </user_guide/objectives>`. `score`
         is always the ELBO.
     beta : float, default=1.0
