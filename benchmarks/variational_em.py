@@ -3,8 +3,8 @@
 ``python benchmarks/variational_em.py`` prints the table of ``docs/results/density.md``.
 2,000 rows of two factors, curved, in ten columns of noise 0.1; 1,000 more are scored.
 The decoder has hidden layers of 64 and 64 units, the encoder one of 4, or those of the
-decoder. log p(x) is `score_samples(X, "evidence", n_draws=2000)`, or of a row the refined ELBO
-where that is higher: both are lower bounds.
+decoder. log p(x) is `score_samples(X, "evidence", n_draws=2000)`, or of a row the
+refined ELBO where that is higher: both are lower bounds.
 """
 
 import numpy as np
