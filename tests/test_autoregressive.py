@@ -58,22 +58,23 @@ def make_normal(seed=0, leading=()):
     likelihood = Autoregressive("gaussian").cover(D)
     layout = likelihood._arrange()
     free = torch.zeros(1, *likelihood.free_shape(D), dtype=torch.float64)
-    flat = free.view(-1)
-    # residuals are codes of odd number, values, which are bounded, do not count here
-    slope = 0.7 * draw(D, D).triu(1)
-    free[0, 1 : layout.n_codes : 2, layout.n_raw :] = slope
-    end = layout.n_codes * layout.width
+    _, to_loc, own, unit, *_ = free[0].split(layout.sizes)
+    # every column has two terms: its offset, which its own location depends on, too
+    slope, by_offset = 0.7 * draw(D, D).triu(1), 0.3 * draw(D, D).triu()
+    terms = to_loc.view(D, 2, D)
+    terms[:, 0], terms[:, 1] = by_offset, slope
     log_own, log_unit = 0.3 * draw(D), -draw(D).abs()
-    flat[end : end + D], flat[end + D : end + 2 * D] = log_own, log_unit
+    own[:], unit[:] = log_own, log_unit
     raw, offset = draw(*leading, 1, 1, D), draw(*leading, 1, D)
     log_range = torch.full((1, D), 30.0, dtype=torch.float64)
     law = likelihood(raw, free, offset, log_range)
-    # r = r B + e, the residuals r around the offset
+    # r = o C + r B + e, the residuals r around the offset o
     root = torch.linalg.inv(torch.eye(D, dtype=torch.float64) - slope)
     bound = 30 + log_unit
     bent = torch.where(log_own < 0, bound * torch.expm1(log_own / bound), log_own)
     own = log_unit + bent
-    mean = offset + (log_unit.exp() * raw[..., 0, :]) @ root
+    shift = offset @ by_offset + log_unit.exp() * raw[..., 0, :]
+    mean = offset + shift @ root
     covariance = root.T @ torch.diag((2 * own).exp()) @ root
     return law, mean, covariance
 
@@ -153,7 +154,9 @@ def test_gradient_is_that_of_the_observed_cells(monkeypatch):
     likelihood = Autoregressive("gaussian").cover(2)
     layout = likelihood._arrange()
     free = torch.zeros(1, *likelihood.free_shape(2), dtype=torch.float64)
-    free[0, 1, layout.n_raw + 1] = 0.8
+    # from the residual of the first column to the location of the second
+    place = layout.sizes[0] + 1 * 2 + 1
+    free[0, place] = 0.8
     offset = torch.tensor([[0.2, -0.4]]).double().requires_grad_()
     free.requires_grad_()
     raw = torch.zeros(1, 1, 2, dtype=torch.float64)
@@ -166,7 +169,7 @@ def test_gradient_is_that_of_the_observed_cells(monkeypatch):
     error = 1.4
     np.testing.assert_allclose(found[0], [[0.0, error / variance]], atol=0.03)
     slope = 0.8 / variance * (error**2 / variance - 1)
-    np.testing.assert_allclose(found[1][0, 1, layout.n_raw + 1], slope, atol=0.03)
+    np.testing.assert_allclose(found[1][0, place], slope, atol=0.03)
 
 
 @pytest.mark.parametrize("name", BASES)
@@ -187,11 +190,14 @@ def test_one_column_and_all_columns_agree(name):
             torch.testing.assert_close(
                 part.log_prob(column), expected.log_prob(x)[:, j : j + 1]
             )
-            changed = codes.clone()
-            changed[:, conditionals.layout.first_codes[j] :] = 0.0
-            value = x.clone()
+            layout = conditionals.layout
+            inputs, terms = (part.clone() for part in codes)
+            inputs[:, layout.first_inputs[j] :] = 0.0
+            is_later = layout.term_columns >= j
+            terms[:, is_later & ~layout.is_offset] = 0.0
+            changed = type(codes)(inputs, terms)
             for k in range(j, D):
-                conditionals.update(changed, value, k)
+                conditionals.update(changed, x, k)
             torch.testing.assert_close(changed, codes)
 
 
@@ -284,14 +290,15 @@ def get_moments(vae):
     with torch.no_grad():
         law = module.double().decode(torch.zeros(1, 1).double())
         conditionals = law.conditionals
-        layout = conditionals.layout
-        slope = conditionals.coupling[..., layout.n_raw :]
-        slope = slope.reshape(layout.n_codes, d)[layout.linear_codes]
+        coupling = conditionals.coupling
+        by_offset, slope = coupling.to_loc.view(d, 2, d).unbind(dim=1)
         scale = conditionals.given(law.mean).variance.sqrt()[0]
         root = torch.linalg.inv(torch.eye(d).double() - slope) * scale[:, None]
         root = torch.linalg.inv(torch.eye(d).double() - slope)
         noise = root.T @ torch.diag(scale**2) @ root
         weight = module.linear_start.decoder_weight
+        rate = torch.exp(-coupling.log_offset_scale)
+        weight = weight + (weight * rate) @ by_offset @ root
         covariance = (noise + weight.T @ weight).numpy()
     unit = vae.columns_.unit
     return vae.inverse_transform(np.zeros((1, 1)))[0], covariance * np.outer(unit, unit)
@@ -469,7 +476,7 @@ def test_logits_of_rare_categories_take_small_coefficients():
         module.free.fill_(1.0)
         conditionals = module.decode(torch.zeros(1, 1)).conditionals
     logits = conditionals.layout.places[1][2]
-    found = conditionals.coupling[..., :1, logits].flatten()
+    found = conditionals.coupling.to_raw[..., :1, logits].flatten()
     indicators = codes[:, None] == np.arange(3)
     # what is learned is one everywhere: 2 * (1 + 0.1) for the most even of categories
     np.testing.assert_allclose(found, 2.2 * 2 * indicators.std(axis=0), rtol=1e-5)

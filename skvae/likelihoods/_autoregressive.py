@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +9,12 @@ import torch
 from typing_extensions import override
 
 from .._closed_form._chain import fit_chain
-from .._distributions._base import broadcast_shapes
-from .._distributions._column_chain import ColumnChain, ScaledColumns
+from .._distributions._column_chain import ColumnChain
 from .._utils._missing import NEUTRAL, fill_at_random, find_missing
 from ..networks._layers import squash
 from ._base import Likelihood, Wrapper
+from ._conditionals import Conditionals
+from ._coupling import Coupling, CouplingLayout, bend
 from ._gaussian_mixture import GaussianMixture
 from ._per_column import PerColumn
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 MAX_COLUMNS = 500
 # least distance, of log scales, from the noise to its floor
 _MIN_LOG_RANGE = 0.02
-# of the coupling with raw outputs, as a function of what is learned: its second
-# derivative is 2 * _RATE, and the first _RATE * _LEAST at zero
-_RATE, _LEAST = 2.0, 0.1
 # least standard deviation of a code that is scaled
 _LEAST_SCALE = 0.03
 
@@ -143,23 +140,25 @@ class Autoregressive(Wrapper):
 class AutoregressiveColumns(PerColumn):
     """The likelihood of all columns of a table, each given those before it.
 
-    Learned values that do not depend on z, ``free``, are a matrix. Its first rows are
-    the coupling: from the codes of columns to all raw outputs, and to the locations of
-    scaled columns. The other rows hold the values of the members, and what is not
-    learned: log scales of columns given those before, and moments of codes.
+    Learned values that do not depend on z, ``free``, are a vector: two matrices of the
+    coupling, the values of the members, and then values that are not learned, the log
+    scales of columns given those before and the moments of codes.
 
-    Codes are the inputs that links represent columns by, centred and scaled; a scaled
-    column is one itself, and has its residual around the linear model as another, which
-    only locations depend on.
+    Codes are numbers that later columns depend on. The raw outputs depend on *inputs*,
+    which links represent values by, bounded. The locations of scaled columns depend on
+    *terms*: the inputs of the other columns, and of every scaled column its offset and
+    its residual around that, which together are any linear function of its value. A
+    location depends on the offset of its own column as well: where columns before
+    determine a value exactly, the noise of z in the offset cancels.
     """
 
     is_joint = True
 
     def _arrange(self):
-        """Return where everything is, a `_Layout`, found once."""
+        """Return where everything is, a `CouplingLayout`, found once."""
         key = [(m, tuple(c), m.n_raw, m.link.n_offsets) for m, c in self.list_groups()]
         if getattr(self, "_layout_key", None) != key:
-            self._layout_key, self._layout = key, _Layout(self)
+            self._layout_key, self._layout = key, CouplingLayout(self)
         return self._layout
 
     def __getstate__(self):
@@ -172,7 +171,7 @@ class AutoregressiveColumns(PerColumn):
 
     @override
     def free_shape(self, n_features):
-        return self._arrange().free_shape
+        return (self._arrange().n_free,)
 
     def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
@@ -180,7 +179,7 @@ class AutoregressiveColumns(PerColumn):
         return ColumnChain(conditionals.shape, conditionals)
 
     def read_free(self, free):
-        """Return coupling, values of the members, units of columns, moments of codes.
+        """Return the `Coupling`, and the values of the members.
 
         Those of a module that is not trained any more are kept for the next call.
         """
@@ -195,25 +194,15 @@ class AutoregressiveColumns(PerColumn):
 
     def _split_free(self, free):
         layout = self._arrange()
-        flat = free.flatten(-2)
-        n_coupling = layout.n_codes * layout.width
-        sizes = [n_coupling, layout.n_own, len(layout.scaled)]
-        sizes += 2 * [len(layout.inputs)]
-        sizes.append(flat.shape[-1] - sum(sizes))
-        coupling, own, log_unit, centre, log_scale, _ = flat.split(sizes, dim=-1)
+        to_raw, to_loc, own, log_unit, *moments = free.split(layout.sizes, dim=-1)
         # one matrix for all rows: (..., 1, n) to (..., n_codes, width)
-        coupling = coupling[..., 0, :].unflatten(-1, (layout.n_codes, layout.width))
-        to_raw, to_loc = coupling.tensor_split([layout.n_raw], dim=-1)
-        coupling = torch.cat([bend(to_raw), to_loc], dim=-1)
-        coupling = coupling * layout.mask.to(coupling)
+        to_raw = to_raw[..., 0, :].unflatten(-1, (layout.n_inputs, layout.n_raw))
+        to_loc = to_loc[..., 0, :].unflatten(-1, (layout.n_terms, layout.n_scaled))
+        to_raw = bend(to_raw) * layout.raw_mask.to(free)
+        to_loc = to_loc * layout.loc_mask.to(free)
         # not learned
-        log_unit, centre, log_scale = (
-            _append_zero(part.detach()) for part in (log_unit, centre, log_scale)
-        )
-        index = layout.of_code.to(free.device)
-        centre = centre.index_select(-1, index)
-        rate = torch.exp(-log_scale).index_select(-1, index)
-        return coupling, own, log_unit, centre, rate
+        log_unit, *moments = (part.detach() for part in (log_unit, *moments))
+        return Coupling(to_raw, to_loc, log_unit, *moments), own
 
     def condition(self, raw, free, offset, log_range):
         """Return the distribution of columns whose raw outputs are complete."""
@@ -222,7 +211,7 @@ class AutoregressiveColumns(PerColumn):
     @override
     def list_free(self, free):
         layout = self._arrange()
-        own = free.flatten()[layout.n_codes * layout.width :][: layout.n_own]
+        own = free.flatten().split(layout.sizes)[2]
         if self.single is not None:
             own = own.unflatten(0, layout.free_shapes[0])
         return super().list_free(own)
@@ -236,9 +225,9 @@ class AutoregressiveColumns(PerColumn):
         layout = self._arrange()
         shape = offset.shape[1:]
         offset, log_range = offset.flatten(1), log_range.clone()
-        codes, centre, log_scale = self._compute_codes(x, offset)
-        scaled, linear = layout.scaled, layout.linear_codes
-        chain = fit_chain(codes[:, linear].numpy(), layout.targets)
+        terms, moments = self._compute_terms(x, offset)
+        scaled = layout.scaled
+        chain = fit_chain(terms, layout.targets)
         log_unit = torch.as_tensor(np.log(chain.scale)).to(x)
         # no narrower than the floor of the noise
         log_unit = torch.maximum(log_unit, _MIN_LOG_RANGE - log_range[scaled])
@@ -249,298 +238,36 @@ class AutoregressiveColumns(PerColumn):
         by_offset[:, layout.scaled_offsets] *= torch.exp(-log_unit)
         given = x * torch.exp(-by_column), by_offset.unflatten(1, shape)
         raw = x.new_zeros(self.raw_shape(x.shape[1]))
-        own = x.new_zeros(layout.n_own)
+        own = x.new_zeros(layout.sizes[2])
         if super().initialize is not None:
             raw, own = self._initialize_members(*given, log_range + by_column)
-        coupling = x.new_zeros(layout.n_codes, layout.width)
-        coupling[linear, layout.n_raw :] = torch.as_tensor(chain.slope).to(x)
-        rest = [own.flatten(), log_unit, centre, log_scale]
-        free = x.new_zeros(layout.free_shape)
-        flat = torch.cat([coupling.flatten(), *rest])
-        free.view(-1)[: len(flat)] = flat
-        return raw, free
+        to_raw = x.new_zeros(layout.n_inputs * layout.n_raw)
+        to_loc = torch.as_tensor(chain.slope).to(x)
+        parts = [to_raw, to_loc.flatten(), own.flatten(), log_unit, *moments]
+        return raw, torch.cat(parts)
 
-    def _compute_codes(self, x, offset):
-        """Return codes (n, n_codes) without gaps, and moments but of residuals."""
+    def _compute_terms(self, x, offset):
+        """Return terms (n, n_terms) of all rows, and the moments of codes."""
         layout = self._arrange()
         missing = find_missing(x)
         known = x if missing is None else torch.where(missing, NEUTRAL, x)
-        found = layout.represent(known, offset)
-        hidden = torch.isnan(x)[:, layout.code_columns]
-        found = found.masked_fill(hidden, torch.nan).numpy()
-        found = torch.as_tensor(fill_at_random(found))
-        inputs = found[:, layout.inputs]
-        centre = inputs.mean(dim=0)
-        scale = inputs.std(dim=0, unbiased=False).clamp_min(_LEAST_SCALE)
-        found[:, layout.inputs] = squash((inputs - centre) / scale)
-        return found, centre, scale.log()
-
-
-class _Layout:
-    """Where the values of columns are, in flat raw outputs, offsets and codes."""
-
-    def __init__(self, likelihood):
-        groups, n_features = likelihood.list_groups(), likelihood.n_features
-        raw_shapes, free_shapes, offset_shapes = likelihood._list_shapes()
-        sizes = [math.prod(shape) for shape in raw_shapes]
-        self.n_raw, self.n_own = sum(sizes), sum(map(math.prod, free_shapes))
-        self.groups, self.free_shapes = groups, free_shapes
-        # of every column: its group, its place there, its raw outputs and its offsets
-        self.places = [None] * n_features
-        starts = np.cumsum([0, *sizes])
-        offset_starts = np.cumsum([0, *map(math.prod, offset_shapes)])
-        raw_columns = np.zeros(self.n_raw, dtype=np.int64)
-        code_columns, is_residual = [], []
-        for g, (member, columns) in enumerate(groups):
-            n = len(columns)
-            for p, column in enumerate(columns):
-                raw = starts[g] + p + n * np.arange(member.n_raw)
-                raw_columns[raw] = column
-                offsets = offset_starts[g] + p + n * np.arange(member.link.n_offsets)
-                self.places[column] = g, p, torch.as_tensor(raw), offsets
-            own = _list_input_columns(member.link, n)
-            code_columns.append(columns[own])
-            is_residual.append(np.zeros(len(own), dtype=bool))
-            if member.link.is_scaled:
-                code_columns.append(columns)
-                is_residual.append(np.ones(n, dtype=bool))
-        # codes in the order of their columns
-        code_columns = np.concatenate(code_columns)
-        order = np.argsort(code_columns, kind="stable")
-        self.code_columns = code_columns[order]
-        is_residual = np.concatenate(is_residual)[order]
-        self.code_order = torch.as_tensor(order)
-        self.n_codes = len(order)
-        self.first_codes = np.searchsorted(self.code_columns, np.arange(n_features + 1))
-        is_scaled = np.zeros(n_features, dtype=bool)
-        is_free = np.zeros(n_features, dtype=bool)
-        for member, columns in groups:
-            is_scaled[columns] = member.link.is_scaled
-            is_free[columns] = member.link.fixed_noise is None
-        self.scaled = np.flatnonzero(is_scaled)
-        self.is_free = torch.as_tensor(is_free[self.scaled])
-        # codes but residuals; those that locations depend on, and the residuals there
-        self.inputs = np.flatnonzero(~is_residual)
-        is_linear = is_residual | ~is_scaled[self.code_columns]
-        self.linear_codes = np.flatnonzero(is_linear)
-        self.targets = np.flatnonzero(is_residual[self.linear_codes])
-        self.is_residual = torch.as_tensor(is_residual)
-        found = [self.places[column][3][0] for column in self.scaled]
-        self.scaled_offsets = np.array(found, dtype=np.int64)
-        self.scaled_number = {int(c): k for k, c in enumerate(self.scaled)}
-        n_scaled, n_offsets = len(self.scaled), int(offset_starts[-1])
-        # which scaled column an offset, or a column, belongs to; one more is none
-        self.of_offset = torch.full((n_offsets,), n_scaled)
-        self.of_offset[self.scaled_offsets] = torch.arange(n_scaled)
-        self.of_column = torch.full((n_features,), n_scaled)
-        self.of_column[self.scaled] = torch.arange(n_scaled)
-        self.of_code = torch.full((self.n_codes,), len(self.inputs))
-        self.of_code[self.inputs] = torch.arange(len(self.inputs))
-        # where the inputs of a column are among those of its group
-        self.own_inputs = {
-            int(column): torch.as_tensor(np.flatnonzero(own == p))
-            for member, columns in groups
-            if not member.link.is_scaled
-            for own in [_list_input_columns(member.link, len(columns))]
-            for p, column in enumerate(columns)
-        }
-        self.width = self.n_raw + n_scaled
-        targets = np.concatenate([raw_columns, self.scaled])
-        mask = self.code_columns[:, None] < targets
-        mask[is_residual, : self.n_raw] = False
-        mask[~is_linear, self.n_raw :] = False
-        # rows determine logits of rare categories less
-        spread = np.ones(self.width)
-        for g, (member, columns) in enumerate(groups):
-            part = spread[starts[g] : starts[g + 1]].reshape(member.n_raw, len(columns))
-            part *= getattr(member, "spread", 1.0)
-        self.mask = torch.as_tensor(spread * mask)
-        n_rest = self.n_own + n_scaled + 2 * len(self.inputs)
-        self.free_shape = (self.n_codes + -(-n_rest // self.width), self.width)
-
-    def represent(self, x, offset):
-        """Return codes of rows, not yet centred and scaled."""
-        found = []
-        for member, columns in self.groups:
-            part = x.index_select(-1, torch.as_tensor(columns, device=x.device))
-            if member.link.is_scaled:
-                at = np.array([self.places[column][3][0] for column in columns])
-                at = torch.as_tensor(at, device=x.device)
-                found += [part, part - offset.index_select(-1, at)]
-            else:
-                found.append(member.link.represent(part))
-        leading = broadcast_shapes(*(f.shape[:-1] for f in found))
-        found = [f.expand(*leading, -1) for f in found]
-        codes = torch.cat(found, dim=-1) if len(found) > 1 else found[0]
-        return codes.index_select(-1, self.code_order.to(x.device))
-
-
-class Conditionals:
-    """What `ColumnChain` asks for: distributions of columns given those before.
-
-    Parameters
-    ----------
-    likelihood : AutoregressiveColumns
-    raw, free, offset, log_range : Tensor
-        As in the call of a likelihood.
-    """
-
-    def __init__(self, likelihood, raw, free, offset, log_range):
-        layout = likelihood._arrange()
-        self.likelihood, self.layout = likelihood, layout
-        n_features = log_range.shape[-1]
-        self.raw_shape = likelihood.raw_shape(n_features)
-        self.offset_shape = offset.shape[offset.dim() - _count_dims(likelihood) :]
-        self.raw = raw.flatten(-len(self.raw_shape))
-        self.offset = offset.flatten(-len(self.offset_shape))
-        self.log_range = log_range
-        self.coupling, self.own, self.log_unit, self.centre, self.rate = (
-            likelihood.read_free(free)
+        offset = offset[:, layout.scaled_offsets]
+        codes = torch.cat(
+            [layout.represent(known), known[:, layout.scaled] - offset], 1
         )
-        self.is_residual = layout.is_residual.to(free.device)
-        leading = broadcast_shapes(self.raw.shape[:-1], self.offset.shape[:-1])
-        self.shape = (*leading, n_features)
-
-    def new_zeros(self, shape):
-        """Return zeros like the parameters."""
-        return self.offset.new_zeros(shape)
-
-    def encode(self, x):
-        """Return the codes of all columns, ``(..., n_codes)``."""
-        layout = self.layout
-        codes = layout.represent(x, self.offset)
-        leading = broadcast_shapes(codes.shape[:-1], self.shape[:-1])
-        codes = torch.where(
-            self.is_residual, codes, squash((codes - self.centre) * self.rate)
-        )
-        return codes.expand(*leading, -1)
-
-    def _shift_apart(self, x):
-        """Return what columns before add to raw outputs, and to locations.
-
-        Raw outputs depend on values alone, which all draws share; locations on
-        residuals, which they do not.
-        """
-        layout = self.layout
-        linear = torch.as_tensor(layout.linear_codes, device=x.device)
-        to_raw, to_loc = self.coupling.tensor_split([layout.n_raw], dim=-1)
-        values = layout.represent(x, self.offset.new_zeros(self.offset.shape[-1]))
-        values = squash((values - self.centre) * self.rate)
-        values = torch.where(self.is_residual, 0.0, values)
-        shift = (values @ to_raw).to(self.raw.dtype)
-        codes = self.encode(x)
-        return shift, codes.index_select(-1, linear) @ to_loc.index_select(-2, linear)
-
-    def update(self, codes, x, j):
-        """Write the codes of a new value of column j into codes."""
-        layout = self.layout
-        part = slice(*layout.first_codes[j : j + 2])
-        g, _, _, offsets = layout.places[j]
-        member, columns = layout.groups[g]
-        if member.link.is_scaled:
-            value = x[..., j : j + 1]
-            # the value itself, and its residual
-            codes[..., part.stop - 1 :][..., :1] = value - self.offset[..., offsets]
-            part = slice(part.start, part.stop - 1)
-        else:
-            index = torch.as_tensor(columns, device=x.device)
-            value = member.link.represent(x.index_select(-1, index))
-            value = value.index_select(-1, layout.own_inputs[j].to(x.device))
-        value = (value - self.centre[..., part]) * self.rate[..., part]
-        codes[..., part] = squash(value)
-
-    def given(self, x):
-        """Return the distribution of all columns, given that those before are x."""
-        layout, likelihood = self.layout, self.likelihood
-        if x.dim() < self.offset.dim() and x.dtype == torch.float64:
-            shift, to_loc = self._shift_apart(x)
-        else:
-            shift = _multiply(self.encode(x), self.coupling)
-            shift, to_loc = shift.tensor_split([layout.n_raw], dim=-1)
-        raw = self.raw + shift.to(self.raw.dtype)
-        offset = self.offset.expand(*to_loc.shape[:-1], -1)
-        log_unit = self.log_unit.index_select(-1, layout.of_column.to(x.device))
-        if len(layout.scaled):
-            of_offset = layout.of_offset.to(x.device)
-            to_loc = _append_zero(to_loc).index_select(-1, of_offset)
-            rate = torch.exp(-self.log_unit.index_select(-1, of_offset))
-            offset = (offset + to_loc) * rate
-        own = self.own
-        if likelihood.single is not None:
-            own = own.unflatten(-1, layout.free_shapes[0])
-        found = likelihood.condition(
-            raw.unflatten(-1, self.raw_shape),
-            own,
-            offset.unflatten(-1, self.offset_shape),
-            self.log_range + log_unit,
-        )
-        return ScaledColumns(found, log_unit)
-
-    def at(self, codes, j):
-        """Return the distribution of column j, given the codes of those before."""
-        layout, n_before = self.layout, int(self.layout.first_codes[j])
-        g, place, index, offsets = layout.places[j]
-        member, columns = layout.groups[g]
-        n = len(columns)
-        codes = codes[..., :n_before]
-        coupling = self.coupling[..., :n_before, :]
-        index = index.to(codes.device)
-        to_raw = coupling.index_select(-1, index)
-        raw = self.raw.index_select(-1, index) + _multiply(codes, to_raw)
-        offset = self.offset[..., offsets].expand(*codes.shape[:-1], -1)
-        log_unit = self.log_unit[..., -1:]
-        if j in layout.scaled_number:
-            k = layout.scaled_number[j]
-            shift = _multiply(codes, coupling[..., layout.n_raw + k, None])
-            log_unit = self.log_unit[..., k : k + 1]
-            offset = (offset + shift) * torch.exp(-log_unit)
-        begin = sum(map(math.prod, layout.free_shapes[:g]))
-        shape = layout.free_shapes[g]
-        own = self.own[..., begin : begin + math.prod(shape)].unflatten(-1, shape)
-        if shape[-1] == n:
-            own = own[..., place : place + 1]
-        found = (member.select(place) if n > 1 else member)(
-            raw.unflatten(-1, (member.n_raw, 1)),
-            own,
-            offset.unflatten(-1, member.link.offset_shape(1)),
-            self.log_range[..., j : j + 1] + log_unit,
-        )
-        return ScaledColumns(found, log_unit)
+        columns = np.concatenate([layout.input_columns, layout.scaled])
+        codes = codes.masked_fill(torch.isnan(x)[:, columns], torch.nan).numpy()
+        codes = torch.as_tensor(fill_at_random(codes))
+        inputs, residual = codes.tensor_split([layout.n_inputs], dim=1)
+        inputs, *moments = _standardise(inputs)
+        offset, *more = _standardise(offset)
+        terms = layout.split_terms(squash(inputs), offset, residual)
+        return layout.join_terms(terms).numpy(), [*moments, *more]
 
 
-def bend(value):
-    """Return coefficients of the coupling with raw outputs, given what is learned.
-
-    They are squares that keep the sign, with a small slope at zero. There are many of
-    them: one for each code and each raw output of later columns. Fitted exactly, each
-    that means nothing takes half a nat from all held-out rows together. Squares grow
-    ever faster where a gradient lasts, as those of rules, and hardly where it is weak.
-    Training that is stopped early then leaves most coefficients near zero, as a penalty
-    on absolute values would (Vaškevičius, Kanade & Rebeschini 2019, "Implicit
-    regularization for optimal sparse recovery").
-    """
-    return _RATE * value * (value.abs() + _LEAST)
-
-
-def _count_dims(likelihood):
-    """Return the number of dimensions of the offset of one row."""
-    return len(likelihood.link.offset_shape(likelihood.n_features))
-
-
-def _append_zero(values):
-    return torch.cat([values, values.new_zeros(*values.shape[:-1], 1)], dim=-1)
-
-
-def _list_input_columns(link, n_features):
-    """Return which column each of the inputs of a link comes from, an array."""
-    columns = link.get_input_columns(n_features)
-    return np.arange(n_features) if columns is None else np.asarray(columns)
-
-
-def _multiply(codes, matrix):
-    """Return codes @ matrix, plain or (n_copies, n_codes, width), each copy its own."""
-    if matrix.dim() == 2:
-        return codes @ matrix
-    by_copy = codes.movedim(-3, 0)
-    found = torch.bmm(by_copy.flatten(1, -2), matrix)
-    return found.unflatten(1, by_copy.shape[1:-1]).movedim(0, -3)
+def _standardise(codes):
+    """Return codes, their means and the logarithms of their standard deviations."""
+    centre = codes.mean(dim=0)
+    codes = codes - centre
+    scale = codes.square().mean(dim=0).sqrt().clamp_min(_LEAST_SCALE)
+    return codes / scale, centre, scale.log()

@@ -1,0 +1,154 @@
+"""Distributions of columns given z and the columns before them."""
+
+from typing import NamedTuple
+
+import torch
+
+from .._distributions._base import broadcast_shapes
+from .._distributions._column_chain import ScaledColumns
+from ..networks._layers import squash
+
+
+class Codes(NamedTuple):
+    """What columns depend on: inputs (..., n_inputs), and terms (..., n_terms)."""
+
+    inputs: torch.Tensor
+    terms: torch.Tensor
+
+
+class Conditionals:
+    """What `ColumnChain` asks for: distributions of columns given those before.
+
+    Parameters
+    ----------
+    likelihood : AutoregressiveColumns
+    raw, free, offset, log_range : Tensor
+        As in the call of a likelihood.
+    """
+
+    def __init__(self, likelihood, raw, free, offset, log_range):
+        layout = likelihood._arrange()
+        self.likelihood, self.layout = likelihood, layout
+        n_features = log_range.shape[-1]
+        self.raw_shape = likelihood.raw_shape(n_features)
+        self.offset_shape = likelihood.link.offset_shape(n_features)
+        self.raw = raw.flatten(-len(self.raw_shape))
+        self.offset = offset.flatten(-len(self.offset_shape))
+        self.log_range = log_range
+        self.coupling, self.own = likelihood.read_free(free)
+        self.log_unit = _append_zero(self.coupling.log_unit)
+        scaled = torch.as_tensor(layout.scaled_offsets, device=offset.device)
+        self.scaled_offset = self.offset.index_select(-1, scaled)
+        self.scaled = torch.as_tensor(layout.scaled, device=offset.device)
+        leading = broadcast_shapes(self.raw.shape[:-1], self.offset.shape[:-1])
+        self.shape = (*leading, n_features)
+
+    def new_zeros(self, shape):
+        """Return zeros like the parameters."""
+        return self.offset.new_zeros(shape)
+
+    def encode(self, x):
+        """Return the `Codes` of all columns."""
+        inputs, parts = self._encode(x)
+        terms = self.layout.join_terms(parts)
+        leading = broadcast_shapes(terms.shape[:-1], self.shape[:-1])
+        return Codes(*(part.expand(*leading, -1).clone() for part in (inputs, terms)))
+
+    def _encode(self, x):
+        """Return inputs, which depend on rows alone, and terms by kind."""
+        layout, coupling = self.layout, self.coupling
+        inputs = squash(coupling.scale_inputs(layout.represent(x)))
+        offset = coupling.scale_offsets(self.scaled_offset)
+        residual = x.index_select(-1, self.scaled) - self.scaled_offset
+        return inputs, layout.split_terms(inputs, offset, residual)
+
+    def update(self, codes, x, j):
+        """Write the codes of a new value of column j into codes."""
+        layout = self.layout
+        part, end = slice(*layout.first_inputs[j : j + 2]), layout.first_terms[j + 1]
+        g, _, _, offsets = layout.places[j]
+        member, columns = layout.groups[g]
+        index = torch.as_tensor(columns, device=x.device)
+        value = member.link.represent(x.index_select(-1, index))
+        value = value.index_select(-1, layout.own_inputs[j].to(x.device))
+        value = squash(self.coupling.scale_inputs(value, part))
+        codes.inputs[..., part] = value
+        if member.link.is_scaled:
+            # the offset is there already, the residual is the last
+            value = x[..., j : j + 1] - self.offset[..., offsets]
+            codes.terms[..., end - 1 : end] = value
+        else:
+            codes.terms[..., layout.first_terms[j] : end] = value
+
+    def given(self, x):
+        """Return the distribution of all columns, given that those before are x."""
+        layout, likelihood = self.layout, self.likelihood
+        inputs, parts = self._encode(x)
+        shift = _multiply(inputs, self.coupling.to_raw)
+        raw = self.raw + shift.to(self.raw.dtype)
+        leading = broadcast_shapes(x.shape[:-1], self.offset.shape[:-1])
+        offset = self.offset.expand(*leading, -1)
+        log_unit = self.log_unit.index_select(-1, layout.of_column.to(x.device))
+        if layout.n_scaled:
+            of_offset = layout.of_offset.to(x.device)
+            rows = layout.split_rows(self.coupling.to_loc)
+            to_loc = sum(map(_multiply, parts, rows))
+            to_loc = _append_zero(to_loc).index_select(-1, of_offset)
+            rate = torch.exp(-self.log_unit.index_select(-1, of_offset))
+            offset = (offset + to_loc) * rate
+        own = self.own
+        if likelihood.single is not None:
+            own = own.unflatten(-1, layout.free_shapes[0])
+        found = likelihood.condition(
+            raw.unflatten(-1, self.raw_shape),
+            own,
+            offset.unflatten(-1, self.offset_shape),
+            self.log_range + log_unit,
+        )
+        return ScaledColumns(found, log_unit)
+
+    def at(self, codes, j):
+        """Return the distribution of column j, given the codes of those before."""
+        layout = self.layout
+        g, place, index, offsets = layout.places[j]
+        member, columns = layout.groups[g]
+        n_before = int(layout.first_inputs[j])
+        to_raw = self.coupling.to_raw[..., :n_before, :]
+        to_raw = to_raw.index_select(-1, index.to(to_raw.device))
+        raw = self.raw.index_select(-1, index.to(to_raw.device))
+        raw = raw + _multiply(codes.inputs[..., :n_before], to_raw)
+        offset = self.offset[..., offsets].expand(*codes.inputs.shape[:-1], -1)
+        log_unit = self.log_unit[..., -1:]
+        if j in layout.scaled_number:
+            k = layout.scaled_number[j]
+            # its own offset, too
+            n_before = int(layout.first_terms[j]) + 1
+            to_loc = self.coupling.to_loc[..., :n_before, k, None]
+            shift = _multiply(codes.terms[..., :n_before], to_loc)
+            log_unit = self.log_unit[..., k : k + 1]
+            offset = (offset + shift) * torch.exp(-log_unit)
+        begin, end = layout.free_starts[g : g + 2]
+        shape, n = layout.free_shapes[g], len(columns)
+        own = self.own[..., begin:end].unflatten(-1, shape)
+        if shape[-1] == n:
+            own = own[..., place : place + 1]
+        found = (member.select(place) if n > 1 else member)(
+            raw.unflatten(-1, (member.n_raw, 1)),
+            own,
+            offset.unflatten(-1, member.link.offset_shape(1)),
+            self.log_range[..., j : j + 1] + log_unit,
+        )
+        return ScaledColumns(found, log_unit)
+
+
+def _append_zero(values):
+    return torch.cat([values, values.new_zeros(*values.shape[:-1], 1)], dim=-1)
+
+
+def _multiply(codes, matrix):
+    """Return codes @ matrix, plain or (n_copies, n_codes, width), each copy its own."""
+    if matrix.dim() == 2:
+        return codes @ matrix
+    by_copy = codes.movedim(-3, 0)
+    found = torch.bmm(by_copy.flatten(1, -2), matrix)
+    return found.unflatten(1, by_copy.shape[1:-1]).movedim(0, -3)
