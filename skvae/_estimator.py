@@ -1026,6 +1026,7 @@ class VAETransformer(
                 EffectiveSampleSizeWarning,
             )
         if bounded and not mean:
+            rows = model.correction.apply(rows, np.random.default_rng(seed))
             rows = columns.restrict(rows, np.nan if row is None else row)
         return columns.make_output(rows)
 

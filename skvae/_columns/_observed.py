@@ -19,6 +19,8 @@ _CLOSE = 1e-6
 # least share of the rows that have a repeated value, and the most such values
 REPEATED_SHARE = 0.05
 MAX_REPEATED = 8
+# a column with no more values than these has few: all of them repeat
+MAX_FEW = 32
 # rows on which repeated values are looked for
 _MAX_ROWS = 10_000
 
@@ -177,13 +179,27 @@ def find_repeated(array, columns):
     return np.array(found, dtype=bool)
 
 
-def _iterate_repeated(array, columns):
-    """Yield the number and the repeated values of columns, most frequent first."""
+def have_few_values(array, columns):
+    """Return which columns have few different values, ``(n_columns,)`` bool."""
+    found = []
+    for _, values in _iterate_sorted(array, columns):
+        n_values = 1 + np.count_nonzero(values[1:] != values[:-1])
+        found.append(n_values <= MAX_FEW)
+    return np.array(found, dtype=bool)
+
+
+def _iterate_sorted(array, columns):
+    """Yield the number and the sorted values of columns, on some rows of many."""
     step = max(1, len(array) // _MAX_ROWS)
     array = select_rows(array, slice(None, None, step))
     for column in columns:
         values = array[:, column].astype(np.float64)
-        values = np.sort(values[~np.isnan(values)])
+        yield column, np.sort(values[~np.isnan(values)])
+
+
+def _iterate_repeated(array, columns):
+    """Yield the number and the repeated values of columns, most frequent first."""
+    for column, values in _iterate_sorted(array, columns):
         least = max(2, int(np.ceil(REPEATED_SHARE * len(values))))
         # equal values lie side by side
         if (

@@ -24,6 +24,7 @@ from ._containers import (
 from ._conversion import convert_value
 from ._images import count_dimensions
 from ._kinds import Boolean, Category, as_integers
+from ._marginals import Marginals
 from ._observed import ObservedValues, find_range
 from ._support import has_gaps
 from ._wrappers import unwrap, wrap
@@ -57,6 +58,7 @@ class ColumnTable(Described):
     constant: ConstantColumns  # the constant columns
     observed_share: np.ndarray  # (n_features,), weighted share of observed values
     observed: ObservedValues  # decimals and range of numbers
+    marginals: Marginals  # distributions of numbers
     image_shape: tuple | None = None  # (channels, height, width)
     is_stack: bool = False  # whether X at fit was images, and not rows
     likelihoods: list | None = None  # names, for display
@@ -111,6 +113,9 @@ class ColumnTable(Described):
             ),
             observed_share=share,
             observed=ObservedValues.learn(array, kinds),
+            marginals=Marginals({}, 0)
+            if image_shape is not None
+            else Marginals.learn(array, weight, kinds),
             image_shape=image_shape,
             is_stack=count_dimensions(X) == 4,
             all_constant=all_constant,
@@ -163,8 +168,12 @@ class ColumnTable(Described):
         )
 
     def extended(self, X):
-        """Return a copy whose ranges contain the numbers of more rows."""
-        return replace(self, observed=self.observed.extend(X))
+        """Return a copy whose ranges contain the numbers of more rows.
+
+        Their share in all rows is not known, and distributions are not kept.
+        """
+        observed = self.observed.extend(X)
+        return replace(self, observed=observed, marginals=Marginals({}, 0))
 
     def check_near(self, array, farthest=FARTHEST):
         """Refuse rows with a number that is farther beyond the range at fit."""

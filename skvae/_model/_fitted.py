@@ -9,10 +9,11 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from .._columns import ColumnTable
+from .._columns import ColumnTable, Correction
 from .._utils._device import isolated, scoring_dtype, threads_for
 from .._utils._draws import draws_off
 from .._utils._missing import NEUTRAL
+from .._utils._seed import seeded
 from ._chunks import (
     get_chunk_size,
     get_progress,
@@ -35,6 +36,8 @@ from ._score import compute_kl_per_component, score_cells, score_refined, score_
 _POSTERIOR_SEARCH = {"tol": 1e-9, "least_rate": 1e-5}
 # of components, in standard deviations of the prior, on which slopes are measured
 _DIFFERENCE = 0.05
+# of the draws that are compared with the table
+_CORRECTION_SEED = 0
 
 
 def _stack_moments(posterior):
@@ -243,6 +246,15 @@ class FittedModel:
             return self._draw(self.module, z.to(scoring_dtype(z.device)), mean)
 
         return self._map(draw, n_samples)
+
+    @cached_property
+    def correction(self):
+        """Map of drawn numbers to the distributions that columns have in the table."""
+        marginals = self.columns.marginals
+        if not marginals.quantiles:
+            return Correction({})
+        with hide_progress(), seeded(_CORRECTION_SEED, self.module.free.device):
+            return marginals.compare(self.draw(marginals.n_draws, mean=False))
 
     def draw_given(self, row, n_samples, mean):
         """Return new rows that agree with one, (1, n_features), in its observed cells.

@@ -9,7 +9,12 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import clone
 
-from .._columns._observed import MAX_REPEATED, find_repeated
+from .._columns._observed import (
+    MAX_FEW,
+    MAX_REPEATED,
+    find_repeated,
+    have_few_values,
+)
 from .._utils._checks import suggest
 from .._utils._nested_parameters import instantiate_named
 from ..latents import LATENTS, Latent
@@ -149,9 +154,9 @@ def resolve_likelihood(
     # a table of numbers only has one likelihood for all, and the fastest steps
     is_mixed = any(kind.likelihood != "auto" for kind in kinds)
     automatic = [
-        _choose_automatically(kind, is_linear, for_numbers, has_atoms)
-        for kind, has_atoms in zip(
-            kinds, _find_atoms(kinds, array, is_mixed), strict=True
+        _choose_automatically(kind, is_linear, for_numbers, n_atoms)
+        for kind, n_atoms in zip(
+            kinds, _count_atoms(kinds, array, is_mixed), strict=True
         )
     ]
     chosen = _choose_likelihoods(likelihood, names, automatic)
@@ -186,17 +191,21 @@ def resolve_likelihood(
     return PerColumn([clone(m) for m, _ in groups], [found for _, found in groups])
 
 
-def _find_atoms(kinds, array, is_mixed):
-    """Return which columns are numbers with atoms, ``(n_features,)`` bool."""
+def _count_atoms(kinds, array, is_mixed):
+    """Return the number of atoms of every column, at most, ``(n_features,)``."""
     found = np.array([is_mixed and kind.is_integer for kind in kinds], dtype=bool)
-    if is_mixed and array is not None:
-        is_number = [kind.likelihood == "auto" for kind in kinds]
-        numbers = np.flatnonzero(is_number & ~found)
-        found[numbers] = find_repeated(array, numbers)
+    if not is_mixed or array is None:
+        return MAX_REPEATED * found
+    is_number = [kind.likelihood == "auto" for kind in kinds]
+    numbers = np.flatnonzero(is_number & ~found)
+    found[numbers] = find_repeated(array, numbers)
+    repeated = np.flatnonzero(found)
+    found = MAX_REPEATED * found
+    found[repeated[have_few_values(array, repeated)]] = MAX_FEW
     return found
 
 
-def _choose_automatically(kind, is_linear, for_numbers, has_atoms):
+def _choose_automatically(kind, is_linear, for_numbers, n_atoms):
     """Return the likelihood of 'auto' for a kind of column."""
     if kind.likelihood != "auto":
         return kind.likelihood
@@ -204,7 +213,7 @@ def _choose_automatically(kind, is_linear, for_numbers, has_atoms):
         return for_numbers
     if is_linear:
         return "gaussian"
-    return GaussianMixture(n_atoms=MAX_REPEATED) if has_atoms else "gaussian_mixture"
+    return GaussianMixture(n_atoms=int(n_atoms)) if n_atoms else "gaussian_mixture"
 
 
 def _choose_likelihoods(likelihood, names, automatic):

@@ -140,9 +140,9 @@ class Autoregressive(Wrapper):
 class AutoregressiveColumns(PerColumn):
     """The likelihood of all columns of a table, each given those before it.
 
-    Learned values that do not depend on z, ``free``, are a vector: two matrices of the
-    coupling, the values of the members, and then values that are not learned, the log
-    scales of columns given those before and the moments of codes.
+    Learned values that do not depend on z, ``free``, are a matrix. It holds two matrices
+    of the coupling, the values of the members, and then values that are not learned,
+    the log scales of columns given those before and the moments of codes.
 
     Codes are numbers that later columns depend on. The raw outputs depend on *inputs*,
     which links represent values by, bounded. The locations of scaled columns depend on
@@ -171,7 +171,7 @@ class AutoregressiveColumns(PerColumn):
 
     @override
     def free_shape(self, n_features):
-        return (self._arrange().n_free,)
+        return self._arrange().free_shape
 
     def __call__(self, raw, free, offset, log_range):
         """Return p(x|z)."""
@@ -194,6 +194,7 @@ class AutoregressiveColumns(PerColumn):
 
     def _split_free(self, free):
         layout = self._arrange()
+        free = free.flatten(-2)[..., : sum(layout.sizes)]
         to_raw, to_loc, own, log_unit, *moments = free.split(layout.sizes, dim=-1)
         # one matrix for all rows: (..., 1, n) to (..., n_codes, width)
         to_raw = to_raw[..., 0, :].unflatten(-1, (layout.n_inputs, layout.n_raw))
@@ -211,7 +212,8 @@ class AutoregressiveColumns(PerColumn):
     @override
     def list_free(self, free):
         layout = self._arrange()
-        own = free.flatten().split(layout.sizes)[2]
+        begin = sum(layout.sizes[:2])
+        own = free.flatten()[begin : begin + layout.sizes[2]]
         if self.single is not None:
             own = own.unflatten(0, layout.free_shapes[0])
         return super().list_free(own)
@@ -244,7 +246,9 @@ class AutoregressiveColumns(PerColumn):
         to_raw = x.new_zeros(layout.n_inputs * layout.n_raw)
         to_loc = torch.as_tensor(chain.slope).to(x)
         parts = [to_raw, to_loc.flatten(), own.flatten(), log_unit, *moments]
-        return raw, torch.cat(parts)
+        free, flat = x.new_zeros(layout.free_shape), torch.cat(parts)
+        free.view(-1)[: len(flat)] = flat
+        return raw, free
 
     def _compute_terms(self, x, offset):
         """Return terms (n, n_terms) of all rows, and the moments of codes."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ from typing_extensions import override
 
 from .._distributions._levels import CategoricalColumns
 from ._levels import LevelLikelihood, LevelLink
+
+if TYPE_CHECKING:
+    from ._link import Link
 
 # a category is at most exp(6) times as likely by one standard deviation of z
 _MAX_SLOPE = 6.0
@@ -21,6 +25,10 @@ _LEAST_LOG_SHARE = -50.0
 # row would be a dozen standard deviations from the others
 _RARE = 0.02
 _RARE_ROWS = 10
+# of rows of a category, that columns after it may depend on
+_RARE_ROWS_OF_RULES = 2
+# contrasts of a column for columns after it, at most
+_MOST_CONTRASTS = 50
 # draws of z over which the frequencies of the linear model are averaged
 _N_DRAWS = 256
 
@@ -38,14 +46,27 @@ class ContrastLink(LevelLink):
         self, n_levels: Any, sizes: Any = None, shares: Any = None, n_rows: Any = None
     ) -> None:
         super().__init__(n_levels, sizes, shares)
+        self.n_rows = n_rows
         if shares is not None:
-            self._make_contrasts(max(_RARE, min(_RARE_ROWS / n_rows, 5 * _RARE)))
+            rare = max(_RARE, min(_RARE_ROWS / n_rows, 5 * _RARE))
+            self._make_contrasts([rare] * len(sizes))
+
+    @override
+    def refine(self) -> Link:
+        if self.shares is None:
+            return self
+        # a rule of a rare category is a rule all the same
+        least = _RARE_ROWS_OF_RULES / self.n_rows
+        most = np.sort(self.shares, axis=0)[::-1][:_MOST_CONTRASTS][-1]
+        found = copy.copy(self)
+        found._make_contrasts(np.maximum(least, most))
+        return found
 
     def _make_contrasts(self, rare):
         """Find the contrasts of every column; categories below a share are pooled."""
         n_levels, n_features = self.shares.shape
         groups = [
-            _pool(self.shares[:size, j], rare) for j, size in enumerate(self.sizes)
+            _pool(self.shares[:size, j], rare[j]) for j, size in enumerate(self.sizes)
         ]
         # at most 50 per column: memory does not grow with the square of n_levels
         n_groups = max(group.max() for group in groups) + 1

@@ -69,7 +69,7 @@ class Conditionals:
         g, _, _, offsets = layout.places[j]
         member, columns = layout.groups[g]
         index = torch.as_tensor(columns, device=x.device)
-        value = member.link.represent(x.index_select(-1, index))
+        value = layout.links[g].represent(x.index_select(-1, index))
         value = value.index_select(-1, layout.own_inputs[j].to(x.device))
         value = squash(self.coupling.scale_inputs(value, part))
         codes.inputs[..., part] = value

@@ -57,6 +57,7 @@ class CouplingLayout:
 
     def __init__(self, likelihood):
         self.groups, n_features = likelihood.list_groups(), likelihood.n_features
+        self.links = [member.link.refine() for member, _ in self.groups]
         raw_shapes, self.free_shapes, offset_shapes = likelihood._list_shapes()
         raw_starts, offset_starts = (
             _find_starts(raw_shapes),
@@ -76,7 +77,7 @@ class CouplingLayout:
                 raw_columns[raw] = column
                 offsets = offset_starts[g] + p + n * np.arange(member.link.n_offsets)
                 self.places[column] = g, p, torch.as_tensor(raw), offsets
-            input_columns.append(columns[_list_input_columns(member.link, n)])
+            input_columns.append(columns[_list_input_columns(self.links[g], n)])
             is_scaled[columns] = member.link.is_scaled
             is_free[columns] = member.link.fixed_noise is None
         self._arrange_inputs(np.concatenate(input_columns), n_features)
@@ -87,7 +88,9 @@ class CouplingLayout:
         moments = 2 * [self.n_inputs] + 2 * [self.n_scaled]
         own = int(self.free_starts[-1])
         self.sizes = [*matrices, own, self.n_scaled, *moments]
-        self.n_free = sum(self.sizes)
+        # a matrix, for costs are counted by the last dimension of weights
+        width = self.n_raw + self.n_scaled
+        self.free_shape = -(-sum(self.sizes) // width), width
 
     def _arrange_inputs(self, columns, n_features):
         """Sort inputs by their columns."""
@@ -100,8 +103,8 @@ class CouplingLayout:
         # where the inputs of a column are among those of its group
         self.own_inputs = {
             int(column): torch.as_tensor(np.flatnonzero(own == p))
-            for member, columns in self.groups
-            for own in [_list_input_columns(member.link, len(columns))]
+            for link, (_, columns) in zip(self.links, self.groups, strict=True)
+            for own in [_list_input_columns(link, len(columns))]
             for p, column in enumerate(columns)
         }
 
@@ -154,9 +157,9 @@ class CouplingLayout:
     def represent(self, x):
         """Return the inputs of rows, not yet centred and scaled."""
         found = []
-        for member, columns in self.groups:
+        for link, (_, columns) in zip(self.links, self.groups, strict=True):
             index = torch.as_tensor(columns, device=x.device)
-            found.append(member.link.represent(x.index_select(-1, index)))
+            found.append(link.represent(x.index_select(-1, index)))
         codes = torch.cat(found, dim=-1) if len(found) > 1 else found[0]
         return codes.index_select(-1, self.input_order.to(x.device))
 

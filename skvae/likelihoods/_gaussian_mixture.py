@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # log-weight of an atom that a column does not have
 _NO_ATOM = -30.0
+# variance, in that of atoms, of normals where nearly all values are atoms: a step wide
+_WIDER = 2 * np.pi
 # initial share of the linear model itself in a column's mixture
 _LINEAR_SHARE = 0.05
 
@@ -71,7 +73,8 @@ class GaussianMixture(Likelihood):
         1e-3, or what the linear model found, if less.
     n_atoms : int, default=0
         Repeated values of a column, at most, that have a component of their own: those
-        of at least every twentieth row, for integers and other numbers on a grid. A
+        of at least every twentieth row, for integers and other numbers on a grid; or
+        all that occur twice, where a column has no more values than `n_atoms`. A
         draw from it is the value itself; its density there is its weight divided by the
         smallest step between values, so that scores compare with those of a probability
         on the grid; no other component is higher. Beside values on no grid, it is a
@@ -116,13 +119,19 @@ class GaussianMixture(Likelihood):
             return
         floor = NARROW_FLOOR if self.variance_floor == "auto" else self.variance_floor
         self._step_variance, self._n_used_atoms = np.zeros(x.shape[1]), 0
+        has_few = np.zeros(x.shape[1], dtype=bool)
         for j, column in enumerate(x.T):
-            values, _ = _find_atoms(column, self.n_atoms, REPEATED_SHARE)
+            values, counts = _find_atoms(column, self.n_atoms, REPEATED_SHARE)
             self._step_variance[j] = _find_step_variance(column)
             self._n_used_atoms = max(self._n_used_atoms, len(values))
+            has_few[j] = counts.sum() > (1 - REPEATED_SHARE) * len(column)
         # no component is higher than an atom: between the values of a grid a density
         # could grow without bounds, and would not be a probability
         self._floor = np.maximum(self._step_variance, floor)
+        # where nearly all values are atoms, lower: they predict a value as well as a
+        # normal of their height does, and its draws are often rounded to another value
+        least = np.minimum(_WIDER * self._step_variance, 1.0)
+        self._floor = np.where(has_few, np.maximum(self._floor, least), self._floor)
         width = np.where(self._step_variance > 0, self._step_variance, floor)
         # by how much atoms are wider than the narrowest of the other components
         self._widening = 0.5 * np.log(width / self._floor)
@@ -215,8 +224,13 @@ class GaussianMixture(Likelihood):
 
 
 def _find_atoms(column, n_atoms, least_share):
-    """Return the most frequent values of a column, and how often they occur."""
+    """Return the most frequent values of a column, and how often they occur.
+
+    Where there are no more than `n_atoms`, all that occur twice are atoms.
+    """
     values, counts = np.unique(column, return_counts=True)
+    if len(values) <= n_atoms:
+        least_share = 0.0
     order = np.argsort(-counts, kind="stable")[:n_atoms]
     order = order[counts[order] >= max(least_share * len(column), 2)]
     return values[order], counts[order]

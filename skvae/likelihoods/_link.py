@@ -88,6 +88,10 @@ class Link:
         """
         return x
 
+    def refine(self) -> Link:
+        """Return a link that tells more values apart, for columns after this one."""
+        return self
+
     def convert(self, mean: Any, scale: Any, loadings: Any, noise: Any) -> Any:
         """Return the linear model in the likelihood's own parameters.
 
