@@ -58,7 +58,6 @@ class ColumnTable(Described):
     constant: ConstantColumns  # the constant columns
     observed_share: np.ndarray  # (n_features,), weighted share of observed values
     observed: ObservedValues  # decimals and range of numbers
-    marginals: Marginals  # distributions of numbers
     image_shape: tuple | None = None  # (channels, height, width)
     is_stack: bool = False  # whether X at fit was images, and not rows
     likelihoods: list | None = None  # names, for display
@@ -67,6 +66,8 @@ class ColumnTable(Described):
     codes: list | None = None
     # the form of X that its container was unwrapped from, see `_wrappers.py`
     wrapper: tuple | None = None
+    # distributions of numbers; None in files of earlier versions
+    marginals: Marginals | None = None
 
     @classmethod
     def from_input(cls, X, array, weight, is_scaled, standardize, image_shape, kinds):
@@ -113,9 +114,9 @@ class ColumnTable(Described):
             ),
             observed_share=share,
             observed=ObservedValues.learn(array, kinds),
-            marginals=Marginals({}, 0)
-            if image_shape is not None
-            else Marginals.learn(array, weight, kinds),
+            marginals=Marginals.learn(array, weight, kinds)
+            if image_shape is None
+            else None,
             image_shape=image_shape,
             is_stack=count_dimensions(X) == 4,
             all_constant=all_constant,
@@ -173,7 +174,7 @@ class ColumnTable(Described):
         Their share in all rows is not known, and distributions are not kept.
         """
         observed = self.observed.extend(X)
-        return replace(self, observed=observed, marginals=Marginals({}, 0))
+        return replace(self, observed=observed, marginals=None)
 
     def check_near(self, array, farthest=FARTHEST):
         """Refuse rows with a number that is farther beyond the range at fit."""

@@ -251,7 +251,7 @@ class FittedModel:
     def correction(self):
         """Map of drawn numbers to the distributions that columns have in the table."""
         marginals = self.columns.marginals
-        if not marginals.quantiles:
+        if marginals is None or not marginals.quantiles:
             return Correction({})
         with hide_progress(), seeded(_CORRECTION_SEED, self.module.free.device):
             return marginals.compare(self.draw(marginals.n_draws, mean=False))

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # files of a later one are refused
-FORMAT = 1
+FORMAT = 2
+# before format 2 its learned values were arranged otherwise
+_REARRANGED = "AutoregressiveColumns"
 _PACKAGE = __name__.split(".")[0]
 _NO_DIGEST = "0" * 64
 # of the header, as safetensors has it
@@ -302,6 +304,12 @@ class _Reader:
             self.refuse(
                 f"has format {number}, which is later than {FORMAT} of this version; "
                 "install a later version of skvae."
+            )
+        if number < 2 and _REARRANGED in header["__metadata__"]["skvae"]:
+            self.refuse(
+                f"has format {number}, of which density='after' and "
+                "likelihood='autoregressive' cannot be read; install the version of "
+                "skvae that has saved it, or fit again."
             )
         return found
 

@@ -140,9 +140,9 @@ class Autoregressive(Wrapper):
 class AutoregressiveColumns(PerColumn):
     """The likelihood of all columns of a table, each given those before it.
 
-    Learned values that do not depend on z, ``free``, are a matrix. It holds two matrices
-    of the coupling, the values of the members, and then values that are not learned,
-    the log scales of columns given those before and the moments of codes.
+    Learned values that do not depend on z, ``free``, are a matrix. It holds those of
+    the coupling, the values of the members, and then values that are not learned, the
+    log scales of columns given those before and the moments of codes.
 
     Codes are numbers that later columns depend on. The raw outputs depend on *inputs*,
     which links represent values by, bounded. The locations of scaled columns depend on
