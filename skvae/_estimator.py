@@ -985,8 +985,10 @@ class VAETransformer(
         bounded : bool, default=True
             Round numbers to as many decimals as they have in the X that was fitted (up
             to six; columns with more are continuous), and move them into their range
-            there. Values that are given, and means, stay as they are. Without it only
-            integer columns of data frames, and integer pixels, are rounded.
+            there. Before this, columns of complete numbers are moved to the quantiles
+            of X, where draws of the model have others. Values that are given, and
+            means, stay as they are. Without it only integer columns of data frames, and
+            integer pixels, are rounded.
 
         Returns
         -------

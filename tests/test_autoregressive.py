@@ -496,6 +496,30 @@ def test_coefficients_of_rules_become_large():
     assert is_right.mean() > 0.9
 
 
+def test_numbers_that_repeat_a_category_are_drawn_with_it():
+    generator = np.random.default_rng(0)
+    share = [0.4, 0.3, 0.2, 0.07, 0.02, 0.01]
+    codes = generator.choice(6, 1500, p=share)
+    age = generator.normal(40 + 3 * codes, 8)
+    school = np.array(list("abcdef"))[codes]
+    frame = pd.DataFrame({"age": age, "school": school, "years": 2 * codes + 5})
+    vae = VAETransformer(2, random_state=0).fit(frame)
+    drawn = vae.sample(3000, random_state=0)
+    years = drawn["school"].map(dict(zip("abcdef", range(5, 17, 2), strict=True)))
+    assert (drawn["years"] == years).mean() > 0.97
+
+
+def test_location_follows_columns_before_exactly():
+    # the third column is a sum of the others: nothing of the noise of z is left in it
+    generator = np.random.default_rng(0)
+    X = generator.standard_normal((400, 2)) * [1.0, 2.0]
+    X = np.column_stack([X, X.sum(axis=1)])
+    vae = VAETransformer(1, random_state=0).fit(X)
+    drawn = vae.sample(500, random_state=0, bounded=False)
+    error = drawn[:, 2] - drawn[:, :2].sum(axis=1)
+    assert error.std() < 0.06 * X[:, 2].std()
+
+
 def test_given_and_missing_cells_of_mixed_tables():
     frame = make_frame(400)
     vae = VAETransformer(

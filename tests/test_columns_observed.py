@@ -233,7 +233,8 @@ def test_floats_with_repeated_values_have_atoms_beside_other_kinds(table, quick)
         members = quick().fit(X).net_.module_.likelihood.list_members()
         return [getattr(member, "n_atoms", None) for member in members]
 
-    assert count_atoms(table) == [0, 8, 8, 8, 8, 0, None]
+    # columns of few values have an atom for each
+    assert count_atoms(table) == [0, 32, 8, 32, 8, 0, None]
     # a table of numbers alone has one likelihood
     assert set(count_atoms(table.drop(columns="group"))) == {0}
 
@@ -241,11 +242,14 @@ def test_floats_with_repeated_values_have_atoms_beside_other_kinds(table, quick)
 def test_atoms_beside_values_on_no_grid_have_the_least_variance(table, quick):
     model = quick().fit(table)
     members = model.net_.module_.likelihood.list_members()
-    atoms = members[list(table.columns).index("amount")]
-    # halves, single, count, amount
-    np.testing.assert_allclose(atoms._floor[3], 1e-3)
-    step = 0.5**2 / (2 * np.pi * table["halves"].var(ddof=0))
-    np.testing.assert_allclose(atoms._floor[0], max(step, 1e-3))
+    members = dict(zip(table, members, strict=True))
+    # single and amount; halves and count
+    np.testing.assert_allclose(members["amount"]._floor[1], 1e-3)
+    # a normal beside atoms for all values is a step wide, and they are narrower
+    wide = 0.5**2 / table["halves"].var(ddof=0)
+    np.testing.assert_allclose(members["halves"]._floor[0], min(wide, 0.5))
+    ratio = np.exp(2 * members["halves"]._widening[0])
+    np.testing.assert_allclose(ratio, wide / min(wide, 0.5) / (2 * np.pi))
 
 
 def test_scores_on_a_grid_are_no_higher_than_probabilities(quick):

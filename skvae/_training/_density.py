@@ -178,9 +178,6 @@ def _find_units(plan, module, left, variance):
         if np.isnan(left[0, columns]).all():
             continue
         least = np.maximum(member.link.get_least_noise(0.0), NOISE_FLOOR)
-        # on a grid, no unit is less than the narrowest normal
-        is_grid = least > NOISE_FLOOR
-        least = np.where(is_grid, np.maximum(least, member.link.noise_floor), least)
         share = np.clip(left[:, columns] / variance[:, columns], least, 1.0)
         ratio[:, columns] = np.sqrt(share * variance[:, columns])
         log_range[:, columns] = get_log_range(member.link, share)

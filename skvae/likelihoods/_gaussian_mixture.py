@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 # log-weight of an atom that a column does not have
 _NO_ATOM = -30.0
-# variance, in that of atoms, of normals where nearly all values are atoms: a step wide
-_WIDER = 2 * np.pi
+# where nearly all values are atoms: least variance of normals in that of atoms, so that
+# they are a step wide; and, as a share, the most that is asked of the linear model
+_WIDER, _WIDEST = 2 * np.pi, 0.5
 # initial share of the linear model itself in a column's mixture
 _LINEAR_SHARE = 0.05
 
@@ -42,9 +43,9 @@ class MixtureLink(ScaledLink):
     def __init__(self, mixture: Any) -> None:
         least = None if mixture.variance_floor == "auto" else mixture.variance_floor
         floor = getattr(mixture, "_floor", least or NARROW_FLOOR)
-        if hasattr(mixture, "_step_variance"):
+        if hasattr(mixture, "_least_noise"):
             # the linear model's noise is that of the last component
-            least = np.maximum(mixture._step_variance, least or 0.0)
+            least = np.maximum(mixture._least_noise, least or 0.0)
         super().__init__(least, floor)
         self.mixture = mixture
 
@@ -118,22 +119,22 @@ class GaussianMixture(Likelihood):
         if not self.learns:
             return
         floor = NARROW_FLOOR if self.variance_floor == "auto" else self.variance_floor
-        self._step_variance, self._n_used_atoms = np.zeros(x.shape[1]), 0
+        step, self._n_used_atoms = np.zeros(x.shape[1]), 0
         has_few = np.zeros(x.shape[1], dtype=bool)
         for j, column in enumerate(x.T):
             values, counts = _find_atoms(column, self.n_atoms, REPEATED_SHARE)
-            self._step_variance[j] = _find_step_variance(column)
+            step[j] = _find_step_variance(column)
             self._n_used_atoms = max(self._n_used_atoms, len(values))
             has_few[j] = counts.sum() > (1 - REPEATED_SHARE) * len(column)
-        # no component is higher than an atom: between the values of a grid a density
-        # could grow without bounds, and would not be a probability
-        self._floor = np.maximum(self._step_variance, floor)
-        # where nearly all values are atoms, lower: they predict a value as well as a
-        # normal of their height does, and its draws are often rounded to another value
-        least = np.minimum(_WIDER * self._step_variance, 1.0)
-        self._floor = np.where(has_few, np.maximum(self._floor, least), self._floor)
-        width = np.where(self._step_variance > 0, self._step_variance, floor)
+        # No component is higher than an atom: between the values of a grid a density
+        # could grow without bounds, and would not be a probability. Where nearly all
+        # values are atoms, others are lower: a normal of the same height predicts a
+        # value as well as its atom does, and its draws are often rounded to another.
+        wide = np.minimum(_WIDER * step, np.maximum(_WIDEST, step))
+        self._least_noise = np.where(has_few, wide, step)
+        self._floor = np.maximum(self._least_noise, floor)
         # by how much atoms are wider than the narrowest of the other components
+        width = np.where(step > 0, step, floor)
         self._widening = 0.5 * np.log(width / self._floor)
 
     @override
