@@ -17,8 +17,6 @@ from sklearn.preprocessing import StandardScaler
 MAX_COMPONENTS = 20
 # rounds over all columns, and trees, of random forests
 N_ROUNDS, N_TREES = 5, 30
-# rows with similar predictions, of which miceforest draws one
-N_CANDIDATES = 5
 
 
 class MarginalImputer:
@@ -139,60 +137,6 @@ class ForestImputer(CodedImputer):
         return IterativeImputer(forest, max_iter=N_ROUNDS, random_state=seed)
 
 
-class MiceForestImputer:
-    """Rounds of LightGBM; draws by predictive mean matching."""
-
-    can_draw = True
-
-    def __init__(self, seed):
-        self.seed = seed
-
-    def fit(self, frame):
-        """Run the rounds; those of draws are run when the first is asked for."""
-        self.frame, self.drawn = frame, None
-        self.best = self._run(frame, 0)
-        return self
-
-    def _run(self, frame, n_candidates):
-        import miceforest
-
-        kernel = miceforest.ImputationKernel(
-            self._convert(frame, True),
-            num_datasets=1,
-            mean_match_candidates=n_candidates,
-            random_state=self.seed,
-        )
-        kernel.mice(N_ROUNDS, num_threads=1)
-        return kernel
-
-    def _convert(self, frame, is_new=False):
-        if is_new:
-            self.types = {
-                name: pd.CategoricalDtype(sorted(column.dropna().unique()))
-                if column.dtype.kind not in "iufb"
-                else float
-                for name, column in frame.items()
-            }
-        return frame.astype(self.types).reset_index(drop=True)
-
-    def impute(self, frame):
-        """Fill with predictions."""
-        return self._fill(self.best, frame, self.seed)
-
-    def draw(self, frame, seed):
-        """Fill with values of rows with similar predictions."""
-        if self.drawn is None:
-            self.drawn = self._run(self.frame, N_CANDIDATES)
-        return self._fill(self.drawn, frame, seed)
-
-    def _fill(self, kernel, frame, seed):
-        filled = kernel.impute_new_data(
-            self._convert(frame), datasets=[0], random_state=seed
-        ).complete_data(0)
-        filled.index = frame.index
-        return filled.astype({name: frame[name].dtype for name in frame})
-
-
 class SkvaeImputer:
     """A VAETransformer with its defaults, or with other arguments."""
 
@@ -237,7 +181,6 @@ IMPUTERS = {
     "10 neighbours": NeighbourImputer,
     "ridge": RidgeImputer,
     "forest": ForestImputer,
-    "miceforest": MiceForestImputer,
     "skvae, linear": make_linear_skvae,
     "skvae": SkvaeImputer,
     "skvae, iwae": make_recommended_skvae,
