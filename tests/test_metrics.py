@@ -1,6 +1,6 @@
 """Scores of drawn rows beside real ones, at tables whose scores are known."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -120,6 +120,38 @@ def test_tables_without_rows_and_unknown_columns_are_refused():
         column_shape_errors(REAL, OTHER, categorical=["weight"])
     with pytest.raises(ValueError, match="1 dimensions"):
         column_shape_errors([1, 2], [1, 2])
+    for wrong in ("region", 0):
+        with pytest.raises(TypeError, match="list of column names"):
+            column_shape_errors(REAL, OTHER, categorical=wrong)
+
+
+def test_columns_without_any_value_are_no_obstacle():
+    real, drawn = (rows.assign(age=np.nan, region=None) for rows in (REAL, OTHER))
+    assert column_shape_errors(real, drawn)[["age", "region"]].tolist() == [0, 0]
+    assert np.isfinite(pair_trend_errors(real, drawn)).all()
+    assert judge(real, drawn) == pytest.approx(0.5, abs=0.06)
+    scores = train_on_synthetic_scores(
+        REAL, OTHER, drawn, target="savings", random_state=0
+    )
+    assert scores["drawn"] > 0
+    empty = pd.DataFrame({"x": [np.nan] * 8})
+    assert judge(empty, empty) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("unit", "origin"), [(2e307, -8e307), (1e-310, 0), (8.0, 1e16), (1024.0, 1.7e18)]
+)
+def test_values_at_the_bounds_of_floats_have_finite_scores(unit, origin):
+    steps = np.random.default_rng(0).integers(0, 8, (2, 60, 2))
+    real, drawn = (
+        pd.DataFrame(part * unit + origin).assign(level=["a", "b"] * 30)
+        for part in steps
+    )
+    simple = [pd.DataFrame(part).assign(level=["a", "b"] * 30) for part in steps]
+    for compare in (pair_trend_errors, distance_to_closest_record):
+        np.testing.assert_allclose(
+            compare(real, drawn), compare(*simple), rtol=1e-6, atol=1e-9
+        )
 
 
 # columns ----------------------------------------------------------------------------
@@ -306,6 +338,13 @@ def test_distance_adds_standard_deviations_and_unequal_levels():
     np.testing.assert_allclose(distance_to_closest_record(train, drawn), expected)
 
 
+def test_columns_that_are_constant_have_the_deviation_one():
+    # of which rounding makes a mean that is another number
+    train = pd.DataFrame({"x": [0.1] * 3})
+    drawn = pd.DataFrame({"x": [0.1, 0.3]})
+    np.testing.assert_allclose(distance_to_closest_record(train, drawn), [0, 0.2])
+
+
 def test_distance_does_not_depend_on_units():
     scaled = [rows.assign(income=rows["income"] * 1000) for rows in (REAL, OTHER)]
     np.testing.assert_allclose(
@@ -392,3 +431,13 @@ def test_targets_that_cannot_be_learned_are_refused():
     north = OTHER.assign(region="north")
     with pytest.raises(ValueError, match="fewer than two levels of 'region'"):
         train_on_synthetic_scores(REAL, OTHER, north, "region")
+    with pytest.raises(ValueError, match=r"No row of test .*'age'"):
+        train_on_synthetic_scores(REAL, OTHER.assign(age=np.nan), OTHER, "age")
+    with pytest.raises(ValueError, match="no column but the target"):
+        train_on_synthetic_scores(*[REAL[["age"]]] * 3, "age")
+
+
+def test_levels_of_any_type_are_predicted():
+    days = REAL.assign(day=[date(2020, 1, 1 + v) for v in REAL["owns_home"]])
+    found = train_on_synthetic_scores(days, days, days, "day", random_state=0)
+    assert found["drawn"] > 0.99

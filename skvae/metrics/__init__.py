@@ -1,7 +1,7 @@
 """Scores in the units that papers report, and of drawn rows beside real ones.
 
-Tables are data frames of pandas, polars, narwhals or pyarrow, or arrays. What is
-compared is values: dtypes, and the order of columns that have names, do not matter.
+Tables are data frames of pandas, polars, narwhals or pyarrow, or arrays. Values are
+compared: dtypes, and the order of columns that have names, do not matter.
 """
 
 from ._bits import bits_per_dimension

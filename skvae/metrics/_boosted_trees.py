@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
 )
+from sklearn.pipeline import make_pipeline
 
 from ._tables import list_levels
 
@@ -16,12 +19,33 @@ from ._tables import list_levels
 _MAX_LEVELS = 254
 
 
+class ColumnsWithValues(TransformerMixin, BaseEstimator):
+    """Selects the columns that have a value in the rows of `fit`.
+
+    The trees take columns with missing cells, but none that has nothing else.
+    """
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> ColumnsWithValues:
+        """Find the columns."""
+        self.columns_ = list(X.columns[X.notna().any()])
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Return these columns; if there are none, a constant."""
+        if not self.columns_:
+            return pd.DataFrame({"constant": np.zeros(len(X))}, index=X.index)
+        return X[self.columns_]
+
+
 def make_trees(is_classifier: bool, random_state: Any) -> Any:
     """Return boosted trees of scikit-learn that weigh classes by their rarity."""
     shared = {"categorical_features": "from_dtype", "random_state": random_state}
-    if is_classifier:
-        return HistGradientBoostingClassifier(class_weight="balanced", **shared)
-    return HistGradientBoostingRegressor(**shared)
+    trees = (
+        HistGradientBoostingClassifier(class_weight="balanced", **shared)
+        if is_classifier
+        else HistGradientBoostingRegressor(**shared)
+    )
+    return make_pipeline(ColumnsWithValues(), trees)
 
 
 def code_levels(*frames: pd.DataFrame) -> list[pd.DataFrame]:

@@ -9,7 +9,13 @@ import pandas as pd
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 
-from ._tables import Columns, list_levels, read_tables
+from ._tables import (
+    Columns,
+    list_levels,
+    measure_spread,
+    read_tables,
+    standardize,
+)
 
 if TYPE_CHECKING:
     from .._utils._typing import Floats, RandomState, Table
@@ -125,7 +131,7 @@ def closest_record_share(
     References
     ----------
     Platzer & Reutterer (2021), "Holdout-based empirical assessment of mixed-type
-    synthetic data", section 3.2.
+    synthetic data", the section on privacy.
     Zhang et al. (2024), "Mixed-type tabular data synthesis with score-based diffusion
     in latent space" (TabSyn), section on privacy.
 
@@ -165,12 +171,12 @@ def _embed(*frames: pd.DataFrame, n_scaled: int) -> list[Floats]:
         n_levels = len(frames[0][name].cat.categories) if name in levels else 0
         center, scale = 0.0, 1.0
         if name not in levels and scaled[name].notna().any():
-            center, scale = scaled[name].mean(), scaled[name].std(ddof=0) or 1.0
+            center, scale = measure_spread(scaled[name].dropna().to_numpy())
         for block, frame in zip(blocks, frames, strict=True):
             if name in levels:
                 block.append(_encode(frame[name].cat.codes.to_numpy(), n_levels))
                 continue
-            number = ((frame[name] - center) / scale).to_numpy()
+            number = standardize(frame[name].to_numpy(), center, scale)
             block.append(np.nan_to_num(number)[:, None])
             if any(other[name].isna().any() for other in frames):
                 block.append(_encode(-np.isnan(number).astype(int), 1))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ._column_shapes import compute_total_variation
-from ._tables import Columns, list_levels, read_tables
+from ._tables import Columns, list_levels, measure_spread, read_tables, standardize
 
 if TYPE_CHECKING:
     from .._utils._typing import Table
@@ -52,7 +52,7 @@ def pair_trend_errors(
     Raises
     ------
     ValueError
-        If the tables have different columns, less than two, or infinite values.
+        If the tables have different columns, fewer than two, or infinite values.
 
     See Also
     --------
@@ -103,7 +103,12 @@ def pair_trend_errors(
 def _discretize(real: Any, drawn: Any) -> list[Any]:
     """Return the interval of every number, -1 if missing; the outer ones are open."""
     seen = real[~np.isnan(real)]
-    edges = np.histogram_bin_edges(seen, bins=N_BINS)[1:-1]
+    least, most = (seen.min(), seen.max()) if len(seen) else (0.0, 1.0)
+    if least == most:
+        least, most = least - 0.5, most + 0.5
+    # numpy's histogram refuses a range that is tiny beside its values; halves, since
+    # the width may be beyond the range of float64
+    edges = 2 * np.linspace(least / 2, most / 2, N_BINS + 1)[1:-1]
     return [np.where(np.isnan(x), -1, np.digitize(x, edges)) for x in (real, drawn)]
 
 
@@ -121,5 +126,7 @@ def _correlate(rows: pd.DataFrame, a: Any, b: Any) -> float:
     if len(x) < 2 or not np.ptp(x) or not np.ptp(y):
         return 0.0
     # differences that are tiny beside the values must not be lost, nor overflow
-    x, y = (v / np.abs(v).max() for v in (x - x.mean(), y - y.mean()))
+    x, y = (standardize(v, *measure_spread(v)) for v in (x, y))
+    # the mean above has been rounded beside the values
+    x, y = x - x.mean(), y - y.mean()
     return float(x @ y / np.sqrt((x @ x) * (y @ y)))

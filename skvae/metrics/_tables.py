@@ -29,6 +29,10 @@ def read_tables(*tables: Table, categorical: Columns = None) -> list[pd.DataFram
     names = list(frames[0].columns)
     for frame in frames:
         _check_names(names, frame)
+    if isinstance(categorical, str) or not isinstance(categorical, Iterable | None):
+        raise TypeError(
+            f"categorical={categorical!r} must be a list of column names or None."
+        )
     declared = set(categorical or ())
     if not declared <= set(names):
         unknown = sorted(map(repr, declared - set(names)))
@@ -48,6 +52,23 @@ def list_levels(frame: pd.DataFrame) -> list[Hashable]:
     return [
         name for name in frame if isinstance(frame[name].dtype, pd.CategoricalDtype)
     ]
+
+
+def measure_spread(values: np.ndarray) -> tuple[float, float]:
+    """Return mean and standard deviation of numbers, the latter 1 for a constant."""
+    least, most = values.min(), values.max()
+    # halves, since the range of float64 itself is beyond the range of float64; rounding
+    # would give a constant a deviation of its own
+    width = most / 2 - least / 2
+    if not width:
+        return float(least), 1.0
+    shares = (values / 2 - least / 2) / width
+    return float(least + 2 * width * shares.mean()), float(2 * width * shares.std())
+
+
+def standardize(values: np.ndarray, center: float, scale: float) -> np.ndarray:
+    """Return numbers in units of `measure_spread`."""
+    return (values / 2 - center / 2) / (scale / 2)
 
 
 def _make_frame(table: Any) -> pd.DataFrame:

@@ -63,8 +63,9 @@ def train_on_synthetic_scores(
     Raises
     ------
     ValueError
-        If the tables have different columns, infinite values, no such target, or if the
-        drawn targets are all the same level.
+        If the tables have different columns, infinite values, no such target or no
+        other column, or if a table has no target that is not missing, or the drawn ones
+        are all the same level.
 
     Notes
     -----
@@ -74,7 +75,7 @@ def train_on_synthetic_scores(
     References
     ----------
     Esteban, Hyland & Rätsch (2017), "Real-valued (medical) time series generation with
-    recurrent conditional GANs", section 4: train on synthetic, test on real.
+    recurrent conditional GANs": train on synthetic, test on real.
 
     Examples
     --------
@@ -92,8 +93,13 @@ def train_on_synthetic_scores(
     read = read_tables(train, test, drawn, categorical=categorical)
     if target not in read[0].columns:
         raise ValueError(f"target={target!r} is not a column of the tables.")
+    if read[0].shape[1] < 2:
+        raise ValueError(f"The tables have no column but the target, {target!r}.")
     is_classifier = target in list_levels(read[0])
     read = [frame[frame[target].notna()] for frame in read]
+    for name, frame in zip(("train", "test", "drawn"), read, strict=True):
+        if frame.empty:
+            raise ValueError(f"No row of {name} has a value of target={target!r}.")
     targets = [_take_target(frame[target]) for frame in read]
     if is_classifier and targets[2].nunique() < 2:
         raise ValueError(f"Drawn rows have fewer than two levels of {target!r}.")
@@ -115,6 +121,9 @@ def train_on_synthetic_scores(
 
 def _take_target(column: pd.Series) -> pd.Series:
     """Return levels as values of their own type, numbers as they are."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return column
+    if column.cat.categories.inferred_type in ("boolean", "integer", "floating"):
         return column.astype(object).infer_objects()
-    return column
+    # others, such as dates, are no labels of scikit-learn
+    return column.map(str).astype(object)

@@ -60,7 +60,7 @@ def two_sample_auc(
     Raises
     ------
     ValueError
-        If the tables have different columns, infinite values, or less rows than `cv`.
+        If the tables have different columns, infinite values, or fewer rows than `cv`.
 
     See Also
     --------
