@@ -208,20 +208,21 @@ class TransformedColumns(UncheckedDistribution):
         log_prob = self.base.log_prob(t * torch.exp(-self.log_unit))
         return log_prob - self.log_unit + log_slope
 
-    def _invert(self, u):
+    def invert(self, u):
+        """Return the columns x of values u of the base."""
         return self.map.inverse(u * self.log_unit.exp())
 
     @override
     def sample(self, sample_shape=()):
         with torch.no_grad():
             u = self.base.sample(sample_shape)
-            return self._invert(u.expand(self._extended_shape(sample_shape)))
+            return self.invert(u.expand(self._extended_shape(sample_shape)))
 
     def draw_at(self, level):
         """Return the draws that uniform levels stand for, ``(..., n_features)``."""
         if hasattr(self.base, "draw_at"):
-            return self._invert(self.base.draw_at(level))
-        return self._invert(self.base.icdf(level))
+            return self.invert(self.base.draw_at(level))
+        return self.invert(self.base.icdf(level))
 
     def _list_components(self):
         """Return weights, locations and scales, one component at a time."""
@@ -240,7 +241,7 @@ class TransformedColumns(UncheckedDistribution):
     def _integrate(self):
         """Return mean and variance: the nodes one by one, in bounded memory."""
         first = second = 0.0
-        centre = self._invert(self.base.mean)
+        centre = self.invert(self.base.mean)
         for weight, loc, scale in self._list_components():
             sums = [0.0, 0.0, 0.0]
             for i in range(-_N_NODES, _N_NODES + 1):
@@ -248,7 +249,7 @@ class TransformedColumns(UncheckedDistribution):
                 mass = self._weigh(e, loc, scale) * math.cosh(_STEP * i) * _STEP
                 if isinstance(mass, float) and mass < _LEAST_MASS:
                     continue
-                x = self._invert(loc + scale * e) - centre
+                x = self.invert(loc + scale * e) - centre
                 for power in range(3):
                     sums[power] = sums[power] + mass * x**power
             first = first + weight * sums[1] / sums[0]

@@ -9,8 +9,10 @@ from torch import nn
 from torch.nn.functional import softplus
 from typing_extensions import override
 
+from .._distributions._column_chain import ColumnChain
 from .._distributions._groups import ColumnGroups
 from .._distributions._levels import CategoricalColumns
+from .._distributions._monotone import TransformedColumns
 from .._utils._missing import NEUTRAL, find_missing
 from ..networks import MLP, Linear
 from ..networks._layers import squash
@@ -113,7 +115,11 @@ class Discriminator(nn.Module):
             if hidden is not None:
                 values = values.masked_fill(hidden, 0.0)
             found.append(values.flatten(-2) if n_categories else values)
-        leading = found[0].shape[:-1]
+        # categories of z are the same for all rows
+        leading = torch.broadcast_shapes(
+            *(part.shape[:-1] for part in found), x.shape[:-1]
+        )
+        found = [part.expand(*leading, -1) for part in found]
         if self.has_flags:
             flags = torch.zeros_like(x) if missing is None else missing.to(x)
             found.append(flags.expand(*leading, -1))
@@ -178,17 +184,27 @@ def _draw(part: Any, unit: torch.Tensor) -> torch.Tensor:
 
     x = mean + scale · r, with r held constant. It is exact for families of location and
     scale. Of a category, or of zeros and ones, it is half of the gradient at either
-    value: the trapezoidal rule of Liu et al. (2023), eq. 8, which is exact for
+    value: the trapezoidal rule of Liu et al. (2023), which is exact for
     quadratic functions of the draw, where the straight-through one is for linear ones.
     """
+    if isinstance(part, TransformedColumns):
+        # through the map: its mean and variance are sums over hundreds of nodes
+        return part.invert(_draw(part.base, torch.ones_like(unit)))
     if part.has_rsample:
         return part.rsample()
+    if not torch.is_grad_enabled():
+        value = part.sample()
+        return _mark(value, part.probs.shape[-2]) if _is_categorical(part) else value
     if _is_categorical(part):
         mean = part.probs
         value, variance = _mark(part.sample(), mean.shape[-2]), mean * (1 - mean)
         unit = torch.ones_like(unit)
     else:
-        mean, value, variance = part.mean, part.sample(), part.variance
+        value = part.sample()
+        if isinstance(part, ColumnChain):
+            # given the columns before, as drawn: those of the row have no gradient
+            part = part.conditionals.given(value)
+        mean, variance = part.mean, part.variance
     variance = variance / unit**2
     # such as that of a t distribution of few degrees of freedom
     variance = torch.where(variance < torch.inf, variance, 1.0)

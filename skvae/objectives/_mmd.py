@@ -134,9 +134,13 @@ class MMD(KLObjective):
         return width / (width + square)
 
 
-def draw_prior(output: VAEOutput) -> torch.Tensor:
-    """Return as many draws from the prior as there are of the posterior."""
-    *shape, n_components = output.z.shape
+def draw_prior(output: VAEOutput, shape: tuple[int, ...] | None = None) -> torch.Tensor:
+    """Return draws from the prior, ``(*shape, n_components)``.
+
+    By default there are as many as of the posterior.
+    """
+    n_components = output.z.shape[-1]
+    shape = tuple(output.z.shape[:-1]) if shape is None else shape
     batch: tuple[int, ...] = output.prior.batch_shape
     batch = (1,) * (len(shape) - len(batch)) + tuple(batch)
     # the prior of each fold is drawn from for its rows; a common one for all folds
@@ -146,4 +150,4 @@ def draw_prior(output: VAEOutput) -> torch.Tensor:
     # each dimension of z comes from two, one of which has size 1
     y = y.reshape(*drawn, *batch, n_components)
     order = [i for pair in enumerate(range(len(drawn), 2 * len(drawn))) for i in pair]
-    return y.permute(*order, -1).reshape(output.z.shape).to(output.z)
+    return y.permute(*order, -1).reshape(*shape, n_components).to(output.z)

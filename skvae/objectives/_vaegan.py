@@ -147,7 +147,7 @@ class VAEGAN(KLObjective):
     def _generate(self, output: VAEOutput, x: torch.Tensor) -> torch.Tensor:
         """Return the discriminator's inputs for drawn rows, one beside each of x."""
         assert output.decode is not None
-        likelihood = output.decode(draw_prior(output)[:1])
+        likelihood = output.decode(draw_prior(output, (1, *x.shape[:-1])))
         found = self._get_discriminator(output, x).represent_draws(likelihood, x)
         return found.squeeze(0)
 
