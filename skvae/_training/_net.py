@@ -254,9 +254,8 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         """Return the objective's log-odds that rows are real, ``(n,)`` nats."""
         return self.criterion_.objective.judge(x.to(self.device))
 
-    @torch.no_grad()
     def diagnose(self, x):
-        """Return what the objective finds wrong with the model of rows, or None."""
+        """Return the objective's warning about the model of rows, or None."""
         self._set_training(False)
         with seeded(_LOSS_SEED, self.device), torch.no_grad():
             x = x.to(self.device)

@@ -204,10 +204,10 @@ class VAEGAN(KLObjective):
 
     @override
     def diagnose(self, output: VAEOutput, x: torch.Tensor) -> str | None:
-        judge = self._get_discriminator(output, x)
-        real, fake = judge.represent(x), self._generate(output, x)
         if not self.gan_weight or len(x) < 2:
             return None
+        judge = self._get_discriminator(output, x)
+        real, fake = judge.represent(x), self._generate(output, x)
         spread = float(fake.var(dim=-2).sum() / real.var(dim=-2).sum())
         if spread < _LEAST_SPREAD:
             return (
