@@ -1282,6 +1282,12 @@ class VAETransformer(
         (100,)
         """
         _, array = self._open(X)
+        fitted = self.net_.criterion_.objective
+        if not hasattr(fitted, "judge"):
+            raise AttributeError(
+                f"This {type(self).__name__} was fitted with objective={fitted!r}, "
+                f"which has no discriminator; fit it with objective={self.objective!r}."
+            )
         odds = self.net_.judge(self._encode_all(array))
         return np.asarray(odds.cpu().double().numpy())
 

@@ -288,7 +288,7 @@ def test_rows_of_which_a_model_draws_too_many_are_judged_as_drawn():
         early_stopping=False,
     )
     between, left, right = vae.judge([[0.0, 0.0], [-3.0, -1.5], [3.0, 1.5]])
-    # log N(3 | 3, 0.25) / 2 - log N(3 | 0, 9.25) is 1.6, and no row is between the modes
+    # log N(3 | 3, 0.25) / 2 - log N(3 | 0, 9.25) is 1.6; no row is between the two
     assert between < -1
     assert min(left, right) > 0.3
 
@@ -296,6 +296,9 @@ def test_rows_of_which_a_model_draws_too_many_are_judged_as_drawn():
 def test_estimators_without_a_discriminator_do_not_judge(X):
     assert not hasattr(VAETransformer(), "judge")
     assert hasattr(VAETransformer(objective=VAEGAN()), "judge")
+    vae = fit(X, "elbo", n_components=2, max_epochs=1)
+    with pytest.raises(AttributeError, match="fitted with objective=ELBO"):
+        vae.set_params(objective="vaegan").judge(X)
 
 
 def test_tables_of_all_kinds_with_missing_cells_are_learned():
