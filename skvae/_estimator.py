@@ -763,9 +763,10 @@ class VAETransformer(
                 "be independent.",
                 UnusedComponentsWarning,
             )
-        found = self.net_.diagnose(self._encode_all(_take_some(X)))
-        if found is not None:
-            warn_user(found, CollapsedGeneratorWarning)
+        if self.net_.is_diagnosed:
+            found = self.net_.diagnose(self._encode_all(_take_some(X)))
+            if found is not None:
+                warn_user(found, CollapsedGeneratorWarning)
 
     def _encode_all(self, X: NDArray[Any]) -> Any:
         """Return rows in the units of the module, a tensor."""
