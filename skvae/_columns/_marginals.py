@@ -16,9 +16,10 @@ from ._observed import MAX_FEW
 from ._sparse import SparseRows
 
 # columns of the widest table whose draws are compared, and rows that are looked at
-_MAX_COLUMNS, _MAX_ROWS = 500, 32_768
-# rows that determine a distribution, at least; those that the model draws for each
-_MIN_ROWS, _DRAWS_PER_ROW, _MIN_DRAWS = 50, 2, 2_000
+_MAX_COLUMNS, _MAX_ROWS = 100, 32_768
+# rows that determine a distribution, at least; those that the model draws for each, and
+# cells: the time of a draw grows with the square of the columns
+_MIN_ROWS, _DRAWS_PER_ROW, _MIN_DRAWS, _MAX_CELLS = 50, 2, 2_000, 650_000
 # points of a quantile function: evenly spaced, and the most frequent values
 _MAX_POINTS, _MAX_REPEATED = 500, 500
 # values this close, as a share of the range, are equal: draws are of single precision
@@ -108,10 +109,12 @@ class Marginals:
         A `Quantiles` by the number of the column.
     n_samples : int
         Rows that were looked at.
+    n_features : int
     """
 
     quantiles: dict
     n_samples: int
+    n_features: int
 
     @classmethod
     def learn(cls, array, weight, kinds):
@@ -122,7 +125,7 @@ class Marginals:
             or len(kinds) > _MAX_COLUMNS
             or n_samples < _MIN_ROWS
         ):
-            return cls({}, n_samples)
+            return cls({}, n_samples, len(kinds))
         if n_samples < len(array):
             chosen = np.random.default_rng(0).choice(
                 len(array), n_samples, replace=False
@@ -142,12 +145,13 @@ class Marginals:
             # few values have probabilities of their own, and rules that a shift breaks
             if len(quantiles.values) > MAX_FEW:
                 found[j] = quantiles
-        return cls(found, n_samples)
+        return cls(found, n_samples, len(kinds))
 
     @property
     def n_draws(self):
         """Number of draws of a model that are to be compared."""
-        return int(np.clip(_DRAWS_PER_ROW * self.n_samples, _MIN_DRAWS, _MAX_ROWS))
+        most = np.clip(_MAX_CELLS // self.n_features, _MIN_DRAWS, _MAX_ROWS)
+        return int(np.clip(_DRAWS_PER_ROW * self.n_samples, _MIN_DRAWS, most))
 
     def compare(self, drawn):
         """Return the `Correction` of draws ``(n_draws, n_features)`` of a model."""
