@@ -68,18 +68,19 @@ class Quantiles:
     def snap(self, x):
         """Return numbers of which those that are nearly equal are equal."""
         step = _CLOSE * (self.values[-1] - self.values[0])
-        return np.round(x / step) * step
+        return np.round(x / step) * step if step > 0 else x
 
     def find_levels(self, x, share):
         """Return levels of values; within a jump, at its `share` from 0 to 1."""
         right = np.searchsorted(self.values, x)
         at = right.clip(max=len(self.values) - 1)
         is_point = self.values[at] == x
-        # the points that a value lies between; beyond them the first and the last
-        before, after = (right - 1).clip(min=0), at
-        width = np.maximum(self.values[after] - self.values[before], 1e-300)
-        part = ((x - self.values[before]) / width).clip(0, 1)
-        between = self.high[before] + part * (self.low[after] - self.high[before])
+        # the points that a value lies between; beyond them the first or the last twice
+        before = (right - 1).clip(min=0)
+        first, last = self.values[before], self.values[at]
+        width = np.where(last > first, last - first, 1.0)
+        part = (x.clip(first, last) - first) / width
+        between = self.high[before] + part * (self.low[at] - self.high[before])
         jump = self.low[at] + share * (self.high[at] - self.low[at])
         return np.where(is_point, jump, between)
 
