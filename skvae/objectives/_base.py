@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -39,23 +40,56 @@ def split_folds(share: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return within / within.sum(dim=-1, keepdim=True), folds
 
 
+def draw_prior(output: VAEOutput, shape: tuple[int, ...] | None = None) -> torch.Tensor:
+    """Return draws from the prior, ``(*shape, n_components)``.
+
+    By default there are as many as of the posterior.
+    """
+    n_components = output.z.shape[-1]
+    shape = tuple(output.z.shape[:-1]) if shape is None else shape
+    batch: tuple[int, ...] = output.prior.batch_shape
+    batch = (1,) * (len(shape) - len(batch)) + tuple(batch)
+    # the prior of each fold is drawn from for its rows; a common one for all folds
+    drawn = [n if k == 1 else 1 for n, k in zip(shape, batch, strict=True)]
+    with torch.no_grad():
+        y = output.prior.sample((math.prod(drawn),))
+    # each dimension of z comes from two, one of which has size 1
+    y = y.reshape(*drawn, *batch, n_components)
+    order = [i for pair in enumerate(range(len(drawn), 2 * len(drawn))) for i in pair]
+    return y.permute(*order, -1).reshape(*shape, n_components).to(output.z)
+
+
 class Objective(SiteLinkMixin, BaseEstimator):
     """Base of all objectives."""
 
     n_draws = 1
-    # whether the loss is a mean over rows; if not, each held-out row is scored with
-    # noise of its own, the same at every call
-    is_row_wise = True
-    # whether the loss is a weighted mean over rows: a large batch may be in parts then
-    is_additive = False
     # names of terms beside reconstruction and kl, lower being better
     extra_terms: tuple[str, ...] = ()
     # whether networks of several folds can be trained side by side
     is_stackable = True
-    # whether the loss of held-out rows chooses the weights that are kept
-    is_scored = True
     # rows of the training table; None before `prepare`
     n_samples: int | None = None
+
+    # overridden by an attribute, or by a property where it depends on parameters
+
+    @property
+    def is_row_wise(self) -> bool:
+        """Whether the loss is a mean over rows.
+
+        If not, each held-out row is scored with noise of its own, the same at every
+        call.
+        """
+        return True
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether the loss is a weighted mean over rows: batches may be in parts."""
+        return False
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the loss of held-out rows chooses the weights that are kept."""
+        return True
 
     def check_parameters(self) -> None:
         """Refuse hyper-parameters out of range, by name."""

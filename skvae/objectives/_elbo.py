@@ -112,13 +112,13 @@ class ELBO(KLObjective):
 
     @override
     @property
-    def is_row_wise(self) -> bool:  # type: ignore[override]
+    def is_row_wise(self) -> bool:
         """Whether held-out rows share their noise: q must not be fitted to it."""
         return not self.n_refine
 
     @override
     @property
-    def is_additive(self) -> bool:  # type: ignore[override]
+    def is_additive(self) -> bool:
         """Whether the loss is a weighted mean over rows: not with free bits."""
         return not self.free_bits
 

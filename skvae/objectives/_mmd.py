@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
 from typing_extensions import override
 
 from .._utils._checks import check_choice, check_number
-from ._base import KLObjective, normalise_weights, split_folds
+from ._base import KLObjective, draw_prior, normalise_weights, split_folds
 
 if TYPE_CHECKING:
     from .._model._evidence import VAEOutput
@@ -132,22 +131,3 @@ class MMD(KLObjective):
         if self.kernel == "rbf":
             return torch.exp(-square / width)
         return width / (width + square)
-
-
-def draw_prior(output: VAEOutput, shape: tuple[int, ...] | None = None) -> torch.Tensor:
-    """Return draws from the prior, ``(*shape, n_components)``.
-
-    By default there are as many as of the posterior.
-    """
-    n_components = output.z.shape[-1]
-    shape = tuple(output.z.shape[:-1]) if shape is None else shape
-    batch: tuple[int, ...] = output.prior.batch_shape
-    batch = (1,) * (len(shape) - len(batch)) + tuple(batch)
-    # the prior of each fold is drawn from for its rows; a common one for all folds
-    drawn = [n if k == 1 else 1 for n, k in zip(shape, batch, strict=True)]
-    with torch.no_grad():
-        y = output.prior.sample((math.prod(drawn),))
-    # each dimension of z comes from two, one of which has size 1
-    y = y.reshape(*drawn, *batch, n_components)
-    order = [i for pair in enumerate(range(len(drawn), 2 * len(drawn))) for i in pair]
-    return y.permute(*order, -1).reshape(*shape, n_components).to(output.z)

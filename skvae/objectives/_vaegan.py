@@ -11,9 +11,8 @@ from typing_extensions import override
 
 from .._utils._checks import check_counts, check_number
 from .._utils._seed import seeded
-from ._base import KLObjective, normalise_weights
+from ._base import KLObjective, draw_prior, normalise_weights
 from ._discriminator import Discriminator, compute_entropy
-from ._mmd import draw_prior
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,7 +126,7 @@ class VAEGAN(KLObjective):
 
     @property
     @override
-    def is_scored(self) -> bool:  # type: ignore[override]
+    def is_scored(self) -> bool:
         """Whether held-out rows choose the weights that are kept."""
         return self.elbo_weight > 0
 
