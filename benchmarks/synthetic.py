@@ -10,7 +10,7 @@ A synthesiser is fitted to the training rows and draws as many rows. Scores:
 - shapes, trends: mean errors of columns and of pairs of columns from the training rows
   (`skvae.metrics.column_shape_errors` and `pair_trend_errors`). Those of `real` are of
   the test rows: chance leaves them.
-- judge: ROC AUC of boosted trees that tell draws from test rows, 0.5 at best
+- AUC: that of boosted trees that tell draws from test rows, 0.5 at best
   (`two_sample_auc`).
 - closer: share of draws closer to training rows than to as many test rows, 0.5 if no
   row is memorised (`closest_record_share`). `real` has that of copies: 1 where there
@@ -18,12 +18,12 @@ A synthesiser is fitted to the training rows and draws as many rows. Scores:
 
 Seconds are those of the CPU, of one thread: other work on the machine changes them
 little. A third of the rows is for testing, 10,000 at most: for adult the sizes of Xu et
-al. ``--rows`` takes less training rows, for all contenders alike.
+al. ``--rows`` takes fewer training rows, for all contenders alike.
 
 Contenders are those of `synthesizers`: `real`, the training rows; `independent`, every
 column shuffled; `copula`, a Gaussian copula; `skvae`; TVAE and CTGAN (``pip install
 ctgan``), ARF (``pip install arfpy``), with their defaults; Forest-Flow (``pip install
-ForestDiffusion``) with less copies of the rows. What is not installed is left out.
+ForestDiffusion``) with fewer copies of the rows. What is not installed is left out.
 
 ``python benchmarks/synthetic.py`` prints one line a table and contender, means over
 seeds, and the means over tables. Tables come from the folder that `tables.find_folder`
@@ -45,7 +45,7 @@ from skvae.metrics import (
 )
 
 CELLS = {"F1": ".3f", "of real": ".3f", "trees": ".3f"}
-CELLS |= {"shapes, %": ".2f", "trends, %": ".2f", "judge": ".3f", "closer": ".3f"}
+CELLS |= {"shapes, %": ".2f", "trends, %": ".2f", "AUC": ".3f", "closer": ".3f"}
 CELLS |= {"fit, s": ".1f", "draw, s": ".1f"}
 
 
@@ -62,7 +62,7 @@ def measure(options, table, seed, contender):
     return record | {
         "shapes, %": 100 * column_shape_errors(train, rows).mean(),
         "trends, %": 100 * pair_trend_errors(train, rows).mean(),
-        "judge": two_sample_auc(test, drawn, random_state=seed),
+        "AUC": two_sample_auc(test, drawn, random_state=seed),
         "closer": closest_record_share(train, test, drawn, random_state=seed),
     }
 

@@ -110,9 +110,9 @@ def _take_some(X: NDArray[Any]) -> NDArray[Any]:
 
 
 def _has_discriminator(estimator: Any) -> bool:
-    """Return whether the objective of an estimator judges rows."""
+    """Return whether the objective of an estimator has a discriminator."""
     objective = estimator.objective
-    return hasattr(objective, "judge") or str(objective) == "vaegan"
+    return hasattr(objective, "discriminate") or str(objective) == "vaegan"
 
 
 def check_version(name: str, version: str | None) -> None:
@@ -751,6 +751,8 @@ class VAETransformer(
             fold_model.set_noise(self._noise)
 
     def _diagnose(self, X: NDArray[Any]) -> None:
+        from ._training._objective_networks import diagnose
+
         kl, variance = self._get_model().diagnose(_take_some(X))
         self.kl_per_component_, self.noise_variance_ = kl, variance
         self.n_active_components_ = int((kl > _ACTIVE_NATS).sum())
@@ -763,16 +765,9 @@ class VAETransformer(
                 "be independent.",
                 UnusedComponentsWarning,
             )
-        if self.net_.is_diagnosed:
-            found = self.net_.diagnose(self._encode_all(_take_some(X)))
-            if found is not None:
-                warn_user(found, CollapsedGeneratorWarning)
-
-    def _encode_all(self, X: NDArray[Any]) -> Any:
-        """Return rows in the units of the module, a tensor."""
-        import torch
-
-        return torch.as_tensor(self.columns_.encode(X)[:], dtype=torch.float32)
+        found = diagnose(self.net_, self.columns_, _take_some(X))
+        if found is not None:
+            warn_user(found, CollapsedGeneratorWarning)
 
     def _warn_if_improving(self) -> None:
         """Warn where `max_epochs` ended a training that still improved."""
@@ -1245,11 +1240,12 @@ class VAETransformer(
         unknown = self._score_unknown(table)
         return make_table_like(X, scores if unknown is None else scores + unknown)
 
+    # scikit-learn has no types
     @available_if(_has_discriminator)  # type: ignore[untyped-decorator]
-    def judge(self, X: Table) -> Floats:
-        r"""Return how a discriminator judges rows; for ``objective="vaegan"`` alone.
+    def discriminate(self, X: Table) -> Floats:
+        r"""Compute the log-odds that rows are real; for ``objective="vaegan"`` alone.
 
-        Any rows can be judged: those of `sample`, of another model, or with parts that
+        Any rows can be given: those of `sample`, of another model, or with parts that
         are imputed. At the best discriminator the result is :math:`\log p_{data}(x) -
         \log p_{model}(x)`: negative for rows of which `sample` draws too many.
 
@@ -1278,19 +1274,20 @@ class VAETransformer(
         >>> from skvae.datasets import make_factors
         >>> X, _ = make_factors(n_samples=200, random_state=0)
         >>> vae = VAETransformer(2, objective="vaegan", max_epochs=3, random_state=0)
-        >>> odds = vae.fit(X).judge(vae.sample(100))
+        >>> odds = vae.fit(X).discriminate(vae.sample(100))
         >>> odds.shape
         (100,)
         """
+        from ._training._objective_networks import discriminate
+
         _, array = self._open(X)
         fitted = self.net_.criterion_.objective
-        if not hasattr(fitted, "judge"):
+        if not hasattr(fitted, "discriminate"):
             raise AttributeError(
                 f"This {type(self).__name__} was fitted with objective={fitted!r}, "
                 f"which has no discriminator; fit it with objective={self.objective!r}."
             )
-        odds = self.net_.judge(self._encode_all(array))
-        return np.asarray(odds.cpu().double().numpy())
+        return discriminate(self.net_, self.columns_, array)
 
     def score(
         self, X: Table, y: Any = None, sample_weight: ArrayLike | None = None

@@ -1,7 +1,6 @@
 """The discriminator, the generator, and both in an estimator."""
 
 import pickle
-import warnings
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,16 +12,19 @@ from sklearn.model_selection import GridSearchCV
 from torch.distributions import Bernoulli, Independent, Normal
 
 import skvae
-from skvae import CollapsedGeneratorWarning, UnusedComponentsWarning, VAETransformer
+from skvae import CollapsedGeneratorWarning, VAETransformer
 from skvae._distributions._groups import ColumnGroups
 from skvae._distributions._levels import CategoricalColumns
 from skvae._distributions._monotone import MonotoneMap, TransformedColumns
 from skvae._model._evidence import VAEOutput
+from skvae._training._objective_networks import diagnose
 from skvae._utils._seed import seeded
 from skvae.datasets import make_mixed
 from skvae.latents import Gaussian
 from skvae.objectives import ELBO, VAEGAN
 from skvae.objectives._discriminator import Discriminator, _draw
+
+pytestmark = pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
 
 STANDARD = Gaussian(prior="standard")
 SMALL = {"hidden_layer_sizes": (16,), "random_state": 0}
@@ -51,18 +53,18 @@ def test_best_discriminator_is_the_difference_of_log_densities():
     grid = torch.linspace(-5, 6, 400).unsqueeze(-1)
     p, q = (Normal(m, 1.0).log_prob(grid[:, 0]).exp() for m in (0.0, 1.0))
     with seeded(0):
-        judge = Discriminator(Normal(grid, 1.0), grid, (32,))
-    u = judge.represent(grid)
+        discriminator = Discriminator(Normal(grid, 1.0), grid, (32,))
+    u = discriminator.represent(grid)
     # rows and draws at the same points, with a weight for each
     for _ in range(600):
-        odds = judge(u)
+        odds = discriminator(u)
         loss = (p * torch.nn.functional.softplus(-odds)).sum() / p.sum()
         loss = loss + (q * torch.nn.functional.softplus(odds)).sum() / q.sum()
-        gradients = torch.autograd.grad(loss, list(judge.parameters()))
+        gradients = torch.autograd.grad(loss, list(discriminator.parameters()))
         with torch.no_grad():
-            for w, gradient in zip(judge.parameters(), gradients, strict=True):
+            for w, gradient in zip(discriminator.parameters(), gradients, strict=True):
                 w -= 0.3 * gradient
-    odds = judge(u).detach()
+    odds = discriminator(u).detach()
     middle = (grid[:, 0] > -1.5) & (grid[:, 0] < 2.5)
     error = (odds - (0.5 - grid[:, 0]))[middle]
     assert error.abs().max() < 0.1
@@ -71,15 +73,19 @@ def test_best_discriminator_is_the_difference_of_log_densities():
 def test_steps_of_the_discriminator_approach_the_log_ratio():
     with seeded(0):
         real, fake = torch.randn(2000, 1), 1 + torch.randn(2000, 1)
-        judge = Discriminator(Normal(real, 1.0), real, (16,))
-        u, v = judge.represent(real), judge.represent(fake)
+        discriminator = Discriminator(Normal(real, 1.0), real, (16,))
+        u, v = discriminator.represent(real), discriminator.represent(fake)
         share = torch.full((2000,), 1 / 2000)
         for _ in range(400):
-            judge.learn(u, v, share, 0.005, penalty=0.0)
-        free = judge(judge.represent(torch.tensor([[-1.0], [0.5], [2.0]])))
+            discriminator.learn(u, v, share, 0.005, penalty=0.0)
+        free = discriminator(
+            discriminator.represent(torch.tensor([[-1.0], [0.5], [2.0]]))
+        )
         for _ in range(200):
-            judge.learn(u, v, share, 0.005, penalty=10.0)
-        smooth = judge(judge.represent(torch.tensor([[-1.0], [0.5], [2.0]])))
+            discriminator.learn(u, v, share, 0.005, penalty=10.0)
+        smooth = discriminator(
+            discriminator.represent(torch.tensor([[-1.0], [0.5], [2.0]]))
+        )
     expected = torch.tensor([1.5, 0.0, -1.5])
     torch.testing.assert_close(free.detach(), expected, atol=0.35, rtol=0)
     # the penalty is on the slope
@@ -95,15 +101,15 @@ def test_rows_and_draws_of_all_kinds_are_represented_alike():
         torch.tensor([1, 0]),
     )
     x = torch.tensor([[0, 1.0], [2, -1.0], [1, torch.nan], [torch.nan, 0.0]])
-    judge = Discriminator(likelihood, x, (8,))
-    u = judge.represent(x)
+    discriminator = Discriminator(likelihood, x, (8,))
+    u = discriminator.represent(x)
     # a number, three categories, and two flags
     assert u.shape == (4, 6)
     assert u[:, 1:4].sum(dim=-1).tolist() == [1, 1, 1, 0]
     assert u[:, 4:].tolist() == [[0, 0], [0, 0], [0, 1], [1, 0]]
     assert u[2, 0] == 0
     with seeded(0):
-        fake = judge.represent_draws(likelihood, x)
+        fake = discriminator.represent_draws(likelihood, x)
     torch.testing.assert_close(fake[:, 4:], u[:, 4:])
     assert fake[:, 1:4].sum(dim=-1).round(decimals=5).tolist() == [1, 1, 1, 0]
     assert fake[2, 0] == 0
@@ -180,10 +186,12 @@ def test_rows_and_the_draws_beside_them_count_by_their_weights(monkeypatch):
     weight = torch.tensor([1, 3, 0, 2, 1, 0]).double()
     rows = torch.repeat_interleave(torch.arange(6), weight.long())
     objective = VAEGAN(n_draws=2)
-    judge = objective._get_discriminator(output, x)
+    discriminator = objective._get_discriminator(output, x)
     # a draw that depends on the row beside it alone
     monkeypatch.setattr(
-        judge, "represent_draws", lambda _, x: judge.represent(x / 2)[None]
+        discriminator,
+        "represent_draws",
+        lambda _, x: discriminator.represent(x / 2)[None],
     )
     normal = output.posterior.base_dist
     repeated = VAEOutput(
@@ -194,32 +202,35 @@ def test_rows_and_the_draws_beside_them_count_by_their_weights(monkeypatch):
         decode=output.decode,
     )
     monkeypatch.setattr(
-        objective, "_generate", lambda output, x: judge.represent(x / 2)
+        objective, "_generate", lambda output, x: discriminator.represent(x / 2)
     )
     loss, terms = objective(output, x, weight)
     expected, expected_terms = objective(repeated, x[rows])
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(terms, expected_terms)
-    before = [p.detach().clone() for p in judge.parameters()]
+    before = [p.detach().clone() for p in discriminator.parameters()]
     objective.learn(output, x, weight)
-    after = [p.detach().clone() for p in judge.parameters()]
-    for p, value in zip(judge.parameters(), before, strict=True):
+    after = [p.detach().clone() for p in discriminator.parameters()]
+    for p, value in zip(discriminator.parameters(), before, strict=True):
         p.data.copy_(value)
-        judge.n_steps.zero_()
-    for buffer in (b for name, b in judge.named_buffers() if "square" in name):
+        discriminator.n_steps.zero_()
+    for buffer in (b for name, b in discriminator.named_buffers() if "square" in name):
         buffer.zero_()
     objective.learn(repeated, x[rows])
-    for p, value in zip(judge.parameters(), after, strict=True):
+    for p, value in zip(discriminator.parameters(), after, strict=True):
         torch.testing.assert_close(p.detach(), value, rtol=1e-3, atol=1e-6)
 
 
 # in an estimator ----------------------------------------------------------------------
 
 
+def encode(vae, X):
+    """Return rows in the units of the module, float32."""
+    return torch.as_tensor(vae.columns_.encode(np.asarray(X)), dtype=torch.float32)
+
+
 def fit(X, objective, **params):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnusedComponentsWarning)
-        return VAETransformer(objective=objective, **(SMALL | params)).fit(X)
+    return VAETransformer(objective=objective, **(SMALL | params)).fit(X)
 
 
 def test_the_generator_alone_learns_mean_and_spread():
@@ -265,16 +276,18 @@ def test_the_generator_alone_finds_two_modes():
     assert min((S < -2).mean(), (S > 2).mean()) > 0.2
 
 
-def test_the_discriminator_is_a_judge_of_draws(X):
+def test_the_discriminator_tells_rows_from_draws(X):
     vae = fit(X, "vaegan", n_components=2, max_epochs=5)
-    odds = vae.judge(X)
+    odds = vae.discriminate(X)
     assert odds.shape == (len(X),)
     assert odds.dtype == np.float64
-    # a row is judged by itself
-    np.testing.assert_allclose(vae.judge(X[3:5]), odds[3:5], rtol=1e-4, atol=1e-5)
+    # every row by itself
+    np.testing.assert_allclose(
+        vae.discriminate(X[3:5]), odds[3:5], rtol=1e-4, atol=1e-5
+    )
 
 
-def test_rows_of_which_a_model_draws_too_many_are_judged_as_drawn():
+def test_rows_of_which_a_model_draws_too_many_count_as_drawn():
     X = make_two_modes()
     # the linear model, which no step changes: a normal distribution of this spread
     vae = fit(
@@ -287,18 +300,18 @@ def test_rows_of_which_a_model_draws_too_many_are_judged_as_drawn():
         max_epochs=30,
         early_stopping=False,
     )
-    between, left, right = vae.judge([[0.0, 0.0], [-3.0, -1.5], [3.0, 1.5]])
+    between, left, right = vae.discriminate([[0.0, 0.0], [-3.0, -1.5], [3.0, 1.5]])
     # log N(3 | 3, 0.25) / 2 - log N(3 | 0, 9.25) is 1.6; no row is between the two
     assert between < -1
     assert min(left, right) > 0.3
 
 
-def test_estimators_without_a_discriminator_do_not_judge(X):
-    assert not hasattr(VAETransformer(), "judge")
-    assert hasattr(VAETransformer(objective=VAEGAN()), "judge")
+def test_estimators_without_a_discriminator_do_not_discriminate(X):
+    assert not hasattr(VAETransformer(), "discriminate")
+    assert hasattr(VAETransformer(objective=VAEGAN()), "discriminate")
     vae = fit(X, "elbo", n_components=2, max_epochs=1)
     with pytest.raises(AttributeError, match="fitted with objective=ELBO"):
-        vae.set_params(objective="vaegan").judge(X)
+        vae.set_params(objective="vaegan").discriminate(X)
 
 
 def test_tables_of_all_kinds_with_missing_cells_are_learned():
@@ -306,18 +319,18 @@ def test_tables_of_all_kinds_with_missing_cells_are_learned():
     X = pd.DataFrame(table[0] if isinstance(table, tuple) else table)
     X = X.mask(np.random.default_rng(0).random(X.shape) < 0.1)
     vae = fit(X, "vaegan", n_components=2, max_epochs=3)
-    assert np.isfinite(vae.judge(X)).all()
-    judge = vae.net_.criterion_.objective.discriminator_
-    assert judge.has_flags
+    assert np.isfinite(vae.discriminate(X)).all()
+    discriminator = vae.net_.criterion_.objective.discriminator_
+    assert discriminator.has_flags
     # every step has been taken by the recording, too
-    assert judge.n_steps == sum(r["train_batch_count"] for r in vae.history_)
+    assert discriminator.n_steps == sum(r["train_batch_count"] for r in vae.history_)
 
 
 def test_every_row_has_a_draw_of_its_own_where_categories_of_z_are_enumerated(X):
     X = X.copy()
     X[np.random.default_rng(0).random(X.shape) < 0.1] = np.nan
     vae = fit(X, "vaegan", n_components=3, latent="categorical", max_epochs=1)
-    x = vae._encode_all(X)
+    x = encode(vae, X)
     with torch.no_grad():
         output, objective = vae.net_.infer(x), vae.net_.criterion_.objective
         with monitored_draws(output) as shapes:
@@ -354,7 +367,7 @@ def test_draws_of_an_autoregressive_likelihood_have_a_gradient(X):
 def test_images_are_learned():
     X = np.random.default_rng(0).random((60, 1, 8, 8))
     vae = fit(X, "vaegan", n_components=2, image_shape=(1, 8, 8), max_epochs=1)
-    assert vae.judge(X).shape == (60,)
+    assert vae.discriminate(X).shape == (60,)
 
 
 def test_fitted_estimators_are_copied_and_saved_with_their_discriminator(X, tmp_path):
@@ -366,20 +379,20 @@ def test_fitted_estimators_are_copied_and_saved_with_their_discriminator(X, tmp_
         pickle.loads(pickle.dumps(vae)),
         skvae.load(tmp_path / "vae.skvae"),
     ):
-        np.testing.assert_array_equal(other.judge(X), vae.judge(X))
+        np.testing.assert_array_equal(other.discriminate(X), vae.discriminate(X))
 
 
 def test_training_goes_on_with_the_discriminator_it_has(X):
     vae = VAETransformer(2, objective="vaegan", **SMALL)
     vae.partial_fit(X[:100])
-    judge = vae.net_.criterion_.objective.discriminator_
-    n_steps = int(judge.n_steps)
-    weights = [p.detach().clone() for p in judge.parameters()]
+    discriminator = vae.net_.criterion_.objective.discriminator_
+    n_steps = int(discriminator.n_steps)
+    weights = [p.detach().clone() for p in discriminator.parameters()]
     vae.partial_fit(X[100:])
-    judge = vae.net_.criterion_.objective.discriminator_
-    assert judge.n_steps > n_steps
+    discriminator = vae.net_.criterion_.objective.discriminator_
+    assert discriminator.n_steps > n_steps
     # one epoch of steps of 0.002 leads no further
-    for p, before in zip(judge.parameters(), weights, strict=True):
+    for p, before in zip(discriminator.parameters(), weights, strict=True):
         assert (p - before).abs().max() < 0.2
 
 
@@ -391,7 +404,7 @@ def test_weights_of_the_parts_can_be_searched(X):
 
 def test_equal_seeds_give_equal_discriminators(X):
     one, other = (fit(X, "vaegan", n_components=2, max_epochs=2) for _ in range(2))
-    np.testing.assert_array_equal(one.judge(X), other.judge(X))
+    np.testing.assert_array_equal(one.discriminate(X), other.discriminate(X))
 
 
 def test_the_generator_alone_keeps_its_last_weights(X):
@@ -416,8 +429,7 @@ def test_steps_of_skorch_train_the_discriminator_as_well(X):
 def test_draws_that_are_all_alike_are_warned_of(X, monkeypatch):
     vae = fit(X, "vaegan", n_components=2, max_epochs=1)
     net = vae.net_
-    x = vae._encode_all(X)
-    assert net.diagnose(x) is None
+    assert diagnose(net, vae.columns_, np.asarray(X)) is None
     decode = type(net.module_).decode
 
     def collapse(module, z):
@@ -431,9 +443,11 @@ def test_draws_that_are_all_alike_are_warned_of(X, monkeypatch):
 
 def test_a_discriminator_that_knows_every_row_is_warned_of(X):
     vae = fit(X, "vaegan", n_components=2, max_epochs=1)
-    judge = vae.net_.criterion_.objective.discriminator_
+    discriminator = vae.net_.criterion_.objective.discriminator_
     # odds of ±10 for draws that are like rows, and elsewhere
-    judge.represent_draws = lambda likelihood, x: judge.represent(x)[None] + 20
-    judge.forward = lambda u: 20 * (0.5 - (u[..., 0] > 10).to(u))
+    discriminator.represent_draws = lambda likelihood, x: (
+        discriminator.represent(x)[None] + 20
+    )
+    discriminator.forward = lambda u: 20 * (0.5 - (u[..., 0] > 10).to(u))
     with pytest.warns(CollapsedGeneratorWarning, match="without error"):
         vae._diagnose(X)

@@ -313,7 +313,7 @@ def assert_equals_autograd(gradient, likelihood, n_folds=None, batches=3, **kwar
             x, share = make_batch(n_folds, likelihood, i, gradient.has_missing)
             if not gradient.is_weighted:
                 share = torch.full_like(share, 1 / share.numel())
-            if i == 0 and hasattr(gradient.objective, "judge"):
+            if i == 0 and hasattr(gradient.objective, "discriminate"):
                 with torch.no_grad():
                     gradient.objective.start(gradient.module(x), x)
             before = copy.deepcopy(list_networks(gradient.objective))

@@ -99,6 +99,8 @@ def list_methods(cls, base=None):
         if part in known or not part.__module__.startswith("skvae"):
             continue
         for name, value in vars(part).items():
+            # of `available_if`
+            value = getattr(value, "fn", value)
             if inspect.isfunction(value) and not name.startswith("_"):
                 found.setdefault(name, value)
     return found

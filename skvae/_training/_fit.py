@@ -18,7 +18,6 @@ from .._model._initialization import initialize_members
 from .._model._module import VAEModule
 from .._utils._device import scoring_dtype, threads_for
 from .._utils._seed import draw_seed, seeded
-from ..objectives import Objective
 from ._density import (
     LinearMap,
     get_map_net,
@@ -31,6 +30,7 @@ from ._density import (
 )
 from ._ensemble import join_members, list_members
 from ._net_arguments import list_own_callbacks, make_net, update_net
+from ._objective_networks import start_objective
 from ._ranks import share_weights
 from ._sklearn_callbacks import EpochTasks
 from ._splits import Splits, make_splits, split_off
@@ -207,7 +207,7 @@ def _make_net(plan, data, begin, module=None):
     volumes = [(share * np.log(s.unit)).sum() + log_volume for s in starts]
     settings = data.is_chunk, begin.splits.n_members
     net = make_net(plan, module, rows, volumes, *settings).initialize()
-    _start_objective(plan, begin, net)
+    start_objective(plan, begin, net)
     initializes = plan.likelihood.initialize is not None
     if is_new and (initializes or plan.latent.initializes_prior):
 
@@ -217,15 +217,6 @@ def _make_net(plan, data, begin, module=None):
 
         net.init_members = initialize
     return net
-
-
-def _start_objective(plan, begin, net):
-    """Let the objective make its networks, if it has any, for rows of the table."""
-    if type(plan.objective).start is Objective.start:
-        return
-    x = begin.sample_rows(plan.generator)[-1].to(net.device).to(torch.float32)
-    with torch.no_grad():
-        plan.objective.start(net.module_(x), x)
 
 
 def _make_fold_model(plan, data, members, fold):

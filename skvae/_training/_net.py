@@ -19,7 +19,7 @@ from .._utils._device import give_memory_back, matmul_precision
 from .._utils._draws import call_with_draws
 from .._utils._seed import seeded
 from ..callbacks import BestWeights, EpochMeans, StopTraining
-from ..objectives import ELBO, Objective
+from ..objectives import ELBO
 from ._averaging import AveragedWeights
 from ._batches import Rows, TrainBatches, ValidBatches
 from ._flat_weights import learning_rates
@@ -248,23 +248,6 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
         if not training:
             self.history.record_batch("valid_weight", weight.sum().item())
         return loss + volume
-
-    @torch.no_grad()
-    def judge(self, x):
-        """Return the objective's log-odds that rows are real, ``(n,)`` nats."""
-        return self.criterion_.objective.judge(x.to(self.device))
-
-    @property
-    def is_diagnosed(self):
-        """Whether the objective may have a warning about a trained model."""
-        return type(self.criterion_.objective).diagnose is not Objective.diagnose
-
-    def diagnose(self, x):
-        """Return the objective's warning about the model of rows, or None."""
-        self._set_training(False)
-        with seeded(_LOSS_SEED, self.device), torch.no_grad():
-            x = x.to(self.device)
-            return self.criterion_.objective.diagnose(self.module_(x), x)
 
     def get_volume(self, weight):
         """Return the log-Jacobian of the units, a mean over rows with these weights."""

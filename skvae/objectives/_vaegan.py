@@ -38,19 +38,19 @@ class VAEGAN(KLObjective):
               + f\, E_q[\tfrac12 |h(x) - h(x')|^2]\big)
               - g\, E_{\tilde x}[\log D(\tilde x)], \qquad x' \sim p(x|z),
 
-    where h are the features of a row by which D judges, its last hidden units. The best
+    where h are the features of a row that D computes, its last hidden units. The best
     D is :math:`\log \frac{D}{1 - D} = \log p_{data}(x) - \log p_{model}(x)`.
 
     With ``elbo_weight=0`` this is the generative adversarial network alone. Its encoder
     is not trained, so that `transform`, `reconstruct` and `score` mean little;
-    `sample` and `judge` are for it.
+    `sample` and `discriminate` are for it.
 
     Parameters
     ----------
     elbo_weight : float, default=1.0
         e.
     gan_weight : float, default=1.0
-        g. With 0 the discriminator is trained, and judges, but changes nothing.
+        g. With 0 the discriminator is trained, but changes nothing.
     feature_weight : float, default=1.0
         f. With ``gan_weight=0, feature_weight=0`` the loss is the ELBO's.
     hidden_layer_sizes : tuple of int, default=(64, 64)
@@ -66,7 +66,7 @@ class VAEGAN(KLObjective):
     Attributes
     ----------
     discriminator_ : torch.nn.Module
-        D, once training has begun. `VAETransformer.judge` returns its log-odds.
+        D, once training has begun. `VAETransformer.discriminate` returns its log-odds.
 
     Notes
     -----
@@ -154,11 +154,11 @@ class VAEGAN(KLObjective):
     def learn(
         self, output: VAEOutput, x: torch.Tensor, weight: torch.Tensor | None = None
     ) -> None:
-        judge = self._get_discriminator(output, x)
+        discriminator = self._get_discriminator(output, x)
         with torch.no_grad():
-            real, fake = judge.represent(x), self._generate(output, x)
+            real, fake = discriminator.represent(x), self._generate(output, x)
         share = normalise_weights(x, weight)
-        judge.learn(real, fake, share, self.discriminator_lr, self.penalty)
+        discriminator.learn(real, fake, share, self.discriminator_lr, self.penalty)
 
     @override
     def __call__(
@@ -169,13 +169,18 @@ class VAEGAN(KLObjective):
         beta: float = 1.0,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         loss, terms = super().__call__(output, x, weight, beta)
-        judge, share = self._get_discriminator(output, x), normalise_weights(x, weight)
-        real, fake = judge.represent(x), self._generate(output, x)
-        again = judge.represent_draws(output.likelihood, x)
-        difference = (judge.body(again) - judge.body(real).detach()).square()
+        discriminator, share = (
+            self._get_discriminator(output, x),
+            normalise_weights(x, weight),
+        )
+        real, fake = discriminator.represent(x), self._generate(output, x)
+        again = discriminator.represent_draws(output.likelihood, x)
+        difference = (
+            discriminator.body(again) - discriminator.body(real).detach()
+        ).square()
         feature = output.average(difference.sum(dim=-1) / 2)
-        odds = judge(fake)
-        parts = compute_entropy(judge(real), odds), softplus(-odds), feature
+        odds = discriminator(fake)
+        parts = compute_entropy(discriminator(real), odds), softplus(-odds), feature
         # (3, ...): of each the mean over rows
         means = [(share * part).sum() for part in parts]
         named = zip(self.extra_terms, means, strict=True)
@@ -197,7 +202,7 @@ class VAEGAN(KLObjective):
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         return kl, {}
 
-    def judge(self, x: torch.Tensor) -> torch.Tensor:
+    def discriminate(self, x: torch.Tensor) -> torch.Tensor:
         """Return the log-odds that rows are real, ``(..., n)`` nats."""
         return self.discriminator_(self.discriminator_.represent(x))
 
@@ -205,8 +210,8 @@ class VAEGAN(KLObjective):
     def diagnose(self, output: VAEOutput, x: torch.Tensor) -> str | None:
         if not self.gan_weight or len(x) < 2:
             return None
-        judge = self._get_discriminator(output, x)
-        real, fake = judge.represent(x), self._generate(output, x)
+        discriminator = self._get_discriminator(output, x)
+        real, fake = discriminator.represent(x), self._generate(output, x)
         spread = float(fake.var(dim=-2).sum() / real.var(dim=-2).sum())
         if spread < _LEAST_SPREAD:
             return (
@@ -214,7 +219,9 @@ class VAEGAN(KLObjective):
                 "variance of the rows of X. The generator has collapsed; set a larger "
                 "batch_size, a smaller lr, or a larger elbo_weight of VAEGAN."
             )
-        entropy = float(compute_entropy(judge(real), judge(fake)).mean()) / math.log(4)
+        entropy = float(
+            compute_entropy(discriminator(real), discriminator(fake)).mean()
+        ) / math.log(4)
         if entropy < _LEAST_ENTROPY:
             return (
                 "The discriminator tells drawn rows from those of X without error: its "

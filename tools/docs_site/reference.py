@@ -128,6 +128,8 @@ def list_methods(cls):
     names = dict.fromkeys(name for base in own for name in vars(base))
     # what a subclass has in place of a method may be a plain value
     found = {name: inspect.getattr_static(cls, name) for name in names}
+    # methods of `available_if`
+    found = {name: getattr(value, "fn", value) for name, value in found.items()}
     return {
         name: value
         for name, value in found.items()
