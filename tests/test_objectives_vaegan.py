@@ -357,7 +357,7 @@ def test_draws_of_an_autoregressive_likelihood_have_a_gradient(X):
     vae = fit(
         X[:60], "vaegan", n_components=1, likelihood="autoregressive", max_epochs=1
     )
-    x = vae._encode_all(X[:60])
+    x = encode(vae, X[:60])
     fake = vae.net_.criterion_.objective._generate(vae.net_.module_(x), x)
     fake.sum().backward()
     gradients = [p.grad for p in vae.net_.module_.decoder_head.parameters()]
