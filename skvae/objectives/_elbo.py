@@ -82,9 +82,6 @@ class ELBO(KLObjective):
     Duvenaud (2017), "Sticking the landing", eq. 8, for its gradient.
     """
 
-    # of objects in files of format 1
-    n_refine, refine_lr = 0, 0.3
-
     def __init__(
         self,
         n_draws: int = 1,

@@ -4,7 +4,10 @@ Instances are made without their constructors, and then given what they hold, as
 pickle; but their classes are known, or handed over.
 """
 
+import inspect
 import types
+
+from sklearn.base import BaseEstimator
 
 from . import _arrays, _called, _names, _plain, _tables, _tensors
 
@@ -87,6 +90,14 @@ def _check_state(cls, own, slots):
         raise TypeError(f"{cls.__name__} has {hidden!r} of its own in a file")
 
 
+def _add_defaults(estimator):
+    """Set parameters that the version which saved an estimator did not have."""
+    parameters = inspect.signature(type(estimator).__init__).parameters
+    for name, parameter in parameters.items():
+        if parameter.default is not inspect.Parameter.empty:
+            vars(estimator).setdefault(name, parameter.default)
+
+
 def _build_object(node, rebuild):
     cls = rebuild(node["object"])
     if not isinstance(cls, type):
@@ -105,6 +116,8 @@ def _build_object(node, rebuild):
         vars(found).update(own or {})
         for name, value in (slots or {}).items():
             object.__setattr__(found, name, value)
+    if isinstance(found, BaseEstimator):
+        _add_defaults(found)
     if "items" in node:
         list.extend(found, map(rebuild, node["items"]))
     if "pairs" in node:
