@@ -981,10 +981,10 @@ class VAETransformer(
         bounded : bool, default=True
             Round numbers to as many decimals as they have in the X that was fitted (up
             to six; columns with more are continuous), and move them into their range
-            there. Before this, columns of complete numbers are moved to the quantiles
-            of X, where draws of the model have others. Values that are given, and
-            means, stay as they are. Without it only integer columns of data frames, and
-            integer pixels, are rounded.
+            there. Before this, columns of numbers without missing values are mapped to
+            the quantiles of X, if the draws have others (quantile mapping). Values that
+            are given, and means, stay as they are. Without it only integer columns of
+            data frames, and integer pixels, are rounded.
 
         Returns
         -------
@@ -1024,7 +1024,7 @@ class VAETransformer(
                 EffectiveSampleSizeWarning,
             )
         if bounded and not mean:
-            rows = model.correction.apply(rows, np.random.default_rng(seed))
+            rows = model.quantile_mapping.apply(rows, np.random.default_rng(seed))
             rows = columns.restrict(rows, np.nan if row is None else row)
         return columns.make_output(rows)
 

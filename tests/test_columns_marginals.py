@@ -82,10 +82,10 @@ def test_shifted_draws_are_moved_and_others_are_not():
     marginals = Marginals.learn(array, None, [Number(), Number()])
     shift = np.array([0.5, 0.0])
     drawn = generator.standard_normal((2000, 2)) + shift
-    correction = marginals.compare(drawn)
-    assert list(correction.pairs) == [0]
+    mapping = marginals.compare(drawn)
+    assert list(mapping.pairs) == [0]
     more = generator.standard_normal((2000, 2)) + shift
-    found = correction.apply(more, generator)
+    found = mapping.apply(more, generator)
     np.testing.assert_array_equal(found[:, 1], more[:, 1])
     assert ks_2samp(found[:, 0], array[:, 0]).pvalue > 0.01
     # ranks stay, but for those beyond the ends

@@ -7,7 +7,7 @@ Data frames are not used outside this folder, and torch is not used in it.
 from ._checks import check_unique_names
 from ._conversion import check_type, convert_array
 from ._encoded import EncodedRows
-from ._marginals import Correction
+from ._marginals import QuantileMapping
 from ._rows import (
     cast_rows,
     count_rows,
@@ -30,8 +30,8 @@ from ._wrappers import find_wrapper, make_array_like, make_table_like, unwrap, w
 
 __all__ = [
     "ColumnTable",
-    "Correction",
     "EncodedRows",
+    "QuantileMapping",
     "Support",
     "cast_rows",
     "check_support",

@@ -1,9 +1,8 @@
-"""Distributions of single columns of a table, and draws that are made to have them.
+"""Distributions of single columns of a table, and the mapping of draws to them.
 
-A model of all columns never has the distribution of every single one exactly. Draws are
-moved from the quantiles that the model gives a column to those of the table at the same
-levels. The map is monotone, and fixed once the model is fitted: a drawn row depends on
-its own draw alone.
+A model never matches the distribution of every column exactly. Quantile mapping
+replaces a quantile of the draws by that of the table at the same level. The mapping is
+monotone and fixed once the model is fitted: a drawn row depends on its own draw alone.
 """
 
 from dataclasses import dataclass
@@ -155,17 +154,17 @@ class Marginals:
         return int(np.clip(_DRAWS_PER_ROW * self.n_samples, _MIN_DRAWS, most))
 
     def compare(self, drawn):
-        """Return the `Correction` of draws ``(n_draws, n_features)`` of a model."""
+        """Return the `QuantileMapping` for draws of a model, ``(n, n_features)``."""
         pairs = {}
         least = _FAR * np.sqrt(1 / self.n_samples + 1 / len(drawn))
         for column, table in self.quantiles.items():
             model = Quantiles.learn(table.snap(drawn[:, column]))
             if model.measure_distance(table) > least:
                 pairs[column] = model, table
-        return Correction(pairs)
+        return QuantileMapping(pairs)
 
 
-class Correction:
+class QuantileMapping:
     """A monotone map of single columns, from a model's quantiles to those of a table.
 
     Parameters
@@ -179,7 +178,7 @@ class Correction:
         self.pairs = pairs
 
     def apply(self, X, generator):
-        """Return corrected draws ``(n, n_features)``."""
+        """Return draws ``(n, n_features)`` with the quantiles of the table."""
         if not self.pairs:
             return X
         X = np.array(X)

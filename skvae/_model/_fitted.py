@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from .._columns import ColumnTable, Correction
+from .._columns import ColumnTable, QuantileMapping
 from .._utils._device import isolated, scoring_dtype, threads_for
 from .._utils._draws import draws_off
 from .._utils._missing import NEUTRAL
@@ -37,7 +37,7 @@ _POSTERIOR_SEARCH = {"tol": 1e-9, "least_rate": 1e-5}
 # of components, in standard deviations of the prior, on which slopes are measured
 _DIFFERENCE = 0.05
 # of the draws that are compared with the table
-_CORRECTION_SEED = 0
+_MAPPING_SEED = 0
 
 
 def _stack_moments(posterior):
@@ -248,12 +248,12 @@ class FittedModel:
         return self._map(draw, n_samples)
 
     @cached_property
-    def correction(self):
-        """Map of drawn numbers to the distributions that columns have in the table."""
+    def quantile_mapping(self):
+        """The mapping of drawn numbers to the quantiles of the table."""
         marginals = self.columns.marginals
         if marginals is None or not marginals.quantiles:
-            return Correction({})
-        with hide_progress(), seeded(_CORRECTION_SEED, self.module.free.device):
+            return QuantileMapping({})
+        with hide_progress(), seeded(_MAPPING_SEED, self.module.free.device):
             return marginals.compare(self.draw(marginals.n_draws, mean=False))
 
     def draw_given(self, row, n_samples, mean):
