@@ -1278,16 +1278,15 @@ class VAETransformer(
         >>> odds.shape
         (100,)
         """
-        from ._training._objective_networks import discriminate
-
-        _, array = self._open(X)
+        model, array = self._open(X)
         fitted = self.net_.criterion_.objective
         if not hasattr(fitted, "discriminate"):
             raise AttributeError(
                 f"This {type(self).__name__} was fitted with objective={fitted!r}, "
                 f"which has no discriminator; fit it with objective={self.objective!r}."
             )
-        return discriminate(self.net_, self.columns_, array)
+        with self._show_progress("discriminate", len(array)):
+            return model.map_rows(lambda x: fitted.discriminate(x.float()), array)
 
     def score(
         self, X: Table, y: Any = None, sample_weight: ArrayLike | None = None

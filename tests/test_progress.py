@@ -21,7 +21,10 @@ def X():
 
 @pytest.fixture(scope="module")
 def detector(X):
-    return VAEOutlierDetector(1, max_epochs=2, random_state=0).fit(X)
+    # with a discriminator, so that every method is there
+    objective = "vaegan"
+    detector = VAEOutlierDetector(1, max_epochs=2, random_state=0, objective=objective)
+    return detector.fit(X)
 
 
 @pytest.fixture
@@ -55,6 +58,7 @@ CALLS = {
     "p_values": lambda vae, X: vae.p_values(X),
     "predict": lambda vae, X: vae.predict(X),
     "decision_function": lambda vae, X: vae.decision_function(X),
+    "discriminate": lambda vae, X: vae.discriminate(X),
 }
 # methods that others do their work for
 NAMES = dict.fromkeys(

@@ -157,6 +157,10 @@ class FittedModel:
             function, len(X), n_draws, lambda row: self.columns.refuse_row(X[row], row)
         )
 
+    def map_rows(self, function, X):
+        """Return a function of rows in the units of the module, for all rows of X."""
+        return self._map_rows(lambda x: to_float64(function(x)), X, self.module)
+
     def map_inputs(self, function, X):
         """Return a function of what the encoder sees of rows, for all rows of X.
 

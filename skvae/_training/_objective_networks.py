@@ -26,20 +26,7 @@ def diagnose(net, columns, X):
     objective = net.criterion_.objective
     if type(objective).diagnose is Objective.diagnose:
         return None
-    x = _make_tensor(net, columns, X)
+    x = torch.as_tensor(columns.encode(X)[:], dtype=torch.float32).to(net.device)
     net._set_training(False)
     with seeded(_DIAGNOSIS_SEED, net.device), torch.no_grad():
         return objective.diagnose(net.module_(x), x)
-
-
-def discriminate(net, columns, X):
-    """Return the discriminator's log-odds that rows X are real, ``(n,)`` float64."""
-    with torch.no_grad():
-        odds = net.criterion_.objective.discriminate(_make_tensor(net, columns, X))
-    return odds.cpu().double().numpy()
-
-
-def _make_tensor(net, columns, X):
-    """Return rows in the units of the module, float32."""
-    x = torch.as_tensor(columns.encode(X)[:], dtype=torch.float32)
-    return x.to(net.device)
