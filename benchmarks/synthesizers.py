@@ -93,16 +93,21 @@ def fit_copula(train, seed, options):
 # models -----------------------------------------------------------------------------
 
 
-def fit_skvae(train, seed, options):
+def fit_skvae(train, seed, options, **changes):
     """Fit VAETransformer to the table as it is."""
     from skvae import VAETransformer
 
     n_rows, n_columns = train.shape
     most = min(MAX_COMPONENTS, n_rows // ROWS_PER_COMPONENT)
     n_components = max(1, min(n_columns - 1, most))
-    vae = VAETransformer(n_components, random_state=seed, **SKVAE)
+    vae = VAETransformer(n_components, random_state=seed, **SKVAE, **changes)
     vae.fit(mark_missing(train))
     return lambda n_samples: restore(vae.sample(n_samples, random_state=seed), train)
+
+
+def fit_quantile_skvae(train, seed, options):
+    """Fit VAETransformer to normal scores of numbers."""
+    return fit_skvae(train, seed, options, standardize="quantile")
 
 
 def fit_tvae(train, seed, options):
@@ -180,6 +185,7 @@ SYNTHESIZERS = {
     "independent": (fit_independent, None),
     "copula": (fit_copula, None),
     "skvae": (fit_skvae, None),
+    "skvae, quantile": (fit_quantile_skvae, None),
     "TVAE": (fit_tvae, "ctgan"),
     "CTGAN": (fit_gan, "ctgan"),
     "ARF": (fit_arf, "arfpy"),

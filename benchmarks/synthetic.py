@@ -21,8 +21,9 @@ little. A third of the rows is for testing, 10,000 at most: for adult the sizes 
 al. ``--rows`` takes fewer training rows, for all contenders alike.
 
 Contenders are those of `synthesizers`: `real`, the training rows; `independent`, every
-column shuffled; `copula`, a Gaussian copula; `skvae`; TVAE and CTGAN (``pip install
-ctgan``), ARF (``pip install arfpy``), with their defaults; Forest-Flow (``pip install
+column shuffled; `copula`, a Gaussian copula; `skvae`, and with normal scores
+(``standardize="quantile"``) `skvae, quantile`; TVAE and CTGAN (``pip install ctgan``),
+ARF (``pip install arfpy``), with their defaults; Forest-Flow (``pip install
 ForestDiffusion``) with fewer copies of the rows. What is not installed is left out.
 
 ``python benchmarks/synthetic.py`` prints one line a table and contender, means over

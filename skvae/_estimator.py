@@ -199,8 +199,12 @@ class VAETransformer(
     init : {'linear', 'random'}, default='linear'
         Start at the closed-form linear model (a mixture of normals where z is a single
         categorical variable), or at torch's random weights.
-    standardize : bool, default=True
-        Whether to centre and scale columns internally. Scores stay in the units of X.
+    standardize : bool or 'quantile', default=True
+        Whether to centre and scale columns internally. 'quantile' replaces numbers of
+        more than 32 different values by their normal scores first, an increasing map:
+        for long tails, where most values are close together in units of the standard
+        deviation. Scores stay in the units of X, with the Jacobian. Means are those of
+        normal scores, mapped back: closer to medians.
     image_shape : tuple of int or None, default=None
         (channels, height, width) of images. X is then ``(n_samples, channels, height,
         width)``, or rows of as many columns, channels first. See the :doc:`page on
@@ -370,7 +374,7 @@ class VAETransformer(
         "activation": [str],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "init": [StrOptions({"linear", "random"})],
-        "standardize": ["boolean"],
+        "standardize": ["boolean", StrOptions({"quantile"})],
         "image_shape": [None, tuple, list],
         "objective": "no_validation",
         "beta": [Interval(Real, 0, None, closed="left")],
@@ -412,7 +416,7 @@ class VAETransformer(
         activation: str = "silu",
         dropout: float = 0.0,
         init: Literal["linear", "random"] = "linear",
-        standardize: bool = True,
+        standardize: bool | Literal["quantile"] = True,
         image_shape: Sequence[int] | None = None,
         objective: Objective | str = "elbo",
         beta: float = 1.0,

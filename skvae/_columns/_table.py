@@ -25,6 +25,7 @@ from ._conversion import convert_value
 from ._images import count_dimensions
 from ._kinds import Boolean, Category, as_integers
 from ._marginals import Marginals
+from ._normal_scores import NormalScores
 from ._observed import ObservedValues, find_range
 from ._support import has_gaps
 from ._wrappers import unwrap, wrap
@@ -51,7 +52,8 @@ class ColumnTable(Described):
     kinds: list  # a Kind per column
     dtype: object  # of arrays that methods return; None for data frames
     varies: np.ndarray  # (n_features,), bool: the columns in the model
-    # (n_varying,): of these columns the model sees ``(X - location) / unit``
+    # (n_varying,): of these columns, or of their normal scores, the model sees
+    # ``(X - location) / unit``
     location: np.ndarray
     unit: np.ndarray
     scale: np.ndarray  # their standard deviations or 1: the units before training
@@ -68,6 +70,8 @@ class ColumnTable(Described):
     wrapper: tuple | None = None
     # distributions of numbers; None in files of earlier versions
     marginals: Marginals | None = None
+    # maps of columns in the model, by their numbers there, that come before the units
+    normal_scores: NormalScores | None = None
 
     @classmethod
     def from_input(cls, X, array, weight, is_scaled, standardize, image_shape, kinds):
@@ -76,7 +80,9 @@ class ColumnTable(Described):
         X is the table and `array` its values, ``(n_samples, n_features)``; `weight` is
         that of rows, or None. `is_scaled` is whether the likelihood of the columns, or
         of each, is for columns of any unit; others keep their values and never count as
-        constant. With an `image_shape` integer pixels are returned as integers.
+        constant. `standardize` is True, False or 'quantile': then the model sees normal
+        scores of columns of any unit. With an `image_shape` integer pixels are returned
+        as integers.
 
         Raises
         ------
@@ -97,6 +103,13 @@ class ColumnTable(Described):
         if not standardize:
             _check_squares(array, is_scaled, names)
             mean, deviation = np.zeros_like(mean), np.ones_like(deviation)
+        scores = None
+        if standardize == "quantile":
+            columns = np.flatnonzero(varies & is_scaled)
+            scores = NormalScores.learn(array, weight, columns)
+            columns, *moments = scores.compute_moments(array, weight)
+            mean[columns], deviation[columns] = moments
+            scores = scores.select(varies)
         n_samples = float(len(array) if weight is None else weight.sum())
         return cls(
             container=container,
@@ -120,6 +133,7 @@ class ColumnTable(Described):
             image_shape=image_shape,
             is_stack=count_dimensions(X) == 4,
             all_constant=all_constant,
+            normal_scores=scores if scores is not None and scores.maps else None,
         )
 
     def __repr__(self):
@@ -131,19 +145,22 @@ class ColumnTable(Described):
 
         Its columns are kind, likelihood, levels, location, unit, decimals, low, high
         (the range of numbers) and missing (a share). Constant columns have no
-        likelihood and a unit of 0; continuous columns have no decimals.
+        likelihood and a unit of 0; continuous columns have no decimals. Of columns that
+        the model sees normal scores of, location and unit are what scores of 0 and 1
+        are in the middle of the column.
         """
         import pandas as pd
 
         n_features = len(self.kinds)
         names = range(n_features) if self.names is None else self.names
+        locations = self._invert(self.location)
         frame = pd.DataFrame(
             {
                 "kind": [kind.name for kind in self.kinds],
                 "likelihood": np.where(self.varies, self.likelihoods, None).tolist(),
                 "levels": [_show_levels(kind.levels) for kind in self.kinds],
-                "location": self.merge(self.location, self.constant.values),
-                "unit": self.merge(self.unit, 0.0),
+                "location": self.merge(locations, self.constant.values),
+                "unit": self.merge(self.units_of_columns, 0.0),
                 "decimals": pd.array(self.observed.decimals, dtype="Int64"),
                 "low": self.observed.low,
                 "high": self.observed.high,
@@ -161,6 +178,29 @@ class ColumnTable(Described):
         ends = ["low", "high"]
         frame[ends] = frame[ends].replace([-np.inf, np.inf], np.nan)
         return frame
+
+    def _invert(self, varying):
+        """Return columns in the model from their normal scores, if it sees these."""
+        scores = self.normal_scores
+        return varying if scores is None else scores.invert(varying)
+
+    @property
+    def units_of_columns(self):
+        """Units in those of X, ``(n_varying,)``; of normal scores about the median."""
+        units = self.unit.copy()
+        for column, score_map in getattr(self.normal_scores, "maps", {}).items():
+            units[column] *= score_map.unit
+        return units
+
+    def list_scored(self):
+        """Return the maps of normal scores, and quantiles, by the numbers of columns.
+
+        A repeated value has an interval of scores. Draws in the interval are to have
+        the value.
+        """
+        varying = np.flatnonzero(self.varies)
+        maps = getattr(self.normal_scores, "maps", {})
+        return {int(varying[j]): (m, m.quantiles) for j, m in maps.items()}
 
     def rescaled(self, shift, unit):
         """Return a copy with a further change of units after its own."""
@@ -226,8 +266,18 @@ class ColumnTable(Described):
 
     @property
     def expected_log_volume(self):
-        """Mean of the log-Jacobian over the rows at fit: Σ observed_share log unit."""
-        return float(self.observed_share[self.varies] @ np.log(self.unit))
+        """Mean of the log-Jacobian over the rows at fit: Σ observed_share log unit.
+
+        That of normal scores is in it.
+        """
+        log_unit = np.log(self.unit)
+        for column, score_map in getattr(self.normal_scores, "maps", {}).items():
+            log_unit[column] -= score_map.mean_log_slope
+        return float(self.observed_share[self.varies] @ log_unit)
+
+    def _compute_log_slopes(self, X):
+        """Return the log-Jacobian of normal scores of every cell in the model."""
+        return self.normal_scores.compute_log_slopes(X[:, self.varies])
 
     def convert_scores(self, scores, X):
         """Return log densities of rows in the units of X, with constant columns.
@@ -240,6 +290,8 @@ class ColumnTable(Described):
             scores = scores - ~np.isnan(X[:, self.varies]) @ np.log(self.unit)
         else:
             scores = scores - self.log_volume
+        if self.normal_scores is not None:
+            scores = scores + self._compute_log_slopes(X).sum(axis=1)
         if self.varies.all():
             return scores
         return scores + self.constant.score(X[:, ~self.varies]).sum(axis=1)
@@ -253,6 +305,8 @@ class ColumnTable(Described):
         if self.all_constant:
             return self.constant.score(X)
         scores = scores - np.where(np.isnan(X[:, self.varies]), 0.0, np.log(self.unit))
+        if self.normal_scores is not None:
+            scores = scores + self._compute_log_slopes(X)
         return self.merge(scores, self.constant.score(X[:, ~self.varies]))
 
     def score_constant(self, X):
@@ -308,6 +362,8 @@ class ColumnTable(Described):
         for column, codes in gapped:
             observed = ~np.isnan(rows[:, column])
             rows[observed, column] = np.searchsorted(codes, rows[observed, column])
+        if self.normal_scores is not None:
+            rows = self.normal_scores.apply(rows)
         if not self.location.any() and (self.unit == 1).all():
             return rows if rows.dtype == np.float32 else rows.astype(np.float64)
         # what overflows has no finite result, and is refused where this is seen
@@ -319,6 +375,7 @@ class ColumnTable(Described):
     def decode(self, x):
         """Return rows of the model in the units of X, float64."""
         varying = x.astype(np.float64, copy=False) * self.unit + self.location
+        varying = self._invert(varying)
         for column, codes in self._list_gapped():
             # means of ordinal columns lie between codes
             varying[..., column] = np.interp(

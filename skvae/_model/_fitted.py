@@ -255,10 +255,14 @@ class FittedModel:
     def quantile_mapping(self):
         """The mapping of drawn numbers to the quantiles of the table."""
         marginals = self.columns.marginals
-        if marginals is None or not marginals.quantiles:
+        if marginals is None:
             return QuantileMapping({})
-        with hide_progress(), seeded(_MAPPING_SEED, self.module.free.device):
-            return marginals.compare(self.draw(marginals.n_draws, mean=False))
+        pairs = self.columns.list_scored()
+        if marginals.quantiles:
+            with hide_progress(), seeded(_MAPPING_SEED, self.module.free.device):
+                drawn = self.draw(marginals.n_draws, mean=False)
+            pairs |= marginals.compare(drawn).pairs
+        return QuantileMapping(pairs)
 
     def draw_given(self, row, n_samples, mean):
         """Return new rows that agree with one, (1, n_features), in its observed cells.
@@ -451,6 +455,7 @@ class FittedModel:
         if self.columns.all_constant:
             kl = np.zeros_like(kl)
         variance = self.columns.merge(
-            variance * self.columns.unit**2, self.columns.constant.variance
+            variance * self.columns.units_of_columns**2,
+            self.columns.constant.variance,
         )
         return np.maximum(kl, 0.0), variance

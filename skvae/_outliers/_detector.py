@@ -242,7 +242,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         activation: str = "silu",
         dropout: float = 0.0,
         init: Literal["linear", "random"] = "linear",
-        standardize: bool = True,
+        standardize: bool | Literal["quantile"] = True,
         image_shape: Sequence[int] | None = None,
         objective: Objective | str = "elbo",
         beta: float = 1.0,

@@ -177,7 +177,7 @@ def learn_columns(plan, data):
         data.columns = data.columns.extended(data.get_kept()[0])
         if plan.density is not None and not plan.net.module_.is_refined:
             # a fit that ended before its second stage
-            _learn_density(plan, data, data.columns.varies)
+            _learn_density(plan, data, data.columns)
     else:
         data.columns = _make_columns(plan, data)
     if data.validation is not None:
@@ -199,11 +199,10 @@ def _make_columns(plan, data):
     columns.wrapper = data.table.wrapper
     plan.likelihood = likelihood = plan.likelihood.restrict(columns.varies)
     if likelihood.learns:
-        kept = array if columns.varies.all() else array[:, columns.varies]
-        likelihood.adapt(fill_at_random(kept), weight)
+        likelihood.adapt(_read_values(columns, array), weight)
     if plan.density is not None:
         members = plan.density.list_members()
-        _learn_density(plan, data, columns.varies)
+        _learn_density(plan, data, columns)
     codes = plan.likelihood.list_levels()
     # looked for at every chunk of rows
     columns.codes = codes if any(c is not None for c in codes) else None
@@ -214,13 +213,19 @@ def _make_columns(plan, data):
     return columns
 
 
-def _learn_density(plan, data, varies):
+def _learn_density(plan, data, columns):
     """Adapt the likelihood of the second stage to the columns that vary."""
     array, weight = data.get_kept()
-    plan.density = plan.density.restrict(varies)
+    plan.density = plan.density.restrict(columns.varies)
     if plan.density.learns:
-        kept = array if varies.all() else array[:, varies]
-        plan.density.adapt(fill_at_random(kept), weight)
+        plan.density.adapt(_read_values(columns, array), weight)
+
+
+def _read_values(columns, array):
+    """Return what likelihoods learn of columns from, in the units of X where linear."""
+    kept = array if columns.varies.all() else array[:, columns.varies]
+    scores = columns.normal_scores
+    return fill_at_random(kept if scores is None else scores.apply(kept))
 
 
 def choose_stacking(plan, data):

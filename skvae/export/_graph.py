@@ -17,6 +17,7 @@ from .._model._ensemble import make_model
 from .._model._precision import run_single
 from .._model._score import combine, evaluate
 from .._utils._missing import missing_cells_known
+from ._normal_scores import ScoreTensors
 
 # the code of a level that `fit` has not seen
 UNKNOWN = -1.0
@@ -197,13 +198,19 @@ class RowModel:
 
     def __init__(self, model):
         self.columns, self.model = model.columns, model
+        scores = model.columns.normal_scores
+        self.normal_scores = None if scores is None else ScoreTensors(scores)
         self.module = run_single(model.module, model.precise)
+
+    def _select_varying(self, X):
+        varies = self.columns.varies
+        if varies.all():
+            return X
+        return X.index_select(-1, torch.as_tensor(np.flatnonzero(varies)))
 
     def encode(self, X):
         """Return rows in the units of the model, see `ColumnTable.encode`."""
-        columns, rows = self.columns, X
-        if not columns.varies.all():
-            rows = X.index_select(-1, torch.as_tensor(np.flatnonzero(columns.varies)))
+        columns, rows = self.columns, self._select_varying(X)
         gapped = columns._list_gapped()
         if gapped:
             cells = list(rows.unbind(dim=-1))
@@ -212,6 +219,8 @@ class RowModel:
                 position = (codes < value.unsqueeze(-1)).sum(dim=-1)
                 cells[column] = torch.where(value.isnan(), value, position)
             rows = torch.stack(cells, dim=-1)
+        if self.normal_scores is not None:
+            rows = self.normal_scores.apply(rows)
         if columns.location.any():
             rows = rows - torch.as_tensor(columns.location)
         if (columns.unit != 1).any():
@@ -241,6 +250,8 @@ class RowModel:
         """Return rows of the model in the units of X, see `ColumnTable.decode`."""
         columns = self.columns
         rows = x * torch.as_tensor(columns.unit) + torch.as_tensor(columns.location)
+        if self.normal_scores is not None:
+            rows = self.normal_scores.invert(rows)
         gapped = columns._list_gapped()
         if gapped:
             cells = list(rows.unbind(dim=-1))
@@ -276,6 +287,9 @@ class RowModel:
         log_unit = torch.as_tensor(np.log(columns.unit))
         volume = torch.where(x.isnan(), 0.0, log_unit).sum(dim=-1)
         scores = scores - volume
+        if self.normal_scores is not None:
+            varying = self._select_varying(X)
+            scores = scores + self.normal_scores.sum_log_slopes(varying)
         if columns.varies.all():
             return scores
         others = torch.as_tensor(np.flatnonzero(~columns.varies))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy.special import ndtri
 from sklearn.preprocessing import PowerTransformer
 from typing_extensions import override
 
 from .._closed_form._moments import compute_mean
+from .._columns._normal_scores import find_normal_scores
 from .._distributions._monotone import (
     Identity,
     PiecewiseLinearMap,
@@ -222,7 +222,9 @@ def _fit_quantiles(x, share, centre, scale):
     n_effective = 1 / np.square(share).sum()
     n_pieces = int(np.clip(n_effective // _ROWS_APART, 2, _MAX_KNOTS))
     found = [
-        _fit_column((column.astype(np.float64) - c) / s, share, n_pieces)
+        find_normal_scores(
+            (column.astype(np.float64) - c) / s, share, n_pieces, _LEAST_GAP
+        )
         for column, c, s in zip(x.T, centre, scale, strict=True)
     ]
     widest = max(len(knots) for knots, _, _ in found)
@@ -233,40 +235,6 @@ def _fit_quantiles(x, share, centre, scale):
             table[j, : len(part)] = part
     arrays = centre, scale, *tables
     return PiecewiseLinearMap(*(torch.as_tensor(a) for a in arrays))
-
-
-def _fit_column(v, share, n_pieces):
-    """Return knots, normal scores there, and slopes below, between and above them.
-
-    Knots lie midway between different values, where the share of rows below is clear: a
-    repeated value lies inside a piece, and has its slope.
-    """
-    values, index = np.unique(v, return_inverse=True)
-    size = np.bincount(index, share)
-    if len(values) < 2:
-        return np.zeros(1), np.zeros(1), np.ones(2)
-    below = np.cumsum(size)[:-1]
-    middle = (values[:-1] + values[1:]) / 2
-    levels = np.arange(1, n_pieces) / n_pieces
-    chosen = np.searchsorted(below, levels).clip(0, len(below) - 1)
-    kept, last = [], values[0]
-    for i in np.unique(chosen):
-        if middle[i] - last >= _LEAST_GAP and values[-1] - middle[i] >= _LEAST_GAP:
-            kept.append(i)
-            last = middle[i]
-    kept = kept or [int(np.argmin(np.abs(middle)))]
-    knots, scores = middle[kept], ndtri(below[kept].clip(1e-12, 1 - 1e-12))
-    # the outermost values lie in the middle of their weight
-    ends = ndtri(np.array([size[0] / 2, 1 - size[-1] / 2]).clip(1e-12, 1 - 1e-12))
-    outer = np.array([values[0], values[-1]])
-    rise = np.diff(np.concatenate([ends[:1], scores, ends[1:]]))
-    run = np.diff(np.concatenate([outer[:1], knots, outer[1:]]))
-    slopes = np.maximum(rise, 1e-6) / np.maximum(run, _LEAST_GAP)
-    # outside the rows a slope of at least 1 over their range, as for the powers
-    slopes[[0, -1]] = np.maximum(slopes[[0, -1]], 1 / (outer[1] - outer[0]))
-    # scores that agree with the slopes
-    scores = scores[0] + np.concatenate([[0], np.cumsum(slopes[1:-1] * run[1:-1])])
-    return knots, scores, slopes
 
 
 _METHODS = {"yeo_johnson": _fit_powers, "quantile": _fit_quantiles}
