@@ -136,9 +136,9 @@ class ScoreMap:
         return (above - below) / (_ABOVE - _BELOW)
 
 
-@dataclass
+@dataclass(frozen=True)
 class NormalScores:
-    """The maps of some columns of a table.
+    """The maps of some columns of a table, or of none.
 
     Attributes
     ----------
@@ -171,7 +171,9 @@ class NormalScores:
         return NormalScores({int(places[j]): m for j, m in maps if kept[j]})
 
     def apply(self, X):
-        """Return rows with normal scores, float64."""
+        """Return rows with normal scores, float64 if there are any."""
+        if not self.maps:
+            return X
         X = np.array(X, dtype=np.float64)
         for column, score_map in self.maps.items():
             X[..., column] = score_map.apply(X[..., column])
@@ -179,6 +181,8 @@ class NormalScores:
 
     def invert(self, X):
         """Return rows whose normal scores are given."""
+        if not self.maps:
+            return X
         X = np.array(X, dtype=np.float64)
         for column, score_map in self.maps.items():
             X[..., column] = score_map.invert(X[..., column])

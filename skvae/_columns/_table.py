@@ -36,6 +36,7 @@ FARTHEST, FARTHEST_IN_TRAINING = 1e100, 1e15
 # distances from a column's mean whose squares, and variances of a few times as much,
 # are finite in double precision
 _LARGEST_DISTANCE = 1e153
+_NO_SCORES = NormalScores({})
 
 
 @dataclass(repr=False)
@@ -71,7 +72,7 @@ class ColumnTable(Described):
     # distributions of numbers; None in files of earlier versions
     marginals: Marginals | None = None
     # maps of columns in the model, by their numbers there, that come before the units
-    normal_scores: NormalScores | None = None
+    normal_scores: NormalScores = _NO_SCORES
 
     @classmethod
     def from_input(cls, X, array, weight, is_scaled, standardize, image_shape, kinds):
@@ -103,7 +104,7 @@ class ColumnTable(Described):
         if not standardize:
             _check_squares(array, is_scaled, names)
             mean, deviation = np.zeros_like(mean), np.ones_like(deviation)
-        scores = None
+        scores = _NO_SCORES
         if standardize == "quantile":
             columns = np.flatnonzero(varies & is_scaled)
             scores = NormalScores.learn(array, weight, columns)
@@ -133,7 +134,7 @@ class ColumnTable(Described):
             image_shape=image_shape,
             is_stack=count_dimensions(X) == 4,
             all_constant=all_constant,
-            normal_scores=scores if scores is not None and scores.maps else None,
+            normal_scores=scores,
         )
 
     def __repr__(self):
@@ -153,7 +154,7 @@ class ColumnTable(Described):
 
         n_features = len(self.kinds)
         names = range(n_features) if self.names is None else self.names
-        locations = self._invert(self.location)
+        locations = self.normal_scores.invert(self.location)
         frame = pd.DataFrame(
             {
                 "kind": [kind.name for kind in self.kinds],
@@ -179,16 +180,11 @@ class ColumnTable(Described):
         frame[ends] = frame[ends].replace([-np.inf, np.inf], np.nan)
         return frame
 
-    def _invert(self, varying):
-        """Return columns in the model from their normal scores, if it sees these."""
-        scores = self.normal_scores
-        return varying if scores is None else scores.invert(varying)
-
     @property
     def units_of_columns(self):
         """Units in those of X, ``(n_varying,)``; of normal scores about the median."""
         units = self.unit.copy()
-        for column, score_map in getattr(self.normal_scores, "maps", {}).items():
+        for column, score_map in self.normal_scores.maps.items():
             units[column] *= score_map.unit
         return units
 
@@ -199,7 +195,7 @@ class ColumnTable(Described):
         the value.
         """
         varying = np.flatnonzero(self.varies)
-        maps = getattr(self.normal_scores, "maps", {})
+        maps = self.normal_scores.maps
         return {int(varying[j]): (m, m.quantiles) for j, m in maps.items()}
 
     def rescaled(self, shift, unit):
@@ -271,7 +267,7 @@ class ColumnTable(Described):
         That of normal scores is in it.
         """
         log_unit = np.log(self.unit)
-        for column, score_map in getattr(self.normal_scores, "maps", {}).items():
+        for column, score_map in self.normal_scores.maps.items():
             log_unit[column] -= score_map.mean_log_slope
         return float(self.observed_share[self.varies] @ log_unit)
 
@@ -290,7 +286,7 @@ class ColumnTable(Described):
             scores = scores - ~np.isnan(X[:, self.varies]) @ np.log(self.unit)
         else:
             scores = scores - self.log_volume
-        if self.normal_scores is not None:
+        if self.normal_scores.maps:
             scores = scores + self._compute_log_slopes(X).sum(axis=1)
         if self.varies.all():
             return scores
@@ -305,7 +301,7 @@ class ColumnTable(Described):
         if self.all_constant:
             return self.constant.score(X)
         scores = scores - np.where(np.isnan(X[:, self.varies]), 0.0, np.log(self.unit))
-        if self.normal_scores is not None:
+        if self.normal_scores.maps:
             scores = scores + self._compute_log_slopes(X)
         return self.merge(scores, self.constant.score(X[:, ~self.varies]))
 
@@ -362,8 +358,7 @@ class ColumnTable(Described):
         for column, codes in gapped:
             observed = ~np.isnan(rows[:, column])
             rows[observed, column] = np.searchsorted(codes, rows[observed, column])
-        if self.normal_scores is not None:
-            rows = self.normal_scores.apply(rows)
+        rows = self.normal_scores.apply(rows)
         if not self.location.any() and (self.unit == 1).all():
             return rows if rows.dtype == np.float32 else rows.astype(np.float64)
         # what overflows has no finite result, and is refused where this is seen
@@ -375,7 +370,7 @@ class ColumnTable(Described):
     def decode(self, x):
         """Return rows of the model in the units of X, float64."""
         varying = x.astype(np.float64, copy=False) * self.unit + self.location
-        varying = self._invert(varying)
+        varying = self.normal_scores.invert(varying)
         for column, codes in self._list_gapped():
             # means of ordinal columns lie between codes
             varying[..., column] = np.interp(

@@ -224,8 +224,7 @@ def _learn_density(plan, data, columns):
 def _read_values(columns, array):
     """Return what likelihoods learn of columns from, in the units of X where linear."""
     kept = array if columns.varies.all() else array[:, columns.varies]
-    scores = columns.normal_scores
-    return fill_at_random(kept if scores is None else scores.apply(kept))
+    return fill_at_random(columns.normal_scores.apply(kept))
 
 
 def choose_stacking(plan, data):

@@ -198,8 +198,7 @@ class RowModel:
 
     def __init__(self, model):
         self.columns, self.model = model.columns, model
-        scores = model.columns.normal_scores
-        self.normal_scores = None if scores is None else ScoreTensors(scores)
+        self.normal_scores = ScoreTensors(model.columns.normal_scores)
         self.module = run_single(model.module, model.precise)
 
     def _select_varying(self, X):
@@ -219,8 +218,7 @@ class RowModel:
                 position = (codes < value.unsqueeze(-1)).sum(dim=-1)
                 cells[column] = torch.where(value.isnan(), value, position)
             rows = torch.stack(cells, dim=-1)
-        if self.normal_scores is not None:
-            rows = self.normal_scores.apply(rows)
+        rows = self.normal_scores.apply(rows)
         if columns.location.any():
             rows = rows - torch.as_tensor(columns.location)
         if (columns.unit != 1).any():
@@ -250,8 +248,7 @@ class RowModel:
         """Return rows of the model in the units of X, see `ColumnTable.decode`."""
         columns = self.columns
         rows = x * torch.as_tensor(columns.unit) + torch.as_tensor(columns.location)
-        if self.normal_scores is not None:
-            rows = self.normal_scores.invert(rows)
+        rows = self.normal_scores.invert(rows)
         gapped = columns._list_gapped()
         if gapped:
             cells = list(rows.unbind(dim=-1))
@@ -287,7 +284,7 @@ class RowModel:
         log_unit = torch.as_tensor(np.log(columns.unit))
         volume = torch.where(x.isnan(), 0.0, log_unit).sum(dim=-1)
         scores = scores - volume
-        if self.normal_scores is not None:
+        if self.normal_scores.maps:
             varying = self._select_varying(X)
             scores = scores + self.normal_scores.sum_log_slopes(varying)
         if columns.varies.all():

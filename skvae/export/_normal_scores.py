@@ -10,6 +10,8 @@ class ScoreTensors:
         self.maps = normal_scores.maps
 
     def _change(self, rows, function):
+        if not self.maps:
+            return rows
         cells = list(rows.unbind(dim=-1))
         for column, score_map in self.maps.items():
             parts = score_map.knots, score_map.scores, score_map.slopes
