@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 # The defaults of both but for the number of epochs, and small networks for the other
 # ways through the code: no check needs a network that has learned much.
-DEFAULT = {"max_epochs": 2, "random_state": 0}
+DEFAULT = {"max_epochs": 1, "random_state": 0}
 SMALL = {"hidden_layer_sizes": (4,), **DEFAULT}
 ESTIMATORS = {
     "default": VAETransformer(**DEFAULT),
@@ -29,7 +29,7 @@ ESTIMATORS = {
     ),
     "outliers": VAEOutlierDetector(**DEFAULT),
     "calibrated": VAEOutlierDetector(contamination=0.1, **SMALL),
-    "ensemble": VAETransformer(n_ensemble=2, **SMALL),
+    "ensemble": VAETransformer(n_ensemble=2, density="joint", **SMALL),
 }
 OWN_CHECKS = [
     "check_param_validation",

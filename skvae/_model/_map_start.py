@@ -101,8 +101,10 @@ class MapStart(nn.Module):
     def make_precise(self, index):
         """Return the start of one fold in double precision, on the CPU."""
         start = self.select(-1 if index is ... else index)
-        # without folds the map is the one that is trained on
-        return convert(copy.deepcopy(start).cpu(), torch.float64)
+        if self.ratio.device.type != "cpu":
+            # without folds the map is the one that is trained on
+            start = copy.deepcopy(start).cpu()
+        return convert(start, torch.float64)
 
     def cast(self, dtype):
         """Return the tensors that a decoder reads, in the given precision."""

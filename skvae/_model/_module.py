@@ -50,7 +50,7 @@ class VAEModule(nn.Module):
     kept. ``n_copies`` is the number of folds trained side by side on (..., n_copies, n,
     n_features). ``is_corrected``: whether heads start at zero, that is, at the linear
     start; ``sees_missing``: whether the encoder's network has inputs that flag missing
-    values.
+    values. ``like`` is a module of the same members, which have been tried out there.
     """
 
     # of pickles that do not have it
@@ -67,6 +67,7 @@ class VAEModule(nn.Module):
         n_copies=None,
         is_corrected=True,
         sees_missing=False,
+        like=None,
     ):
         super().__init__()
         # a map keeps its z: only p(x|z), prior and spread of q(z|x) are learned
@@ -119,9 +120,11 @@ class VAEModule(nn.Module):
             )
         for body in (self.encoder, self.decoder):
             make_single(body)
-        self.n_widest, self.n_repeated, self.single_bodies = measure_bodies(
-            self, (n_hidden, n_decoded)
-        )
+        if like is None:
+            measured = measure_bodies(self, (n_hidden, n_decoded))
+        else:
+            measured = like.n_widest, like.n_repeated, like.single_bodies
+        self.n_widest, self.n_repeated, self.single_bodies = measured
         folds = (1,) if n_copies is None else (n_copies, 1)
         self.free = nn.Parameter(
             torch.zeros(*folds, *likelihood.free_shape(n_features), dtype=torch.float32)
@@ -142,7 +145,8 @@ class VAEModule(nn.Module):
         self.register_buffer("z_unit", torch.ones(n_components))
         self.known_prior = self.known_widest = None
         make_single(self.prior)
-        try_members(self)
+        if like is None:
+            try_members(self)
 
     @override
     def named_parameters(self, prefix="", recurse=True, remove_duplicate=True):
@@ -385,6 +389,7 @@ class VAEModule(nn.Module):
                 self.linear_start.select(fold),
                 is_corrected=self.is_corrected,
                 sees_missing=self.n_flags > 0,
+                like=self,
             ).to(self.free.device)
         stacked = dict(self.named_parameters())
         for name, parameter in module.named_parameters():

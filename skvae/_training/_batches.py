@@ -266,13 +266,16 @@ class TrainBatches:
     def __init__(self, rows, batch_size, min_steps=1):
         self.rows, self.batch_size, self.min_steps = rows, batch_size, min_steps
 
-    def _shuffle(self, rows):
-        """Return row numbers in a new order."""
+    def _draw_orders(self):
+        """Return the places of the rows of every fold in a new order."""
         if not self.rows.table.prefers_blocks:
-            return rows[torch.randperm(len(rows), device=rows.device)]
-        # shuffle the blocks, then the rows of a window of blocks: a few steps then read
-        # from a few places of a file only
-        blocks = rows.split(_BLOCK_ROWS)
+            return [torch.randperm(len(r), device=r.device) for r in self.rows.train]
+        return [self._draw_windows(len(rows)) for rows in self.rows.train]
+
+    def _draw_windows(self, n):
+        """Return places in an order that reads a few parts of a file at a time."""
+        # shuffle the blocks, then the rows of a window of blocks
+        blocks = torch.arange(n).split(_BLOCK_ROWS)
         blocks = [blocks[i] for i in torch.randperm(len(blocks)).tolist()]
         windows = torch.cat(blocks).split(_BLOCK_ROWS * _WINDOW_BLOCKS)
         return torch.cat([w[torch.randperm(len(w))] for w in windows])
@@ -289,14 +292,16 @@ class TrainBatches:
         n = len(self.rows)
         n_batches = max(1, math.ceil(n / self.batch_size))
         size = math.ceil(n / n_batches)
-        orders = []
-        for rows in self.rows.train:
-            order = call_with_draws(self._shuffle, rows)
-            n_more = max(size * n_batches - len(order), 0)
-            orders.append(torch.cat([order, order[:n_more]]))
-        for i in range(n_batches):
-            batch = [order[i * size : (i + 1) * size] for order in orders]
-            yield batch[0] if len(batch) == 1 else torch.stack(batch)
+        # all folds at once: to let torch draw from our generator costs more than a draw
+        places = call_with_draws(self._draw_orders)
+        orders = [
+            _resize(rows[order], size * n_batches)
+            for rows, order in zip(self.rows.train, places, strict=True)
+        ]
+        if len(orders) == 1:
+            yield from orders[0].split(size)
+        else:
+            yield from torch.stack(orders).split(size, dim=1)
 
     def choose(self):
         """Yield the row numbers of every batch."""
@@ -309,6 +314,12 @@ class TrainBatches:
     def __iter__(self):
         for batch in self.choose():
             yield self.rows.take(batch)
+
+
+def _resize(rows, n):
+    """Return n of some rows: the first ones, or all and the first ones again."""
+    n_more = n - len(rows)
+    return rows[:n] if n_more <= 0 else torch.cat([rows, rows[:n_more]])
 
 
 class ValidBatches:
