@@ -3,6 +3,7 @@
 import functools
 
 import pytest
+import sklearn
 from sklearn.base import clone
 from sklearn.utils import estimator_checks
 from torch_network import TorchNetwork
@@ -44,8 +45,9 @@ OWN_CHECKS = [
 ]
 
 
-# of tables, in which scikit-learn has the same check
-FORMS = "dense", "sparse"
+# of tables, in which scikit-learn has the same check; that of scikit-learn 1.6 passes
+# where an estimator refuses sparse tables, as ours do for numbers with fractions
+FORMS = ("dense",) if sklearn.__version__.startswith("1.6.") else ("dense", "sparse")
 
 
 def expect_failures(estimator):
