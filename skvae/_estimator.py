@@ -188,9 +188,10 @@ class VAETransformer(
     network : {'auto', 'mlp', 'conv'} or Network, default='auto'
         Encoder and decoder; see :mod:`skvae.networks` for torch modules of your own.
         'auto' is 'conv' where `image_shape` is set.
-    hidden_layer_sizes : tuple of int, default=(128, 128)
+    hidden_layer_sizes : tuple of int or 'auto', default='auto'
         Widths of the hidden layers of an 'mlp' encoder, mirrored in the decoder. ``()``
-        is the linear model.
+        is the linear model. 'auto' is (64, 64) for up to 1,000 rows and (128, 128) from
+        4,000 rows on; in between, widths grow with the square root of the rows.
     activation : str, default='silu'
         Name of the activation: 'silu', 'relu', 'tanh', 'gelu', 'elu', 'leaky_relu',
         'softplus' or 'sigmoid'.
@@ -370,7 +371,11 @@ class VAETransformer(
         "likelihood": "no_validation",
         "latent": "no_validation",
         "network": "no_validation",
-        "hidden_layer_sizes": ["array-like", POSITIVE_INTEGER],
+        "hidden_layer_sizes": [
+            StrOptions({"auto"}),
+            "array-like",
+            POSITIVE_INTEGER,
+        ],
         "activation": [str],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "init": [StrOptions({"linear", "random"})],
@@ -412,7 +417,7 @@ class VAETransformer(
         likelihood: Likelihood | str | dict[Any, Any] = "auto",
         latent: Latent | str = "gaussian",
         network: Network | str = "auto",
-        hidden_layer_sizes: Sequence[int] | int = (128, 128),
+        hidden_layer_sizes: Sequence[int] | int | Literal["auto"] = "auto",
         activation: str = "silu",
         dropout: float = 0.0,
         init: Literal["linear", "random"] = "linear",
@@ -639,7 +644,11 @@ class VAETransformer(
         check_arguments(settings, self.get_params(deep=False))
         plan = Plan(
             **resolve_members(
-                self, data.table, data.image_shape, self._make_number_likelihood()
+                self,
+                data.table,
+                data.image_shape,
+                self._make_number_likelihood(),
+                None if data.is_chunk else int(data.counted.sum()),
             ),
             n_components=self._count_components(len(data.table.kinds)),
             device=resolve_device(self.device),

@@ -79,7 +79,9 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         p(x|z), as in `VAETransformer`, except that 'auto' is a mixture of normals for
         numbers, whose variances are at least a thousandth of a column's: otherwise
         repeated values would dominate the score.
-    latent, network, hidden_layer_sizes, activation, dropout : optional
+    hidden_layer_sizes : tuple of int or 'auto', default=(128, 128)
+        Widths of the hidden layers, as in `VAETransformer`.
+    latent, network, activation, dropout : optional
         The model, as in `VAETransformer`.
     init, standardize, image_shape : optional
         Where training starts, and what X is, as in `VAETransformer`.
@@ -238,7 +240,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         likelihood: Likelihood | str | dict[Any, Any] = "auto",
         latent: Latent | str = "gaussian",
         network: Network | str = "auto",
-        hidden_layer_sizes: Sequence[int] | int = (128, 128),
+        hidden_layer_sizes: Sequence[int] | int | Literal["auto"] = (128, 128),
         activation: str = "silu",
         dropout: float = 0.0,
         init: Literal["linear", "random"] = "linear",

@@ -11,7 +11,9 @@ _ADVICE = {
         "Pass a number of components, or 'auto', which chooses it by the held-out "
         "score; shares of the variance are not accepted."
     ),
-    "hidden_layer_sizes": "Pass a tuple of integers; () is the linear model.",
+    "hidden_layer_sizes": (
+        "Pass a tuple of integers, or 'auto'; () is the linear model."
+    ),
     "optimizer": "Pass a name such as 'adam', or a class from torch.optim.",
     "net_params": "Pass a dict such as {'optimizer__betas': (0.9, 0.99)}.",
     "net_callbacks": "Pass a list of skorch callbacks.",
