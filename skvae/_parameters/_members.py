@@ -44,7 +44,7 @@ MEMBERS = {
 # parameters that are 'auto' by default
 _AUTOMATIC = "likelihood", "network"
 # widths of hidden layers, and rows from which on they are the widest
-_NARROWEST, _WIDEST, _MANY_ROWS = 64, 128, 4000
+_NARROWEST, _WIDEST, _MANY_ROWS = 64, 128, 2000
 # columns of the widest table whose columns depend on one another by default: a draw
 # takes a pass for each
 _MAX_COUPLED = 128
@@ -101,17 +101,18 @@ def _describe_stranger(value, base):
 
 
 def resolve_network(
-    network, hidden_layer_sizes, activation, dropout, image_shape=None, n_rows=None
+    network, hidden_layer_sizes, activation, dropout, image_shape=None, size=None
 ):
     """Return the Network that the parameters name.
 
     'auto' is 'conv' for images, unless there are no hidden layers: the linear model.
-    Widths that are 'auto' are for that number of rows; None are many.
+    Widths that are 'auto' are for a table of that size, (n_rows, n_columns); None is
+    a stream.
     """
     if isinstance(network, str) and network in ("auto", "mlp"):
         sizes = hidden_layer_sizes
         if isinstance(sizes, str):
-            sizes = _choose_widths(n_rows)
+            sizes = _choose_widths(size)
         if isinstance(sizes, (bool, set, dict)):
             raise ValueError(
                 f"hidden_layer_sizes={sizes!r} must be an integer or a sequence of "
@@ -135,14 +136,17 @@ def resolve_network(
     return network
 
 
-def _choose_widths(n_rows):
-    """Return the widths of hidden layers for a number of rows; None are many.
+def _choose_widths(size):
+    """Return the widths of hidden layers for a table's (n_rows, n_columns), or None.
 
-    Twice the width takes two to four times as long, and serves few rows no better.
+    Twice the width takes two to four times as long, and is no better for few rows of
+    few columns.
     """
-    share = 1.0 if n_rows is None else np.sqrt(n_rows / _MANY_ROWS)
-    width = 8 * round(share * _WIDEST / 8)
-    return (min(max(width, _NARROWEST), _WIDEST),) * 2
+    width = _WIDEST
+    if size is not None:
+        n_rows, n_columns = size
+        width = max(_WIDEST * np.sqrt(n_rows / _MANY_ROWS), 2 * n_columns, _NARROWEST)
+    return (int(min(8 * np.ceil(width / 8), _WIDEST)),) * 2
 
 
 def resolve_likelihood(
@@ -355,13 +359,14 @@ def resolve_members(estimator, table, image_shape, for_numbers=None, n_rows=None
 
     ``n_rows`` are the rows to train on; None are those of a stream.
     """
+    size = None if n_rows is None else (n_rows, len(table.kinds))
     network = resolve_network(
         estimator.network,
         estimator.hidden_layer_sizes,
         estimator.activation,
         estimator.dropout,
         image_shape,
-        n_rows,
+        size,
     )
     is_linear = network.is_linear
     has_images = image_shape is not None or network.has_outputs
