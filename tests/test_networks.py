@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from torch import nn
 
-from skvae import VAETransformer
+from skvae import VAEOutlierDetector, VAETransformer
 from skvae._utils._seed import seeded
 from skvae.networks import ACTIVATIONS, MLP, NETWORKS, Conv, Linear, Network
 
@@ -513,3 +513,45 @@ def test_networks_that_overwrite_their_input_change_no_result(init, batch_size):
         lambda vae: vae.sample(5, random_state=0),
     ):
         np.testing.assert_allclose(call(ours), call(theirs), rtol=1e-5, atol=1e-6)
+
+
+def find_widths(estimator):
+    return estimator.net_.module_.network.hidden_layer_sizes
+
+
+@pytest.mark.parametrize(
+    ("shape", "width"),
+    [((100, 3), 64), ((1280, 3), 104), ((100, 50), 104), ((100, 70), 128)],
+)
+def test_hidden_layers_are_as_wide_as_the_table_is_large(shape, width):
+    X = np.random.default_rng(0).normal(size=shape)
+    vae = VAETransformer(2, density=None, max_epochs=1, random_state=0).fit(X)
+    assert find_widths(vae) == (width, width)
+
+
+def test_rows_without_weight_widen_no_layer():
+    X = np.random.default_rng(0).normal(size=(1280, 3))
+    weight = np.zeros(len(X))
+    weight[:100] = 1
+    vae = VAETransformer(2, density=None, max_epochs=1, random_state=0)
+    vae.fit(X, sample_weight=weight)
+    assert find_widths(vae) == (64, 64)
+
+
+def test_a_stream_has_wide_layers_and_a_warm_start_those_it_had():
+    X = np.random.default_rng(0).normal(size=(1280, 3))
+    vae = VAETransformer(2, max_epochs=1, random_state=0).partial_fit(X[:100])
+    assert find_widths(vae) == (128, 128)
+    vae = VAETransformer(2, max_epochs=1, warm_start=True, random_state=0)
+    before = vae.fit(X[:100]).score(X)
+    vae.fit(X)
+    assert find_widths(vae) == (64, 64)
+    assert vae.score(X) != before
+
+
+def test_detector_has_wide_layers_unless_told_otherwise():
+    X = np.random.default_rng(0).normal(size=(100, 3))
+    detector = VAEOutlierDetector(2, max_epochs=1, random_state=0)
+    assert find_widths(detector.fit(X)) == (128, 128)
+    detector.set_params(hidden_layer_sizes="auto")
+    assert find_widths(detector.fit(X)) == (64, 64)
