@@ -190,8 +190,8 @@ class VAETransformer(
         'auto' is 'conv' where `image_shape` is set.
     hidden_layer_sizes : tuple of int or 'auto', default='auto'
         Widths of the hidden layers of an 'mlp' encoder, mirrored in the decoder. ``()``
-        is the linear model. 'auto' is (128, 128) from 2,000 rows or 64 columns on;
-        smaller tables have narrower layers, of 64 units at least.
+        is the linear model. 'auto' is (128, 128), or less for numbers alone, in fewer
+        than 2,000 rows and 64 columns: then layers have 64 units at least.
     activation : str, default='silu'
         Name of the activation: 'silu', 'relu', 'tanh', 'gelu', 'elu', 'leaky_relu',
         'softplus' or 'sigmoid'.

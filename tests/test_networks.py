@@ -1,6 +1,7 @@
 from math import prod
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -527,6 +528,14 @@ def test_hidden_layers_are_as_wide_as_the_table_is_large(shape, width):
     X = np.random.default_rng(0).normal(size=shape)
     vae = VAETransformer(2, density=None, max_epochs=1, random_state=0).fit(X)
     assert find_widths(vae) == (width, width)
+
+
+def test_tables_with_categories_have_wide_layers():
+    frame = pd.DataFrame({"number": np.arange(50.0), "letter": list("abcde") * 10})
+    vae = VAETransformer(2, max_epochs=1, random_state=0)
+    assert find_widths(vae.fit(frame)) == (128, 128)
+    numbers = frame.assign(letter=1 / (1 + frame["number"]))
+    assert find_widths(vae.fit(numbers)) == (64, 64)
 
 
 def test_rows_without_weight_widen_no_layer():

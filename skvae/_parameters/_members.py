@@ -106,8 +106,7 @@ def resolve_network(
     """Return the Network that the parameters name.
 
     'auto' is 'conv' for images, unless there are no hidden layers: the linear model.
-    Widths that are 'auto' are for a table of that size, (n_rows, n_columns); None is
-    a stream.
+    Widths that are 'auto' are for numbers, (n_rows, n_columns), if a size is given.
     """
     if isinstance(network, str) and network in ("auto", "mlp"):
         sizes = hidden_layer_sizes
@@ -137,10 +136,9 @@ def resolve_network(
 
 
 def _choose_widths(size):
-    """Return the widths of hidden layers for a table's (n_rows, n_columns), or None.
+    """Return the widths of hidden layers for (n_rows, n_columns), None if unknown.
 
-    Twice the width takes two to four times as long, and is no better for few rows of
-    few columns.
+    Twice the width takes two to four times as long, and is no better for few numbers.
     """
     width = _WIDEST
     if size is not None:
@@ -359,7 +357,9 @@ def resolve_members(estimator, table, image_shape, for_numbers=None, n_rows=None
 
     ``n_rows`` are the rows to train on; None are those of a stream.
     """
-    size = None if n_rows is None else (n_rows, len(table.kinds))
+    # rules between categories need wide layers
+    has_size = n_rows is not None and all(k.likelihood == "auto" for k in table.kinds)
+    size = (n_rows, len(table.kinds)) if has_size else None
     network = resolve_network(
         estimator.network,
         estimator.hidden_layer_sizes,
