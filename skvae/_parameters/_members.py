@@ -100,18 +100,16 @@ def _describe_stranger(value, base):
     return "not known"
 
 
-def resolve_network(
-    network, hidden_layer_sizes, activation, dropout, image_shape=None, size=None
-):
+def resolve_network(network, hidden_layer_sizes, activation, dropout, image_shape=None):
     """Return the Network that the parameters name.
 
     'auto' is 'conv' for images, unless there are no hidden layers: the linear model.
-    Widths that are 'auto' are for numbers, (n_rows, n_columns), if a size is given.
+    Widths that are 'auto' are those of large tables, see `_narrow`.
     """
     if isinstance(network, str) and network in ("auto", "mlp"):
         sizes = hidden_layer_sizes
         if isinstance(sizes, str):
-            sizes = _choose_widths(size)
+            sizes = _WIDEST, _WIDEST
         if isinstance(sizes, (bool, set, dict)):
             raise ValueError(
                 f"hidden_layer_sizes={sizes!r} must be an integer or a sequence of "
@@ -135,16 +133,18 @@ def resolve_network(
     return network
 
 
-def _choose_widths(size):
-    """Return the widths of hidden layers for (n_rows, n_columns), None if unknown.
+def _narrow(network, n_rows, likelihood):
+    """Make hidden layers narrower where a table is small and has numbers alone.
 
-    Twice the width takes two to four times as long, and is no better for few numbers.
+    Twice the width takes two to four times as long, and is no better there; rules
+    between categories need wide layers.
     """
-    width = _WIDEST
-    if size is not None:
-        n_rows, n_columns = size
-        width = max(_WIDEST * np.sqrt(n_rows / _MANY_ROWS), 2 * n_columns, _NARROWEST)
-    return (int(min(8 * np.ceil(width / 8), _WIDEST)),) * 2
+    members = likelihood.list_members()
+    if any(isinstance(member, (LevelLikelihood, Bernoulli)) for member in members):
+        return
+    width = max(_WIDEST * np.sqrt(n_rows / _MANY_ROWS), 2 * len(members), _NARROWEST)
+    width = int(min(8 * np.ceil(width / 8), _WIDEST))
+    network.set_params(hidden_layer_sizes=(width, width))
 
 
 def resolve_likelihood(
@@ -357,16 +357,12 @@ def resolve_members(estimator, table, image_shape, for_numbers=None, n_rows=None
 
     ``n_rows`` are the rows to train on; None are those of a stream.
     """
-    # rules between categories need wide layers
-    has_size = n_rows is not None and all(k.likelihood == "auto" for k in table.kinds)
-    size = (n_rows, len(table.kinds)) if has_size else None
     network = resolve_network(
         estimator.network,
         estimator.hidden_layer_sizes,
         estimator.activation,
         estimator.dropout,
         image_shape,
-        size,
     )
     is_linear = network.is_linear
     has_images = image_shape is not None or network.has_outputs
@@ -377,6 +373,9 @@ def resolve_members(estimator, table, image_shape, for_numbers=None, n_rows=None
         estimator, table, network, latent, objective, for_numbers, has_images
     )
     likelihood = stages["likelihood"]
+    is_automatic = isinstance(estimator.hidden_layer_sizes, str)
+    if is_automatic and type(network) is MLP and n_rows is not None:
+        _narrow(network, n_rows, likelihood)
     if has_images and isinstance(likelihood, AutoregressiveColumns):
         raise ValueError(
             f"likelihood={estimator.likelihood!r} is not for images, nor for networks "
