@@ -18,7 +18,7 @@ from tables import list_tables, split
 FLOOR = 1e-3
 CONTENDERS = "gmm", "skvae", "floor", "plain"
 # asked for by name
-FURTHER = ("joint", "autoregressive", "wide")
+FURTHER = ("joint", "autoregressive", "narrow")
 
 
 @cache
@@ -59,8 +59,7 @@ def make_models(n_components, seed):
         "skvae": VAETransformer(**common),
         "joint": VAETransformer(**common, density="joint"),
         "autoregressive": VAETransformer(**common, likelihood="autoregressive"),
-        # the widths of large tables for all tables
-        "wide": VAETransformer(**common, hidden_layer_sizes=(128, 128)),
+        "narrow": VAETransformer(**common, hidden_layer_sizes="auto"),
         "floor": VAETransformer(**common, likelihood=Mixture(variance_floor=FLOOR)),
         "plain": VAETransformer(
             **common,
