@@ -30,7 +30,7 @@ ESTIMATORS = {
     ),
     "outliers": VAEOutlierDetector(**DEFAULT),
     "calibrated": VAEOutlierDetector(contamination=0.1, **SMALL),
-    "ensemble": VAETransformer(n_ensemble=2, density="joint", **SMALL),
+    "ensemble": VAETransformer(n_ensemble=2, **SMALL),
 }
 OWN_CHECKS = [
     "check_param_validation",

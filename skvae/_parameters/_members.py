@@ -136,8 +136,9 @@ def resolve_network(network, hidden_layer_sizes, activation, dropout, image_shap
 def _narrow(network, n_rows, likelihood):
     """Make hidden layers narrower where a table is small and has numbers alone.
 
-    Twice the width takes two to four times as long, and is no better there; rules
-    between categories need wide layers.
+    Doubling the width of such networks multiplies the training time by two to four and
+    does not improve the held-out score. Categories need wide layers: narrow ones learn
+    how they depend on one another less accurately.
     """
     members = likelihood.list_members()
     if any(isinstance(member, (LevelLikelihood, Bernoulli)) for member in members):
