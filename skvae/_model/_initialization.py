@@ -25,9 +25,9 @@ def initialize_members(module, x, generator):
         if module.likelihood.initialize is not None:
             _, offset = start.predict(z)
             log_range = start.cast(z.dtype).log_range[0]
-            offset = start.widen(rows, offset)
             if known is None or module.n_features < _MANY_COLUMNS:
-                known = module.likelihood.initialize(rows, offset, log_range)
+                given = rows, offset, log_range, start.get_widening()
+                known = module.likelihood.initialize(*given)
             raw, free = known
             start.keep(raw, free)
             bias = module.decoder_head.bias[index]

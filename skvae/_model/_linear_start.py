@@ -221,12 +221,11 @@ class LinearStart(nn.Module):
             scale = torch.ones_like(noise)
         return u, latent.draw_initial(loc, scale, noise)
 
-    def widen(self, x, offset):
-        """Return offsets that are as far from their rows as those of new rows.
+    def get_widening(self):
+        """Return by how much new rows are farther from what is decoded.
 
-        A linear model has so few parameters that they are the same.
+        A linear model has so few parameters that they are as far as training rows.
         """
-        return offset
 
     def keep(self, raw, free):
         """Write into initial values what has been learned before: nothing."""

@@ -170,15 +170,19 @@ class MapStart(nn.Module):
             found.append((None, mean))
         return self.likelihood.join_groups(found)
 
-    def widen(self, x, offset):
-        """Return offsets that are as far from their rows as those of new rows."""
+    def get_widening(self):
+        """Return by how much numbers of new rows are farther from what is decoded.
+
+        It is a factor for every column (n_features,), or None where all are 1.
+        """
         if self.widening == 1:
-            return offset
-        offset = offset.clone()
-        for _, columns, part in self.list_numbers(offset):
-            residual = torch.nan_to_num(x[:, columns] - part)
-            part.sub_((self.widening - 1) * residual)
-        return offset
+            return None
+        widening = torch.ones(self.n_features, dtype=torch.float64)
+        groups = self.likelihood.list_groups()
+        for (_, columns), (_, index) in zip(groups, self.sources, strict=True):
+            if index is not None:
+                widening[columns] = self.widening
+        return widening
 
     def list_numbers(self, offset):
         """Return groups of numbers: likelihood, columns, and what the map decodes.

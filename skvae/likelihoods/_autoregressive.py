@@ -223,7 +223,7 @@ class AutoregressiveColumns(PerColumn):
         """A method that sets the coupling, and initializes the members."""
         return self._initialize_chain
 
-    def _initialize_chain(self, x, offset, log_range):
+    def _initialize_chain(self, x, offset, log_range, widening=None):
         layout = self._arrange()
         shape = offset.shape[1:]
         offset, log_range = offset.flatten(1), log_range.clone()
@@ -231,6 +231,10 @@ class AutoregressiveColumns(PerColumn):
         scaled = layout.scaled
         chain = fit_chain(terms, layout.targets)
         log_unit = torch.as_tensor(np.log(chain.scale)).to(x)
+        if widening is not None:
+            # regressed are the offsets as they are: those moved away from the rows are
+            # no functions of z, and contain the rows
+            log_unit += widening[scaled].log()
         # no narrower than the floor of the noise
         log_unit = torch.maximum(log_unit, _MIN_LOG_RANGE - log_range[scaled])
         log_unit = torch.where(layout.is_free, log_unit, 0.0).to(x)
@@ -242,7 +246,9 @@ class AutoregressiveColumns(PerColumn):
         raw = x.new_zeros(self.raw_shape(x.shape[1]))
         own = x.new_zeros(layout.sizes[2])
         if super().initialize is not None:
-            raw, own = self._initialize_members(*given, log_range + by_column)
+            raw, own = self._initialize_members(
+                *given, log_range + by_column, widening
+            )
         to_raw = x.new_zeros(layout.n_inputs * layout.n_raw)
         to_loc = torch.as_tensor(chain.slope).to(x)
         parts = [to_raw, to_loc.flatten(), own.flatten(), log_unit, *moments]

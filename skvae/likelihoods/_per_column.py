@@ -240,8 +240,14 @@ class PerColumn(Likelihood):
         is_zero = all(member.initialize is None for member in self.members)
         return None if is_zero else self._initialize_members
 
-    def _initialize_members(self, x, offset, log_range):
-        """Return initial values, in the shapes of `raw_shape` and `free_shape`."""
+    def _initialize_members(self, x, offset, log_range, widening=None):
+        """Return initial values, in the shapes of `raw_shape` and `free_shape`.
+
+        Members are fitted to offsets that are farther from the rows by the factors
+        ``widening`` (n_features,): as far as those of new rows are.
+        """
+        if widening is not None:
+            offset = self._widen(x, offset, widening)
         if self.single is not None:
             return self.single.initialize(x, offset, log_range)
         *shapes, offset_shapes = self._list_shapes()
@@ -256,6 +262,18 @@ class PerColumn(Likelihood):
             raw.append(found[0].flatten())
             free.append(found[1].flatten())
         return torch.cat(raw), torch.cat(free)
+
+    def _widen(self, x, offset, widening):
+        offset = offset.clone()
+        for (_, columns), part in zip(
+            self.list_groups(), self.list_offsets(offset), strict=True
+        ):
+            factor = widening[columns]
+            # offsets of other columns are no values
+            if (factor != 1).any():
+                residual = torch.nan_to_num(x[:, columns] - part)
+                part.sub_((factor - 1) * residual)
+        return offset
 
     def summarise_groups(self, distribution):
         """Return a list of what `summarise` of each member returns."""
