@@ -188,7 +188,7 @@ class VAETransformer(
     network : {'auto', 'mlp', 'conv'} or Network, default='auto'
         Encoder and decoder; see :mod:`skvae.networks` for torch modules of your own.
         'auto' is 'conv' where `image_shape` is set.
-    hidden_layer_sizes : tuple of int or 'auto', default=(128, 128)
+    hidden_layer_sizes : tuple of int or 'auto', default='auto'
         Widths of the hidden layers of an 'mlp' encoder, mirrored in the decoder. ``()``
         is the linear model. 'auto' is (128, 128), or less for numbers alone, in fewer
         than 2,000 rows and 64 columns: then layers have 64 units at least.
@@ -417,7 +417,7 @@ class VAETransformer(
         likelihood: Likelihood | str | dict[Any, Any] = "auto",
         latent: Latent | str = "gaussian",
         network: Network | str = "auto",
-        hidden_layer_sizes: Sequence[int] | int | Literal["auto"] = (128, 128),
+        hidden_layer_sizes: Sequence[int] | int | Literal["auto"] = "auto",
         activation: str = "silu",
         dropout: float = 0.0,
         init: Literal["linear", "random"] = "linear",

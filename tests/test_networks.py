@@ -526,15 +526,13 @@ def find_widths(estimator):
 )
 def test_hidden_layers_are_as_wide_as_the_table_is_large(shape, width):
     X = np.random.default_rng(0).normal(size=shape)
-    vae = VAETransformer(
-        2, density=None, max_epochs=1, hidden_layer_sizes="auto", random_state=0
-    ).fit(X)
+    vae = VAETransformer(2, density=None, max_epochs=1, random_state=0).fit(X)
     assert find_widths(vae) == (width, width)
 
 
 def test_tables_with_categories_have_wide_layers():
     frame = pd.DataFrame({"number": np.arange(50.0), "letter": list("abcde") * 10})
-    vae = VAETransformer(2, max_epochs=1, hidden_layer_sizes="auto", random_state=0)
+    vae = VAETransformer(2, max_epochs=1, random_state=0)
     assert find_widths(vae.fit(frame)) == (128, 128)
     numbers = frame.assign(letter=1 / (1 + frame["number"]))
     assert find_widths(vae.fit(numbers)) == (64, 64)
@@ -544,29 +542,23 @@ def test_rows_without_weight_widen_no_layer():
     X = np.random.default_rng(0).normal(size=(1280, 3))
     weight = np.zeros(len(X))
     weight[:100] = 1
-    vae = VAETransformer(
-        2, density=None, max_epochs=1, hidden_layer_sizes="auto", random_state=0
-    )
+    vae = VAETransformer(2, density=None, max_epochs=1, random_state=0)
     vae.fit(X, sample_weight=weight)
     assert find_widths(vae) == (64, 64)
 
 
 def test_a_stream_has_wide_layers_and_a_warm_start_those_it_had():
     X = np.random.default_rng(0).normal(size=(1280, 3))
-    vae = VAETransformer(
-        2, max_epochs=1, hidden_layer_sizes="auto", random_state=0
-    ).partial_fit(X[:100])
+    vae = VAETransformer(2, max_epochs=1, random_state=0).partial_fit(X[:100])
     assert find_widths(vae) == (128, 128)
-    vae = VAETransformer(
-        2, max_epochs=1, hidden_layer_sizes="auto", warm_start=True, random_state=0
-    )
+    vae = VAETransformer(2, max_epochs=1, warm_start=True, random_state=0)
     before = vae.fit(X[:100]).score(X)
     vae.fit(X)
     assert find_widths(vae) == (64, 64)
     assert vae.score(X) != before
 
 
-def test_detector_has_the_widths_of_the_model():
+def test_detector_has_wide_layers_unless_told_otherwise():
     X = np.random.default_rng(0).normal(size=(100, 3))
     detector = VAEOutlierDetector(2, max_epochs=1, random_state=0)
     assert find_widths(detector.fit(X)) == (128, 128)

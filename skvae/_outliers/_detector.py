@@ -79,8 +79,12 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         p(x|z), as in `VAETransformer`, except that 'auto' is a mixture of normals for
         numbers, whose variances are at least a thousandth of a column's: otherwise
         repeated values would dominate the score.
-    latent, network, hidden_layer_sizes, activation, dropout : optional
+    latent, network : optional
         The model, as in `VAETransformer`.
+    hidden_layer_sizes : tuple of int or 'auto', default=(128, 128)
+        Widths of the hidden layers, as in `VAETransformer`.
+    activation, dropout : optional
+        The network, as in `VAETransformer`.
     init, standardize, image_shape : optional
         Where training starts, and what X is, as in `VAETransformer`.
     objective, beta, kl_warmup, max_epochs, batch_size, lr, optimizer : optional
