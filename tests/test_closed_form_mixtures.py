@@ -193,7 +193,7 @@ def score_columns(x, log_weights, loc, log_scale):
 
 def test_mixtures_of_columns_find_modes_and_widths():
     x = draw_columns()
-    log_weights, loc, log_scale = fit_columns(x, 3, np.full(3, -3.0), 0.05)
+    log_weights, loc, log_scale, _ = fit_columns(x, 3, np.full(3, -3.0), 0.05, x, 2)
     np.testing.assert_allclose(np.exp(log_weights).sum(axis=0), 1)
     np.testing.assert_allclose(np.sort(loc[:2, 0]), [-3, 3], atol=0.05)
     np.testing.assert_allclose(np.exp(log_scale[:2, 0]), 0.3, atol=0.05)
@@ -203,7 +203,7 @@ def test_mixtures_of_columns_find_modes_and_widths():
 def test_last_component_of_columns_is_the_linear_model_or_wider():
     x = draw_columns()
     least = np.array([-1.0, -0.5, 0.3])
-    log_weights, loc, log_scale = fit_columns(0.01 * x, 4, least, 0.05)
+    log_weights, loc, log_scale, _ = fit_columns(0.01 * x, 4, least, 0.05, x, 2)
     np.testing.assert_array_equal(loc[-1], 0)
     assert (log_scale[-1] >= 0).all()
     assert (log_scale[:-1] >= least).all()
@@ -214,7 +214,32 @@ def test_last_component_of_columns_is_the_linear_model_or_wider():
 @pytest.mark.parametrize("n_samples", [1, 2, 300])
 def test_mixtures_of_columns_do_not_know_of_one_another(n_samples, monkeypatch):
     x = draw_columns()[:n_samples]
-    expected = fit_columns(x, 3, np.full(3, -3.0), 0.05)
+    expected = fit_columns(x, 3, np.full(3, -3.0), 0.05, x, 2)
     monkeypatch.setattr(mixtures, "_COLUMN_VALUES", 1)
-    found = fit_columns(x, 3, np.full(3, -3.0), 0.05)
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    found = fit_columns(x, 3, np.full(3, -3.0), 0.05, x, 2)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_samples", [400, 1600])
+def test_repeated_values_have_components_that_do_not_follow_the_model(n_samples):
+    generator = np.random.default_rng(0)
+    offset = 3 * generator.normal(size=(n_samples, 3))
+    x = offset + generator.normal(size=offset.shape)
+    share = np.array([0.5, 0.2, 0.0])
+    values = np.array([-2.0, 3.0, 0.0])
+    x = np.where(generator.random(x.shape) < share, values, x)
+    # in units of what the model leaves
+    unit = (x - offset).std(axis=0)
+    x, offset, values = x / unit, offset / unit, values / unit
+    least = np.full(3, -3.0)
+    log_weights, loc, log_scale, n_constant = fit_columns(
+        x - offset, 4, least, 0.05, x, 2
+    )
+    assert (n_constant[:2] >= 1).all()
+    assert n_constant[2] == 0
+    for j in range(2):
+        at_value = np.abs(loc[: n_constant[j], j] - values[j]) < 0.05
+        narrow = log_scale[: n_constant[j], j] < -1.5
+        weight = np.exp(log_weights[: n_constant[j], j])[at_value & narrow].sum()
+        assert weight == pytest.approx(share[j], abs=0.05)

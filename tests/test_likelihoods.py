@@ -211,7 +211,8 @@ def test_component_scales_rise_with_their_raw_values(likelihood):
     raw = torch.zeros(401, likelihood.n_raw, 3, dtype=torch.float64)
     raw[:, k : 2 * k] = values[:, None, None]
     start = torch.zeros(401, 3, dtype=torch.float64)
-    log_scale = likelihood(raw, None, start, log_range).log_scale
+    free = torch.zeros(likelihood.free_shape(raw.shape[-1]))
+    log_scale = likelihood(raw, free, start, log_range).log_scale
     assert (log_scale.diff(dim=0) >= 0).all()
     # the last is the linear start, and never narrower than its noise
     assert (log_scale[:, -1] >= 0).all()
@@ -297,10 +298,11 @@ def test_start_finds_modes_tails_and_repeated_values(likelihood):
 def test_no_raw_value_is_dead_where_training_starts(likelihood):
     _, residual = draw_residuals()
     log_range = torch.full((residual.shape[1],), 3.0, dtype=torch.float64)
-    raw = initialize(likelihood, residual, log_range)[0].requires_grad_()
+    raw, free = initialize(likelihood, residual, log_range)
+    raw.requires_grad_()
     distribution = likelihood(
         raw.expand(len(residual), -1, -1),
-        None,
+        free,
         torch.zeros_like(residual),
         log_range[None],
     )

@@ -16,6 +16,7 @@ from scipy import stats
 from scipy.integrate import simpson
 from scipy.special import digamma, polygamma
 from sklearn.base import clone
+from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 from skvae import VAETransformer
 from skvae._columns._support import REALS
@@ -802,3 +803,35 @@ def test_constant_columns_and_few_rows_leave_scores_finite(name):
     ).fit(X)
     assert np.isfinite(vae.score_samples(X)).all()
     assert np.isfinite(vae.sample(20, random_state=0)).all()
+
+
+def test_components_follow_the_model_or_stay_where_they_are():
+    """Against torch.distributions, by the formula of the docstring."""
+    k, n = 4, 3
+    likelihood = LIKELIHOODS["gaussian_mixture"](n_mixture=k)
+    generator = torch.Generator().manual_seed(0)
+    settings = {"generator": generator, "dtype": torch.float64}
+    raw = torch.randn(5, likelihood.n_raw, n, **settings)
+    free = torch.randn(likelihood.free_shape(n), **settings)
+    assert free.shape == (k - 1, n)
+    offset, x = torch.randn(2, 5, n, **settings)
+    log_range = torch.full((1, n), 3.0, dtype=torch.float64)
+    found = likelihood(raw, free, offset, log_range)
+    plain = likelihood(raw, torch.zeros_like(free), offset, log_range)
+    moved = plain.loc[:, :-1] + free * offset[:, None]
+    loc = torch.cat([moved, offset[:, None]], dim=1)
+    expected = MixtureSameFamily(
+        Categorical(logits=plain.logits.movedim(1, -1)),
+        Normal(loc.movedim(1, -1), plain.log_scale.exp().movedim(1, -1)),
+    )
+    torch.testing.assert_close(found.log_prob(x), expected.log_prob(x))
+    torch.testing.assert_close(found.mean, expected.mean)
+    # also where the raw outputs are in single precision
+    single = likelihood(raw.float(), free.float(), offset, log_range)
+    torch.testing.assert_close(
+        single.log_prob(x), found.log_prob(x), rtol=1e-4, atol=1e-4
+    )
+    # a tilt of -1 takes a component out of reach of the model
+    still = likelihood(raw, -torch.ones_like(free), offset, log_range).loc
+    away = likelihood(raw, -torch.ones_like(free), offset + 5, log_range).loc
+    torch.testing.assert_close(still[:, :-1], away[:, :-1])

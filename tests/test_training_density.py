@@ -180,6 +180,47 @@ def test_repeated_values_are_drawn_as_often():
     assert abs((drawn["zero"] == 0).mean() - (zero == 0).mean()) < 0.1
 
 
+def test_density_of_all_rows_is_not_worse_than_that_of_held_out_rows(wine):
+    """It was where it was regressed on decoded columns that contained the rows."""
+    settings = SETTINGS | {"hidden_layer_sizes": (64, 64)}
+    for n_components in (2, 5):
+        vae = VAETransformer(n_components, **settings).fit(wine)
+        assert vae.score(wine) > vae.best_validation_score_
+
+
+def test_columns_of_few_values_do_not_follow_a_map_that_varies():
+    """A spike that the map moves with z would have to be moved back exactly."""
+    X = load_digits().data[:600]
+    X = StandardScaler().fit_transform(X[:, X[:400].std(axis=0) > 0])
+    train, test = X[:400], X[400:]
+    vae = VAETransformer(5, **SETTINGS, max_epochs=30).fit(train)
+    free = vae.net_.module_.free.detach()
+    (_, own) = vae.net_.module_.likelihood.read_free(free)
+    tilt = own.reshape(-1, train.shape[1])
+    spike = (np.abs(train - np.median(train, axis=0)) < 1e-9).mean(axis=0)
+    assert (tilt[:, spike > 0.8].min(dim=0).values < -0.5).all()
+    # without, the linear map had the better density, and was kept
+    found = [m.inverse_transform(m.transform(test)) for m in (vae, PCA(5).fit(train))]
+    error, linear = (np.mean((test - part) ** 2) for part in found)
+    assert error < 0.85 * linear
+
+
+def test_column_with_one_value_that_differs_is_as_wide_as_it_varies():
+    """What the map leaves of that one row says nothing about others."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 6)) @ rng.standard_normal((6, 6))
+    X[:, 5] = 0.0
+    X[7, 5] = 1.0
+    X = StandardScaler().fit_transform(X)
+    vae = VAETransformer(3, **SETTINGS, max_epochs=30).fit(X)
+    unit = float(vae.net_.module_.linear_start.ratio.flatten()[5])
+    assert unit > 0.9
+    new = X[:50].copy()
+    new[0, 5] *= -1000.0
+    linear = FactorAnalysis(3).fit(X).score_samples(new)[0]
+    assert vae.score_samples(new)[0] > 3 * linear
+
+
 def test_what_is_named_and_linear_models_have_one_stage():
     X = load_iris().data
     cases = {"likelihood": "student_t"}, {"hidden_layer_sizes": ()}, {"objective": "tc"}

@@ -26,6 +26,8 @@ _TOL = 1e-6
 _PSEUDO_ROWS, _TOTAL_ROWS = 1.0, 0.1
 # values held at a time, and steps of EM, for mixtures of columns
 _COLUMN_VALUES, _COLUMN_STEPS = 262_144, 30
+# rows that the number of components around constant values is found from
+_FEW_ROWS = 500
 
 
 def iterate_em(
@@ -180,40 +182,68 @@ def _assign(x, weight, n_clusters, generator):
     return np.eye(n_clusters)[labels]
 
 
-def fit_columns(x, n_components, least, linear_share):
+def fit_columns(x, n_components, least, linear_share, values, most_constant):
     """Fit a mixture of two or more normals to every column by EM.
 
     The last component has mean 0 and variance 1 or more: where x is what a linear model
-    leaves, in units of its noise, it is that model, or one with more noise. Beforehand
-    it has `linear_share` of the rows; others have one row, and standard deviations of
-    at least exp(least), ``(n_features,)``. Return log-weights, means and log standard
-    deviations, each ``(n_components, n_features)``.
+    leaves of `values`, in units of its noise, it is that model, or one with more noise.
+    Beforehand it has `linear_share` of the rows; others have one row, and standard
+    deviations of at least exp(least), ``(n_features,)``.
+
+    The first components of a column, as many as give the rows the highest density and
+    no more than `most_constant`, are around constant values instead: their means are
+    among `values`, and not in x. Return
+    log-weights, means and log standard deviations, each ``(n_components, n_features)``,
+    and the number of these components, ``(n_features,)``. It is a mixture of linear
+    regressions (Quandt & Ramsey 1978) whose slopes are 0 or 1.
     """
-    found = [
-        _fit_columns(x[:, part], n_components, least[part], linear_share)
-        for part in list_chunks(x.T, _COLUMN_VALUES // n_components)
-    ]
-    return tuple(np.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))
+    model = np.empty((3, n_components, x.shape[1]))
+    n_constant = np.empty(x.shape[1], dtype=np.int64)
+    numbers = np.arange(x.shape[1])
+    for part in list_chunks(x.T, _COLUMN_VALUES // n_components):
+        columns = numbers[part]
+        settings = n_components, least[columns], linear_share
+        rows = x[:, columns], values[:, columns]
+        few = [table[:: -(-len(x) // _FEW_ROWS)] for table in rows]
+        fits = [_fit_columns(*few, *settings, n) for n in range(most_constant + 1)]
+        best = np.argmax([score for _, score in fits], axis=0)
+        n_constant[columns] = best
+        for n in np.unique(best):
+            is_chosen = best == n
+            found, _ = fits[n]
+            if len(x) > _FEW_ROWS:
+                chosen = [table[:, is_chosen] for table in rows]
+                narrow = n_components, least[columns][is_chosen], linear_share
+                found, _ = _fit_columns(*chosen, *narrow, n)
+            else:
+                found = found[..., is_chosen]
+            model[..., columns[is_chosen]] = found
+    return *model, n_constant
 
 
-def _fit_columns(x, k, least, linear_share):
+def _fit_columns(x, values, k, least, linear_share, n_constant):
+    """Return the mixtures with so many constant components, and mean log densities."""
     n, n_features = x.shape
     pseudo_rows = np.ones((k, 1))
     pseudo_rows[-1] = linear_share * n
     least = np.concatenate([np.tile(least, (k - 1, 1)), np.zeros((1, n_features))])
     spread = np.maximum(x.std(axis=0), 1e-6)
-    order = np.sort(x, axis=0)
-    levels = [int(n * (2 * i + 1) / (2 * (k - 1))) for i in range(k - 1)]
-    loc = np.concatenate([order[levels], np.zeros((1, n_features))])
+    n_others = k - 1 - n_constant
+    levels = [int(n * (2 * i + 1) / (2 * n_others)) for i in range(n_others)]
+    starts = _find_dense(values, n_constant), np.sort(x, axis=0)[levels]
+    loc = np.concatenate([*starts, np.zeros((1, n_features))])
     log_scale = np.maximum(np.log(spread / k), least)
+    log_scale[:n_constant] = least[:n_constant]
     model = np.full_like(loc, -np.log(k)), loc, log_scale
-    # two tables of all components, rows last but one: (k, n, n_features)
+    is_constant = np.arange(k) < n_constant
+    table = np.where(is_constant[:, None, None], values, x)
+    # two more of all components, rows last but one: (k, n, n_features)
     joint, squares = np.empty((2, k, *x.shape))
 
     def score_joint(model):
         """Return log p(x, k) but for a constant."""
         log_weights, loc, log_scale = model
-        np.subtract(x, loc[:, None], out=joint)
+        np.subtract(table, loc[:, None], out=joint)
         np.multiply(joint, np.exp(-log_scale)[:, None], out=joint)
         np.multiply(joint, joint, out=joint)
         np.multiply(joint, -0.5, out=joint)
@@ -221,9 +251,9 @@ def _fit_columns(x, k, least, linear_share):
 
     def maximize(share):
         size = share.sum(axis=1) + 1e-6
-        loc = np.einsum("knd,nd->kd", share, x) / size
+        loc = np.einsum("knd,knd->kd", share, table) / size
         loc[-1] = 0.0
-        np.subtract(x, loc[:, None], out=squares)
+        np.subtract(table, loc[:, None], out=squares)
         np.multiply(squares, squares, out=squares)
         # one more row of the column's variance keeps a component alive
         variance = np.einsum("knd,knd->kd", share, squares) + spread**2
@@ -232,4 +262,20 @@ def _fit_columns(x, k, least, linear_share):
         return np.log(weights / weights.sum(axis=0)), loc, log_scale
 
     share, _, _ = normalize(score_joint(model), axis=0)
-    return iterate_em(share, maximize, score_joint, _COLUMN_STEPS, axis=0)[0]
+    model, _, _ = iterate_em(share, maximize, score_joint, _COLUMN_STEPS, axis=0)
+    _, highest, total = normalize(score_joint(model), axis=0)
+    return np.array(model), (np.log(total) + highest)[0].mean(axis=0)
+
+
+def _find_dense(values, n_found):
+    """Return centres of the shortest intervals with a tenth of the rows, and apart."""
+    n_rows = min(max(1, len(values) // 10), len(values) - 1)
+    order, found = np.sort(values, axis=0), np.empty((n_found, values.shape[1]))
+    low, high = order[: len(values) - n_rows], order[n_rows:]
+    centre, length = (low + high) / 2, high - low
+    for i in range(n_found):
+        shortest = length.argmin(axis=0)[None]
+        found[i] = np.take_along_axis(centre, shortest, axis=0)
+        reach = np.take_along_axis(high - low, shortest, axis=0)
+        length = np.where(np.abs(centre - found[i]) <= reach, np.inf, length)
+    return found

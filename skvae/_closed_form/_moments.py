@@ -25,6 +25,8 @@ _MAX_MATRIX_COLUMNS = 3000
 # no more than a share are stored
 _MAX_ROOT_CELLS = 2**23
 _FEW_ROWS, _MOST_STORED = 20, 0.3
+# squared relative error of a variance that is known well enough
+_SMALL_ERROR = 0.1
 
 
 def compute_mean(x, weight=None, function=None):
@@ -59,6 +61,20 @@ def _scale_weights(n, weight):
 def _sum_columns(weight, values):
     with np.errstate(invalid="ignore"):
         return weight @ values if weight.ndim == 1 else (weight * values).sum(axis=0)
+
+
+def find_variance_doubt(x):
+    """Return how little rows say about the variances of columns, ``(n_columns,)``.
+
+    The squared relative error of a variance is (kurtosis - 1) / n, of the cells that
+    are known. It is 0 up to a tenth, as in most columns, and 1 where a single row has
+    all the variance. Columns have mean 0.
+    """
+    variance = np.maximum(compute_mean(x, function=np.square), 1e-12)
+    fourth = compute_mean(x, function=lambda rows: rows**4)
+    count = np.maximum((~np.isnan(x)).sum(axis=0), 1)
+    error = (fourth / variance**2 - 1) / count
+    return ((error - _SMALL_ERROR) / (1 - _SMALL_ERROR)).clip(0.0, 1.0)
 
 
 def compute_share(x, weight=None):

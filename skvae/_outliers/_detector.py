@@ -322,7 +322,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     def _make_number_likelihood(self) -> Any:
         from ..likelihoods import GaussianMixture
 
-        return GaussianMixture(variance_floor=_VARIANCE_FLOOR)
+        # components that stay where they are would take in outliers that are alike
+        return GaussianMixture(variance_floor=_VARIANCE_FLOOR, n_constant=0)
 
     @override
     def _count_components(self, n_features: int) -> int | None:

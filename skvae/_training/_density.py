@@ -13,6 +13,7 @@ import torch
 
 from .. import _start
 from .._closed_form._linear import NOISE_FLOOR
+from .._closed_form._moments import find_variance_doubt
 from .._model._map_start import MapStart, freeze, thaw
 from .._start._base import get_log_range
 from ..networks import MLP
@@ -69,14 +70,16 @@ def start_density(plan, begin, map_net):
     """Return where the second net begins: at the map, with a noise for every column."""
     module = map_net.module_
     if plan.net is None:
-        left, variance = _measure(plan, begin, module)
+        left, variance, doubt = _measure(plan, begin, module)
         widening = 1.0
         if begin.rows.valid:
-            held_out, _ = _measure(plan, begin, module, held_out=True)
+            held_out, *_ = _measure(plan, begin, module, held_out=True)
             left = _pool(begin, left, held_out)
             widening = _compare(left, held_out)
             variance = np.fmax(variance, left)
-        ratios, log_ranges = _find_units(plan, module, left * widening, variance)
+        left = left * widening
+        left += doubt * np.fmax(variance - left, 0.0)
+        ratios, log_ranges = _find_units(plan, module, left, variance)
         starts = [
             _start.Start(s.shift, s.unit * ratio, {})
             for s, ratio in zip(begin.starts, ratios, strict=True)
@@ -134,9 +137,11 @@ def _measure(plan, begin, module, held_out=False):
     """Return mean squares of what the map leaves of numbers, and their variances.
 
     Both are in the units of the map, ``(n_folds, n_features)``, NaN for other columns.
+    The third is how little is known of the variances: a row or two may have all the
+    variance of a column, and the map knows what it leaves of these alone.
     """
     samples = begin.sample_rows(plan.generator, held_out)
-    found = np.full((2, len(samples), module.n_features), np.nan)
+    found = np.full((3, len(samples), module.n_features), np.nan)
     one = torch.ones(module.n_copies or 1, 1, module.n_features, dtype=torch.float64)
     one = one if module.n_copies else one[0]
     whole = MapStart(module, plan.likelihood, one, one)
@@ -149,8 +154,11 @@ def _measure(plan, begin, module, held_out=False):
         for _, columns, part in start.list_numbers(offset):
             values = x[:, columns].numpy()
             found[0, fold, columns] = _average_squares(values - part.numpy())
-            found[1, fold, columns] = _average_squares(values - _average(values))
-    return np.maximum(found[0], NOISE_FLOOR**2), np.maximum(found[1], NOISE_FLOOR)
+            values = values - _average(values)
+            found[1, fold, columns] = _average_squares(values)
+            found[2, fold, columns] = find_variance_doubt(values)
+    left, variance, doubt = found
+    return np.maximum(left, NOISE_FLOOR**2), np.maximum(variance, NOISE_FLOOR), doubt
 
 
 def _average(values):

@@ -246,9 +246,7 @@ class AutoregressiveColumns(PerColumn):
         raw = x.new_zeros(self.raw_shape(x.shape[1]))
         own = x.new_zeros(layout.sizes[2])
         if super().initialize is not None:
-            raw, own = self._initialize_members(
-                *given, log_range + by_column, widening
-            )
+            raw, own = self._initialize_members(*given, log_range + by_column, widening)
         to_raw = x.new_zeros(layout.n_inputs * layout.n_raw)
         to_loc = torch.as_tensor(chain.slope).to(x)
         parts = [to_raw, to_loc.flatten(), own.flatten(), log_unit, *moments]

@@ -61,9 +61,15 @@ class GaussianMixture(Likelihood):
 
     .. math:: p(x|z) = \prod_j \sum_k w_{jk}(z) N(x_j; \mu_{jk}(z), \sigma_{jk}^2(z))
 
-    It fits heavy tails, several modes and repeated values. The last component keeps the
-    mean of the linear model, and at least its noise; where the networks extrapolate
-    badly, it limits the loss of a row.
+    It fits heavy tails, several modes and repeated values. With m_j(z) what the linear
+    model, or a map that has been learned before, decodes, the means are
+
+    .. math:: \mu_{jk}(z) = (1 + t_{jk}) m_j(z) + s_{jk}(z)
+
+    where the tilts t, which do not depend on z, start at 0, or at -1: such a component
+    stays where it is, whatever z, as repeated values do. The last component keeps the
+    mean m_j(z), and at least the noise of the linear model; where the networks
+    extrapolate badly, it limits the loss of a row.
 
     Parameters
     ----------
@@ -80,24 +86,39 @@ class GaussianMixture(Likelihood):
         smallest step between values, so that scores compare with those of a probability
         on the grid; no other component is higher. Beside values on no grid, it is a
         normal of the smallest variance.
+    n_constant : int, default=2
+        Components of a column, at most, that start with a tilt of -1: as many as fit
+        the rows best. With 0 there are no tilts.
 
     References
     ----------
-    Bishop (1994), "Mixture density networks", eqs. 22-25.
+    Bishop (1994), "Mixture density networks", eqs. 22-25; Quandt & Ramsey (1978),
+    "Estimating mixtures of normal distributions and switching regressions", for the
+    start.
     """
 
     def __init__(
-        self, n_mixture: int = 4, variance_floor: float | str = "auto", n_atoms: int = 0
+        self,
+        n_mixture: int = 4,
+        variance_floor: float | str = "auto",
+        n_atoms: int = 0,
+        n_constant: int = 2,
     ) -> None:
         self.n_mixture = n_mixture
         self.variance_floor = variance_floor
         self.n_atoms = n_atoms
+        self.n_constant = n_constant
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Keep mixtures as they are in files of format 2 and before, without tilts."""
+        super().__setstate__({"n_constant": 0} | state)
 
     @override
     def check_parameters(self) -> None:
         check_count(self, "n_mixture", 2)
         check_choice(self, "variance_floor", ("auto",), positive=True)
         check_count(self, "n_atoms", 0)
+        check_count(self, "n_constant", 0)
 
     @property
     def link(self) -> Link:
@@ -146,8 +167,12 @@ class GaussianMixture(Likelihood):
 
     @override
     def free_shape(self, n_features: int) -> tuple[int, ...]:
-        # the atoms
-        return (self.n_used_atoms, n_features)
+        return (self.n_used_atoms + self._n_tilts, n_features)
+
+    @property
+    def _n_tilts(self):
+        """Values that tell how components follow the offset: all do but the last."""
+        return (self.n_mixture - 1) * (self.n_constant > 0)
 
     @property
     def n_raw(self) -> int:
@@ -165,6 +190,9 @@ class GaussianMixture(Likelihood):
         k, n_atoms = self.n_mixture, self.n_used_atoms
         sizes = [k + n_atoms, k - 1, 1, k - 1]
         logits, narrow, wide, shift = raw.split(sizes, dim=-2)
+        atoms, tilt = free.split([n_atoms, self._n_tilts], dim=-2)
+        if self._n_tilts:
+            shift = shift + tilt.to(raw.dtype) * offset.to(raw.dtype).unsqueeze(-2)
         is_single = raw.dtype != offset.dtype
         log_range = log_range.to(raw.dtype)
         narrow = to_log_scale(narrow, log_range.unsqueeze(-2))
@@ -178,7 +206,7 @@ class GaussianMixture(Likelihood):
         if n_atoms:
             shape = *loc.shape[:-2], n_atoms, loc.shape[-1]
             # not learned
-            loc = torch.cat([loc, free.detach().expand(shape)], dim=-2)
+            loc = torch.cat([loc, atoms.detach().expand(shape)], dim=-2)
             # none before rows have been seen
             widening = torch.as_tensor(getattr(self, "_widening", 0.0)).to(log_range)
             width = (widening - log_range).unsqueeze(-2)
@@ -191,8 +219,7 @@ class GaussianMixture(Likelihood):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         n_atoms, k = self.n_used_atoms, self.n_mixture
         if not n_atoms:
-            raw = self._fit(compute_residual(x, offset), log_range)
-            return raw, raw[:0]
+            return self._fit(compute_residual(x, offset), offset, log_range)
         atoms = x.new_zeros(n_atoms, x.shape[1])
         shares = torch.zeros_like(atoms)
         residual = x - offset
@@ -208,20 +235,28 @@ class GaussianMixture(Likelihood):
             if (is_observed & ~is_atom).sum() >= k:
                 residual[is_atom, j] = torch.nan
         residual = torch.as_tensor(fill_at_random(residual.numpy()))
-        raw = self._fit(residual, log_range)
+        raw, tilt = self._fit(residual, offset, log_range)
         logits, rest = raw.split([k, 2 * k - 1])
         left = (1 - shares.sum(dim=0)).clamp_min(1 / (len(x) + 1))
         weights = shares.log().clamp_min(_NO_ATOM)
-        return torch.cat([logits + left.log(), weights, rest]), atoms
+        raw = torch.cat([logits + left.log(), weights, rest])
+        return raw, torch.cat([atoms, tilt])
 
-    def _fit(self, residual, log_range):
-        """Return raw outputs, the mixture of every column fitted by EM."""
-        found = fit_columns(
-            residual.numpy(), self.n_mixture, -log_range.numpy(), _LINEAR_SHARE
+    def _fit(self, residual, offset, log_range):
+        """Return raw outputs and tilts, the mixture of every column fitted by EM."""
+        *found, n_constant = fit_columns(
+            residual.numpy(),
+            self.n_mixture,
+            -log_range.numpy(),
+            _LINEAR_SHARE,
+            (residual + offset).numpy(),
+            min(self.n_constant, self.n_mixture - 1),
         )
         log_weights, loc, log_scale = (torch.as_tensor(part) for part in found)
         narrow = to_raw_scale(log_scale[:-1], log_range)
-        return torch.cat([log_weights, narrow, log_scale[-1:], loc[:-1]]).to(residual)
+        raw = torch.cat([log_weights, narrow, log_scale[-1:], loc[:-1]])
+        is_constant = np.arange(self._n_tilts)[:, None] < n_constant
+        return raw.to(residual), -torch.as_tensor(is_constant).to(residual)
 
 
 def _find_atoms(column, n_atoms, least_share):
