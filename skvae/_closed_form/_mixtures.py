@@ -27,7 +27,8 @@ _PSEUDO_ROWS, _TOTAL_ROWS = 1.0, 0.1
 # values held at a time, and steps of EM, for mixtures of columns
 _COLUMN_VALUES, _COLUMN_STEPS = 262_144, 30
 # rows that the number of components around constant values is found from
-_FEW_ROWS = 500
+# and the least gain of one, in nats
+_FEW_ROWS, _LEAST_GAIN = 500, 0.01
 
 
 def iterate_em(
@@ -192,10 +193,11 @@ def fit_columns(x, n_components, least, linear_share, values, most_constant):
 
     The first components of a column, as many as give the rows the highest density and
     no more than `most_constant`, are around constant values instead: their means are
-    among `values`, and not in x. Return
-    log-weights, means and log standard deviations, each ``(n_components, n_features)``,
-    and the number of these components, ``(n_features,)``. It is a mixture of linear
-    regressions (Quandt & Ramsey 1978) whose slopes are 0 or 1.
+    among `values`, and not in x. It is a mixture of linear regressions (Quandt & Ramsey
+    1978) whose slopes are 0 or 1.
+
+    Return log-weights, means and log standard deviations, each ``(n_components,
+    n_features)``, and the number of constant components, ``(n_features,)``.
     """
     model = np.empty((3, n_components, x.shape[1]))
     n_constant = np.empty(x.shape[1], dtype=np.int64)
@@ -206,7 +208,9 @@ def fit_columns(x, n_components, least, linear_share, values, most_constant):
         rows = x[:, columns], values[:, columns]
         few = [table[:: -(-len(x) // _FEW_ROWS)] for table in rows]
         fits = [_fit_columns(*few, *settings, n) for n in range(most_constant + 1)]
-        best = np.argmax([score for _, score in fits], axis=0)
+        # in the order of their number, and only for a gain that rounding cannot make
+        scores = [score - _LEAST_GAIN * n for n, (_, score) in enumerate(fits)]
+        best = np.argmax(scores, axis=0)
         n_constant[columns] = best
         for n in np.unique(best):
             is_chosen = best == n

@@ -66,10 +66,10 @@ class GaussianMixture(Likelihood):
 
     .. math:: \mu_{jk}(z) = (1 + t_{jk}) m_j(z) + s_{jk}(z)
 
-    where the tilts t, which do not depend on z, start at 0, or at -1: such a component
-    stays where it is, whatever z, as repeated values do. The last component keeps the
-    mean m_j(z), and at least the noise of the linear model; where the networks
-    extrapolate badly, it limits the loss of a row.
+    where the tilt t is 0, or -1 for components that do not follow the model: repeated
+    values stay where they are, whatever z. The last component keeps the mean m_j(z),
+    and at least the noise of the linear model; where the networks extrapolate badly, it
+    limits the loss of a row.
 
     Parameters
     ----------
@@ -87,8 +87,8 @@ class GaussianMixture(Likelihood):
         on the grid; no other component is higher. Beside values on no grid, it is a
         normal of the smallest variance.
     n_constant : int, default=2
-        Components of a column, at most, that start with a tilt of -1: as many as fit
-        the rows best. With 0 there are no tilts.
+        Components of a column, at most, with a tilt of -1: as many as fit the rows
+        clearly better where training starts, often none.
 
     References
     ----------
@@ -171,7 +171,7 @@ class GaussianMixture(Likelihood):
 
     @property
     def _n_tilts(self):
-        """Values that tell how components follow the offset: all do but the last."""
+        """Values that tell whether components follow the offset; the last one does."""
         return (self.n_mixture - 1) * (self.n_constant > 0)
 
     @property
@@ -192,7 +192,10 @@ class GaussianMixture(Likelihood):
         logits, narrow, wide, shift = raw.split(sizes, dim=-2)
         atoms, tilt = free.split([n_atoms, self._n_tilts], dim=-2)
         if self._n_tilts:
-            shift = shift + tilt.to(raw.dtype) * offset.to(raw.dtype).unsqueeze(-2)
+            # not learned
+            shift = shift + tilt.detach().to(raw.dtype) * offset.to(
+                raw.dtype
+            ).unsqueeze(-2)
         is_single = raw.dtype != offset.dtype
         log_range = log_range.to(raw.dtype)
         narrow = to_log_scale(narrow, log_range.unsqueeze(-2))
