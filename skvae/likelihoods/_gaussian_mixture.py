@@ -111,7 +111,8 @@ class GaussianMixture(Likelihood):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Keep mixtures as they are in files of format 2 and before, without tilts."""
-        super().__setstate__({"n_constant": 0} | state)
+        super().__setstate__(state)
+        vars(self).setdefault("n_constant", 0)
 
     @override
     def check_parameters(self) -> None:
