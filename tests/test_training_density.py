@@ -218,7 +218,7 @@ def test_column_with_one_value_that_differs_is_as_wide_as_it_varies():
     new = X[:50].copy()
     new[0, 5] *= -1000.0
     linear = FactorAnalysis(3).fit(X).score_samples(new)[0]
-    assert vae.score_samples(new)[0] > 5 * linear
+    assert vae.score_samples(new)[0] > 3 * linear
 
 
 def test_what_is_named_and_linear_models_have_one_stage():

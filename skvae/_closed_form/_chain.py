@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._moments import find_variance_doubt
-
 # shares of the way from the covariance to its diagonal
 _SHRINKAGE = 0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0
 _N_FOLDS = 5
@@ -60,11 +58,6 @@ def fit_chain(codes, targets):
     # of equal scores the simplest
     best = len(scores) - 1 - int(np.argmax(scores[::-1]))
     slope, scale = _regress(*_correlate(codes), _SHRINKAGE[best], targets)
-    # what is left of a row or two that have all the variance says little of others
-    target = codes[:, targets]
-    doubt = find_variance_doubt(target)
-    variance = np.maximum((target**2).mean(axis=0), scale**2)
-    scale = np.sqrt((1 - doubt) * scale**2 + doubt * variance)
     return Chain(slope, scale, predicted[best], _SHRINKAGE[best])
 
 

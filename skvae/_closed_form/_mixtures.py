@@ -26,8 +26,8 @@ _TOL = 1e-6
 _PSEUDO_ROWS, _TOTAL_ROWS = 1.0, 0.1
 # values held at a time, and steps of EM, for mixtures of columns
 _COLUMN_VALUES, _COLUMN_STEPS = 262_144, 30
-# rows that the number of components around constant values is found from
-# and the least gain of one, in nats
+# rows that the number of components around constant values is found from, and the
+# least gain of one, in nats
 _FEW_ROWS, _LEAST_GAIN = 500, 0.01
 
 
@@ -199,29 +199,26 @@ def fit_columns(x, n_components, least, linear_share, values, most_constant):
     Return log-weights, means and log standard deviations, each ``(n_components,
     n_features)``, and the number of constant components, ``(n_features,)``.
     """
-    model = np.empty((3, n_components, x.shape[1]))
-    n_constant = np.empty(x.shape[1], dtype=np.int64)
-    numbers = np.arange(x.shape[1])
+    n_features = x.shape[1]
+    model = np.empty((3, n_components, n_features))
+    n_constant = np.zeros(n_features, dtype=np.int64)
+
+    def fit(rows, columns, n):
+        tables = x[rows][:, columns], values[rows][:, columns]
+        return _fit_columns(*tables, n_components, least[columns], linear_share, n)
+
+    few = slice(None, None, -(-len(x) // _FEW_ROWS))
     for part in list_chunks(x.T, _COLUMN_VALUES // n_components):
-        columns = numbers[part]
-        settings = n_components, least[columns], linear_share
-        rows = x[:, columns], values[:, columns]
-        few = [table[:: -(-len(x) // _FEW_ROWS)] for table in rows]
-        fits = [_fit_columns(*few, *settings, n) for n in range(most_constant + 1)]
-        # in the order of their number, and only for a gain that rounding cannot make
-        scores = [score - _LEAST_GAIN * n for n, (_, score) in enumerate(fits)]
-        best = np.argmax(scores, axis=0)
-        n_constant[columns] = best
-        for n in np.unique(best):
-            is_chosen = best == n
-            found, _ = fits[n]
-            if len(x) > _FEW_ROWS:
-                chosen = [table[:, is_chosen] for table in rows]
-                narrow = n_components, least[columns][is_chosen], linear_share
-                found, _ = _fit_columns(*chosen, *narrow, n)
-            else:
-                found = found[..., is_chosen]
-            model[..., columns[is_chosen]] = found
+        columns = np.arange(n_features)[part]
+        if most_constant:
+            choices = np.arange(most_constant + 1)
+            scores = [fit(few, columns, n)[1] for n in choices]
+            # only for a gain that rounding cannot make
+            scores -= _LEAST_GAIN * choices[:, None]
+            n_constant[columns] = np.argmax(scores, axis=0)
+        for n in np.unique(n_constant[columns]):
+            chosen = columns[n_constant[columns] == n]
+            model[..., chosen], _ = fit(slice(None), chosen, n)
     return *model, n_constant
 
 

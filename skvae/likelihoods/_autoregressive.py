@@ -9,6 +9,7 @@ import torch
 from typing_extensions import override
 
 from .._closed_form._chain import fit_chain
+from .._closed_form._moments import find_variance_doubt
 from .._distributions._column_chain import ColumnChain
 from .._utils._missing import NEUTRAL, fill_at_random, find_missing
 from ..networks._layers import squash
@@ -230,7 +231,9 @@ class AutoregressiveColumns(PerColumn):
         terms, moments = self._compute_terms(x, offset)
         scaled = layout.scaled
         chain = fit_chain(terms, layout.targets)
-        log_unit = torch.as_tensor(np.log(chain.scale)).to(x)
+        # columns with the variance of a row or two keep their unit
+        doubt = find_variance_doubt(x[:, scaled].numpy())
+        log_unit = torch.as_tensor((1 - doubt) * np.log(chain.scale)).to(x)
         if widening is not None:
             # regressed are the offsets as they are: those moved away from the rows are
             # no functions of z, and contain the rows
