@@ -599,8 +599,7 @@ class VAETransformer(
         is_warm: bool,
         is_chunk: bool = False,
     ) -> Self:
-        # the last at the first step of an optimizer
-        import_quietly("torch", "skorch", "torch._dynamo")
+        import_quietly("torch", "skorch")
         from ._training._fit import start, train
         from ._training._ranks import fitting_together
         from ._training._shards import join_shards
@@ -804,8 +803,7 @@ class VAETransformer(
         It is kept for the next call, and with it its copy in double precision.
         """
         check_is_fitted(self)
-        # the last where torch broadcasts shapes
-        import_quietly("torch", "sympy")
+        import_quietly("torch")
         from ._model._ensemble import make_model
         from ._model._snapshot import Snapshot
 

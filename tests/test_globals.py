@@ -17,6 +17,10 @@ import logging, os, pickle, signal, sys, warnings
 import numpy as np
 from skvae import VAEOutlierDetector, VAETransformer
 
+def FullCovariance(*arguments, **settings):
+    model = VAETransformer(*arguments, likelihood="gaussian", **settings)
+    return model.set_params(likelihood__noise="full")
+
 def look():
     return {
         "environment": dict(os.environ),
@@ -52,6 +56,8 @@ def run(code, *arguments):
     [
         "VAETransformer(1, max_epochs=1, random_state=0).fit(X)",
         "VAETransformer(1, random_state=0).partial_fit(X)",
+        "VAETransformer(1, max_epochs=1, random_state=0, optimizer='sgd').fit(X)",
+        "FullCovariance(1, max_epochs=1).fit(X).sample(2)",
         "VAEOutlierDetector(1, max_epochs=1, random_state=0).fit(X).explain(X[:2])",
         "VAETransformer().set_params(likelihood='beta', likelihood__link='x')",
         "VAETransformer(likelihood='beat').fit(X)",
@@ -69,6 +75,17 @@ print({{k: (v, before[k]) for k, v in after.items() if v != before[k]}})
 print("torch" in sys.modules)
 """
     assert run(code).splitlines() == ["{}", "True"]
+
+
+@pytest.mark.parametrize("name", ["VAETransformer", "VAEOutlierDetector"])
+def test_defaults_do_without_the_compiler_of_torch(name):
+    code = f"""
+model = {name}(1, max_epochs=1, random_state=0).fit(X)
+model.score(X), model.sample(2), model.impute(np.where(X > 1, np.nan, X))
+pickle.loads(pickle.dumps(model)).transform(X)
+print(sorted({{"torch._dynamo", "sympy"}} & set(sys.modules)))
+"""
+    assert run(code) == "[]"
 
 
 def test_first_call_of_a_loaded_estimator_leaves_nothing_behind(tmp_path):

@@ -37,7 +37,7 @@ class UncheckedDistribution(Distribution):
 
 
 def broadcast_shapes(*shapes):
-    """Return what ``torch.broadcast_shapes`` returns, which takes ten times as long."""
+    """Return what ``torch.broadcast_shapes`` does, slowly and with sympy."""
     n_dims = max(map(len, shapes))
     found = [1] * n_dims
     for shape in shapes:
@@ -51,7 +51,7 @@ def broadcast_shapes(*shapes):
 
 def pick(values, index):
     """Return values (..., K, d) at index (..., d) of the last dimension but one."""
-    shape = torch.broadcast_shapes(values.shape[:-2] + values.shape[-1:], index.shape)
+    shape = broadcast_shapes(values.shape[:-2] + values.shape[-1:], index.shape)
     values = values.expand(*shape[:-1], *values.shape[-2:])
     return values.gather(-2, index.expand(shape).unsqueeze(-2)).squeeze(-2)
 

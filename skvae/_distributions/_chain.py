@@ -4,7 +4,7 @@ import torch
 from torch.distributions import constraints
 from typing_extensions import override
 
-from ._base import HALF_LOG_2PI, UncheckedDistribution
+from ._base import HALF_LOG_2PI, UncheckedDistribution, broadcast_shapes
 
 
 class NormalChain(UncheckedDistribution):
@@ -41,7 +41,7 @@ class NormalChain(UncheckedDistribution):
 
     def _join(self, parts):
         shapes = [part.shape[:-1] for part in parts]
-        leading = torch.broadcast_shapes(*shapes, self.batch_shape)
+        leading = broadcast_shapes(*shapes, self.batch_shape)
         return torch.cat([p.expand(*leading, p.shape[-1]) for p in parts], dim=-1)
 
     @property

@@ -8,7 +8,7 @@ from torch.distributions import Bernoulli, constraints
 from typing_extensions import override
 
 from .._utils._missing import list_incomplete
-from ._base import UncheckedDistribution
+from ._base import UncheckedDistribution, broadcast_shapes
 
 # draws of the missing cells of a row for every draw of z
 _N_CELL_DRAWS = 4
@@ -144,7 +144,7 @@ class ColumnChain(UncheckedDistribution):
 
     def _fill(self, value, missing, n_draws):
         """Return draws of the missing cells, ``(n_draws, ..., n_features)``."""
-        leading = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+        leading = broadcast_shapes(value.shape[:-1], self.batch_shape)
         value = value.expand(n_draws, *leading, -1)
         if self.noise is None:
             return self._walk(value, missing, lambda found, j: found.sample())
@@ -194,7 +194,7 @@ class ColumnChain(UncheckedDistribution):
         their means given the columns before instead.
         """
         if mean:
-            leading = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+            leading = broadcast_shapes(value.shape[:-1], self.batch_shape)
             value = value.expand(*leading, -1)
             x = self._walk(value, missing, lambda found, j: found.mean)
             log_prob = self.conditionals.given(x).log_prob(x)

@@ -4,7 +4,7 @@ import torch
 from torch.distributions import constraints
 from typing_extensions import override
 
-from ._base import UncheckedDistribution
+from ._base import UncheckedDistribution, broadcast_shapes
 
 
 class ColumnGroups(UncheckedDistribution):
@@ -23,7 +23,7 @@ class ColumnGroups(UncheckedDistribution):
 
     def _merge(self, parts):
         """Return values of the groups in the order of the columns."""
-        leading = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
+        leading = broadcast_shapes(*(part.shape[:-1] for part in parts))
         parts = [part.expand(*leading, -1) for part in parts]
         return torch.cat(parts, dim=-1).index_select(-1, self.order)
 

@@ -4,7 +4,12 @@ import torch
 from torch.distributions import Independent, Normal, constraints, register_kl
 from typing_extensions import override
 
-from ._base import HALF_LOG_2PI, UncheckedDistribution, without_autocast
+from ._base import (
+    HALF_LOG_2PI,
+    UncheckedDistribution,
+    broadcast_shapes,
+    without_autocast,
+)
 
 
 class LowRankNormal(UncheckedDistribution):
@@ -169,7 +174,7 @@ class CorrelatedNormal(UncheckedDistribution):
 
     def _map(self, function, value):
         """Apply a function of columns, (..., n_components, n_draws), to all draws."""
-        value = value.expand(torch.broadcast_shapes(value.shape, self.loc.shape))
+        value = value.expand(broadcast_shapes(value.shape, self.loc.shape))
         columns = value.reshape(-1, *self.loc.shape).movedim(0, -1)
         with without_autocast(value):
             mapped = function(columns)

@@ -9,6 +9,9 @@ from functools import partial
 
 import torch
 
+from .._utils._quiet_import import import_quietly
+from ._adam import ADAM
+
 # every weight begins at a multiple of 64 bytes
 _ALIGNMENT = 16
 
@@ -162,7 +165,7 @@ class FlatAdam(Stepper):
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         states = [optimizer.state.get(p, {}) for p in parameters]
         return (
-            type(optimizer) in (torch.optim.Adam, torch.optim.AdamW)
+            type(optimizer) in ADAM
             and len({float(state.get("step", 0)) for state in states}) == 1
             and not optimizer._optimizer_step_pre_hooks
             and not optimizer._optimizer_step_post_hooks
@@ -227,4 +230,5 @@ def make_stepper(optimizer, weights):
     """Return the stepper of an optimizer: `FlatAdam` where it fits."""
     if FlatAdam.fits(optimizer):
         return FlatAdam(optimizer, weights)
+    import_quietly("torch._dynamo")  # by the optimizer's step
     return Stepper(optimizer)

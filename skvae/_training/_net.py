@@ -17,9 +17,11 @@ from typing_extensions import override
 from .._utils._checks import suggest
 from .._utils._device import give_memory_back, matmul_precision
 from .._utils._draws import call_with_draws
+from .._utils._quiet_import import import_quietly
 from .._utils._seed import seeded
 from ..callbacks import BestWeights, EpochMeans, StopTraining
 from ..objectives import ELBO
+from ._adam import Adam, AdamW
 from ._averaging import AveragedWeights
 from ._batches import Rows, TrainBatches, ValidBatches
 from ._flat_weights import learning_rates
@@ -139,6 +141,8 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
 
     @override
     def initialize_optimizer(self, *args, **kwargs):
+        if self.optimizer not in (Adam, AdamW):
+            import_quietly("torch._dynamo")
         try:
             super().initialize_optimizer(*args, **kwargs)
             if not isinstance(self.optimizer_, torch.optim.Optimizer):
@@ -284,6 +288,7 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
 
     @override
     def train_step(self, batch, **fit_params):
+        import_quietly("torch._dynamo")  # by the optimizer's step
         factor, pull = self.advance()
         rates = [factor * group["lr"] for group in self.optimizer_.param_groups]
         with learning_rates(self.optimizer_, rates):

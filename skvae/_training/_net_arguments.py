@@ -8,6 +8,7 @@ from .._model._cost import count_draws, count_widest
 from .._model._evidence import make_noise
 from .._utils._checks import suggest
 from ..callbacks import Annealing, KLWarmup
+from ._adam import ADAM, DECOUPLED, Adam, AdamW
 from ._batches import TrainBatches, ValidBatches
 from ._map import BETA_SHARE, CORRUPTION, balance_columns, compute_error
 from ._net import Loss, VAENet
@@ -21,8 +22,8 @@ _VALID_VALUES = 5_000_000
 _STEPS, _FEW_STEPS, _NARROW, _VERY_WIDE = 32, 12, 128, 4096
 
 _OPTIMIZERS = {
-    "adamw": torch.optim.AdamW,
-    "adam": torch.optim.Adam,
+    "adamw": AdamW,
+    "adam": Adam,
     "nadam": torch.optim.NAdam,
     "radam": torch.optim.RAdam,
     "rmsprop": torch.optim.RMSprop,
@@ -76,15 +77,14 @@ def resolve_optimizer(optimizer, lr, weight_decay, n_samples, device):
         # every parameter not called "...weight": biases, free values, the prior
         groups = [("*[!t]", {"weight_decay": 0.0})]
         arguments["optimizer__param_groups"] = groups
-    fused = (torch.optim.AdamW, torch.optim.Adam)
-    if optimizer in fused and torch.device(device).type in ("cpu", "cuda"):
+    if optimizer in ADAM and torch.device(device).type in ("cpu", "cuda"):
         arguments["optimizer__fused"] = True
     return arguments
 
 
 def resolve_weight_decay(optimizer, n_samples):
     """Return the decay of 'auto': strong for few hundred rows, weak for many."""
-    return min(1.0, 300 / n_samples) if optimizer is torch.optim.AdamW else 0.0
+    return min(1.0, 300 / n_samples) if optimizer in DECOUPLED else 0.0
 
 
 def resolve_batch_size(batch_size, n_samples, n_features=1):

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from .._distributions._base import broadcast_shapes
+
 # of the coupling with raw outputs, as a function of what is learned: its second
 # derivative is 2 * _RATE, and the first _RATE * _LEAST at zero
 _RATE, _LEAST = 2.0, 0.1
@@ -178,7 +180,7 @@ class CouplingLayout:
 
     def join_terms(self, parts):
         """Return all terms, in the order of their columns."""
-        leading = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
+        leading = broadcast_shapes(*(part.shape[:-1] for part in parts))
         terms = torch.cat([part.expand(*leading, -1) for part in parts], dim=-1)
         return terms.index_select(-1, self.term_order.to(terms.device))
 

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.functional import softplus
 from typing_extensions import override
 
+from .._distributions._base import broadcast_shapes
 from .._distributions._column_chain import ColumnChain
 from .._distributions._groups import ColumnGroups
 from .._distributions._levels import CategoricalColumns
@@ -116,9 +117,7 @@ class Discriminator(nn.Module):
                 values = values.masked_fill(hidden, 0.0)
             found.append(values.flatten(-2) if n_categories else values)
         # categories of z are the same for all rows
-        leading = torch.broadcast_shapes(
-            *(part.shape[:-1] for part in found), x.shape[:-1]
-        )
+        leading = broadcast_shapes(*(part.shape[:-1] for part in found), x.shape[:-1])
         found = [part.expand(*leading, -1) for part in found]
         if self.has_flags:
             flags = torch.zeros_like(x) if missing is None else missing.to(x)
