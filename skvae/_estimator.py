@@ -649,7 +649,9 @@ class VAETransformer(
                 self._make_number_likelihood(),
                 None if data.is_chunk else int(data.counted.sum()),
             ),
-            n_components=self._count_components(len(data.table.kinds)),
+            n_components=self._count_components(
+                len(data.table.kinds), int(data.counted.sum())
+            ),
             device=resolve_device(self.device),
             settings=settings,
             callbacks=list(self.net_callbacks or []),
@@ -686,7 +688,7 @@ class VAETransformer(
         """Return the density of 'auto' for all numbers; None chooses by column."""
         return None
 
-    def _count_components(self, n_features: int) -> int | None:
+    def _count_components(self, n_features: int, n_rows: int) -> int | None:
         """Return the size of the latent; None leaves it to the rows."""
         return None if self.n_components == "auto" else self.n_components
 

@@ -192,14 +192,33 @@ def test_one_column_and_all_columns_agree(name):
                 part.log_prob(column), expected.log_prob(x)[:, j : j + 1]
             )
             layout = conditionals.layout
-            inputs, terms = (part.clone() for part in codes)
+            inputs, terms, *rest = (part.clone() for part in codes)
             inputs[:, layout.first_inputs[j] :] = 0.0
             is_later = layout.term_columns >= j
             terms[:, is_later & ~layout.is_offset] = 0.0
-            changed = type(codes)(inputs, terms)
+            changed = type(codes)(inputs, terms, *rest)
             for k in range(j, D):
                 conditionals.update(changed, x, k)
             torch.testing.assert_close(changed, codes)
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_cells_are_drawn_for_the_rows_that_miss_them(name):
+    X = make_rows(name, N, D)
+    vae = VAETransformer(2, likelihood=Autoregressive(name), **SMALL).fit(X)
+    module = vae.net_.module_.double()
+    x = torch.as_tensor(vae.columns_.encode(X)).double()
+    missing = torch.as_tensor(np.random.default_rng(0).random(x.shape) < 0.3)
+    missing[:, 1] = True
+    noise = torch.as_tensor(np.random.default_rng(1).normal(size=(5, 1, 2)))
+    with torch.no_grad():
+        law = module.decode(noise.expand(5, len(x), 2))
+        law.noise = noise
+        found = law._fill(x, missing, 3)
+        # one mask for every draw: all rows are drawn, as in a recorded step
+        expected = law._fill(x, missing.expand(3, 5, -1, -1), 3)
+    assert (found[..., ~missing] == x[~missing]).all()
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("name", BASES)

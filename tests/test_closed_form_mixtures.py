@@ -9,6 +9,7 @@ from sklearn.mixture import GaussianMixture
 import skvae._closed_form._mixtures as mixtures
 from skvae._closed_form._mixtures import (
     Clusters,
+    _find_dense,
     fit_clusters,
     fit_columns,
     iterate_em,
@@ -243,3 +244,17 @@ def test_repeated_values_have_components_that_do_not_follow_the_model(n_samples)
         narrow = log_scale[: n_constant[j], j] < -1.5
         weight = np.exp(log_weights[: n_constant[j], j])[at_value & narrow].sum()
         assert weight == pytest.approx(share[j], abs=0.05)
+
+
+def test_few_rows_without_repeated_values_have_few_constant_components():
+    generator = np.random.default_rng(3)
+    offset, residual = generator.normal(size=(2, 50, 200))
+    least = np.full(200, -3.0)
+    *_, n_constant = fit_columns(residual, 4, least, 0.05, 0.6 * offset + residual, 2)
+    assert (n_constant > 0).mean() < 0.1
+
+
+def test_dense_intervals_do_not_overlap():
+    # zeros in half of the rows, and a value in a quarter
+    column = np.repeat([0.0, 4.0, 1.0, 2.5, 6.0], [20, 10, 4, 3, 3])[:, None]
+    np.testing.assert_array_equal(_find_dense(column, 2)[:, 0], [0.0, 4.0])

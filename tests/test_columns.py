@@ -70,6 +70,7 @@ def make_pandas_columns():
 def make_arrow_columns():
     pa = pytest.importorskip("pyarrow")
     dictionary = pa.dictionary(pa.int32(), pa.string())
+    unsigned = pa.dictionary(pa.uint32(), pa.string())
     cases = {
         "int64": (WHOLE, pa.int64(), Integer),
         "int16": (WHOLE, pa.int16(), Integer),
@@ -85,6 +86,7 @@ def make_arrow_columns():
         "string": (WORDS, pa.string(), Category),
         "large_string": (WORDS, pa.large_string(), Category),
         "dictionary": (WORDS, dictionary, Category),
+        "unsigned dictionary": (WORDS, unsigned, Category),
         "ordered dictionary": (
             WORDS,
             pa.dictionary(pa.int8(), pa.string(), ordered=True),
@@ -111,7 +113,7 @@ POLARS_COLUMNS = {
 }
 PANDAS = list(make_pandas_columns())
 ARROW = ["int64", "int16", "float", "double", "halffloat", "decimal", "bool", "string"]
-ARROW += ["large_string", "dictionary", "ordered dictionary"]
+ARROW += ["large_string", "dictionary", "unsigned dictionary", "ordered dictionary"]
 
 
 def read_column(column, kind=None):

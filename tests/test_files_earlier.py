@@ -16,20 +16,25 @@ sys.path.insert(0, str(FOLDER))
 
 from make import answer, make_rows  # noqa: E402
 
+# the first has a detector alone
+NAMES = ["detector-1"] + [
+    f"{name}-{number}"
+    for number in range(2, FORMAT + 1)
+    for name in ("detector", "transformer")
+]
 
-def test_every_format_has_a_file():
-    assert {p.name for p in FOLDER.glob("*.skvae")} == {
-        f"detector-{number}.skvae" for number in range(1, FORMAT + 1)
-    }
+
+def test_every_format_has_its_files():
+    assert {path.stem for path in FOLDER.glob("*.skvae")} == set(NAMES)
 
 
-@pytest.mark.parametrize("number", range(1, FORMAT + 1))
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.filterwarnings("ignore::skvae.InconsistentVersionWarning")
-def test_files_of_every_format_give_their_answers(number):
-    detector = skvae.load(FOLDER / f"detector-{number}.skvae")
-    text = (FOLDER / f"detector-{number}.json").read_text(encoding="utf-8")
+def test_files_of_every_format_give_their_answers(name):
+    estimator = skvae.load(FOLDER / f"{name}.skvae")
+    text = (FOLDER / f"{name}.json").read_text(encoding="utf-8")
     rows = make_rows()
-    answers = answer(detector, rows.head(12))
+    answers = answer(estimator, rows.head(12))
     for name, expected in json.loads(text).items():
         if name in ("drawn", "outliers"):
             assert answers[name] == expected
@@ -38,8 +43,8 @@ def test_files_of_every_format_give_their_answers(number):
             np.testing.assert_allclose(answers[name], expected, rtol=1e-4, atol=1e-4)
     # all that it needs is there: it is saved again, and trained further
     file = io.BytesIO()
-    skvae.save(detector, file)
-    detector.set_params(warm_start=True).fit(rows)
+    skvae.save(estimator, file)
+    estimator.set_params(warm_start=True).fit(rows)
 
 
 def test_chains_of_columns_of_format_1_are_refused_with_the_way_out():

@@ -17,9 +17,9 @@ import logging, os, pickle, signal, sys, warnings
 import numpy as np
 from skvae import VAEOutlierDetector, VAETransformer
 
-def FullCovariance(*arguments, **settings):
+def LowRank(*arguments, **settings):
     model = VAETransformer(*arguments, likelihood="gaussian", **settings)
-    return model.set_params(likelihood__noise="full")
+    return model.set_params(likelihood__noise="low_rank")
 
 def look():
     return {
@@ -57,7 +57,7 @@ def run(code, *arguments):
         "VAETransformer(1, max_epochs=1, random_state=0).fit(X)",
         "VAETransformer(1, random_state=0).partial_fit(X)",
         "VAETransformer(1, max_epochs=1, random_state=0, optimizer='sgd').fit(X)",
-        "FullCovariance(1, max_epochs=1).fit(X).sample(2)",
+        "LowRank(1, max_epochs=1).fit(X).sample(2)",
         "VAEOutlierDetector(1, max_epochs=1, random_state=0).fit(X).explain(X[:2])",
         "VAETransformer().set_params(likelihood='beta', likelihood__link='x')",
         "VAETransformer(likelihood='beat').fit(X)",

@@ -835,3 +835,17 @@ def test_components_follow_the_model_or_stay_where_they_are():
     still = likelihood(raw, -torch.ones_like(free), offset, log_range).loc
     away = likelihood(raw, -torch.ones_like(free), offset + 5, log_range).loc
     torch.testing.assert_close(still[:, :-1], away[:, :-1])
+
+
+@pytest.mark.parametrize("missing", [0.3, 0.8])
+def test_repeated_values_have_their_weight_where_cells_are_missing(missing):
+    generator = np.random.default_rng(0)
+    offset, x = 3 * generator.normal(size=600), generator.normal(size=600)
+    x = np.where(generator.random(600) < 0.5, 0.0, offset + x)
+    x[generator.random(600) < missing] = np.nan
+    given = (torch.as_tensor(part)[:, None] / 2 for part in (x, offset))
+    log_range = torch.full((1,), 3.0, dtype=torch.float64)
+    raw, tilt = GaussianMixture().initialize(*given, log_range)
+    is_constant = torch.cat([tilt, tilt.new_zeros(1, 1)]) == -1
+    weight = torch.softmax(raw[:4], dim=0)[is_constant].sum()
+    assert float(weight) == pytest.approx(np.mean(x[~np.isnan(x)] == 0), abs=0.06)

@@ -564,3 +564,10 @@ def test_detector_has_wide_layers_unless_told_otherwise():
     assert find_widths(detector.fit(X)) == (128, 128)
     detector.set_params(hidden_layer_sizes="auto")
     assert find_widths(detector.fit(X)) == (64, 64)
+
+
+@pytest.mark.parametrize("widths", [(), (4,), (256, 256)])
+def test_networks_of_a_users_own_keep_their_layers(widths):
+    X = np.random.default_rng(0).normal(size=(100, 3))
+    vae = VAETransformer(1, network=MLP(widths), max_epochs=1, random_state=0)
+    assert vae.fit(X).net_.module_.network.hidden_layer_sizes == widths

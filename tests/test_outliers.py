@@ -916,3 +916,29 @@ def test_scores_of_cells_are_frames_with_names_and_index(library):
         np.testing.assert_allclose(cells.to_numpy(), plain)
     if library == "pandas":
         assert list(cells.index) == ["r0", "r1", "r2"]
+
+
+@pytest.mark.parametrize(("n_rows", "n_components"), [(3, 1), (25, 6), (200, 20)])
+def test_few_rows_have_few_components(n_rows, n_components):
+    X = np.random.default_rng(1).normal(size=(n_rows, 40))
+    detector = VAEOutlierDetector(max_epochs=1, random_state=0).fit(X)
+    assert detector.n_components_ == n_components
+
+
+def test_rows_far_away_are_outliers_of_fewer_rows_than_columns():
+    X, far = np.random.default_rng(1).normal(size=(2, 25, 40))
+    detector = VAEOutlierDetector(max_epochs=3, random_state=0).fit(X)
+    assert (detector.predict(X) == -1).mean() < 0.1
+    assert (detector.predict(3 * far) == -1).all()
+
+
+def test_the_method_at_fit_is_that_of_the_threshold():
+    X = make_factors(150, random_state=0)[0][:, :3]
+    detector = VAEOutlierDetector(1, contamination=0.1, **QUICK).fit(X)
+    scores, flags = detector.score_samples(X), detector.predict(X)
+    detector.set_params(score_method="evidence")
+    np.testing.assert_array_equal(detector.score_samples(X), scores)
+    np.testing.assert_array_equal(detector.predict(X), flags)
+    detector.fit(X)
+    assert not np.allclose(detector.score_samples(X), scores)
+    assert (detector.predict(X) == -1).mean() == pytest.approx(0.1, abs=0.02)

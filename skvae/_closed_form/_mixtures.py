@@ -27,8 +27,9 @@ _PSEUDO_ROWS, _TOTAL_ROWS = 1.0, 0.1
 # values held at a time, and steps of EM, for mixtures of columns
 _COLUMN_VALUES, _COLUMN_STEPS = 262_144, 30
 # rows that the number of components around constant values is found from, and the
-# least gain of one, in nats
-_FEW_ROWS, _LEAST_GAIN = 500, 0.01
+# least gain of one, in nats: one that rounding cannot make, and in all rows together
+# twice what a parameter that means nothing gains, half a nat, for mean and scale
+_FEW_ROWS, _LEAST_GAIN, _LEAST_TOTAL = 500, 0.01, 2.0
 
 
 def iterate_em(
@@ -213,8 +214,7 @@ def fit_columns(x, n_components, least, linear_share, values, most_constant):
         if most_constant:
             choices = np.arange(most_constant + 1)
             scores = [fit(few, columns, n)[1] for n in choices]
-            # only for a gain that rounding cannot make
-            scores -= _LEAST_GAIN * choices[:, None]
+            scores -= (_LEAST_GAIN + _LEAST_TOTAL / len(x[few])) * choices[:, None]
             n_constant[columns] = np.argmax(scores, axis=0)
         for n in np.unique(n_constant[columns]):
             chosen = columns[n_constant[columns] == n]
@@ -273,10 +273,12 @@ def _find_dense(values, n_found):
     n_rows = min(max(1, len(values) // 10), len(values) - 1)
     order, found = np.sort(values, axis=0), np.empty((n_found, values.shape[1]))
     low, high = order[: len(values) - n_rows], order[n_rows:]
-    centre, length = (low + high) / 2, high - low
+    length = high - low
     for i in range(n_found):
         shortest = length.argmin(axis=0)[None]
-        found[i] = np.take_along_axis(centre, shortest, axis=0)
-        reach = np.take_along_axis(high - low, shortest, axis=0)
-        length = np.where(np.abs(centre - found[i]) <= reach, np.inf, length)
+        bottom, top = (
+            np.take_along_axis(bounds, shortest, axis=0) for bounds in (low, high)
+        )
+        found[i] = (bottom + top) / 2
+        length = np.where((low <= top) & (high >= bottom), np.inf, length)
     return found

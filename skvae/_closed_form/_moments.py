@@ -67,9 +67,10 @@ def find_variance_doubt(x):
     """Return how little rows say about the variances of columns, ``(n_columns,)``.
 
     The squared relative error of a variance is (kurtosis - 1) / n, of the cells that
-    are known. It is 0 up to a tenth, as in most columns, and 1 where a single row has
-    all the variance. Columns have mean 0.
+    are known. The doubt is 0 up to a tenth, as in most columns of more than some twenty
+    rows, and near 1 where one of many rows has all the variance.
     """
+    x = x - compute_mean(x)
     variance = np.maximum(compute_mean(x, function=np.square), 1e-12)
     fourth = compute_mean(x, function=lambda rows: rows**4)
     count = np.maximum((~np.isnan(x)).sum(axis=0), 1)

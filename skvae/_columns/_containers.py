@@ -152,6 +152,11 @@ def factorize(column):
     if isinstance(column.dtype, np.dtype):
         # pandas cannot look up bytes of another order
         column = column.astype(column.dtype.newbyteorder("="))
+    elif pd.api.types.is_extension_array_dtype(column) and hasattr(
+        getattr(column.dtype, "pyarrow_dtype", None), "index_type"
+    ):
+        # pandas cannot look up values of Arrow's dictionaries with unsigned positions
+        column = column.astype(pd.ArrowDtype(column.dtype.pyarrow_dtype.value_type))
     codes, levels = pd.factorize(column)
     return codes, levels.tolist()
 

@@ -37,7 +37,7 @@ class UncheckedDistribution(Distribution):
 
 
 def broadcast_shapes(*shapes):
-    """Return what ``torch.broadcast_shapes`` does, slowly and with sympy."""
+    """Do as ``torch.broadcast_shapes``, which is slower and imports sympy."""
     n_dims = max(map(len, shapes))
     found = [1] * n_dims
     for shape in shapes:

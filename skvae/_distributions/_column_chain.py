@@ -1,13 +1,14 @@
 """Columns of a row, each with a distribution given the columns before it."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch.distributions import Bernoulli, constraints
 from typing_extensions import override
 
-from .._utils._missing import list_incomplete
+from .._utils._missing import find_incomplete_rows, list_incomplete
 from ._base import UncheckedDistribution, broadcast_shapes
 
 # draws of the missing cells of a row for every draw of z
@@ -34,6 +35,16 @@ def draw_at(distribution, level):
             f"Scores of rows with missing cells need a method {name}.icdf(level), or "
             "draw_at(level), that turns uniform levels into draws."
         ) from None
+
+
+# all chunks of a table have the same noise
+@lru_cache(maxsize=16)
+def _draw_levels(noise, n_rows, n_draws, n_features):
+    """Return levels (n_draws, n_rows, n_features), those of a row from its bytes."""
+    words = np.frombuffer(noise, dtype=np.uint32).reshape(n_rows, -1).tolist()
+    shape = n_draws, n_features
+    levels = np.stack([np.random.default_rng(row).random(shape) for row in words], 1)
+    return levels
 
 
 class KnownColumns(UncheckedDistribution):
@@ -100,8 +111,9 @@ class ColumnChain(UncheckedDistribution):
     conditionals : object
         ``given(x)`` is the distribution of all columns, independent of one another,
         where those before have the values x. ``encode(x)`` returns what columns depend
-        on, ``at(codes, j)`` the distribution of column j given that, and
-        ``update(codes, x, j)`` writes a new value of column j into it.
+        on, ``at(codes, j, rows)`` the distribution of column j given that, of some
+        rows, and ``update(codes, values, j, rows)`` writes a new value of column j of
+        these rows into it. None stands for all rows.
     noise : Tensor (n_draws, ...) or None
         Draws of the first dimension, which all rows share. The draws of missing cells
         are derived from them, and are the same for all rows. None makes new ones.
@@ -121,25 +133,31 @@ class ColumnChain(UncheckedDistribution):
         They are functions of the noise, however it is cut into blocks.
         """
         (n_features,) = self.event_shape
-        rows = self.noise.detach().reshape(len(self.noise), -1).double().cpu().numpy()
-        found = []
-        for row in rows:
-            generator = np.random.default_rng(row.view(np.uint32).tolist())
-            found.append(generator.random((n_draws, n_features)))
+        noise = self.noise.detach().reshape(len(self.noise), -1).double().cpu()
+        levels = _draw_levels(noise.numpy().tobytes(), len(noise), n_draws, n_features)
         n_between = len(self.batch_shape) - 1
-        shape = (n_draws, len(rows), *[1] * n_between, n_features)
-        return torch.as_tensor(np.stack(found, axis=1)).reshape(shape)
+        shape = (n_draws, len(noise), *[1] * n_between, n_features)
+        return torch.as_tensor(levels).reshape(shape)
 
     @torch.no_grad()
     def _walk(self, value, missing, choose):
-        """Return values with missing cells filled by ``choose(distribution, j)``."""
+        """Return values with missing cells filled.
+
+        ``choose(distribution, j, shape)`` returns those of column j.
+        """
         x = value.clone()
         codes = self.conditionals.encode(x)
         for j in list_incomplete(missing):
-            cell = slice(j, j + 1)
-            found = choose(self.conditionals.at(codes, j), j).to(x)
-            x[..., cell] = torch.where(missing[..., cell], found, x[..., cell])
-            self.conditionals.update(codes, x, j)
+            cell, rows = slice(j, j + 1), find_incomplete_rows(missing, j)
+            n_rows = x.shape[-2] if rows is None else len(rows)
+            shape = *x.shape[:-2], n_rows, 1
+            found = choose(self.conditionals.at(codes, j, rows), j, shape).to(x)
+            if rows is None:
+                found = torch.where(missing[..., cell], found, x[..., cell])
+                x[..., cell] = found
+            else:
+                x[..., rows, cell] = found.expand(shape)
+            self.conditionals.update(codes, x, j, rows)
         return x
 
     def _fill(self, value, missing, n_draws):
@@ -147,13 +165,12 @@ class ColumnChain(UncheckedDistribution):
         leading = broadcast_shapes(value.shape[:-1], self.batch_shape)
         value = value.expand(n_draws, *leading, -1)
         if self.noise is None:
-            return self._walk(value, missing, lambda found, j: found.sample())
+            return self._walk(value, missing, lambda found, *_: found.sample())
         limits = torch.finfo(value.dtype).tiny, 1 - torch.finfo(value.dtype).eps
         levels = self._make_levels(n_draws).to(value).clamp(*limits)
 
-        def choose(found, j):
-            level = levels[..., j : j + 1]
-            return draw_at(found, level.expand(*value.shape[:-1], 1))
+        def choose(found, j, shape):
+            return draw_at(found, levels[..., j : j + 1].expand(shape))
 
         return self._walk(value, missing, choose)
 
@@ -196,7 +213,7 @@ class ColumnChain(UncheckedDistribution):
         if mean:
             leading = broadcast_shapes(value.shape[:-1], self.batch_shape)
             value = value.expand(*leading, -1)
-            x = self._walk(value, missing, lambda found, j: found.mean)
+            x = self._walk(value, missing, lambda found, *_: found.mean)
             log_prob = self.conditionals.given(x).log_prob(x)
             return x, log_prob.masked_fill(missing, 0.0).sum(dim=-1)
         x, log_prob = self._score_filled(value, missing, 1)
@@ -213,7 +230,7 @@ class ColumnChain(UncheckedDistribution):
     def mean(self):
         """Mean of every column, where those before are at their means."""
         start = self._start_from_nothing()
-        return self._walk(*start, lambda found, j: found.mean)
+        return self._walk(*start, lambda found, *_: found.mean)
 
     @property
     @override
@@ -230,10 +247,9 @@ class ColumnChain(UncheckedDistribution):
         levels = levels.reshape(_N_MOMENT_DRAWS, *between, -1)
         columns = []
 
-        def choose(found, j):
+        def choose(found, j, shape):
             noise, mean = found.variance.mean(dim=0), found.mean
             columns.append(noise + mean.var(dim=0))
-            shape = *start[0].shape[:-1], 1
             return draw_at(found, levels[..., j : j + 1].expand(shape))
 
         self._walk(*start, choose)
@@ -243,4 +259,4 @@ class ColumnChain(UncheckedDistribution):
     @override
     def sample(self, sample_shape=()):
         start = self._start_from_nothing(sample_shape)
-        return self._walk(*start, lambda found, j: found.sample())
+        return self._walk(*start, lambda found, *_: found.sample())

@@ -16,6 +16,12 @@ from ._base import (
 from ._normals import CorrelatedNormal
 
 
+def _choose(probs, level):
+    """Return components: the number of cumulated weights below a level."""
+    bounds = probs.cumsum(dim=-2)[..., :-1, :]
+    return (bounds < level.unsqueeze(-2)).sum(dim=-2)
+
+
 class NormalMixture(UncheckedDistribution):
     """A mixture of normals for every column, independent across columns.
 
@@ -50,20 +56,16 @@ class NormalMixture(UncheckedDistribution):
     def _draw(self, shape):
         # in the order of the shape, wherever the parameters are in memory
         settings = {"dtype": self.loc.dtype, "device": self.loc.device}
-        index = self._choose(torch.rand(shape, **settings))
+        index = _choose(self.probs, torch.rand(shape, **settings))
         loc, log_scale = pick(self.loc, index), pick(self.log_scale, index)
         is_atom = index >= self.loc.shape[-2] - self.n_atoms
         draw = loc + log_scale.exp() * torch.randn(shape, **settings)
         return torch.where(is_atom, loc, draw)
 
-    def _choose(self, level):
-        """Return components: the number of cumulated weights below a level."""
-        bounds = self.probs.cumsum(dim=-2)[..., :-1, :]
-        return (bounds < level.unsqueeze(-2)).sum(dim=-2)
-
     def draw_at(self, level):
         """Return the draws that uniform levels stand for, ``(..., n_features)``."""
-        index, probs = self._choose(level), self.probs
+        probs = self.probs
+        index = _choose(probs, level)
         loc, log_scale = pick(self.loc, index), pick(self.log_scale, index)
         is_atom = index >= self.loc.shape[-2] - self.n_atoms
         # where the level is between the two bounds of its component, again uniform

@@ -222,10 +222,11 @@ class LinearStart(nn.Module):
         return u, latent.draw_initial(loc, scale, noise)
 
     def get_widening(self):
-        """Return by how much new rows are farther from what is decoded.
+        """Return None: new rows are as far from what is decoded as training rows.
 
-        A linear model has so few parameters that they are as far as training rows.
+        A linear model has so few parameters; see `MapStart`.
         """
+        return None
 
     def keep(self, raw, free):
         """Write into initial values what has been learned before: nothing."""

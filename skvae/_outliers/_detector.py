@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # largest number of components of 'auto'
 _MAX_COMPONENTS = 64
+# rows for every component, at least
+_ROWS_OF_COMPONENT = 4
 # least variance of the normals of a column, as a share of its variance
 _VARIANCE_FLOOR = 1e-3
 
@@ -60,8 +62,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     Parameters
     ----------
     n_components : int or 'auto', default='auto'
-        Size of the latent. 'auto' is half the number of columns, at least 2 and at most
-        64.
+        Size of the latent. 'auto' is half the number of columns, but no more than a
+        quarter of the number of rows, at least 2, or 1 for few rows, and at most 64.
     contamination : float or 'auto', default='auto'
         Share of outliers among the rows of X, in (0, 0.5]: this share of them is below
         the threshold. It is also the rate of false alarms on new rows like those of X,
@@ -69,7 +71,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         scores of 99 in 100 rows, leaving aside rows that score far below all others.
     score_method : str, default='pooled'
         Default method of `score_samples`: 'pooled', 'tempered', 'nearest', 'elbo',
-        'evidence', 'reconstruction', 'refined' or 'regret'.
+        'evidence', 'reconstruction', 'refined' or 'regret'. The one at `fit` stays, as
+        `offset_` is a threshold on its scores.
     trim : float, 'auto' or None, default='auto'
         Rows that are left out of training: the share that is farthest from the mean, in
         [0, 0.5); with 'auto', rows beyond a fence of the distances, Q3 + 0.75 (Q3 -
@@ -78,7 +81,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     likelihood : str, Likelihood or dict, default='auto'
         p(x|z), as in `VAETransformer`, except that 'auto' is a mixture of normals for
         numbers, whose variances are at least a thousandth of a column's: otherwise
-        repeated values would dominate the score.
+        repeated values would dominate the score. It has ``n_constant=0``: components
+        around single values would take in outliers that are alike.
     latent, network : optional
         The model, as in `VAETransformer`.
     hidden_layer_sizes : tuple of int or 'auto', default=(128, 128)
@@ -322,19 +326,21 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     def _make_number_likelihood(self) -> Any:
         from ..likelihoods import GaussianMixture
 
-        # components that stay where they are would take in outliers that are alike
         return GaussianMixture(variance_floor=_VARIANCE_FLOOR, n_constant=0)
 
     @override
-    def _count_components(self, n_features: int) -> int | None:
+    def _count_components(self, n_features: int, n_rows: int) -> int | None:
         if self.n_components != "auto":
-            return super()._count_components(n_features)
-        return int(np.clip(n_features // 2, 2, _MAX_COMPONENTS))
+            return super()._count_components(n_features, n_rows)
+        n_components = int(np.clip(n_features // 2, 2, _MAX_COMPONENTS))
+        # as many as rows would fit these exactly, and no others
+        return max(1, min(n_components, n_rows // _ROWS_OF_COMPONENT))
 
     @override
     def _conclude(self, data: Any) -> None:
         from ._pooled import PooledScore
 
+        self._method = self.score_method
         array: Any
         weight: Any
         counted = data.counted
@@ -354,7 +360,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
             self._pooled, found, held_out = PooledScore.learn(
                 self._get_model(), data, array, weight, kept
             )
-            if self.score_method != "pooled":
+            if self._fitted_method != "pooled":
                 found, held_out = measure(data, self._score, array, weight)
         scores = found.scores
         self._training_scores = None if data.is_chunk else scores
@@ -372,6 +378,11 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
             scores = self.score_samples(data.table.given)
             self._training_scores = convert_array(scores, "scores")
 
+    @property
+    def _fitted_method(self) -> str:
+        """The method of the scores that `offset_` was found from."""
+        return vars(self).get("_method", self.score_method)
+
     def _get_pooled(self) -> Any:
         """Return what scores are pooled with; fits of earlier versions have none."""
         if self._pooled is None:
@@ -388,7 +399,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         return {
             "outliers": {
                 "offset": float(self.offset_),
-                "score_method": self.score_method,
+                "score_method": self._fitted_method,
                 "contamination": share if share == "auto" else float(share),
                 "flagged_share": None if scores is None else float(self.labels_.mean()),
                 "n_trimmed": int(self.trimmed_.sum()),
@@ -511,7 +522,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         (2020), "Likelihood regret", eq. 4, for 'regret'; Fisher (1932), "Statistical
         methods for research workers", section 21.1, for 'pooled'.
         """
-        method = self.score_method if method is None else method
+        method = self._fitted_method if method is None else method
         return super().score_samples(X, method, n_draws=n_draws, return_std=return_std)
 
     @override
@@ -545,7 +556,7 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     def _score(self, array: Any, model: Any = None) -> Any:
         """Return the default scores of rows by a model; None is the fitted one."""
         model = self._get_model() if model is None else model
-        return self._compute_scores(model, array, self.score_method)
+        return self._compute_scores(model, array, self._fitted_method)
 
     @overload
     def explain(self, X: FrameT) -> FrameT: ...

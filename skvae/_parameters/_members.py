@@ -374,7 +374,10 @@ def resolve_members(estimator, table, image_shape, for_numbers=None, n_rows=None
         estimator, table, network, latent, objective, for_numbers, has_images
     )
     likelihood = stages["likelihood"]
-    is_automatic = isinstance(estimator.hidden_layer_sizes, str)
+    # networks of a user's own have the layers they were made with
+    is_automatic = isinstance(estimator.network, str) and isinstance(
+        estimator.hidden_layer_sizes, str
+    )
     if is_automatic and type(network) is MLP and n_rows is not None:
         _narrow(network, n_rows, likelihood)
     if has_images and isinstance(likelihood, AutoregressiveColumns):

@@ -142,6 +142,7 @@ class VAENet(AveragedWeights, NetState, NeuralNet):
     @override
     def initialize_optimizer(self, *args, **kwargs):
         if self.optimizer not in (Adam, AdamW):
+            # by the first method of an optimizer
             import_quietly("torch._dynamo")
         try:
             super().initialize_optimizer(*args, **kwargs)

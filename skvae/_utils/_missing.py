@@ -66,6 +66,19 @@ def list_incomplete(missing):
     return missing.flatten(0, -2).any(dim=0).nonzero().flatten().tolist()
 
 
+def find_incomplete_rows(missing, column):
+    """Return the rows of a mask (n, n_features) whose value in a column is missing.
+
+    None stands for all rows: also where no value may be read, and of a mask with other
+    dimensions, whose tables miss values in other rows.
+    """
+    of_column = missing[..., column].flatten()
+    if _KNOWN.get() is not None or len(of_column) != missing.shape[-2]:
+        return None
+    rows = of_column.nonzero().flatten()
+    return rows if len(rows) < len(of_column) else None
+
+
 def has_missing(x):
     """Return whether an array has missing values; see `find_missing` for tensors.
 

@@ -10,10 +10,16 @@ from ..networks._layers import squash
 
 
 class Codes(NamedTuple):
-    """What columns depend on: inputs (..., n_inputs), and terms (..., n_terms)."""
+    """What columns depend on: inputs (..., n_inputs), and terms (..., n_terms).
+
+    Beside them are raw outputs and offsets. Every column of these tensors is in one
+    piece of memory: they are read, and written, a few columns at a time.
+    """
 
     inputs: torch.Tensor
     terms: torch.Tensor
+    raw: torch.Tensor
+    offset: torch.Tensor
 
 
 class Conditionals:
@@ -52,7 +58,8 @@ class Conditionals:
         inputs, parts = self._encode(x)
         terms = self.layout.join_terms(parts)
         leading = broadcast_shapes(terms.shape[:-1], self.shape[:-1])
-        return Codes(*(part.expand(*leading, -1).clone() for part in (inputs, terms)))
+        codes = [part.expand(*leading, -1) for part in (inputs, terms)]
+        return Codes(*map(_store_by_column, [*codes, self.raw, self.offset]))
 
     def _encode(self, x):
         """Return inputs, which depend on rows alone, and terms by kind."""
@@ -62,9 +69,10 @@ class Conditionals:
         residual = x.index_select(-1, self.scaled) - self.scaled_offset
         return inputs, layout.split_terms(inputs, offset, residual)
 
-    def update(self, codes, x, j):
-        """Write the codes of a new value of column j into codes."""
-        layout = self.layout
+    def update(self, codes, x, j, rows=None):
+        """Write the codes of a new value of column j, of some rows, into codes."""
+        layout, place = self.layout, slice(None) if rows is None else rows
+        x = _take_rows(x, rows)
         part, end = slice(*layout.first_inputs[j : j + 2]), layout.first_terms[j + 1]
         g, _, _, offsets = layout.places[j]
         member, columns = layout.groups[g]
@@ -72,13 +80,13 @@ class Conditionals:
         value = layout.links[g].represent(x.index_select(-1, index))
         value = value.index_select(-1, layout.own_inputs[j].to(x.device))
         value = squash(self.coupling.scale_inputs(value, part))
-        codes.inputs[..., part] = value
+        codes.inputs[..., place, part] = value
         if member.link.is_scaled:
             # the offset is there already, the residual is the last
-            value = x[..., j : j + 1] - self.offset[..., offsets]
-            codes.terms[..., end - 1 : end] = value
+            value = x[..., j : j + 1] - _take_rows(codes.offset[..., offsets], rows)
+            codes.terms[..., place, end - 1 : end] = value
         else:
-            codes.terms[..., layout.first_terms[j] : end] = value
+            codes.terms[..., place, layout.first_terms[j] : end] = value
 
     def given(self, x):
         """Return the distribution of all columns, given that those before are x."""
@@ -107,24 +115,25 @@ class Conditionals:
         )
         return ScaledColumns(found, log_unit)
 
-    def at(self, codes, j):
-        """Return the distribution of column j, given the codes of those before."""
+    def at(self, codes, j, rows=None):
+        """Return the distribution of column j of some rows, given codes before it."""
         layout = self.layout
         g, place, index, offsets = layout.places[j]
         member, columns = layout.groups[g]
         n_before = int(layout.first_inputs[j])
-        to_raw = self.coupling.to_raw[..., :n_before, :]
-        to_raw = to_raw.index_select(-1, index.to(to_raw.device))
-        raw = self.raw.index_select(-1, index.to(to_raw.device))
-        raw = raw + _multiply(codes.inputs[..., :n_before], to_raw)
-        offset = self.offset[..., offsets].expand(*codes.inputs.shape[:-1], -1)
+        inputs = _take_rows(codes.inputs[..., :n_before], rows)
+        shift = _multiply(inputs, self.coupling.to_raw[..., :n_before, index])
+        raw = _take_rows(codes.raw[..., index], rows) + shift
+        offset = _take_rows(codes.offset[..., offsets], rows)
+        offset = offset.expand(*inputs.shape[:-1], -1)
         log_unit = self.log_unit[..., -1:]
         if j in layout.scaled_number:
             k = layout.scaled_number[j]
             # its own offset, too
             n_before = int(layout.first_terms[j]) + 1
             to_loc = self.coupling.to_loc[..., :n_before, k, None]
-            shift = _multiply(codes.terms[..., :n_before], to_loc)
+            terms = _take_rows(codes.terms[..., :n_before], rows)
+            shift = _multiply(terms, to_loc)
             log_unit = self.log_unit[..., k : k + 1]
             offset = (offset + shift) * torch.exp(-log_unit)
         begin, end = layout.free_starts[g : g + 2]
@@ -139,6 +148,19 @@ class Conditionals:
             self.log_range[..., j : j + 1] + log_unit,
         )
         return ScaledColumns(found, log_unit)
+
+
+def _take_rows(values, rows):
+    """Return some rows of values (..., n, width), or of those that are one for all."""
+    if rows is None or values.shape[-2] == 1:
+        return values
+    return values.movedim(-1, 0).index_select(-1, rows).movedim(0, -1)
+
+
+def _store_by_column(values):
+    """Return a copy of values (..., width), every column in one piece of memory."""
+    by_column = values.movedim(-1, 0)
+    return by_column.clone(memory_format=torch.contiguous_format).movedim(0, -1)
 
 
 def _append_zero(values):

@@ -75,10 +75,11 @@ class CouplingLayout:
         for g, (member, columns) in enumerate(self.groups):
             n = len(columns)
             for p, column in enumerate(columns):
-                raw = raw_starts[g] + p + n * np.arange(member.n_raw)
+                raw = slice(int(raw_starts[g]) + p, int(raw_starts[g + 1]), n)
                 raw_columns[raw] = column
-                offsets = offset_starts[g] + p + n * np.arange(member.link.n_offsets)
-                self.places[column] = g, p, torch.as_tensor(raw), offsets
+                offsets = int(offset_starts[g]) + p, int(offset_starts[g + 1]), n
+                offsets = slice(*offsets)
+                self.places[column] = g, p, raw, offsets
             input_columns.append(columns[_list_input_columns(self.links[g], n)])
             is_scaled[columns] = member.link.is_scaled
             is_free[columns] = member.link.fixed_noise is None
@@ -115,7 +116,7 @@ class CouplingLayout:
         self.scaled = np.flatnonzero(is_scaled)
         self.n_scaled = len(self.scaled)
         self.is_free = torch.as_tensor(is_free[self.scaled])
-        found = [self.places[column][3][0] for column in self.scaled]
+        found = [self.places[column][3].start for column in self.scaled]
         self.scaled_offsets = np.array(found, dtype=np.int64)
         self.scaled_number = {int(c): k for k, c in enumerate(self.scaled)}
         # which scaled column an offset, or a column, belongs to; one more is none

@@ -66,10 +66,10 @@ class GaussianMixture(Likelihood):
 
     .. math:: \mu_{jk}(z) = (1 + t_{jk}) m_j(z) + s_{jk}(z)
 
-    where the tilt t is 0, or -1 for components that do not follow the model: repeated
-    values stay where they are, whatever z. The last component keeps the mean m_j(z),
-    and at least the noise of the linear model; where the networks extrapolate badly, it
-    limits the loss of a row.
+    where the tilt t is 0, or -1 for components that do not follow the model: they start
+    at means that are the same for all z, such as repeated values. The last component
+    keeps the mean m_j(z), and at least the noise of the linear model; where the
+    networks extrapolate badly, it limits the loss of a row.
 
     Parameters
     ----------
@@ -223,10 +223,11 @@ class GaussianMixture(Likelihood):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         n_atoms, k = self.n_used_atoms, self.n_mixture
         if not n_atoms:
-            return self._fit(compute_residual(x, offset), offset, log_range)
+            residual = compute_residual(x, offset)
+            return self._fit(residual, compute_residual(x, 0.0), log_range)
         atoms = x.new_zeros(n_atoms, x.shape[1])
         shares = torch.zeros_like(atoms)
-        residual = x - offset
+        residual, rows = x - offset, x.clone()
         for j, column in enumerate(x.T):
             is_observed = ~torch.isnan(column)
             # a weaker test than in `adapt`, for there are fewer rows
@@ -237,23 +238,24 @@ class GaussianMixture(Likelihood):
             shares[: len(values), j] = counts / is_observed.sum()
             is_atom = torch.isin(column, values.to(column))
             if (is_observed & ~is_atom).sum() >= k:
-                residual[is_atom, j] = torch.nan
-        residual = torch.as_tensor(fill_at_random(residual.numpy()))
-        raw, tilt = self._fit(residual, offset, log_range)
+                residual[is_atom, j] = rows[is_atom, j] = torch.nan
+        # those of the same other rows
+        filled = (fill_at_random(part.numpy()) for part in (residual, rows))
+        raw, tilt = self._fit(*map(torch.as_tensor, filled), log_range)
         logits, rest = raw.split([k, 2 * k - 1])
         left = (1 - shares.sum(dim=0)).clamp_min(1 / (len(x) + 1))
         weights = shares.log().clamp_min(_NO_ATOM)
         raw = torch.cat([logits + left.log(), weights, rest])
         return raw, torch.cat([atoms, tilt])
 
-    def _fit(self, residual, offset, log_range):
+    def _fit(self, residual, values, log_range):
         """Return raw outputs and tilts, the mixture of every column fitted by EM."""
         *found, n_constant = fit_columns(
             residual.numpy(),
             self.n_mixture,
             -log_range.numpy(),
             _LINEAR_SHARE,
-            (residual + offset).numpy(),
+            values.numpy(),
             min(self.n_constant, self.n_mixture - 1),
         )
         log_weights, loc, log_scale = (torch.as_tensor(part) for part in found)

@@ -114,10 +114,23 @@ class Transformed(Wrapper):
                 "and its noise is 'feature' or 'network'."
             )
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Keep mixtures as they are in files of format 2 and before, without tilts."""
+        super().__setstate__(state)
+        if "_map" in state and "_named_base" not in state:
+            self._named_base = self._make_base()
+            if isinstance(self._named_base, GaussianMixture):
+                self._named_base.n_constant = 0
+
+    def _make_base(self):
+        return _BASES[self.base]() if isinstance(self.base, str) else None
+
     @property
     def _base(self):
-        """The likelihood of T(x)."""
-        return _BASES[self.base]() if isinstance(self.base, str) else self.base
+        """The likelihood of T(x): once rows have been seen the one that they had."""
+        if not isinstance(self.base, str):
+            return self.base
+        return getattr(self, "_named_base", None) or self._make_base()
 
     @property
     @override
@@ -154,7 +167,7 @@ class Transformed(Wrapper):
         found.shift = torch.as_tensor(mean)
         # a constant column has no spread: there T only standardises
         found.unit = torch.as_tensor(np.where(spread > 1e-6, spread, 1.0))
-        self._map = found
+        self._map, self._named_base = found, self._make_base()
 
     @override
     def select(self, column: int) -> Likelihood:

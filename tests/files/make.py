@@ -1,7 +1,8 @@
-"""Make the file of a detector, and what it answers: run once for every format.
+"""Make files of estimators, and what they answer: run once for every format.
 
 `python tests/files/make.py 1` wrote `detector-1.skvae` and `detector-1.json`, which
-later versions must load with the same answers.
+later versions must load with the same answers. From format 2 on there is a
+`transformer` beside the `detector`, with mixtures in the units of their columns.
 """
 
 import json
@@ -33,30 +34,39 @@ def make_rows(n=120):
     return frame
 
 
-def answer(detector, rows):
-    """Return what the detector says of rows, as lists."""
+def make_estimators():
+    """Return unfitted estimators by their names."""
+    settings = {"hidden_layer_sizes": (8,), "max_epochs": 5, "random_state": 0}
+    likelihood = {"count": skvae.likelihoods.Poisson(), "sum": "student_t"}
     return {
-        "z": detector.transform(rows).tolist(),
-        "scores": detector.score_samples(rows).tolist(),
-        "cells": detector.score_features(rows).to_numpy().tolist(),
-        "explained": detector.explain(rows).to_numpy().tolist(),
-        "outliers": detector.predict(rows).tolist(),
-        "p_values": detector.p_values(rows).tolist(),
-        "drawn": detector.sample(3, random_state=0).astype(str).to_numpy().tolist(),
+        "detector": skvae.VAEOutlierDetector(
+            2, contamination=0.1, likelihood=likelihood, **settings
+        ),
+        "transformer": skvae.VAETransformer(
+            2, likelihood={"sum": "transformed"}, **settings
+        ),
     }
 
 
+def answer(estimator, rows):
+    """Return what an estimator says of rows, as lists."""
+    found = {
+        "z": estimator.transform(rows).tolist(),
+        "scores": estimator.score_samples(rows).tolist(),
+        "cells": estimator.score_features(rows).to_numpy().tolist(),
+        "drawn": estimator.sample(3, random_state=0).astype(str).to_numpy().tolist(),
+    }
+    if hasattr(estimator, "explain"):
+        found["explained"] = estimator.explain(rows).to_numpy().tolist()
+        found["outliers"] = estimator.predict(rows).tolist()
+        found["p_values"] = estimator.p_values(rows).tolist()
+    return found
+
+
 if __name__ == "__main__":
-    name = FOLDER / f"detector-{sys.argv[1]}"
     rows = make_rows()
-    detector = skvae.VAEOutlierDetector(
-        2,
-        contamination=0.1,
-        likelihood={"count": skvae.likelihoods.Poisson(), "sum": "student_t"},
-        hidden_layer_sizes=(8,),
-        max_epochs=5,
-        random_state=0,
-    ).fit(rows)
-    skvae.save(detector, f"{name}.skvae")
-    text = json.dumps(answer(detector, rows.head(12)))
-    Path(f"{name}.json").write_text(text, encoding="utf-8")
+    for name, estimator in make_estimators().items():
+        path = FOLDER / f"{name}-{sys.argv[1]}"
+        skvae.save(estimator.fit(rows), f"{path}.skvae")
+        text = json.dumps(answer(estimator, rows.head(12)))
+        Path(f"{path}.json").write_text(text, encoding="utf-8")
