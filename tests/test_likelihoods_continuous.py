@@ -29,6 +29,7 @@ from skvae.likelihoods import (
     Beta,
     ContinuousBernoulli,
     Gaussian,
+    GaussianMixture,
     Laplace,
     LogNormal,
     StudentT,
