@@ -22,6 +22,7 @@ import sys
 import time
 import warnings
 from contextlib import nullcontext, suppress
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -189,7 +190,24 @@ def _stop_in_time(points, options):
         yield point
 
 
+@cache
+def _load_script(path):
+    """Return the module of a script, which caches what its functions do."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _call_script(path, name, *args, **kwargs):
+    return getattr(_load_script(path), name)(*args, **kwargs)
+
+
 def _run_here(measure, points, options, n_threads):
+    if options.jobs != 1:
+        # functions of a script that cache their results cannot be sent to a process
+        script = sys.modules[measure.__module__].__file__
+        measure = partial(_call_script, script, measure.__name__)
     parallel = Parallel(n_jobs=options.jobs, return_as="generator")
     return parallel(delayed(_observe)(measure, p, options, n_threads) for p in points)
 
