@@ -40,7 +40,11 @@ from ._columns import (
     read_latent,
 )
 from ._parameters._constraints import find_boolean, find_way_out
-from ._parameters._method_arguments import check_count, check_score_options
+from ._parameters._method_arguments import (
+    check_count,
+    check_flags,
+    check_score_options,
+)
 from ._parameters._warm_start import check_ensemble, check_fixed, copy_fixed
 from ._training._fit_data import read
 from ._utils._compat import CallbackSupportMixin, TagsMixin
@@ -1019,6 +1023,7 @@ class VAETransformer(
 
         model = self._get_model()
         n_samples = check_count("n_samples", n_samples)
+        check_flags(mean=mean, bounded=bounded)
         columns, row = self.columns_, None
         if given is not None:
             row = columns.make_row(given)
@@ -1111,6 +1116,7 @@ class VAETransformer(
 
         if n_draws is not None:
             n_draws = check_count("n_draws", n_draws, "None or a positive integer")
+        check_flags(bounded=bounded)
         model = self._get_model()
         table = self._read(X, model)
         array, is_drawn = table.make_dense(), random_state is not None

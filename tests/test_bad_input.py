@@ -780,7 +780,8 @@ def test_bad_sample_weight_is_named_with_its_value(weight, word, fitted, quick, 
 def test_a_weight_beside_which_no_other_counts_is_refused(weight, quick, X):
     weights = np.ones(len(X))
     weights[7] = weight
-    with pytest.raises(ValueError, match=r"sample_weight .* in row 7"):
+    words = rf"sample_weight has the value {re.escape(f'{weight:g}')} in row 7"
+    with pytest.raises(ValueError, match=words):
         quick().fit(X, sample_weight=weights)
 
 
@@ -837,6 +838,21 @@ def test_what_is_no_latent_is_named(Z, fitted):
 def test_bad_number_of_samples_is_named(n_samples, fitted):
     with pytest.raises(REFUSALS, match=re.escape(f"n_samples={n_samples!r}")):
         fitted.sample(n_samples)
+
+
+@pytest.mark.parametrize("flag", ["no", None, 0, [True]])
+def test_flags_that_are_no_booleans_are_named(flag, fitted, X):
+    def refuses(name):
+        return pytest.raises(ValueError, match=re.escape(f"{name}={flag!r} must be"))
+
+    for name in ("mean", "bounded"):
+        with refuses(name):
+            fitted.sample(3, **{name: flag})
+    with refuses("bounded"):
+        fitted.impute(X, bounded=flag)
+    with refuses("return_std"):
+        fitted.score_samples(X, return_std=flag)
+    assert len(fitted.sample(2, mean=np.True_)) == 2
 
 
 @pytest.mark.parametrize("random_state", ["seed", -1, 2.5])

@@ -305,20 +305,21 @@ def read_weight(sample_weight, array):
         return None
     weight = check_weight(sample_weight, len(array))
     positive = weight[weight > 0]
-    largest = positive.max() if len(positive) else 1.0
+    largest, unit = positive.max() if len(positive) else 1.0, 1.0
     if not _TINY < largest < 1 / _TINY:
         # their sum overflows, or loses digits
-        weight, positive = weight / largest, positive / largest
-        largest = 1.0
+        unit = largest
+        weight, positive, largest = weight / unit, positive / unit, 1.0
     others = positive.sum() - largest
     if len(positive) > 1 and others < _LEAST_SHARE * largest:
         raise ValueError(
-            f"sample_weight has the value {largest:g} in row {int(weight.argmax())}, "
-            f"but all other rows together {others:g}, too little to count; lower it."
+            f"sample_weight has the value {unit * largest:g} in row "
+            f"{int(weight.argmax())}, but all other rows together less than "
+            f"{_LEAST_SHARE:g} of it, too little to count; lower it."
         )
     if len(positive) and positive.min() < 1e-30 * positive.max():
         raise ValueError(
-            f"sample_weight has values from {positive.min():g} to "
-            f"{positive.max():g}, too far apart for single precision."
+            f"sample_weight has values from {unit * positive.min():g} to "
+            f"{unit * positive.max():g}, too far apart for single precision."
         )
     return None if (weight == weight[0]).all() and weight[0] > 0 else weight

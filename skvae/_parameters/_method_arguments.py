@@ -1,5 +1,7 @@
 """Arguments of the methods of a fitted estimator: counts, and options of scores."""
 
+import numpy as np
+
 from .._utils._checks import is_integer, suggest
 
 
@@ -8,6 +10,13 @@ def check_count(name, value, accepted="a positive integer"):
     if not is_integer(value) or value < 1:
         raise ValueError(f"{name}={value!r} must be {accepted}.")
     return int(value)
+
+
+def check_flags(**flags):
+    """Refuse arguments that are not booleans."""
+    for name, value in flags.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise ValueError(f"{name}={value!r} must be True or False.")
 
 
 def check_score_options(estimator, method, n_draws, return_std, n_default):
@@ -19,6 +28,7 @@ def check_score_options(estimator, method, n_draws, return_std, n_default):
         names = ", ".join(map(repr, estimator._methods))
         hint = suggest(method, estimator._methods)
         raise ValueError(f"method={method!r} is not known{hint}; use one of {names}.")
+    check_flags(return_std=return_std)
     is_average = method in estimator._averages
     names = ", ".join(map(repr, estimator._averages))
     if n_draws is not None:
