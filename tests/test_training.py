@@ -759,6 +759,18 @@ def test_rates_scheduled_by_epoch_are_those_of_the_steps(optimizer, X):
     assert abs(unscheduled.loss_curve_[-1] - quick.loss_curve_[-1]) > CLOSE["atol"]
 
 
+@pytest.mark.parametrize("density", ["after", "joint"])
+def test_schedules_of_rates_go_on_in_a_stream(density, X):
+    schedule = LRScheduler("StepLR", step_size=1, gamma=0.5)
+    settings = {**SMALL, "max_epochs": 3, "density": density}
+    vae = VAETransformer(2, **settings, net_callbacks=[schedule]).fit(X)
+    other = pickle.loads(pickle.dumps(vae))
+    assert max(get_rates(vae.net_)) <= vae.lr * 0.5**2
+    vae.partial_fit(X)
+    assert max(get_rates(vae.net_)) <= vae.lr * 0.5**2
+    assert other.partial_fit(X).score(X) == vae.score(X)
+
+
 def test_rates_scheduled_by_batch_are_those_of_skorch(X):
     schedule = LRScheduler("StepLR", step_size=1, gamma=0.9, step_every="batch")
     seen = Seen(get_rates)

@@ -63,7 +63,12 @@ class NetState(Described):
         kept = self.module_.select(fold)
         if isinstance(self.log_volume, list):
             self.log_volume = self.log_volume[fold]
+        before = self.optimizer_.param_groups
         self.set_params(module=kept)
+        # what a schedule of rates has left there, and goes on from
+        for old, new in zip(before, self.optimizer_.param_groups, strict=True):
+            added = old.keys() - new.keys()
+            new |= {name: old[name] for name in ({*added, "lr"} if added else ())}
 
     def finish(self, keeps_training, is_chunk):
         """Drop callbacks of this fit and, unless training may resume, its state.
