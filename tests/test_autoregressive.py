@@ -192,11 +192,11 @@ def test_one_column_and_all_columns_agree(name):
                 part.log_prob(column), expected.log_prob(x)[:, j : j + 1]
             )
             layout = conditionals.layout
-            inputs, terms, *rest = (part.clone() for part in codes)
+            inputs, terms = (part.clone() for part in codes)
             inputs[:, layout.first_inputs[j] :] = 0.0
             is_later = layout.term_columns >= j
             terms[:, is_later & ~layout.is_offset] = 0.0
-            changed = type(codes)(inputs, terms, *rest)
+            changed = type(codes)(inputs, terms)
             for k in range(j, D):
                 conditionals.update(changed, x, k)
             torch.testing.assert_close(changed, codes)

@@ -43,8 +43,7 @@ def _draw_levels(noise, n_rows, n_draws, n_features):
     """Return levels (n_draws, n_rows, n_features), those of a row from its bytes."""
     words = np.frombuffer(noise, dtype=np.uint32).reshape(n_rows, -1).tolist()
     shape = n_draws, n_features
-    levels = np.stack([np.random.default_rng(row).random(shape) for row in words], 1)
-    return levels
+    return np.stack([np.random.default_rng(row).random(shape) for row in words], 1)
 
 
 class KnownColumns(UncheckedDistribution):

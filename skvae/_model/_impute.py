@@ -39,7 +39,7 @@ class Pool:
 
     def __init__(self, module, n_draws, is_drawn=False):
         share = _JOINT_POOL_DRAWS if module.likelihood.is_joint else _POOL_DRAWS
-        z = module.get_prior().sample((int(share * n_draws),))
+        z = module.get_prior().sample((share * n_draws,))
         z = z.reshape(len(z), 1, -1)
         self.z = z.to(scoring_dtype(z.device))  # (n_draws, 1, n_components)
         self.is_drawn = is_drawn

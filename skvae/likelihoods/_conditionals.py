@@ -10,16 +10,10 @@ from ..networks._layers import squash
 
 
 class Codes(NamedTuple):
-    """What columns depend on: inputs (..., n_inputs), and terms (..., n_terms).
-
-    Beside them are raw outputs and offsets. Every column of these tensors is in one
-    piece of memory: they are read, and written, a few columns at a time.
-    """
+    """What columns depend on: inputs (..., n_inputs), and terms (..., n_terms)."""
 
     inputs: torch.Tensor
     terms: torch.Tensor
-    raw: torch.Tensor
-    offset: torch.Tensor
 
 
 class Conditionals:
@@ -58,8 +52,7 @@ class Conditionals:
         inputs, parts = self._encode(x)
         terms = self.layout.join_terms(parts)
         leading = broadcast_shapes(terms.shape[:-1], self.shape[:-1])
-        codes = [part.expand(*leading, -1) for part in (inputs, terms)]
-        return Codes(*map(_store_by_column, [*codes, self.raw, self.offset]))
+        return Codes(*(part.expand(*leading, -1).clone() for part in (inputs, terms)))
 
     def _encode(self, x):
         """Return inputs, which depend on rows alone, and terms by kind."""
@@ -83,7 +76,7 @@ class Conditionals:
         codes.inputs[..., place, part] = value
         if member.link.is_scaled:
             # the offset is there already, the residual is the last
-            value = x[..., j : j + 1] - _take_rows(codes.offset[..., offsets], rows)
+            value = x[..., j : j + 1] - _take_rows(self.offset[..., offsets], rows)
             codes.terms[..., place, end - 1 : end] = value
         else:
             codes.terms[..., place, layout.first_terms[j] : end] = value
@@ -123,8 +116,8 @@ class Conditionals:
         n_before = int(layout.first_inputs[j])
         inputs = _take_rows(codes.inputs[..., :n_before], rows)
         shift = _multiply(inputs, self.coupling.to_raw[..., :n_before, index])
-        raw = _take_rows(codes.raw[..., index], rows) + shift
-        offset = _take_rows(codes.offset[..., offsets], rows)
+        raw = _take_rows(self.raw[..., index], rows) + shift
+        offset = _take_rows(self.offset[..., offsets], rows)
         offset = offset.expand(*inputs.shape[:-1], -1)
         log_unit = self.log_unit[..., -1:]
         if j in layout.scaled_number:
@@ -154,13 +147,7 @@ def _take_rows(values, rows):
     """Return some rows of values (..., n, width), or of those that are one for all."""
     if rows is None or values.shape[-2] == 1:
         return values
-    return values.movedim(-1, 0).index_select(-1, rows).movedim(0, -1)
-
-
-def _store_by_column(values):
-    """Return a copy of values (..., width), every column in one piece of memory."""
-    by_column = values.movedim(-1, 0)
-    return by_column.clone(memory_format=torch.contiguous_format).movedim(0, -1)
+    return values.index_select(-2, rows)
 
 
 def _append_zero(values):
