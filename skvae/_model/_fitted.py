@@ -181,7 +181,7 @@ class FittedModel:
         embed = precise.latent.embed
 
         def encode(x):
-            return self._scale(to_float32(embed(precise.encode(x))))
+            return self._scale(to_float32(embed(precise.encode_point(x))))
 
         return self._map_rows(encode, X, precise)
 
@@ -207,7 +207,7 @@ class FittedModel:
 
     def _locate(self, x, module):
         """Return the z that rows are decoded from, rounded to single precision."""
-        z = to_float32(module.latent.point_estimate(module.encode(x)))
+        z = to_float32(module.latent.point_estimate(module.encode_point(x)))
         return to_tensor(z, module)
 
     def _decode(self, z):

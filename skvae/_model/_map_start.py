@@ -118,6 +118,10 @@ class MapStart(nn.Module):
         u, posterior, missing = self._encode(x)
         return u, *self._get_loc_scale(posterior), missing
 
+    def encode(self, x):
+        """Return q(z|x) of the map."""
+        return self._encode(x)[1]
+
     def _encode(self, x):
         """Return the input of the encoder, q(z|x) of the map, and what is missing."""
         module = self.map

@@ -203,6 +203,13 @@ class VAEModule(nn.Module):
         """Return q(z|x) for x (..., n, n_features), missing values being NaN."""
         return self._encode(*self._infer(x))
 
+    def encode_point(self, x):
+        """Return q(z|x) where nothing is asked of it but its point summaries.
+
+        A map's are kept: its own encoder has them, and the one around it is not run.
+        """
+        return self.linear_start.encode(x) if self.is_refined else self.encode(x)
+
     @property
     def n_seen(self):
         """Number of values of a row that `see` returns."""
