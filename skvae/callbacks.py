@@ -194,7 +194,9 @@ class BestWeights(Callback):
     Training stops after a number of epochs without improvement, or after three tenths
     of them in a row in which the score falls: held-out rows lose more, compared with
     the best epoch, than the standard error of the loss. A plateau may be left again, a
-    fall hardly ever.
+    fall hardly ever. Reconstructions of a map may stay as they are for longer, until a
+    component finds a curve that it can follow: unless they fall, it has twice as many
+    epochs.
 
     The initial weights are among the candidates: trained weights are kept only if they
     improve the mean held-out score by more than its standard error. Without held-out
@@ -300,19 +302,27 @@ class BestWeights(Callback):
         if self.patience is None or is_best:
             self.losses_ = 0
             return
-        most = math.ceil(self.lost_share * self.patience)
-        is_out = self.misses_ >= self.patience
-        if is_out or self._count_losses(net, dataset_valid) >= most:
+        if self._is_over(net, dataset_valid, self.patience):
             net.stop()
 
-    def _count_losses(self, net: Any, rows: Any) -> int:
-        """Return for how many epochs held-out rows have lost by more than chance."""
-        # reconstructions of a map get better again after a while
-        if not self.restore or net.held_out_loss or not net.criterion_.is_elbo:
-            return 0
+    def _is_over(self, net: Any, rows: Any, patience: int) -> bool:
+        """Return whether an epoch without improvement is to be the last."""
+        if net.held_out_loss is not None:
+            return self.misses_ >= 2 * patience or (
+                self.misses_ >= patience and self._has_lost(net, rows)
+            )
+        if self.misses_ >= patience:
+            return True
+        if not self.restore or not net.criterion_.is_elbo:
+            return False
+        self.losses_ = self.losses_ + 1 if self._has_lost(net, rows) else 0
+        return self.losses_ >= math.ceil(self.lost_share * patience)
+
+    def _has_lost(self, net: Any, rows: Any) -> bool:
+        """Return whether held-out rows have lost by more than chance."""
         if self.best_weights_ is None:
             # no loss was a number
-            return 0
+            return False
         scores = net.score_valid_rows(rows)
         if self.best_scores_ is None:
             latest = self._copy(net)
@@ -320,8 +330,7 @@ class BestWeights(Callback):
             self.best_scores_ = net.score_valid_rows(rows)
             self._load(net, latest)
         loss, error, _ = _compare_rows(self.best_scores_, scores)
-        self.losses_ = self.losses_ + 1 if loss > error else 0
-        return self.losses_
+        return bool(loss > error)
 
     @override
     def on_train_end(

@@ -45,6 +45,9 @@ class Net:
         scores, weight = self.score_valid_rows(rows)
         return -float(scores.mean()), (scores, weight)
 
+    def compute_valid_loss(self, rows):
+        return -float(self.score_valid_rows(rows)[0].mean())
+
     def stop(self):
         self.is_stopped = True
 
@@ -97,6 +100,22 @@ def test_training_stops_where_the_score_falls(losses, stops):
 def test_scores_are_compared_only_where_they_are_what_is_trained(is_elbo):
     net = Net(make_scores([2.0] * 12, 1.0), is_elbo)
     assert net.train(BestWeights(patience=10)) == (4 if is_elbo else 11)
+
+
+@pytest.mark.parametrize(
+    ("losses", "stops", "best"),
+    [
+        ([1.1] * 30, 11, 1),  # a fall
+        ([0.9] * 30, 21, 1),  # a plateau: twice the patience
+        ([*[0.9] * 14, -0.5, *[1.1] * 30], 26, 16),  # one that is left again
+        ([*[0.9] * 13, *[1.1] * 30], 15, 1),  # one that a fall ends
+    ],
+)
+def test_maps_have_more_patience_unless_they_fall(losses, stops, best):
+    net = Net(make_scores(losses, 1.0))
+    net.held_out_loss = True
+    assert net.train(BestWeights(patience=10)) == stops
+    assert net.module_.weight.item() == best
 
 
 def test_more_patience_waits_longer_for_a_fall():

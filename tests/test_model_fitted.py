@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -278,6 +279,88 @@ def test_a_model_is_kept_only_when_it_is_whole(quick, monkeypatch):
         with pytest.raises(ZeroDivisionError):
             vae.score_samples(table)
     np.testing.assert_array_equal(vae.score_samples(table), scores)
+
+
+def score_one_by_one(vae, table, repeats, **settings):
+    """Return scores and z of single rows, each asked for so many times."""
+    rows = [table[i : i + 1] for i in range(len(table))] * repeats
+    scores = [vae.score_samples(row, **settings)[0] for row in rows]
+    return np.array(scores), np.concatenate([vae.transform(row) for row in rows])
+
+
+@pytest.fixture(scope="module")
+def served():
+    """Return rows with large values and missing cells, and a model of the default."""
+    table, _ = make_factors(90, 4, random_state=0)
+    table[:, 1] = np.exp(table[:, 1])
+    vae = VAETransformer(2, max_epochs=3, random_state=0).fit(table)
+    rows = table[:12].copy()
+    rows[3, 0], rows[5] = np.nan, 1e7
+    return rows, vae
+
+
+@pytest.mark.parametrize("method", ["elbo", "evidence", "reconstruction", "kl"])
+def test_single_rows_that_are_asked_for_often_have_the_scores_of_all(served, method):
+    rows, vae = served
+    rows = np.delete(rows, 5, axis=0) if method == "kl" else rows
+    scores, z = score_one_by_one(vae, rows, 5, method=method)
+    recorded = [r for r in vae._kept_model.single_rows.values() if r.program]
+    assert len(recorded) >= 2
+    assert all(r.is_checked and not r.is_refused for r in recorded)
+    expected = np.tile(vae.score_samples(rows, method=method), 5)
+    np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=1e-6)
+    expected = np.tile(vae.transform(rows), (5, 1))
+    np.testing.assert_allclose(z, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_recordings_of_single_rows_follow_the_weights(served):
+    rows, vae = served
+    vae = copy.deepcopy(vae)
+    score_one_by_one(vae, rows[:1], 40)
+    with torch.no_grad():
+        for weight in vae.net_.module_.parameters():
+            weight.data.mul_(0.9)
+    scores, z = score_one_by_one(vae, rows[:1], 40)
+    expected = copy.deepcopy(vae)
+    np.testing.assert_allclose(scores, expected.score_samples(rows[:1])[0])
+    np.testing.assert_allclose(z, np.tile(expected.transform(rows[:1]), (40, 1)), 1e-6)
+
+
+def test_a_hook_sees_single_rows_that_have_been_recorded(served):
+    rows, vae = served
+    vae, seen = copy.deepcopy(vae), []
+    score_one_by_one(vae, rows[:1], 40)
+    body = vae.net_.module_.decoder
+    with body.register_forward_hook(lambda *_: seen.append(1)):
+        score_one_by_one(vae, rows[:1], 40)
+    assert len(seen) >= 40
+
+
+def test_single_rows_are_recorded_for_one_thread_at_a_time(served):
+    rows, vae = served
+    vae = copy.deepcopy(vae)
+    expected = vae.score_samples(rows[:8])
+
+    def work(i):
+        return [vae.score_samples(rows[i : i + 1])[0] for _ in range(60)]
+
+    chosen = [0, 1, 2, 4]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(work, chosen))
+    expected = np.repeat(expected[chosen][:, None], 60, axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_code_of_a_user_is_not_recorded(served):
+    rows, _ = served
+
+    class Doubled(Gaussian):
+        pass
+
+    vae = VAETransformer(2, likelihood=Doubled(), max_epochs=2, random_state=0)
+    vae.fit(np.abs(rows[[0, 1, 2, 4, 6, 7, 8, 9, 10, 11]]))
+    score_one_by_one(vae, rows[:1], 40)
+    assert all(r.is_refused for r in vae._kept_model.single_rows.values())
 
 
 def test_weights_that_are_not_finite_are_not_blamed_on_the_rows(quick):

@@ -30,6 +30,7 @@ from ._evidence import make_noise
 from ._impute import Pool, choose_n_draws, draw_cells, draw_latent, expect_cells
 from ._refine import RowPosteriors
 from ._score import compute_kl_per_component, score_cells, score_refined, score_rows
+from ._single_row import SingleRow
 
 # The bound is flat near the best q: an error of 0.01 standard deviations costs no more
 # than 1e-4 nats. Mean and standard deviation need a longer search than scores.
@@ -64,6 +65,8 @@ class FittedModel:
         self.module, self.columns = module.eval(), columns
         # of chunks of rows, by the number of draws
         self.costs = {}
+        # what is done with single rows, by what is asked for
+        self.single_rows = {}
         self.set_noise(noise)
 
     def set_noise(self, noise):
@@ -157,6 +160,21 @@ class FittedModel:
             function, len(X), n_draws, lambda row: self.columns.refuse_row(X[row], row)
         )
 
+    def _compute(self, key, function, x, otherwise=None):
+        """Return a function of rows; a single row may need no more than a recording.
+
+        The key names the function. ``otherwise`` takes the place of one that is not
+        recorded.
+        """
+        found = None
+        if len(x) == 1 and x.is_cpu:
+            key = key, x.dtype
+            if key not in self.single_rows:
+                modules = [self.precise, self.mixed]
+                self.single_rows[key] = SingleRow(function, modules)
+            found = self.single_rows[key](x)
+        return found if found is not None else (otherwise or function)(x)
+
     def map_rows(self, function, X):
         """Return a function of rows in the units of the module, for all rows of X."""
         return self._map_rows(lambda x: to_float64(function(x)), X, self.module)
@@ -178,10 +196,12 @@ class FittedModel:
     def embed(self, X):
         """Return the point summaries of rows, ``(n, n_embedded)`` float32."""
         precise = self.precise
-        embed = precise.latent.embed
+
+        def embed(x):
+            return precise.latent.embed(precise.encode_point(x))
 
         def encode(x):
-            return self._scale(to_float32(embed(precise.encode_point(x))))
+            return self._scale(to_float32(self._compute("embed", embed, x)))
 
         return self._map_rows(encode, X, precise)
 
@@ -360,12 +380,19 @@ class FittedModel:
         is_refined = method == "refined"
         n_draws = max(len(more), len(search_noise) if is_refined else 1)
 
+        def score_quickly(x):
+            return score_rows(mixed, x, method, more, with_error)
+
+        def score_safely(x):
+            return run(score_rows, x, method, more, with_error)
+
         def score(rows):
             x = self._encode(X[rows], precise)
             if is_refined:
                 found = score_refined(precise, x, noise, search_noise, mixed)
             else:
-                found = run(score_rows, x, method, more, with_error)
+                key = method, len(more), with_error
+                found = self._compute(key, score_quickly, x, score_safely)
             if more is not noise:
                 # never below the ELBO, which is of other draws
                 scores = found[:, 0] if with_error else found

@@ -29,7 +29,8 @@ class Snapshot:
     def _read(self, module):
         attributes = vars(module)
         parts = attributes["_modules"]
-        self.dicts += [attributes, parts]
+        hooks = attributes["_forward_hooks"], attributes["_forward_pre_hooks"]
+        self.dicts += [attributes, parts, *hooks]
         for kind in ("_parameters", "_buffers"):
             tensors = attributes[kind]
             self.dicts.append(tensors)

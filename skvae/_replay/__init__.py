@@ -6,10 +6,18 @@ with numpy where that is faster. Nothing here knows what is computed.
 
 The way of a recording: `_calls` (what was called) → `_builder` and the rules (what
 has to be done again) → `_program` (in which order, and what can be joined) → `_memory`
-(where results go) → `_lowering` and `_numpy` (which functions do it).
+(where results go) → `_lowering` and `_numpy` (which functions do it). `_contents` tells
+whether what it takes for constant has changed.
 """
 
+from ._contents import are_known, list_contents
 from ._record import NotRepeatableError, record
 from ._tensors import get_storage
 
-__all__ = ["NotRepeatableError", "get_storage", "record"]
+__all__ = [
+    "NotRepeatableError",
+    "are_known",
+    "get_storage",
+    "list_contents",
+    "record",
+]

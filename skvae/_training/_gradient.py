@@ -2,10 +2,15 @@
 
 import torch
 
-from .._replay import NotRepeatableError, get_storage, record
+from .._replay import (
+    NotRepeatableError,
+    are_known,
+    get_storage,
+    list_contents,
+    record,
+)
 from .._utils._draws import call_with_draws, list_generators
 from .._utils._missing import missing_cells_known
-from ._contents import are_known, list_contents
 
 TERMS = ("reconstruction", "kl")
 # relative distance from autograd's results up to which a recording is believed, and

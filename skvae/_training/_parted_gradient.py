@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from .._model._cost import count_draws, count_widest
+from .._replay import are_known, list_contents
 from .._utils._draws import drawing_part
-from ._contents import are_known, list_contents
 from ._gradient import BatchGradient, has_hooks
 from ._ranks import get_ranks
 

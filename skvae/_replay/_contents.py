@@ -5,7 +5,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 
 import torch
 
-from .._replay import get_storage
+from ._tensors import get_storage
 
 _PLAIN = frozenset((bool, int, float, complex, str, bytes, type(None)))
 _SEQUENCES = list, tuple, set, frozenset, deque
