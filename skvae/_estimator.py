@@ -242,10 +242,10 @@ class VAETransformer(
     validation_fraction : float, default=0.1
         Least share of the rows to hold out.
     n_iter_no_change : int, default=10
-        Epochs without improvement before training stops; up to twice as many of the
-        map, see ``density``, while held-out rows do not lose by more than the standard
-        error of that loss. Else it also stops after three tenths of them in a row in
-        which the score falls: held-out rows lose more, compared with the best epoch.
+        Epochs without improvement before training stops; for the map, see ``density``,
+        up to twice as many, unless held-out rows lose more than the standard error of
+        that loss. For all else it also stops after three tenths of them in a row in
+        which they do.
     tol : float, default=1e-4
         Least improvement that counts, in nats.
     n_draws : int or 'auto', default='auto'

@@ -330,7 +330,8 @@ class BestWeights(Callback):
             self.best_scores_ = net.score_valid_rows(rows)
             self._load(net, latest)
         loss, error, _ = _compare_rows(self.best_scores_, scores)
-        return bool(loss > error)
+        # so have those whose scores are no numbers
+        return not bool(loss <= error)
 
     @override
     def on_train_end(

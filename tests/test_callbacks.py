@@ -109,6 +109,7 @@ def test_scores_are_compared_only_where_they_are_what_is_trained(is_elbo):
         ([0.9] * 30, 21, 1),  # a plateau: twice the patience
         ([*[0.9] * 14, -0.5, *[1.1] * 30], 26, 16),  # one that is left again
         ([*[0.9] * 13, *[1.1] * 30], 15, 1),  # one that a fall ends
+        ([np.nan] * 30, 11, 1),
     ],
 )
 def test_maps_have_more_patience_unless_they_fall(losses, stops, best):

@@ -5,17 +5,20 @@ import math
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Event, Thread
 
 import numpy as np
 import pytest
 import scipy.stats
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from skvae import VAETransformer
 from skvae._model import _chunks
 from skvae._model._cost import count_widest
 from skvae._model._draws import _ERROR_SHARE, _LARGEST_ERROR, measure_error
 from skvae._model._module import VAEModule
+from skvae._model._single_row import SingleRow
 from skvae._model._snapshot import Snapshot
 from skvae.datasets import make_factors
 from skvae.likelihoods import Gaussian
@@ -288,6 +291,12 @@ def score_one_by_one(vae, table, repeats, **settings):
     return np.array(scores), np.concatenate([vae.transform(row) for row in rows])
 
 
+def count_recorded(vae):
+    """Return how many recordings of single rows are in use."""
+    found = vae._kept_model.single_rows.values()
+    return sum(r.program is not None and not r.is_refused for r in found)
+
+
 @pytest.fixture(scope="module")
 def served():
     """Return rows with large values and missing cells, and a model of the default."""
@@ -304,9 +313,7 @@ def test_single_rows_that_are_asked_for_often_have_the_scores_of_all(served, met
     rows, vae = served
     rows = np.delete(rows, 5, axis=0) if method == "kl" else rows
     scores, z = score_one_by_one(vae, rows, 5, method=method)
-    recorded = [r for r in vae._kept_model.single_rows.values() if r.program]
-    assert len(recorded) >= 2
-    assert all(r.is_checked and not r.is_refused for r in recorded)
+    assert count_recorded(vae) >= 2
     expected = np.tile(vae.score_samples(rows, method=method), 5)
     np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=1e-6)
     expected = np.tile(vae.transform(rows), (5, 1))
@@ -317,11 +324,13 @@ def test_recordings_of_single_rows_follow_the_weights(served):
     rows, vae = served
     vae = copy.deepcopy(vae)
     score_one_by_one(vae, rows[:1], 40)
+    assert count_recorded(vae) == 2
     with torch.no_grad():
         for weight in vae.net_.module_.parameters():
             weight.data.mul_(0.9)
     scores, z = score_one_by_one(vae, rows[:1], 40)
     expected = copy.deepcopy(vae)
+    assert count_recorded(vae) == 2
     np.testing.assert_allclose(scores, expected.score_samples(rows[:1])[0])
     np.testing.assert_allclose(z, np.tile(expected.transform(rows[:1]), (40, 1)), 1e-6)
 
@@ -334,6 +343,108 @@ def test_a_hook_sees_single_rows_that_have_been_recorded(served):
     with body.register_forward_hook(lambda *_: seen.append(1)):
         score_one_by_one(vae, rows[:1], 40)
     assert len(seen) >= 40
+    seen.clear()
+    register = torch.nn.modules.module.register_module_forward_hook
+    with register(lambda *_: seen.append(1)):
+        vae.score_samples(rows[:1])
+    assert seen
+
+
+def test_modes_of_torch_see_single_rows_that_have_been_recorded(served):
+    rows, vae = served
+    score_one_by_one(vae, rows[:1], 40)
+    with FlopCounterMode(display=False) as counter:
+        vae.score_samples(rows[:1])
+    assert counter.get_total_flops() > 0
+
+
+@pytest.mark.parametrize("settings", [[{}, {"n_draws": 32}], [{"n_draws": 32}, {}]])
+def test_recordings_of_different_draws_are_told_apart(settings):
+    table, _ = make_factors(200, 4, random_state=0)
+    table += 0.5 * np.roll(table, 1, axis=1) ** 2
+    vae = VAETransformer(2, density="joint", max_epochs=10, random_state=0).fit(table)
+    for more in settings:
+        more = {"method": "evidence", **more}
+        expected = vae.score_samples(table[:1], **more)
+        scores, _ = score_one_by_one(vae, table[:1], 40, **more)
+        np.testing.assert_allclose(scores, np.tile(expected, 40), rtol=1e-6)
+
+
+def test_a_recording_that_disagrees_is_not_used(served, monkeypatch):
+    rows, vae = served
+    vae = copy.deepcopy(vae)
+    expected = vae.score_samples(rows[:1])
+    score_one_by_one(vae, rows[:1], 32)
+    monkeypatch.setattr(SingleRow, "_run", lambda self, x: self.result + 1)
+    found, _ = score_one_by_one(vae, rows[:1], 3)
+    np.testing.assert_allclose(found, np.tile(expected, 3), rtol=1e-9)
+    assert count_recorded(vae) == 0
+
+
+def test_much_work_and_many_numbers_of_draws_are_not_recorded(served):
+    rows, vae = served
+    vae = copy.deepcopy(vae)
+    for n_draws in (10_000, *range(2, 60)):
+        vae.score_samples(rows[:1], n_draws=n_draws)
+    keys = vae._kept_model.single_rows
+    assert len(keys) == 16
+    assert all(10_000 not in key for key in keys)
+
+
+def test_draws_of_other_code_do_not_keep_rows_from_being_recorded(served):
+    rows, vae = served
+    vae, is_over = copy.deepcopy(vae), Event()
+
+    def draw():
+        while not is_over.wait(1e-3):
+            np.random.rand()  # noqa: NPY002  (the global generator is meant)
+
+    thread = Thread(target=draw)
+    thread.start()
+    score_one_by_one(vae, rows[:1], 40)
+    is_over.set()
+    thread.join()
+    assert count_recorded(vae) == 2
+
+
+@pytest.mark.parametrize("size", [3, 2**17])
+def test_a_snapshot_sees_every_change_of_a_tensor(size):
+    module = torch.nn.Linear(size, 1)
+    snapshot = Snapshot(module).keep()
+    assert snapshot.is_of(module)
+    hook = module.register_forward_hook(print)
+    assert not snapshot.is_of(module)
+    hook.remove()
+    assert snapshot.is_of(module)
+    weight = module.weight
+    before = weight.data[0, -1].item()
+    weight.data[0, -1] += 1
+    assert not snapshot.is_of(module)
+    weight.data[0, -1] = before
+    weight.data = weight.data.clone()
+    # small ones are known by their memory as well
+    assert snapshot.is_of(module) == (size > 3)
+    if size == 3:
+        snapshot = Snapshot(module).keep()
+        # as those do that move weights to other devices for a while
+        weight.data.untyped_storage().resize_(0)
+        assert not snapshot.is_of(module)
+
+
+@pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
+@pytest.mark.parametrize("latent", ["gaussian", "categorical", "hierarchical"])
+def test_points_of_a_map_need_no_second_encoder(latent):
+    table, _ = make_factors(80, 5, random_state=0)
+    table[3, 0] = np.nan
+    vae = VAETransformer(2, latent=latent, max_epochs=3, random_state=0).fit(table)
+    model = vae._get_model()
+    module, x = model.precise, torch.as_tensor(model.columns.encode(table))
+    with torch.no_grad():
+        found, expected = (
+            module.latent.point_estimate(encode(x))
+            for encode in (module.encode_point, module.encode)
+        )
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_single_rows_are_recorded_for_one_thread_at_a_time(served):
@@ -349,6 +460,7 @@ def test_single_rows_are_recorded_for_one_thread_at_a_time(served):
         found = list(pool.map(work, chosen))
     expected = np.repeat(expected[chosen][:, None], 60, axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert count_recorded(vae) == 1
 
 
 def test_code_of_a_user_is_not_recorded(served):

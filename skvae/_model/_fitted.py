@@ -25,7 +25,7 @@ from ._chunks import (
     to_float64,
     to_tensor,
 )
-from ._cost import count_draws, count_work
+from ._cost import count_draws, count_widest, count_work
 from ._evidence import make_noise
 from ._impute import Pool, choose_n_draws, draw_cells, draw_latent, expect_cells
 from ._refine import RowPosteriors
@@ -37,6 +37,9 @@ from ._single_row import SingleRow
 _POSTERIOR_SEARCH = {"tol": 1e-9, "least_rate": 1e-5}
 # of components, in standard deviations of the prior, on which slopes are measured
 _DIFFERENCE = 0.05
+# recordings of single rows that are kept, and values of their widest tensor: with more
+# of them little of the time is that of calling operations
+_N_SINGLE, _MAX_SINGLE = 16, 2**17
 # of the draws that are compared with the table
 _MAPPING_SEED = 0
 
@@ -65,7 +68,7 @@ class FittedModel:
         self.module, self.columns = module.eval(), columns
         # of chunks of rows, by the number of draws
         self.costs = {}
-        # what is done with single rows, by what is asked for
+        # recordings of single rows, by what is computed
         self.single_rows = {}
         self.set_noise(noise)
 
@@ -75,6 +78,7 @@ class FittedModel:
             # copies: torch warns of arrays that are mapped from a file, as read-only
             blocks = [torch.tensor(np.asarray(block)) for block in noise]
         self.noise, self.search_noise, self.evidence_noise = [*blocks, blocks[0]][:3]
+        self.single_rows.clear()
 
     @cached_property
     def precise(self):
@@ -160,20 +164,22 @@ class FittedModel:
             function, len(X), n_draws, lambda row: self.columns.refuse_row(X[row], row)
         )
 
-    def _compute(self, key, function, x, otherwise=None):
-        """Return a function of rows; a single row may need no more than a recording.
+    def _run_single(self, key, function, x, n_draws=1):
+        """Return a function of a single row by its recording, or None without one.
 
-        The key names the function. ``otherwise`` takes the place of one that is not
-        recorded.
+        Equal keys are to have equal functions. They are few, and of little work: there
+        are no more recordings than that.
         """
-        found = None
-        if len(x) == 1 and x.is_cpu:
-            key = key, x.dtype
-            if key not in self.single_rows:
-                modules = [self.precise, self.mixed]
-                self.single_rows[key] = SingleRow(function, modules)
-            found = self.single_rows[key](x)
-        return found if found is not None else (otherwise or function)(x)
+        if len(x) != 1 or not x.is_cpu:
+            return None
+        key = *key, x.dtype
+        if key not in self.single_rows:
+            n_values = count_draws(self.module, n_draws) * count_widest(self.module)
+            if n_values > _MAX_SINGLE or len(self.single_rows) >= _N_SINGLE:
+                return None
+            modules = [self.precise, self.mixed]
+            self.single_rows[key] = SingleRow(function, modules)
+        return self.single_rows[key](x)
 
     def map_rows(self, function, X):
         """Return a function of rows in the units of the module, for all rows of X."""
@@ -201,7 +207,8 @@ class FittedModel:
             return precise.latent.embed(precise.encode_point(x))
 
         def encode(x):
-            return self._scale(to_float32(self._compute("embed", embed, x)))
+            found = self._run_single(("embed",), embed, x)
+            return self._scale(to_float32(embed(x) if found is None else found))
 
         return self._map_rows(encode, X, precise)
 
@@ -378,21 +385,21 @@ class FittedModel:
             self.evidence_noise if method == "evidence" and n_draws is None else noise
         )
         is_refined = method == "refined"
+        # not the number of draws alone: those of 'evidence' are others by default
+        key = method, n_draws, with_error
         n_draws = max(len(more), len(search_noise) if is_refined else 1)
 
-        def score_quickly(x):
+        def average(x):
             return score_rows(mixed, x, method, more, with_error)
-
-        def score_safely(x):
-            return run(score_rows, x, method, more, with_error)
 
         def score(rows):
             x = self._encode(X[rows], precise)
             if is_refined:
                 found = score_refined(precise, x, noise, search_noise, mixed)
             else:
-                key = method, len(more), with_error
-                found = self._compute(key, score_quickly, x, score_safely)
+                found = self._run_single(key, average, x, n_draws)
+                if found is None:
+                    found = run(score_rows, x, method, more, with_error)
             if more is not noise:
                 # never below the ELBO, which is of other draws
                 scores = found[:, 0] if with_error else found

@@ -204,9 +204,9 @@ class VAEModule(nn.Module):
         return self._encode(*self._infer(x))
 
     def encode_point(self, x):
-        """Return q(z|x) where nothing is asked of it but its point summaries.
+        """Return q(z|x) for callers that need only its point summaries.
 
-        A map's are kept: its own encoder has them, and the one around it is not run.
+        Those of a map are kept: its own encoder has them, and the other is not run.
         """
         return self.linear_start.encode(x) if self.is_refined else self.encode(x)
 

@@ -14,12 +14,25 @@ from .._utils._missing import find_missing, missing_cells_known
 _N_CALLS = 32
 # relative difference up to which a recording is believed
 _TOLERANCE = 1e-6
+# it has the hooks of all modules
+_MODULE = torch.nn.modules.module
+
+
+def _is_watched():
+    """Return whether calls of all modules, or of torch, are seen by somebody."""
+    return bool(
+        _MODULE._global_forward_hooks
+        or _MODULE._global_forward_pre_hooks
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._len_torch_function_stack()
+    )
 
 
 class SingleRow:
-    """A function of a complete row, as the same operations on the same memory.
+    """Repeats a recorded function on single rows without missing cells.
 
-    Code of a user's own is not recorded, nor what values decide.
+    Code of a user's own is not recorded, nor code that branches on values. Where torch
+    is watched, by hooks of all modules or by modes, nothing is repeated.
 
     Parameters
     ----------
@@ -38,7 +51,7 @@ class SingleRow:
 
     def __call__(self, x):
         """Return the result, or None where the function has to be called."""
-        if self.is_refused or find_missing(x) is not None:
+        if self.is_refused or _is_watched() or find_missing(x) is not None:
             return None
         if self.program is None:
             self.n_calls += 1
@@ -47,13 +60,14 @@ class SingleRow:
         if not self.lock.acquire(blocking=False):
             return None
         try:
-            found = self._record(x) if self.program is None else self._run(x)
+            if self.program is None:
+                found = self._record(x)
+            else:
+                found = self._run(x)
+                if not self.is_checked and found.isfinite().all():
+                    found = self._check(found, x)
             # rows far from all others need other operations
-            if not found.isfinite().all():
-                return None
-            if not self.is_checked and self.program is not None:
-                return self._check(found, x)
-            return found
+            return found if found.isfinite().all() else None
         finally:
             self.lock.release()
 
@@ -71,6 +85,8 @@ class SingleRow:
                         lambda: [self.result],
                         # it would be hardly faster, and rounds differently
                         uses_numpy=False,
+                        # other threads may draw meanwhile, and all code is ours
+                        watches=False,
                     )
             except NotRepeatableError:
                 self.is_refused = True

@@ -12,11 +12,12 @@ whether what it takes for constant has changed.
 
 from ._contents import are_known, list_contents
 from ._record import NotRepeatableError, record
-from ._tensors import get_storage
+from ._tensors import get_place, get_storage
 
 __all__ = [
     "NotRepeatableError",
     "are_known",
+    "get_place",
     "get_storage",
     "list_contents",
     "record",
