@@ -199,7 +199,6 @@ def test_what_a_score_cannot_do_is_refused(fitted, X, arguments, message):
         fitted.score_samples(X[:3], **arguments)
 
 
-@pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
 @pytest.mark.parametrize("n_components", [1, 2, 3])
 @pytest.mark.parametrize("latent", ["gaussian", "hierarchical"])
 def test_coordinates_of_rows_are_the_same_in_any_order_and_company(
@@ -397,7 +396,7 @@ def test_draws_of_other_code_do_not_keep_rows_from_being_recorded(served):
 
     def draw():
         while not is_over.wait(1e-3):
-            np.random.rand()  # noqa: NPY002  (the global generator is meant)
+            np.random.rand()  # noqa: NPY002  (other code may use it)
 
     thread = Thread(target=draw)
     thread.start()
@@ -431,6 +430,7 @@ def test_a_snapshot_sees_every_change_of_a_tensor(size):
         assert not snapshot.is_of(module)
 
 
+# three epochs are too few for the upper of two layers to be of use
 @pytest.mark.filterwarnings("ignore::skvae.UnusedComponentsWarning")
 @pytest.mark.parametrize("latent", ["gaussian", "categorical", "hierarchical"])
 def test_points_of_a_map_need_no_second_encoder(latent):
