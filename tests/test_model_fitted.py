@@ -169,8 +169,11 @@ def test_chunks_of_draws_change_nothing(fitted, X, monkeypatch, n_draws):
 
     expected = score()
     monkeypatch.setattr(_chunks, "_CHUNK_VALUES", 10_000)
+    # likelihoods of draws are in single precision, and torch rounds the last values of
+    # a tensor, which fill no vector register, unlike the others (seen with AVX-512)
+    limit = np.finfo(np.float32).eps
     for one, other in zip(score(), expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=limit)
 
 
 def test_thousands_of_draws_can_be_asked_of_fit():
