@@ -58,23 +58,27 @@ class NormalMixture(UncheckedDistribution):
         settings = {"dtype": self.loc.dtype, "device": self.loc.device}
         index = _choose(self.probs, torch.rand(shape, **settings))
         loc, log_scale = pick(self.loc, index), pick(self.log_scale, index)
-        is_atom = index >= self.loc.shape[-2] - self.n_atoms
         draw = loc + log_scale.exp() * torch.randn(shape, **settings)
-        return torch.where(is_atom, loc, draw)
+        return self._keep_atoms(index, loc, draw)
+
+    def _keep_atoms(self, index, loc, draw):
+        """Return draws of components, and the mean for those that are atoms."""
+        if not self.n_atoms:
+            return draw
+        return torch.where(index >= self.loc.shape[-2] - self.n_atoms, loc, draw)
 
     def draw_at(self, level):
         """Return the draws that uniform levels stand for, ``(..., n_features)``."""
         probs = self.probs
         index = _choose(probs, level)
         loc, log_scale = pick(self.loc, index), pick(self.log_scale, index)
-        is_atom = index >= self.loc.shape[-2] - self.n_atoms
         # where the level is between the two bounds of its component, again uniform
         share = pick(probs, index)
         below = pick(probs.cumsum(dim=-2), index) - share
         rest = (level - below) / share.clamp_min(torch.finfo(level.dtype).tiny)
         eps = torch.finfo(level.dtype).eps
         normal = torch.special.ndtri(rest.clamp(eps, 1 - eps))
-        return torch.where(is_atom, loc, loc + log_scale.exp() * normal)
+        return self._keep_atoms(index, loc, loc + log_scale.exp() * normal)
 
     @override
     def log_prob(self, value):

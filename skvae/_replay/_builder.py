@@ -168,7 +168,8 @@ class ProgramBuilder:
         schema = call.schema
         if schema.name in _COMPARISONS or (call.written and self.bounds):
             self._note_bounds(call)
-        if call.written or not call.returned.isdisjoint(self.mutable):
+        is_view = schema.is_view and call.returned <= call.read
+        if not is_view and (call.written or not call.returned.isdisjoint(self.mutable)):
             self._add_writing(call)
         elif not call.returned.isdisjoint(call.read):
             self._add_view(call)

@@ -67,15 +67,12 @@ class Conditionals:
         layout, place = self.layout, slice(None) if rows is None else rows
         x = _take_rows(x, rows)
         part, end = slice(*layout.first_inputs[j : j + 2]), layout.first_terms[j + 1]
-        g, _, _, offsets = layout.places[j]
-        member, columns = layout.groups[g]
-        index = torch.as_tensor(columns, device=x.device)
-        value = layout.links[g].represent(x.index_select(-1, index))
-        value = value.index_select(-1, layout.own_inputs[j].to(x.device))
+        value = layout.represent_column(x, j)
         value = squash(self.coupling.scale_inputs(value, part))
         codes.inputs[..., place, part] = value
-        if member.link.is_scaled:
+        if j in layout.scaled_number:
             # the offset is there already, the residual is the last
+            *_, offsets = layout.places[j]
             value = x[..., j : j + 1] - _take_rows(self.offset[..., offsets], rows)
             codes.terms[..., place, end - 1 : end] = value
         else:
@@ -134,7 +131,7 @@ class Conditionals:
         own = self.own[..., begin:end].unflatten(-1, shape)
         if shape[-1] == n:
             own = own[..., place : place + 1]
-        found = (member.select(place) if n > 1 else member)(
+        found = layout.get_member(j)(
             raw.unflatten(-1, (member.n_raw, 1)),
             own,
             offset.unflatten(-1, member.link.offset_shape(1)),

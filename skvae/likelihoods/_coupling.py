@@ -103,13 +103,6 @@ class CouplingLayout:
         self.first_inputs = np.searchsorted(
             self.input_columns, np.arange(n_features + 1)
         )
-        # where the inputs of a column are among those of its group
-        self.own_inputs = {
-            int(column): torch.as_tensor(np.flatnonzero(own == p))
-            for link, (_, columns) in zip(self.links, self.groups, strict=True)
-            for own in [_list_input_columns(link, len(columns))]
-            for p, column in enumerate(columns)
-        }
 
     def _arrange_scaled(self, is_scaled, is_free, n_offsets):
         """Find scaled columns, and their offsets."""
@@ -157,6 +150,12 @@ class CouplingLayout:
         mask |= self.is_offset[:, None] & (self.term_columns[:, None] == self.scaled)
         self.loc_mask = torch.as_tensor(mask.astype(float))
 
+    def get_member(self, j):
+        """Return the likelihood of column j alone."""
+        g, place, _, _ = self.places[j]
+        member, columns = self.groups[g]
+        return member.select(place) if len(columns) > 1 else member
+
     def represent(self, x):
         """Return the inputs of rows, not yet centred and scaled."""
         found = []
@@ -165,6 +164,17 @@ class CouplingLayout:
             found.append(link.represent(x.index_select(-1, index)))
         codes = torch.cat(found, dim=-1) if len(found) > 1 else found[0]
         return codes.index_select(-1, self.input_order.to(x.device))
+
+    def represent_column(self, x, j):
+        """Return the inputs of column j, not yet centred and scaled."""
+        g, place, _, _ = self.places[j]
+        link, columns = self.links[g], self.groups[g][1]
+        if link.get_input_columns(len(columns)) is None:
+            return self.get_member(j).link.refine().represent(x[..., j : j + 1])
+        index = torch.as_tensor(columns, device=x.device)
+        own = np.flatnonzero(_list_input_columns(link, len(columns)) == place)
+        own = torch.as_tensor(own, device=x.device)
+        return link.represent(x.index_select(-1, index)).index_select(-1, own)
 
     def split_terms(self, inputs, offset, residual):
         """Return the terms of rows by kind, given what scaled columns have."""
