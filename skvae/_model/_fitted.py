@@ -384,27 +384,30 @@ class FittedModel:
         more = (
             self.evidence_noise if method == "evidence" and n_draws is None else noise
         )
-        is_refined = method == "refined"
-        # not the number of draws alone: those of 'evidence' are others by default
-        key = method, n_draws, with_error
+        is_refined, n_given = method == "refined", n_draws
         n_draws = max(len(more), len(search_noise) if is_refined else 1)
 
-        def average(x):
-            return score_rows(mixed, x, method, more, with_error)
+        def average(x, method, noise, with_error=False):
+            def compute(x):
+                return score_rows(mixed, x, method, noise, with_error)
+
+            # not the number of draws alone: those of 'evidence' are others by default
+            key = method, n_given, with_error
+            found = self._run_single(key, compute, x, len(noise))
+            if found is None:
+                found = run(score_rows, x, method, noise, with_error)
+            return found
 
         def score(rows):
             x = self._encode(X[rows], precise)
             if is_refined:
                 found = score_refined(precise, x, noise, search_noise, mixed)
             else:
-                found = self._run_single(key, average, x, n_draws)
-                if found is None:
-                    found = run(score_rows, x, method, more, with_error)
+                found = average(x, method, more, with_error)
             if more is not noise:
                 # never below the ELBO, which is of other draws
                 scores = found[:, 0] if with_error else found
-                elbo = run(score_rows, x, "elbo", noise)
-                torch.maximum(scores, elbo, out=scores)
+                torch.maximum(scores, average(x, "elbo", noise), out=scores)
             found = to_float64(found)
             if self.columns.all_constant:
                 # the rows carry no information about z

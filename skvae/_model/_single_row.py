@@ -7,25 +7,13 @@ from threading import Lock
 
 import torch
 
-from .._replay import NotRepeatableError, are_known, list_contents, record
+from .._replay import NotRepeatableError, are_known, is_watched, list_contents, record
 from .._utils._missing import find_missing, missing_cells_known
 
 # calls after which a recording, which takes as long as some thirty of them, is made
 _N_CALLS = 32
 # relative difference up to which a recording is believed
 _TOLERANCE = 1e-6
-# it has the hooks of all modules
-_MODULE = torch.nn.modules.module
-
-
-def _is_watched():
-    """Return whether calls of all modules, or of torch, are seen by somebody."""
-    return bool(
-        _MODULE._global_forward_hooks
-        or _MODULE._global_forward_pre_hooks
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._len_torch_function_stack()
-    )
 
 
 class SingleRow:
@@ -51,7 +39,7 @@ class SingleRow:
 
     def __call__(self, x):
         """Return the result, or None where the function has to be called."""
-        if self.is_refused or _is_watched() or find_missing(x) is not None:
+        if self.is_refused or is_watched() or find_missing(x) is not None:
             return None
         if self.program is None:
             self.n_calls += 1

@@ -6,6 +6,7 @@ from .._replay import (
     NotRepeatableError,
     are_known,
     get_storage,
+    has_hooks,
     list_contents,
     record,
 )
@@ -304,17 +305,3 @@ def _has_checkpoint(loss):
             seen.add(node)
             nodes += [following for following, _ in node.next_functions]
     return any(node.name() == "CheckpointFunctionBackward" for node in seen)
-
-
-def has_hooks(module):
-    """Return whether anything is to be called when torch runs a module."""
-    names = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks"
-    names = *names, "_backward_pre_hooks"
-    # those of all modules are under the same names in the module of `Module`
-    of_all = vars(torch.nn.modules.module)
-    if any(of_all[f"_global{name}"] for name in names):
-        return True
-    of_weights = "_backward_hooks", "_post_accumulate_grad_hooks"
-    return any(getattr(m, name) for m in module.modules() for name in names) or any(
-        getattr(p, name) for p in module.parameters() for name in of_weights
-    )

@@ -4,9 +4,9 @@ import torch
 from torch import nn
 
 from .._model._cost import count_draws, count_widest
-from .._replay import are_known, list_contents
+from .._replay import are_known, has_hooks, list_contents
 from .._utils._draws import drawing_part
-from ._gradient import BatchGradient, has_hooks
+from ._gradient import BatchGradient
 from ._ranks import get_ranks
 
 # values of the widest tensor of a part, about, and rows of a part, at least: fewer rows

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback, EpochTimer, LRScheduler
 
+from .._replay import has_hooks
 from .._utils._draws import call_with_draws, draws_off
 from .._utils._missing import find_missing
 from ..callbacks import (
@@ -21,7 +22,6 @@ from ..callbacks import (
 from ._batches import TrainBatches
 from ._cuda_graph import StepGraph
 from ._flat_weights import FlatWeights, make_stepper
-from ._gradient import has_hooks
 from ._parted_gradient import make_gradient
 
 # callbacks that change nothing that a recording takes for constant
