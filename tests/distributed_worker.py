@@ -21,7 +21,7 @@ from torch import distributed, nn
 
 from skvae import UnusedComponentsWarning, VAEOutlierDetector, VAETransformer
 from skvae.networks import Network
-from skvae.objectives import IWAE, MMD
+from skvae.objectives import ELBO, IWAE, MMD
 
 N_ROWS = 150
 
@@ -207,6 +207,18 @@ def fail_parameters(rank):
     make_vae(max_epochs=1 + rank).fit(make_array())
 
 
+def fail_objects(rank):
+    """Fit where an object among the parameters of a process has another parameter."""
+    objective = ELBO(n_draws=1 + rank)
+    make_vae(objective=objective, hidden_layer_sizes=[8]).fit(make_array())
+
+
+def fail_settings(rank):
+    """Fit where a process has another optimizer."""
+    optimizers = torch.optim.Adam, torch.optim.SGD
+    make_vae(net_params={"optimizer": optimizers[rank]}).fit(make_array())
+
+
 def fail_weights(rank):
     """Fit where a process has no weights."""
     X = make_array()
@@ -259,6 +271,8 @@ FAILURES = {
     "other columns": fail_columns,
     "other names": fail_names,
     "other parameters": fail_parameters,
+    "other objects": fail_objects,
+    "other settings": fail_settings,
     "no weights": fail_weights,
     "infinite": fail_read,
     "interrupt": fail_by("interrupt"),

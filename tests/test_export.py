@@ -1,8 +1,10 @@
 """Files of ONNX compute what the estimators do, without this package."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ import torch
 from likelihood_cases import delete, make_rows
 
 from skvae import VAEOutlierDetector, VAETransformer
+from skvae.datasets import make_mixed
 from skvae.export import register_skl2onnx, to_onnx, to_torch
 from skvae.latents import Categorical, Gaussian, Hierarchical
 from skvae.likelihoods import LIKELIHOODS, Autoregressive
@@ -67,6 +70,20 @@ def make_column(column, kind):
         dtype = {"tensor(float)": np.float32, "tensor(double)": np.float64}[kind]
         cells = column.to_numpy(dtype, na_value=np.nan)
     return cells.reshape(-1, 1)
+
+
+def test_the_feed_of_the_user_guide_suits_every_kind_of_column():
+    page = Path(__file__).parent.parent / "docs" / "user_guide" / "serving.md"
+    (code,) = re.findall(
+        r"```python\n(import numpy as np\n.*?)```", page.read_text(), re.S
+    )
+    names = {}
+    exec(code, names)
+    frame = make_mixed(120, random_state=0)
+    vae = VAETransformer(**FAST).fit(frame)
+    session = open_session(to_onnx(vae))
+    (found,) = session.run(None, names["make_feed"](session, frame))
+    assert_equal(found, vae.transform(frame))
 
 
 def assert_equal(found, expected):

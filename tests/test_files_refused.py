@@ -117,6 +117,25 @@ def test_files_of_torch_and_pickle_are_refused(tmp_path, X):
         skvae.load(path)
 
 
+def test_what_is_no_file_is_refused():
+    for value in (b"content", None, 3):
+        with pytest.raises(TypeError, match=f"not {type(value).__name__}; wrap bytes"):
+            skvae.load(value)
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch):
+    polars = pytest.importorskip("polars")
+    generator = np.random.default_rng(0)
+    frame = polars.DataFrame({n: generator.standard_normal(40) for n in "ab"})
+    frame = frame.with_columns(
+        c=polars.Series(["x", "y"] * 20, dtype=polars.Enum("xy"))
+    )
+    file = io.BytesIO()
+    skvae.save(VAETransformer(1, density="joint", max_epochs=1).fit(frame), file)
+    monkeypatch.setitem(sys.modules, "polars", None)
+    refuse(file.getvalue(), "needs polars, which is not installed")
+
+
 def test_arrays_of_other_shapes_types_and_places_are_refused(content):
     description, header, values = split(content)
     weights = [n for n in header if n.endswith(".weight")]

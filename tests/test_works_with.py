@@ -18,6 +18,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import skvae
 from skvae import VAEOutlierDetector, VAETransformer
 
 SMALL = {"max_epochs": 2, "hidden_layer_sizes": (8,), "random_state": 0}
@@ -80,9 +81,11 @@ def test_detector_answers(X):
 def test_copies_give_the_same_numbers(make, X, tmp_path):
     estimator = make(2, **SMALL).fit(X)
     joblib.dump(estimator, tmp_path / "estimator.joblib")
+    skvae.save(estimator, tmp_path / "estimator.skvae")
     for other in (
         pickle.loads(pickle.dumps(estimator)),
         joblib.load(tmp_path / "estimator.joblib"),
+        skvae.load(tmp_path / "estimator.skvae"),
         copy.deepcopy(estimator),
         clone(estimator).fit(X),
     ):

@@ -3,6 +3,7 @@
 from numbers import Number
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from .._columns import (
     count_rows,
@@ -47,10 +48,9 @@ def _check_length(weight, X):
 def _describe(estimator, given):
     """Return what has to be equal in all processes, and the rows of this one."""
     params = {
-        f"the parameter {name}": value
-        for name, value in estimator.get_params().items()
-        if isinstance(value, (Number, str, tuple, type(None)))
-        and name not in ("device", "random_state", "verbose")
+        f"the parameter {name}": _summarise(value)
+        for name, value in estimator.get_params(deep=False).items()
+        if name not in ("device", "random_state", "verbose", "net_callbacks")
     }
     forms = {}
     for name, value in given.items():
@@ -60,6 +60,22 @@ def _describe(estimator, given):
         name: count_rows(value) for name, value in given.items() if value is not None
     }
     return type(estimator).__name__, n_rows, {**forms, **params}
+
+
+def _summarise(value):
+    """Return a parameter as far as processes can compare it: objects by their class."""
+    if isinstance(value, (Number, str, type(None))):
+        return value
+    if isinstance(value, dict):
+        return {name: _summarise(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_summarise(part) for part in value]
+    if hasattr(value, "__qualname__"):
+        return value.__qualname__
+    name = type(value).__name__
+    if isinstance(value, BaseEstimator):
+        return name, _summarise(value.get_params(deep=False))
+    return name
 
 
 def _compare(found):

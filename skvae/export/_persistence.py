@@ -13,6 +13,7 @@ import os
 import platform
 import secrets
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
@@ -141,7 +142,8 @@ def load(
     Raises
     ------
     ValueError
-        If the file is damaged, of a later format, or holds a name that is not trusted.
+        If the file is damaged, of a later format, holds a name that is not trusted, or
+        needs a package that is not installed.
 
     See Also
     --------
@@ -153,6 +155,11 @@ def load(
             raise TypeError(
                 "skvae.load takes files that are open in binary mode, 'rb'."
             )
+    elif not isinstance(path, (str, os.PathLike)):
+        raise TypeError(
+            "skvae.load takes a path or a file that is open in binary mode, not "
+            f"{type(path).__name__}; wrap bytes in io.BytesIO."
+        )
     else:
         place = Path(os.fsdecode(path))
         content, label = place.read_bytes(), f"{str(place)!r}"
@@ -160,6 +167,14 @@ def load(
         return _Reader(content, label, trusted).read()
     except _Refusal as error:
         raise ValueError(str(error)) from error.__cause__
+
+
+def _find_missing_package(error: Exception) -> str | None:
+    """Return the name of the package whose absence is the error, or None."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return None
+    package = error.name.partition(".")[0]
+    return package if find_spec(package) is None else None
 
 
 def _check_estimator(estimator: object) -> None:
@@ -281,6 +296,9 @@ class _Reader:
             raise
         except Exception as error:
             self._check_trust()
+            missing = _find_missing_package(error)
+            if missing is not None:
+                self.refuse(f"needs {missing}, which is not installed.", error)
             self.refuse_damaged(f"{type(error).__name__}: {error}"[:200], error)
         check_version(type(estimator).__name__, version)
         return estimator
@@ -289,7 +307,10 @@ class _Reader:
         content = self.content
         length = int.from_bytes(content[:8], "little")
         if not 2 <= length <= min(_MAX_HEADER, len(content) - 8):
-            self.refuse("is not a file of skvae.save, or is cut off.")
+            self.refuse(
+                "is not a file of skvae.save, or is cut off; take another copy of it, "
+                "or joblib.load if it is a pickle."
+            )
         try:
             header = json.loads(content[8 : 8 + length])
             found: dict[str, Any] = json.loads(
