@@ -100,7 +100,7 @@ def make_environment(name, pins, options):
     elif options.torch:
         names["torch"] = f"torch=={options.torch}"
     command = [python, "-m", "pip", "install", "-q", "--no-compile"]
-    extra = ["pytest>=8", "polars>=1"]
+    extra = ["pytest>=8", "polars>=1", "safetensors"]
     subprocess.run([*command, *names.values(), *extra], check=True)
     stamp.write_text(wanted, encoding="utf-8")
     return python
