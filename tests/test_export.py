@@ -79,9 +79,15 @@ def test_the_feed_of_the_user_guide_suits_every_kind_of_column():
     )
     names = {}
     exec(code, names)
-    frame = make_mixed(120, random_state=0)
+    frame = make_mixed(120, missing=0.1, random_state=0)
+    generator = np.random.default_rng(0)
+    frame["single"] = generator.standard_normal(120).astype(np.float32)
+    frame["short"] = generator.integers(0, 40, 120).astype(np.int32)
+    frame["flag"] = generator.integers(0, 2, 120).astype(bool)
+    frame["code"] = pd.Categorical(generator.integers(0, 3, 120))
     vae = VAETransformer(**FAST).fit(frame)
     session = open_session(to_onnx(vae))
+    assert len({given.type for given in session.get_inputs()}) == 5
     (found,) = session.run(None, names["make_feed"](session, frame))
     assert_equal(found, vae.transform(frame))
 

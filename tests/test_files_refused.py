@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from skorch.callbacks import EarlyStopping, PrintLog
@@ -117,23 +118,27 @@ def test_files_of_torch_and_pickle_are_refused(tmp_path, X):
         skvae.load(path)
 
 
-def test_what_is_no_file_is_refused():
-    for value in (b"content", None, 3):
-        with pytest.raises(TypeError, match=f"not {type(value).__name__}; wrap bytes"):
+def test_what_cannot_be_read_is_refused():
+    for value, message in ((b"content", "bytes; wrap it"), (None, "None"), (3, "int")):
+        with pytest.raises(TypeError, match=f"binary mode, not {message}"):
             skvae.load(value)
 
 
-def test_a_package_that_is_not_installed_is_named(monkeypatch):
-    polars = pytest.importorskip("polars")
-    generator = np.random.default_rng(0)
-    frame = polars.DataFrame({n: generator.standard_normal(40) for n in "ab"})
-    frame = frame.with_columns(
-        c=polars.Series(["x", "y"] * 20, dtype=polars.Enum("xy"))
-    )
+@pytest.mark.parametrize("package", ["polars", "pyarrow"])
+def test_a_package_that_is_not_installed_is_named(monkeypatch, package):
+    pytest.importorskip(package)
+    number, level = np.random.default_rng(0).standard_normal(40), ["x", "y"] * 20
+    if package == "polars":
+        polars = pytest.importorskip("polars")
+        levels = polars.Series(level, dtype=polars.Enum("xy"))
+        frame = polars.DataFrame({"a": number, "b": levels})
+    else:
+        texts = pd.array(level, dtype="string[pyarrow]")
+        frame = pd.DataFrame({"a": number, "b": texts})
     file = io.BytesIO()
     skvae.save(VAETransformer(1, density="joint", max_epochs=1).fit(frame), file)
-    monkeypatch.setitem(sys.modules, "polars", None)
-    refuse(file.getvalue(), "needs polars, which is not installed")
+    monkeypatch.setitem(sys.modules, package, None)
+    refuse(file.getvalue(), f"needs {package}, which is not installed")
 
 
 def test_arrays_of_other_shapes_types_and_places_are_refused(content):

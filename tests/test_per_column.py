@@ -10,7 +10,7 @@ from sklearn.model_selection import GridSearchCV
 
 from skvae import EffectiveSampleSizeWarning, VAETransformer
 from skvae._columns import check_support
-from skvae._parameters._comparison import describe_meaning
+from skvae._utils._comparison import describe_meaning
 from skvae.latents import LATENTS, Gaussian
 from skvae.likelihoods import (
     Bernoulli,

@@ -406,7 +406,7 @@ def test_softmax_is_right_along_every_dimension(n, uses_numpy):
 @pytest.mark.parametrize("size", [2, 5, 20])
 @pytest.mark.parametrize("n", range(4))
 def test_maxima_are_right_along_dimensions_of_any_size(n, size, uses_numpy):
-    shape = [3, 2, 1, 4]
+    shape = [30, 2, 1, 40]
     shape[n] = size
     x = make(*shape)
     for memory, view in ((x, x), (x, x.movedim(0, -1)), (x[..., :1], x[..., :1])):
@@ -721,6 +721,17 @@ def fill_memory(x, y):
     return [z, w * x, v + 1, torch.empty(3, 4).copy_(x).double()]
 
 
+def view_memory_before_it_is_filled(x, y):
+    z, w = torch.empty(2, 3, 4, dtype=x.dtype)
+    v, u = torch.empty(3, 4, dtype=x.dtype), torch.empty(3, 4, dtype=x.dtype)
+    part, row, column = z[1:], v[0], u[:, 1]
+    z.copy_(x)
+    v.copy_(y)
+    torch.mul(x, y, out=u)
+    w.fill_(2.0)
+    return [part * 2, row + 1, column, w * x]
+
+
 def change_masks(x, y):
     mask = x >= 0
     mask[0] = False
@@ -749,6 +760,7 @@ WRITING = {
         view_what_changes,
         read_before_and_after,
         fill_memory,
+        view_memory_before_it_is_filled,
         change_masks,
         change_values_under_masks,
     )

@@ -1,8 +1,14 @@
+import copy
+import pickle
+from functools import partial
+
 import numpy as np
 import pytest
+import torch
 
 from skvae import VAETransformer
-from skvae._training._shards import join_shards
+from skvae._training._shards import _compare, _describe, join_shards
+from skvae.likelihoods import Censored
 
 
 class Ranks:
@@ -62,3 +68,43 @@ def test_arrays_lists_masks_and_weights_are_joined():
 def test_weights_of_another_length_are_refused():
     with pytest.raises(ValueError, match="sample_weight has 2 values, but X has 3"):
         join(np.ones((3, 2)), sample_weight=[1, 2])
+
+
+def describe(**params):
+    """Return what another process is told of an estimator."""
+    given = {"X": np.ones((3, 2)), "sample_weight": None, "X_val": None}
+    return pickle.loads(pickle.dumps(_describe(VAETransformer(**params), given)))
+
+
+SETTINGS = [
+    {"likelihood": Censored(lower=[0.0, np.nan])},
+    {"hidden_layer_sizes": np.array([8, 8]), "standardize": np.True_},
+    {"net_params": {"optimizer": partial(torch.optim.SGD, lr=0.1), "b": {"c": 2}}},
+]
+
+
+@pytest.mark.parametrize("params", SETTINGS)
+def test_equal_parameters_of_any_kind_compare_equal(params):
+    _compare([describe(**params), describe(**copy.deepcopy(params))])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "name"),
+    [
+        (SETTINGS[0], {"likelihood": Censored(lower=[1.0, np.nan])}, "likelihood is"),
+        (
+            SETTINGS[2],
+            {"net_params": {"optimizer": partial(torch.optim.SGD, lr=0.2)}},
+            r"net_params\['optimizer'\] is",
+        ),
+        ({"net_params": {"a": 1, "b": {"c": 2}}}, {"net_params": {"a": 1}}, r"\['c'\]"),
+    ],
+)
+def test_parameters_that_differ_are_named(one, other, name):
+    with pytest.raises(ValueError, match=f"rank 1 .*{name}"):
+        _compare([describe(**one), describe(**other)])
+
+
+def test_callbacks_of_one_process_are_no_difference():
+    given = {"callbacks__print_log__sink": print}, {"callbacks": []}
+    _compare([describe(net_params=params) for params in given])

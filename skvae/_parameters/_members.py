@@ -16,6 +16,7 @@ from .._columns._observed import (
     have_few_values,
 )
 from .._utils._checks import suggest
+from .._utils._comparison import describe_meaning
 from .._utils._nested_parameters import instantiate_named
 from ..latents import LATENTS, Latent
 from ..likelihoods import (
@@ -31,7 +32,6 @@ from ..likelihoods._autoregressive import MAX_COLUMNS, AutoregressiveColumns
 from ..likelihoods._levels import LevelLikelihood, group_by_size
 from ..networks import MLP, NETWORKS, Conv, Network
 from ..objectives import ELBO, OBJECTIVES, Objective
-from ._comparison import describe_meaning
 from ._sparse_tables import name_sparse
 
 # parameters whose names stand for instances with parameters of their own

@@ -4,7 +4,7 @@ from numbers import Integral
 
 from sklearn.base import clone
 
-from ._comparison import describe_meaning
+from .._utils._comparison import describe_meaning
 
 # parameters that the net is made of
 _FIXED = (

@@ -7,7 +7,8 @@ with numpy where that is faster. Nothing here knows what is computed.
 The way of a recording: `_calls` (what was called) → `_builder` and the rules (what
 has to be done again) → `_program` (in which order, and what can be joined) → `_memory`
 (where results go) → `_lowering` and `_numpy` (which functions do it). `_contents` tells
-whether what it takes for constant has changed, `_hooks` whether others are told of it.
+whether what it takes for constant has changed, `_hooks` whether anyone observes the
+computation.
 """
 
 from ._contents import are_known, list_contents

@@ -256,6 +256,7 @@ class ProgramBuilder:
     def _add_filling(self, call):
         """Take in a call that fills memory which was empty."""
         (target,), rest = call.written, call.args[1:]
+        self._forget(target)
         if call.schema.name in ("zero_", "fill_") and not list_tensors(rest):
             self.put(target, self.make_constant(target))
         elif call.schema.name == "copy_" and self._can_share(rest[0], target):
@@ -268,6 +269,12 @@ class ProgramBuilder:
             is_kept = call.schema.is_random
             self.nodes.append(Node(call.func, reads, [fresh], settings, True, is_kept))
             self.put(target, Expression(fresh))
+
+    def _forget(self, tensor):
+        """Forget the views that were taken of memory before it is filled."""
+        memory = tensor.untyped_storage()
+        begin, end = memory.data_ptr(), memory.data_ptr() + memory.nbytes()
+        self.known = {p: e for p, e in self.known.items() if not begin <= p[0] < end}
 
     def _can_share(self, source, target):
         """Return whether a copy can be what it is a copy of, which never changes."""

@@ -1,4 +1,4 @@
-"""Whether somebody is told of what torch computes: a recording would not tell them."""
+"""Whether hooks or modes observe a computation: a recording would not call them."""
 
 import torch
 

@@ -1,9 +1,6 @@
 """The rows of all processes of a fit, from what each one was given."""
 
-from numbers import Number
-
 import numpy as np
-from sklearn.base import BaseEstimator
 
 from .._columns import (
     count_rows,
@@ -13,6 +10,7 @@ from .._columns import (
     unwrap,
     wrap,
 )
+from .._utils._comparison import describe_meaning
 
 _WAY_OUT = "Pass every process rows of one table, and equal arguments."
 
@@ -47,11 +45,12 @@ def _check_length(weight, X):
 
 def _describe(estimator, given):
     """Return what has to be equal in all processes, and the rows of this one."""
-    params = {
-        f"the parameter {name}": _summarise(value)
-        for name, value in estimator.get_params(deep=False).items()
-        if name not in ("device", "random_state", "verbose", "net_callbacks")
-    }
+    params = {}
+    for name, value in estimator.get_params(deep=False).items():
+        if name == "net_params" and value is not None:
+            value = {k: v for k, v in value.items() if not k.startswith("callbacks")}
+        if name not in ("device", "random_state", "verbose", "net_callbacks"):
+            params |= _describe_parameter(f"the parameter {name}", value)
     forms = {}
     for name, value in given.items():
         form = (None, None) if value is None else describe_form(value)
@@ -59,23 +58,18 @@ def _describe(estimator, given):
     n_rows = {
         name: count_rows(value) for name, value in given.items() if value is not None
     }
+    forms = {name: repr(form) for name, form in forms.items()}
     return type(estimator).__name__, n_rows, {**forms, **params}
 
 
-def _summarise(value):
-    """Return a parameter as far as processes can compare it: objects by their class."""
-    if isinstance(value, (Number, str, type(None))):
-        return value
-    if isinstance(value, dict):
-        return {name: _summarise(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_summarise(part) for part in value]
-    if hasattr(value, "__qualname__"):
-        return value.__qualname__
-    name = type(value).__name__
-    if isinstance(value, BaseEstimator):
-        return name, _summarise(value.get_params(deep=False))
-    return name
+def _describe_parameter(name, value):
+    """Return the text of a parameter by name, of a dict that of every value in it."""
+    if not isinstance(value, dict):
+        return {name: repr(describe_meaning(value))}
+    found = {}
+    for key, part in value.items():
+        found |= _describe_parameter(f"{name}[{key!r}]", part)
+    return found
 
 
 def _compare(found):
@@ -93,14 +87,14 @@ def _compare(found):
                 f"Rank {rank} of torch.distributed fits a {name}, rank 0 a "
                 f"{first_name}. {_WAY_OUT}"
             )
-        for key, value in described.items():
-            if value != first.get(key):
+        for key in first | described:
+            value, expected = (d.get(key, "not given") for d in (described, first))
+            if value != expected:
                 raise ValueError(
                     f"In rank {rank} of torch.distributed {key} is {_shorten(value)}, "
-                    f"in rank 0 {_shorten(first.get(key))}. {_WAY_OUT}"
+                    f"in rank 0 {_shorten(expected)}. {_WAY_OUT}"
                 )
 
 
-def _shorten(value):
-    text = repr(value)
+def _shorten(text):
     return text if len(text) <= 80 else f"{text[:77]}..."

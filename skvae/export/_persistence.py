@@ -156,9 +156,10 @@ def load(
                 "skvae.load takes files that are open in binary mode, 'rb'."
             )
     elif not isinstance(path, (str, os.PathLike)):
+        way_out = "; wrap it in io.BytesIO" if isinstance(path, bytes) else ""
         raise TypeError(
             "skvae.load takes a path or a file that is open in binary mode, not "
-            f"{type(path).__name__}; wrap bytes in io.BytesIO."
+            f"{type(path).__name__}{way_out}."
         )
     else:
         place = Path(os.fsdecode(path))
@@ -174,7 +175,12 @@ def _find_missing_package(error: Exception) -> str | None:
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return None
     package = error.name.partition(".")[0]
-    return package if find_spec(package) is None else None
+    try:
+        is_there = not package or find_spec(package) is not None
+    except (ImportError, ValueError):
+        # of modules that were made without a file
+        return None
+    return None if is_there else package
 
 
 def _check_estimator(estimator: object) -> None:

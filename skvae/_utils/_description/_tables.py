@@ -204,6 +204,9 @@ def _build_categories(node, rebuild):
 
 def _build_string_dtype(node, rebuild):
     pd = _pandas()
+    if node["string_dtype"] == "pyarrow":
+        # pandas would not say so if it is missing
+        import pyarrow  # noqa: F401
     missing = {"NA": pd.NA, "nan": float("nan")}[node["missing_is"]]
     return pd.StringDtype(node["string_dtype"], na_value=missing)
 
