@@ -2,6 +2,7 @@
 
 import re
 import sys
+from importlib import import_module
 
 # as zoneinfo and Arrow name them; others of pandas may be paths of files
 _ZONE = re.compile(r"(?!dateutil)[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
@@ -205,8 +206,8 @@ def _build_categories(node, rebuild):
 def _build_string_dtype(node, rebuild):
     pd = _pandas()
     if node["string_dtype"] == "pyarrow":
-        # pandas would not say so if it is missing
-        import pyarrow  # noqa: F401
+        # where it is missing pandas raises an error that does not name it
+        import_module("pyarrow")
     missing = {"NA": pd.NA, "nan": float("nan")}[node["missing_is"]]
     return pd.StringDtype(node["string_dtype"], na_value=missing)
 
