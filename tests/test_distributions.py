@@ -9,6 +9,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from skvae._distributions._base import broadcast_shapes
 from skvae._distributions._beta import Beta
 from skvae._distributions._mixtures import (
+    BackgroundMixture,
     DiagonalNormalMixture,
     NormalMixture,
     ShiftedMixture,
@@ -256,3 +257,68 @@ def test_mixture_in_single_precision_agrees_with_double():
     assert log_prob.dtype == torch.float64
     torch.testing.assert_close(log_prob, exact.log_prob(value), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found.mean, exact.mean, rtol=1e-6, atol=0)
+
+
+def draw_background(n_atoms=0):
+    """Return a mixture with a background, and the same as one of torch."""
+    logits, loc, log_scale = (p.detach() for p in draw_parameters((4,), 3, 5))
+    weight = torch.tensor([0.2, 0.1, 0.5, 1e-5, 0.01], dtype=torch.float64)
+    log_reach = torch.linspace(1, 4, 5, dtype=torch.float64)
+    mixture = NormalMixture(logits, loc, log_scale, n_atoms=n_atoms)
+    ours = BackgroundMixture(mixture, weight.log(), log_reach)
+    inside = logits.softmax(dim=-2) * (1 - weight)
+    outside = weight.expand(4, 1, 5)
+    probs = torch.cat([inside, outside], dim=-2).movedim(-2, -1)
+    zero, wide = torch.zeros(4, 1, 5).double(), log_reach.expand(4, 1, 5)
+    loc = torch.cat([loc, zero], dim=-2).movedim(-2, -1)
+    scale = torch.cat([log_scale, wide], dim=-2).movedim(-2, -1).exp()
+    return ours, MixtureSameFamily(Categorical(probs=probs), Normal(loc, scale))
+
+
+def test_background_is_one_more_component():
+    ours, reference = draw_background()
+    x = torch.linspace(-60, 60, 20, dtype=torch.float64).reshape(4, 5)
+    for found, expected in (
+        (ours.log_prob(x), reference.log_prob(x)),
+        (ours.mean, reference.mean),
+        (ours.variance, reference.variance),
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    parts = zip(*ours.list_components(), strict=True)
+    weights, loc, scale = (torch.stack([p.expand(4, 5) for p in v], -1) for v in parts)
+    twin = MixtureSameFamily(Categorical(probs=weights), Normal(loc, scale))
+    torch.testing.assert_close(twin.log_prob(x), ours.log_prob(x))
+    none = torch.full((5,), -torch.inf, dtype=torch.float64)
+    plain, without = ours.mixture, BackgroundMixture(ours.mixture, none, none.exp())
+    torch.testing.assert_close(without.log_prob(x), plain.log_prob(x))
+    torch.testing.assert_close(without.variance, plain.variance)
+
+
+@pytest.mark.parametrize("how", ["sample", "draw_at"])
+def test_draws_with_a_background_have_its_distribution(how):
+    ours, reference = draw_background()
+    n = 20_000
+    with seeded(0):
+        draws = ours.sample((n,))
+        if how == "draw_at":
+            draws = ours.draw_at(torch.rand(n, 4, 5, dtype=torch.float64))
+    points = torch.tensor([-20.0, -3.0, 0.0, 2.0, 15.0], dtype=torch.float64)
+    for point in points:
+        found = (draws < point).double().mean(dim=0)
+        expected = reference.cdf(point.expand(4, 5))
+        error = (expected * (1 - expected) / n).sqrt().clamp_min(1e-4)
+        assert ((found - expected).abs() < N_STANDARD_ERRORS * error).all()
+
+
+def test_gradients_with_a_background_equal_finite_differences():
+    parameters = draw_parameters((2,), 3, 2)
+    x = torch.tensor([[0.3, -1.0], [2.0, 30.0]], dtype=torch.float64)
+    x.requires_grad_()
+    log_weight = torch.tensor([np.log(0.1), -np.inf], dtype=torch.float64)
+    log_reach = torch.tensor([2.0, 1.0], dtype=torch.float64)
+
+    def log_prob(x, *parameters):
+        mixture = NormalMixture(*parameters)
+        return BackgroundMixture(mixture, log_weight, log_reach).log_prob(x)
+
+    assert torch.autograd.gradcheck(log_prob, (x, *parameters))

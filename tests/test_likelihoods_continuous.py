@@ -809,7 +809,7 @@ def test_constant_columns_and_few_rows_leave_scores_finite(name):
 def test_components_follow_the_model_or_stay_where_they_are():
     """Against torch.distributions, by the formula of the docstring."""
     k, n = 4, 3
-    likelihood = LIKELIHOODS["gaussian_mixture"](n_mixture=k)
+    likelihood = LIKELIHOODS["gaussian_mixture"](n_mixture=k, background_weight=0.0)
     generator = torch.Generator().manual_seed(0)
     settings = {"generator": generator, "dtype": torch.float64}
     raw = torch.randn(5, likelihood.n_raw, n, **settings)
@@ -846,7 +846,56 @@ def test_repeated_values_have_their_weight_where_cells_are_missing(missing):
     x[generator.random(600) < missing] = np.nan
     given = (torch.as_tensor(part)[:, None] / 2 for part in (x, offset))
     log_range = torch.full((1,), 3.0, dtype=torch.float64)
-    raw, tilt = GaussianMixture().initialize(*given, log_range)
+    likelihood = GaussianMixture(background_weight=0.0)
+    raw, tilt = likelihood.initialize(*given, log_range)
     is_constant = torch.cat([tilt, tilt.new_zeros(1, 1)]) == -1
     weight = torch.softmax(raw[:4], dim=0)[is_constant].sum()
     assert float(weight) == pytest.approx(np.mean(x[~np.isnan(x)] == 0), abs=0.06)
+
+
+@pytest.mark.parametrize("n_atoms", [0, 2])
+def test_background_is_as_wide_as_the_column(n_atoms):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 3, generator=generator, dtype=torch.float64)
+    x[7, 1], x[9, 2] = -40.0, torch.nan
+    offset, log_range = torch.zeros_like(x), torch.full((3,), 3.0).double()
+    likelihood = GaussianMixture(n_atoms=n_atoms, background_weight=1e-3)
+    raw, free = likelihood.initialize(x, offset, log_range)
+    found = likelihood(raw, free, torch.zeros(3).double(), log_range)
+    reach = torch.nan_to_num(x).abs().amax(dim=0)
+    torch.testing.assert_close(found.log_reach.exp(), reach)
+    far = torch.full((3,), 30.0, dtype=torch.float64)
+    least = Normal(torch.zeros(3).double(), reach).log_prob(far) + np.log(1e-3)
+    assert (found.log_prob(far) > least - 1e-9).all()
+    without = GaussianMixture(n_atoms=n_atoms, background_weight=0.0)
+    plain = without(raw, free[:-1], torch.zeros(3).double(), log_range)
+    near = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
+    torch.testing.assert_close(
+        found.log_prob(near), plain.log_prob(near), rtol=0, atol=2e-3
+    )
+    assert (found.log_prob(far) > plain.log_prob(far) + 20)[[0, 2]].all()
+
+
+@pytest.mark.parametrize("likelihood", ["joint", "autoregressive"])
+def test_background_is_a_bound_of_the_loss_of_every_cell(likelihood):
+    rng = np.random.default_rng(0)
+    X = 5.0 + rng.normal(size=(300, 4)) * [1.0, 2.0, 0.01, 100.0]
+    mixture = GaussianMixture(background_weight=0.01)
+    if likelihood == "autoregressive":
+        mixture = LIKELIHOODS["autoregressive"](base=mixture)
+    vae = VAETransformer(
+        1, likelihood=mixture, early_stopping=False, max_epochs=5, random_state=0
+    ).fit(X)
+    reach = np.abs(X - X.mean(axis=0)).max(axis=0)
+    for n_reaches in (0.5, 1.0, 3.0, 10.0):
+        X_new = X.mean(axis=0) + n_reaches * reach * rng.choice([-1, 1], size=(50, 4))
+        found = vae.score_features(X_new)
+        least = stats.norm(X.mean(axis=0), reach).logpdf(X_new) + np.log(0.01)
+        assert (found > least - 1e-3).all()
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.0, np.nan, "much"])
+def test_weights_of_the_background_that_are_none_are_refused(weight):
+    likelihood = GaussianMixture(background_weight=weight)
+    with pytest.raises((ValueError, TypeError), match="background_weight"):
+        VAETransformer(1, likelihood=likelihood).fit(np.eye(4))

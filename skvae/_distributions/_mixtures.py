@@ -53,6 +53,11 @@ class NormalMixture(UncheckedDistribution):
         spread = (self.loc - self.mean.unsqueeze(-2)) ** 2
         return (self.probs * (torch.exp(2 * self.log_scale) + spread)).sum(dim=-2)
 
+    def list_components(self):
+        """Return weights, means and standard deviations, one component at a time."""
+        parts = self.probs, self.loc, self.log_scale.exp()
+        return list(zip(*(part.unbind(dim=-2) for part in parts), strict=True))
+
     def _draw(self, shape):
         # in the order of the shape, wherever the parameters are in memory
         settings = {"dtype": self.loc.dtype, "device": self.loc.device}
@@ -119,6 +124,67 @@ class ShiftedMixture(NormalMixture):
         found = joint.logsumexp(dim=-2) - self.logits.logsumexp(dim=-2)
         # sums over columns and draws have the digits of double precision
         return found.to(value.dtype) - HALF_LOG_2PI
+
+
+class BackgroundMixture(UncheckedDistribution):
+    r"""A mixture of normals, and beside it a wide normal around 0.
+
+    .. math:: p(x) = (1 - w) \sum_k w_k N(x; \mu_k, \sigma_k^2) + w N(x; 0, r^2)
+
+    ``mixture`` is a `NormalMixture`; ``log_weight`` and ``log_reach``, (...,
+    n_features), are the logarithms of w, below 1 and often 0, and of r.
+    """
+
+    def __init__(self, mixture, log_weight, log_reach):
+        self.mixture = mixture
+        self.log_weight, self.log_reach = log_weight, log_reach
+        super().__init__(broadcast_shapes(mixture.batch_shape, log_reach.shape))
+
+    @property
+    def weight(self):
+        """Weight of the wide normal, ``(..., n_features)``."""
+        return self.log_weight.exp()
+
+    @property
+    @override
+    def mean(self):
+        return (1 - self.weight) * self.mixture.mean
+
+    @property
+    @override
+    def variance(self):
+        mean, wide = self.mixture.mean, torch.exp(2 * self.log_reach)
+        inside = self.mixture.variance + self.weight * mean.square()
+        return (1 - self.weight) * inside + self.weight * wide
+
+    def list_components(self):
+        """Return weights, means and standard deviations, one component at a time."""
+        zero = torch.zeros_like(self.log_reach)
+        inside = self.mixture.list_components()
+        inside = [(w * (1 - self.weight), *rest) for w, *rest in inside]
+        return [*inside, (self.weight, zero, self.log_reach.exp())]
+
+    def _draw(self, shape):
+        inside = self.mixture._draw(shape)
+        is_wide = torch.rand_like(inside) < self.weight
+        wide = torch.randn_like(inside) * self.log_reach.to(inside).exp()
+        return torch.where(is_wide, wide, inside)
+
+    def draw_at(self, level):
+        """Return the draws that uniform levels stand for, ``(..., n_features)``."""
+        limits, weight = torch.finfo(level.dtype), self.weight.to(level)
+        rest = ((level - weight) / (1 - weight)).clamp(0, 1 - limits.eps)
+        share = level / weight.clamp_min(limits.tiny)
+        normal = torch.special.ndtri(share.clamp(limits.eps, 1 - limits.eps))
+        wide = normal * self.log_reach.to(level).exp()
+        return torch.where(level < weight, wide, self.mixture.draw_at(rest))
+
+    @override
+    def log_prob(self, value):
+        unit = value * torch.exp(-self.log_reach)
+        wide = self.log_weight - self.log_reach - HALF_LOG_2PI
+        inside = torch.log1p(-self.weight) + self.mixture.log_prob(value)
+        return torch.logaddexp(inside, wide - 0.5 * unit.square())
 
 
 class DiagonalNormalMixture(UncheckedDistribution):

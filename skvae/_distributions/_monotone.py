@@ -8,7 +8,6 @@ from torch.distributions import Normal
 from typing_extensions import override
 
 from ._base import HALF_LOG_2PI, UncheckedDistribution
-from ._mixtures import NormalMixture
 
 # values are clipped at so many standard deviations: squares stay finite
 _FARTHEST = 1e12
@@ -189,8 +188,8 @@ class TransformedColumns(UncheckedDistribution):
 
     .. math:: \log p(x) = \log p_b(T(x) / u) - \log u + \log T'(x)
 
-    The base is a `NormalMixture`, or a distribution with ``loc`` and ``scale``; the map
-    T has the dtype and device of its parameters.
+    The base is a mixture of normals, or a distribution with ``loc`` and ``scale``; the
+    map T has the dtype and device of its parameters.
 
     Mean and variance are sums over 401 nodes at most, for every component of a mixture.
     If the map has a corner far from the mean, the variance has an error of some 3 %.
@@ -226,15 +225,13 @@ class TransformedColumns(UncheckedDistribution):
 
     def _list_components(self):
         """Return weights, locations and scales, one component at a time."""
-        base = self.base
-        if not isinstance(base, NormalMixture):
-            return [(1.0, base.loc, base.scale)]
-        parts = base.probs, base.loc, base.log_scale.exp()
-        return list(zip(*(part.unbind(dim=-2) for part in parts), strict=True))
+        if hasattr(self.base, "list_components"):
+            return self.base.list_components()
+        return [(1.0, self.base.loc, self.base.scale)]
 
     def _weigh(self, e, loc, scale):
         """Return the density of a standardised component at e."""
-        if isinstance(self.base, (Normal, NormalMixture)):
+        if isinstance(self.base, Normal) or hasattr(self.base, "list_components"):
             return math.exp(-0.5 * e * e - HALF_LOG_2PI)
         return (self.base.log_prob(loc + scale * e)).exp() * scale
 

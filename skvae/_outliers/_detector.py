@@ -82,7 +82,8 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
         p(x|z), as in `VAETransformer`, except that 'auto' is a mixture of normals for
         numbers, whose variances are at least a thousandth of a column's: otherwise
         repeated values would dominate the score. It has ``n_constant=0``: components
-        around single values would take in outliers that are alike.
+        around single values would take in outliers that are alike; and
+        ``background_weight=0``, so that a far value is as unlikely as it is far.
     latent, network : optional
         The model, as in `VAETransformer`.
     hidden_layer_sizes : tuple of int or 'auto', default=(128, 128)
@@ -326,7 +327,9 @@ class VAEOutlierDetector(OutlierMixin, VAETransformer):
     def _make_number_likelihood(self) -> Any:
         from ..likelihoods import GaussianMixture
 
-        return GaussianMixture(variance_floor=_VARIANCE_FLOOR, n_constant=0)
+        return GaussianMixture(
+            variance_floor=_VARIANCE_FLOOR, n_constant=0, background_weight=0.0
+        )
 
     @override
     def _count_components(self, n_features: int, n_rows: int) -> int | None:

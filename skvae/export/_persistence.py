@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # files of a later one are refused
-FORMAT = 3
+FORMAT = 4
 # before format 2 its learned values were arranged otherwise
 _REARRANGED = "AutoregressiveColumns"
 _PACKAGE = __name__.split(".")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +13,12 @@ from typing_extensions import override
 from .._closed_form._linear import NOISE_FLOOR
 from .._closed_form._mixtures import fit_columns
 from .._columns._observed import REPEATED_SHARE, count_decimals
-from .._distributions._mixtures import NormalMixture, ShiftedMixture
-from .._utils._checks import check_choice, check_count
+from .._distributions._mixtures import (
+    BackgroundMixture,
+    NormalMixture,
+    ShiftedMixture,
+)
+from .._utils._checks import check_choice, check_count, check_share
 from .._utils._missing import fill_at_random
 from ._base import (
     MAX_LOG_SCALE,
@@ -35,6 +40,8 @@ _NO_ATOM = -30.0
 _WIDER, _WIDEST = 2 * np.pi, 0.5
 # initial share of the linear model itself in a column's mixture
 _LINEAR_SHARE = 0.05
+# exp(30): farther than any value in units of the noise
+_MAX_LOG_REACH = 30.0
 
 
 class MixtureLink(ScaledLink):
@@ -68,8 +75,9 @@ class GaussianMixture(Likelihood):
 
     where the tilt t is 0, or -1 for components that do not follow the model: they start
     at means that are the same for all z, such as repeated values. The last component
-    keeps the mean m_j(z), and at least the noise of the linear model; where the
-    networks extrapolate badly, it limits the loss of a row.
+    keeps the mean m_j(z), and at least the noise of the linear model. A background, the
+    same for all z and as wide as the column, limits the loss of a row where the
+    networks extrapolate badly.
 
     Parameters
     ----------
@@ -89,9 +97,15 @@ class GaussianMixture(Likelihood):
     n_constant : int, default=2
         Components of a column, at most, with a tilt of -1: as many as fit the rows
         clearly better where training starts, often none.
+    background_weight : float, default=1e-4
+        Weight of a normal around the column's mean, with the distance of the farthest
+        training row as its standard deviation: in [0, 1), and 0 leaves it out. It is
+        not learned.
 
     References
     ----------
+    Banfield & Raftery (1993), "Model-based Gaussian and non-Gaussian clustering",
+    section 5, for the background;
     Bishop (1994), "Mixture density networks", eqs. 22-25; Quandt & Ramsey (1978),
     "Estimating mixtures of normal distributions and switching regressions", for the
     start.
@@ -103,16 +117,22 @@ class GaussianMixture(Likelihood):
         variance_floor: float | str = "auto",
         n_atoms: int = 0,
         n_constant: int = 2,
+        background_weight: float = 1e-4,
     ) -> None:
         self.n_mixture = n_mixture
         self.variance_floor = variance_floor
         self.n_atoms = n_atoms
         self.n_constant = n_constant
+        self.background_weight = background_weight
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Keep mixtures as they are in files of format 2 and before, without tilts."""
+        """Keep mixtures of earlier formats as they are.
+
+        Before format 3 they had no tilts, before format 4 no background.
+        """
         super().__setstate__(state)
         vars(self).setdefault("n_constant", 0)
+        vars(self).setdefault("background_weight", 0.0)
 
     @override
     def check_parameters(self) -> None:
@@ -120,6 +140,7 @@ class GaussianMixture(Likelihood):
         check_choice(self, "variance_floor", ("auto",), positive=True)
         check_count(self, "n_atoms", 0)
         check_count(self, "n_constant", 0)
+        check_share(self, "background_weight")
 
     @property
     def link(self) -> Link:
@@ -168,7 +189,12 @@ class GaussianMixture(Likelihood):
 
     @override
     def free_shape(self, n_features: int) -> tuple[int, ...]:
-        return (self.n_used_atoms + self._n_tilts, n_features)
+        return (sum(self._free_sizes), n_features)
+
+    @property
+    def _free_sizes(self):
+        """Numbers of atoms, of tilts, and of widths of the background."""
+        return [self.n_used_atoms, self._n_tilts, int(self.background_weight > 0)]
 
     @property
     def _n_tilts(self):
@@ -191,12 +217,11 @@ class GaussianMixture(Likelihood):
         k, n_atoms = self.n_mixture, self.n_used_atoms
         sizes = [k + n_atoms, k - 1, 1, k - 1]
         logits, narrow, wide, shift = raw.split(sizes, dim=-2)
-        atoms, tilt = free.split([n_atoms, self._n_tilts], dim=-2)
+        # not learned
+        atoms, tilt, reach = free.detach().split(self._free_sizes, dim=-2)
         if self._n_tilts:
-            # not learned
-            shift = shift + tilt.detach().to(raw.dtype) * offset.to(
-                raw.dtype
-            ).unsqueeze(-2)
+            origin = offset.to(raw.dtype).unsqueeze(-2)
+            shift = shift + tilt.to(raw.dtype) * origin
         is_single = raw.dtype != offset.dtype
         log_range = log_range.to(raw.dtype)
         narrow = to_log_scale(narrow, log_range.unsqueeze(-2))
@@ -204,23 +229,41 @@ class GaussianMixture(Likelihood):
         wide = wide.clamp(0.0, MAX_LOG_SCALE)
         log_scale = torch.cat([narrow, wide], dim=-2)
         if is_single:
-            return ShiftedMixture(logits, offset, shift, log_scale)
+            mixture = ShiftedMixture(logits, offset, shift, log_scale)
+            return self._add_background(mixture, reach)
         offset = offset.unsqueeze(-2)
         loc = torch.cat([offset + shift, offset], dim=-2)
         if n_atoms:
             shape = *loc.shape[:-2], n_atoms, loc.shape[-1]
-            # not learned
-            loc = torch.cat([loc, atoms.detach().expand(shape)], dim=-2)
+            loc = torch.cat([loc, atoms.expand(shape)], dim=-2)
             # none before rows have been seen
             widening = torch.as_tensor(getattr(self, "_widening", 0.0)).to(log_range)
             width = (widening - log_range).unsqueeze(-2)
             log_scale = torch.cat([log_scale, width.expand(shape)], dim=-2)
-        return NormalMixture(logits, loc, log_scale, n_atoms=n_atoms)
+        mixture = NormalMixture(logits, loc, log_scale, n_atoms=n_atoms)
+        return self._add_background(mixture, reach)
+
+    def _add_background(self, mixture, reach):
+        if not self.background_weight:
+            return mixture
+        reach = reach.squeeze(-2)
+        # none before rows have been seen
+        log_weight = torch.full_like(reach, math.log(self.background_weight))
+        log_weight = log_weight.masked_fill(reach <= 0, -torch.inf)
+        return BackgroundMixture(mixture, log_weight, reach.clamp(0.0, _MAX_LOG_REACH))
 
     @override
     def initialize(
         self, x: Any, offset: torch.Tensor, log_range: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        raw, free = self._initialize_components(x, offset, log_range)
+        if self.background_weight:
+            # wider than the noise of the linear model
+            reach = torch.nan_to_num(x).abs().amax(dim=0).clamp_min(2.0)
+            free = torch.cat([free, reach.log().unsqueeze(0)])
+        return raw, free
+
+    def _initialize_components(self, x, offset, log_range):
         n_atoms, k = self.n_used_atoms, self.n_mixture
         if not n_atoms:
             residual = compute_residual(x, offset)

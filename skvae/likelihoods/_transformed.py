@@ -115,12 +115,13 @@ class Transformed(Wrapper):
             )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Keep mixtures as they are in files of format 2 and before, without tilts."""
+        """Keep mixtures as they are in files of format 2 and before."""
         super().__setstate__(state)
         if "_map" in state and "_named_base" not in state:
             self._named_base = self._make_base()
             if isinstance(self._named_base, GaussianMixture):
                 self._named_base.n_constant = 0
+                self._named_base.background_weight = 0.0
 
     def _make_base(self):
         return _BASES[self.base]() if isinstance(self.base, str) else None
