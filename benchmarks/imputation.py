@@ -50,6 +50,7 @@ METHODS = {
     "trees": TreesImputer,
     "skvae, linear": IMPUTERS["skvae, linear"],
     "skvae": IMPUTERS["skvae"],
+    "skvae, joint": IMPUTERS["skvae, joint"],
     "skvae, iwae": IMPUTERS["skvae, iwae"],
     "skvae, iwae, mean of 3": make_three_skvae,
 }

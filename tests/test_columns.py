@@ -105,7 +105,12 @@ POLARS_COLUMNS = {
     "Int64": (pl.Series(WHOLE, dtype=pl.Int64), Integer),
     "Int8": (pl.Series(WHOLE, dtype=pl.Int8), Integer),
     "UInt16": (pl.Series([1, None, 3], dtype=pl.UInt16), Integer),
-    "Int128": (pl.Series(WHOLE, dtype=pl.Int128), Integer),
+    # from polars 1.18 on
+    **(
+        {"Int128": (pl.Series(WHOLE, dtype=pl.Int128), Integer)}
+        if hasattr(pl, "Int128")
+        else {}
+    ),
     "Boolean": (pl.Series(FLAGS, dtype=pl.Boolean), Boolean),
     "String": (pl.Series(WORDS, dtype=pl.String), Category),
     "Categorical": (pl.Series(WORDS, dtype=pl.Categorical), Category),

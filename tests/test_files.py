@@ -180,7 +180,8 @@ def test_indexes_of_columns_come_back(X):
     ]
     vae = VAETransformer(2, **SMALL | {"max_epochs": 0})
     for index in names:
-        frame = pd.DataFrame(X, columns=index)
+        # scikit-learn 1.4 refuses frames of arrays that are not writable
+        frame = pd.DataFrame(X.copy(), columns=index)
         found = undump(dump(vae.fit(frame))).columns_.names
         pd.testing.assert_index_equal(found, index)
 

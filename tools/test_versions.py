@@ -1,10 +1,10 @@
 """Run scikit-learn's checks and what users do on other versions of the dependencies.
 
-``python tools/test_versions.py`` makes an environment for each of the `SETS` and one
-for the lowest versions of ``pyproject.toml``, runs `TESTS` in all of them (warnings are
-errors), and prints the table of ``docs/works_with.md``. ``python tools/test_versions.py
-lowest 1.6`` does so for some. ``--smoke`` runs a part of the tests on the lowest
-versions, in about a minute.
+``python tools/test_versions.py`` makes an environment for each of the `SETS` and two
+for the lowest versions of ``pyproject.toml``, without and with optional packages, runs
+`TESTS` or `EXTRA_TESTS` in them (warnings are errors), and prints the table of
+``docs/works_with.md``. ``python tools/test_versions.py lowest 1.6`` does so for some.
+``--smoke`` runs a part of the tests on the lowest versions, in about a minute.
 
 torch, pytest and what they need are those of the environment that runs the script; with
 ``--torch 2.4.1`` or ``--python python3.10`` all is installed by pip. Environments are
@@ -30,6 +30,15 @@ TESTS = (
     "tests/test_works_with.py",
     "tests/test_utils_compat.py",
 )
+# those of the optional packages
+EXTRA_TESTS = (
+    "tests/test_export.py",
+    "tests/test_files.py",
+    "tests/test_columns_times.py",
+    "tests/test_plots.py",
+    "tests/test_progress.py",
+)
+EXTRAS = "onnx onnxruntime skl2onnx skops polars pyarrow matplotlib rich cloudpickle"
 # which tests of TESTS: the checks of scikit-learn on the defaults, and for the smoke
 # test on the smallest model
 SELECTED = "default or outliers or beyond or not test_common"
@@ -45,11 +54,19 @@ SETS = {
 SHOWN = ("scikit-learn", "numpy", "scipy", "pandas", "skorch", "torch")
 
 
-def read_lowest():
-    """Return the lowest versions of all dependencies, as pip has them pinned."""
+def read_lowest(with_extras=False):
+    """Return the lowest versions of dependencies, as pip has them pinned."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    listed = re.search(r"^dependencies = \[\n(.*?)^\]", text, re.M | re.S).group(1)
-    return [f"{name}=={v}" for name, v in re.findall(r'"([\w-]+)>=([\d.]+)"', listed)]
+
+    def read(name):
+        listed = re.search(rf"^{name} = \[\n(.*?)^\]", text, re.M | re.S).group(1)
+        return dict(re.findall(r'"([\w-]+)>=([\d.]+)"', listed))
+
+    found = read("dependencies")
+    if with_extras:
+        tested = read("test")
+        found |= {name: tested[name] for name in EXTRAS.split()}
+    return [f"{name}=={version}" for name, version in found.items()]
 
 
 def find_installed(name):
@@ -100,8 +117,8 @@ def make_environment(name, pins, options):
     elif options.torch:
         names["torch"] = f"torch=={options.torch}"
     command = [python, "-m", "pip", "install", "-q", "--no-compile"]
-    extra = ["pytest>=8", "polars>=1", "safetensors"]
-    subprocess.run([*command, *names.values(), *extra], check=True)
+    others = {"pytest": "pytest>=8", "polars": "polars>=1.6"}
+    subprocess.run([*command, *(others | names).values()], check=True)
     stamp.write_text(wanted, encoding="utf-8")
     return python
 
@@ -141,7 +158,8 @@ def list_versions(python):
 
 def main():
     """Test the sets that were asked for, and print the table."""
-    sets = {"lowest": read_lowest()} | {k: v.split() for k, v in SETS.items()}
+    sets = {"lowest": read_lowest(), "extras": read_lowest(with_extras=True)}
+    sets |= {name: pins.split() for name, pins in SETS.items()}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="SET", help=", ".join(sets))
     parser.add_argument("--smoke", action="store_true", help="a part, on the lowest")
@@ -153,10 +171,12 @@ def main():
         parser.error(f"no such set: {', '.join(unknown)}; use {', '.join(sets)}")
     options.links = options.torch is None and options.python == sys.executable
     names = options.names or (["lowest"] if options.smoke else list(sets))
-    arguments = [*TESTS, "-k", SMOKE if options.smoke else SELECTED]
     lines, n_failed = [], 0
     for name in names:
         python = make_environment(name, sets[name], options)
+        arguments = [*TESTS, "-k", SMOKE if options.smoke else SELECTED]
+        if name == "extras":
+            arguments = EXTRA_TESTS
         counts = run_tests(python, name, arguments)
         n_failed += counts["failed"] or not counts["passed"]
         cells = [*list_versions(python), *map(str, counts.values())]

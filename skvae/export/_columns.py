@@ -30,6 +30,8 @@ class Nodes:
         self.prefix, self.nodes, self.counter = prefix, [], itertools.count()
         # by what they are, since equal ones are kept once
         self.constants = {}
+        # of the nodes of this graph, by their outputs
+        self.kinds = {}
 
     def make_branch(self):
         """Return the nodes of a graph inside this one, which has the constants."""
@@ -53,14 +55,20 @@ class Nodes:
     def add(self, kind, *inputs, output=None, **attributes):
         """Return the name of the output of a new node."""
         output = output or self.name()
-        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        self._append(kind, inputs, [output], attributes)
         return output
 
-    def add_pair(self, kind, *inputs, **attributes):
-        """Return the names of both outputs of a new node."""
-        outputs = [self.name(), self.name()]
-        self.nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
+    def add_many(self, kind, *inputs, n_outputs, **attributes):
+        """Return the names of the outputs of a new node."""
+        outputs = [self.name() for _ in range(n_outputs)]
+        self._append(kind, inputs, outputs, attributes)
         return outputs
+
+    def _append(self, kind, inputs, outputs, attributes):
+        self.kinds |= dict.fromkeys(outputs, kind)
+        # onnxruntime 1.19 takes two nodes without names for one
+        name = f"{outputs[0]}_{kind}"
+        self.nodes.append(helper.make_node(kind, inputs, outputs, name, **attributes))
 
 
 class MatrixColumns:
@@ -169,9 +177,8 @@ class FrameColumns:
 
     def write(self, nodes, name, output):
         """Add nodes that make outputs of a matrix, and return what describes them."""
-        parts = [nodes.name() for _ in self.names]
-        n_parts = {"num_outputs": len(parts)}
-        nodes.nodes.append(helper.make_node("Split", [name], parts, axis=1, **n_parts))
+        n = len(self.names)
+        parts = nodes.add_many("Split", name, n_outputs=n, axis=1, num_outputs=n)
         infos = []
         for part, name, kind, type_ in zip(
             parts, self.names, self.kinds, self.types, strict=True

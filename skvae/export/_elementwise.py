@@ -32,9 +32,17 @@ for _kind, _names in {
     "Round": "round",
     "Sign": "sign",
     "Sin": "sin",
-    "Cos": "cos",
 }.items():
     _register_unary(_kind, getattr(ATEN, _names).default)
+
+
+@translates(ATEN.cos.default)
+def _cos(t, node, x):
+    x, dtype = t.name(x, get_dtype(node)), get_dtype(node)
+    if dtype != torch.float64:
+        return t.add("Cos", x)
+    # older versions of onnxruntime have the sine of doubles alone
+    return t.add("Sin", t.add("Add", x, t.constant(np.pi / 2, dtype)))
 
 
 @translates(ATEN.isnan.default)
@@ -103,8 +111,12 @@ def _compute_expm1(t, x, dtype):
 
 @translates(ATEN.silu.default)
 def _silu(t, node, x):
-    x = t.name(x)
-    return t.add("Mul", x, t.add("Sigmoid", x))
+    x, dtype = t.name(x), get_dtype(node)
+    if dtype != torch.float64:
+        return t.add("Mul", x, t.add("Sigmoid", x))
+    # onnxruntime before 1.23 makes of the two nodes one that it has for float32 alone
+    power = t.add("Exp", t.add("Neg", x))
+    return t.add("Div", x, t.add("Add", t.constant(1.0, dtype), power))
 
 
 def _compute_softplus(t, x, dtype):

@@ -55,7 +55,7 @@ def _argmax(t, node, x, dim=None, keepdim=False):
 @translates(ATEN.topk.default)
 def _topk(t, node, x, k, dim=-1, largest=True, sorted=True):
     options = {"axis": get_dim(dim, x), "largest": int(largest), "sorted": int(sorted)}
-    return t.nodes.add_pair("TopK", t.name(x), t.integers(k), **options)
+    return t.nodes.add_many("TopK", t.name(x), t.integers(k), n_outputs=2, **options)
 
 
 @translates(ATEN.cumsum.default)
@@ -76,7 +76,17 @@ def _log_softmax(t, node, x, dim, half_to_float):
 
 @translates(ATEN.mm.default, ATEN.bmm.default)
 def _mm(t, node, x, y):
-    return t.add("MatMul", t.name(x), t.name(y))
+    return _multiply(t, x, y)
+
+
+def _multiply(t, x, y):
+    """Return the name of a product of matrices, or of stacks of them."""
+    names = t.name(x), t.name(y)
+    if "Transpose" not in (t.nodes.kinds.get(name) for name in names):
+        return t.add("MatMul", *names)
+    # onnxruntime before 1.23 fuses the two nodes into one that it has for float32 alone
+    equation = "ij,jk->ik" if len(get_shape(x)) == 2 else "nij,njk->nik"
+    return t.add("Einsum", *names, equation=equation)
 
 
 @translates(ATEN.addmm.default)
@@ -87,7 +97,7 @@ def _addmm(t, node, bias, x, y, beta=1, alpha=1):
 
 @translates(ATEN.baddbmm.default)
 def _baddbmm(t, node, bias, x, y, beta=1, alpha=1):
-    product, dtype = t.add("MatMul", t.name(x), t.name(y)), get_dtype(node)
+    product, dtype = _multiply(t, x, y), get_dtype(node)
     bias = t.name(bias)
     if alpha != 1:
         product = t.add("Mul", product, t.constant(alpha, dtype))

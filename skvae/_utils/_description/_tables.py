@@ -52,7 +52,9 @@ def _describe_pandas(pd, value, describer, path):
         return {"categories": levels, "ordered": value.ordered}
     if isinstance(value, pd.StringDtype):
         missing = "NA" if value.na_value is pd.NA else "nan"
-        return {"string_dtype": value.storage, "missing_is": missing}
+        # before pandas 2.3 the storage tells both
+        storage = value.storage.removesuffix("_numpy")
+        return {"string_dtype": storage, "missing_is": missing}
     if isinstance(value, pd.ArrowDtype):
         arrow = _describe_arrow(value.pyarrow_dtype)
         return None if arrow is None else {"arrow_dtype": arrow}
@@ -208,8 +210,13 @@ def _build_string_dtype(node, rebuild):
     if node["string_dtype"] == "pyarrow":
         # where it is missing pandas raises an error that does not name it
         import_module("pyarrow")
-    missing = {"NA": pd.NA, "nan": float("nan")}[node["missing_is"]]
-    return pd.StringDtype(node["string_dtype"], na_value=missing)
+    if node["missing_is"] == "NA":
+        return pd.StringDtype(node["string_dtype"])
+    try:
+        return pd.StringDtype(node["string_dtype"], na_value=float("nan"))
+    except TypeError:
+        # before pandas 2.3
+        return pd.StringDtype("pyarrow_numpy")
 
 
 def _make_arrow(node):
