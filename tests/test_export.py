@@ -176,6 +176,29 @@ def test_file_has_every_setting(parameters):
     check(model.fit(incomplete if "init" in parameters else X), incomplete)
 
 
+def list_graphs(graph):
+    """Return a graph and those inside it."""
+    inside = [a.g for node in graph.node for a in node.attribute if a.HasField("g")]
+    return [graph, *(found for each in inside for found in list_graphs(each))]
+
+
+@pytest.mark.parametrize("latent", [Gaussian(), Hierarchical()], ids=repr)
+def test_nodes_are_such_that_older_versions_do_not_fuse_them_wrongly(latent):
+    _, incomplete = make_incomplete("gaussian")
+    vae = VAETransformer(latent=latent, **FAST).fit(incomplete)
+    nodes = []
+    for graph in list_graphs(to_onnx(vae, method="score_samples").graph):
+        kinds = {name: node.op_type for node in graph.node for name in node.output}
+        for node in graph.node:
+            if node.op_type == "MatMul":
+                assert "Transpose" not in map(kinds.get, node.input)
+        nodes += graph.node
+    names = [node.name for node in nodes]
+    assert all(names)
+    assert len(set(names)) == len(names)
+    assert {"MatMul", "Transpose", "Einsum"} <= {node.op_type for node in nodes}
+
+
 def make_frame(n_samples=60):
     """Return a data frame with columns of every kind, some cells missing."""
     generator = np.random.default_rng(0)
