@@ -190,6 +190,7 @@ def test_nodes_are_such_that_older_versions_do_not_fuse_them_wrongly(latent):
     for graph in list_graphs(to_onnx(vae, method="score_samples").graph):
         kinds = {name: node.op_type for node in graph.node for name in node.output}
         for node in graph.node:
+            # all that is transposed is of doubles here
             if node.op_type == "MatMul":
                 assert "Transpose" not in map(kinds.get, node.input)
         nodes += graph.node

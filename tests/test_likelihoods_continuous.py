@@ -894,6 +894,60 @@ def test_background_is_a_bound_of_the_loss_of_every_cell(likelihood):
         assert (found > least - 1e-3).all()
 
 
+@pytest.mark.parametrize("n_rows", [300, 6000])
+def test_background_reaches_all_rows(n_rows):
+    """Components are fitted to a sample of 4,000 rows at most."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_rows, 3))
+    X[123, 0] = 500.0
+    X[:, 2] = np.arange(n_rows) < 2
+    vae = VAETransformer(
+        1,
+        likelihood=GaussianMixture(),
+        early_stopping=False,
+        max_epochs=1,
+        random_state=0,
+    ).fit(X)
+    reach = np.abs(X - X.mean(axis=0)).max(axis=0)
+    least = stats.norm(X.mean(axis=0), reach).logpdf(X[[0, 123]]) + np.log(1e-4)
+    assert (vae.score_features(X[[0, 123]]) > least - 1e-3).all()
+
+
+@pytest.mark.parametrize("base", ["mixture", "transformed", "autoregressive"])
+def test_background_is_for_scores_alone(base):
+    """What cells say of others, draws and noise are those of the components."""
+    rng = np.random.default_rng(0)
+    u = rng.normal(size=1000)
+    X = np.column_stack([u, 2 * u, -u, u + 0.5]) + 0.1 * rng.normal(size=(1000, 4))
+
+    def make_likelihood(weight):
+        mixture = GaussianMixture(background_weight=weight)
+        if base == "transformed":
+            return LIKELIHOODS["transformed"](base=mixture)
+        if base == "autoregressive":
+            return LIKELIHOODS["autoregressive"](base=mixture)
+        return mixture
+
+    given = np.full((5, 4), np.nan)
+    given[:, 0] = [0.0, 2.0, 4.0, 6.0, 8.0]
+    filled, noise = [], []
+    for weight in (0.0, 1e-2):
+        vae = VAETransformer(
+            1,
+            likelihood=make_likelihood(weight),
+            early_stopping=False,
+            max_epochs=3,
+            random_state=0,
+        ).fit(X)
+        filled.append(vae.impute(given, bounded=False)[:, 1])
+        noise.append(vae.noise_variance_)
+        assert (np.diff(filled[-1]) > 2.0).all()
+        drawn = vae.sample(2000, random_state=0, bounded=False)
+        assert np.abs(drawn[:, 0] + drawn[:, 2]).max() < 2.0
+    np.testing.assert_allclose(*filled, rtol=0.2, atol=0.2)
+    np.testing.assert_allclose(*noise, rtol=0.5)
+
+
 @pytest.mark.parametrize("weight", [-0.1, 1.0, np.nan, "much"])
 def test_weights_of_the_background_that_are_none_are_refused(weight):
     likelihood = GaussianMixture(background_weight=weight)

@@ -406,13 +406,7 @@ def test_given_category_moves_the_rest(fitted):
 def test_rare_values_give_a_warning(fitted):
     _, frame = fitted
     # columns that are independent given z agree with few of its values
-    vae = VAETransformer(
-        2,
-        density="joint",
-        likelihood={"visits": "poisson"},
-        max_epochs=20,
-        random_state=0,
-    ).fit(frame)
+    vae = VAETransformer(2, density="joint", max_epochs=20, random_state=0).fit(frame)
     given = {"height": 145.0, "visits": 80, "grade": "high"}
     with pytest.warns(EffectiveSampleSizeWarning, match="effective draws"):
         vae.sample(1000, given=given, random_state=0)

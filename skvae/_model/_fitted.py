@@ -28,6 +28,7 @@ from ._chunks import (
 from ._cost import count_draws, count_widest, count_work
 from ._evidence import make_noise
 from ._impute import Pool, choose_n_draws, draw_cells, draw_latent, expect_cells
+from ._precision import leave_out_background
 from ._refine import RowPosteriors
 from ._score import compute_kl_per_component, score_cells, score_refined, score_rows
 from ._single_row import SingleRow
@@ -89,6 +90,23 @@ class FittedModel:
     def mixed(self):
         """The same with a decoder of draws in single precision, where it can."""
         return make_mixed(self.module, self.precise)
+
+    # where rows are drawn, filled or decoded
+
+    @cached_property
+    def plain(self):
+        """The module without what is in its density for scores alone."""
+        return leave_out_background(self.module)
+
+    @cached_property
+    def plain_precise(self):
+        """The same in double precision."""
+        return leave_out_background(self.precise)
+
+    @cached_property
+    def plain_mixed(self):
+        """The same with a decoder of draws in single precision."""
+        return leave_out_background(self.mixed)
 
     @property
     def map(self):
@@ -239,7 +257,7 @@ class FittedModel:
 
     def _decode(self, z):
         """Return E[x|z] in the units of X."""
-        return self.columns.decode(to_float64(self.module.decode(z).mean))
+        return self.columns.decode(to_float64(self.plain.decode(z).mean))
 
     def decode(self, Z):
         """Return E[x|z] for point summaries, ``(n, n_features)`` float64."""
@@ -274,7 +292,7 @@ class FittedModel:
         def draw(rows):
             n = rows.stop - rows.start
             z = self.module.get_prior().sample((n,)).reshape(n, -1)
-            return self._draw(self.module, z.to(scoring_dtype(z.device)), mean)
+            return self._draw(self.plain, z.to(scoring_dtype(z.device)), mean)
 
         return self._map(draw, n_samples)
 
@@ -297,7 +315,7 @@ class FittedModel:
         They are ``(n_samples, n_features)`` float64. The second result is the effective
         number of the draws of z from which those of the rows were chosen.
         """
-        precise = self.precise
+        precise = self.plain_precise
         work = count_work(self.module, get_chunk_size(precise))
         with threads_for(work), isolated(self.module.free.device), torch.no_grad():
             x = self._encode(row, precise)
@@ -325,10 +343,10 @@ class FittedModel:
 
         ``n_draws=None`` takes as many as means need.
         """
-        precise = self.precise
+        precise, mixed = self.plain_precise, self.plain_mixed
         if n_draws is None:
             n_draws = choose_n_draws(precise)
-        module = precise if is_drawn else self.mixed
+        module = precise if is_drawn else mixed
         with isolated(self.module.free.device), torch.no_grad():
             pool = Pool(module, n_draws, is_drawn)
             noise = self.get_noise(n_draws)
@@ -340,10 +358,10 @@ class FittedModel:
                 return draw_cells(precise, x, noise, pool)
             # nothing is drawn any more
             with draws_off():
-                return self._run_mixed(expect, x)
+                return self._run_mixed(expect, x, modules=(mixed, precise))
 
         def expect(module, x):
-            own = pool if module is self.mixed else pool.decoded_by(module)
+            own = pool if module is mixed else pool.decoded_by(module)
             return expect_cells(module, x, noise, own)
 
         def fill(rows):
@@ -428,16 +446,17 @@ class FittedModel:
 
         return self._map(score, len(X), len(noise))
 
-    def _run_mixed(self, function, x, *args):
+    def _run_mixed(self, function, x, *args, modules=None):
         """Return a function of the mixed module and rows; of the precise one for some.
 
         Those are rows far from all others, whose squares overflow in single precision.
         """
-        found = function(self.mixed, x, *args)
+        mixed, precise = modules or (self.mixed, self.precise)
+        found = function(mixed, x, *args)
         is_finite = found.isfinite()
         if self.mixed is not self.precise and not is_finite.all():
             is_far = ~is_finite.reshape(len(x), -1).all(dim=1)
-            found[is_far] = function(self.precise, x[is_far], *args)
+            found[is_far] = function(precise, x[is_far], *args)
         return found
 
     def score_columns(self, X):
@@ -456,7 +475,7 @@ class FittedModel:
         The root mean square over rows of the length of ∂E[x|z]/∂z_k, by central
         differences; columns in units of their standard deviation.
         """
-        module, width = self.module, _DIFFERENCE * self.module.latent.unit
+        module, width = self.plain, _DIFFERENCE * self.module.latent.unit
         steps = width * torch.eye(module.n_components)
 
         def compute(x):
@@ -482,7 +501,7 @@ class FittedModel:
 
         def compute(x):
             kl = compute_kl_per_component(precise, x, noise)
-            variance = precise.decode(self._locate(x, precise)).variance
+            variance = self.plain_precise.decode(self._locate(x, precise)).variance
             return np.hstack([to_float64(kl), to_float64(variance)])
 
         # variances may be infinite, those of Student's t are

@@ -7,10 +7,11 @@ _MANY_COLUMNS = 513
 
 
 @torch.no_grad()
-def initialize_members(module, x, generator):
+def initialize_members(module, x, reach, generator):
     """Fit likelihood and prior of a module, in place, to draws from its linear start.
 
-    ``x`` are the training rows of every fold, a list of tensors (n, n_features).
+    ``x`` are training rows of every fold, a list of tensors (n, n_features), and
+    ``reach`` the largest values of all of its training rows, (n_features,).
     """
     known = None
     for fold, rows in enumerate(x):
@@ -26,7 +27,7 @@ def initialize_members(module, x, generator):
             _, offset = start.predict(z)
             log_range = start.cast(z.dtype).log_range[0]
             if known is None or module.n_features < _MANY_COLUMNS:
-                given = rows, offset, log_range, start.get_widening()
+                given = rows, offset, log_range, start.get_widening(), reach[fold]
                 known = module.likelihood.initialize(*given)
             raw, free = known
             start.keep(raw, free)

@@ -74,6 +74,13 @@ def decode_single(module, precise):
     return mixed
 
 
+def leave_out_background(module):
+    """Return a copy of a module for draws, or itself; see `_without_background`."""
+    copied = _replace(module)
+    copied.likelihood = module.likelihood._without_background()
+    return copied
+
+
 def run_single(module, precise):
     """Return a copy of a precise module whose networks compute in single precision.
 

@@ -213,7 +213,7 @@ def _make_net(plan, data, begin, module=None):
 
         def initialize(module):
             samples = begin.sample_rows(plan.generator)
-            initialize_members(module, samples, plan.generator)
+            initialize_members(module, samples, begin.find_reach(), plan.generator)
 
         net.init_members = initialize
     return net

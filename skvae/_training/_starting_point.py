@@ -62,6 +62,20 @@ class StartingPoint:
             samples.append(rows.table.take(index, fold))
         return samples
 
+    def find_reach(self):
+        """Return the largest value of the training rows of every network.
+
+        They are tensors (n_features,), 0 for columns without any.
+        """
+        found, rows = [], self.rows
+        for fold, train_rows in enumerate(rows.train):
+            reach = torch.zeros(rows.n_features, dtype=torch.float64)
+            for part in train_rows.split(_CHUNK_ROWS):
+                x = rows.table.take(part, fold).cpu().double()
+                reach = torch.maximum(reach, torch.nan_to_num(x).abs().amax(dim=0))
+            found.append(reach)
+        return found
+
 
 def _to_tensor(x, start, device):
     """Return rows in the units of a start, float32, without a copy if they are so.

@@ -14,7 +14,7 @@ import torch
 from .._columns._support import has_gaps
 from .._columns._table import FARTHEST
 from .._model._ensemble import make_model
-from .._model._precision import run_single
+from .._model._precision import leave_out_background, run_single
 from .._model._score import combine, evaluate
 from .._utils._missing import missing_cells_known
 from ._normal_scores import ScoreTensors
@@ -241,8 +241,9 @@ class RowModel:
         module = self.module
         z = module.latent.point_estimate(module.encode(self.encode(X))).float()
         # columns that depend on others are found one after the other
+        plain = leave_out_background(module)
         with missing_cells_known(True):
-            return self.decode(module.decode(z.double()).mean.double())
+            return self.decode(plain.decode(z.double()).mean.double())
 
     def decode(self, x):
         """Return rows of the model in the units of X, see `ColumnTable.decode`."""

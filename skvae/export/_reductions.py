@@ -82,7 +82,8 @@ def _mm(t, node, x, y):
 def _multiply(t, x, y):
     """Return the name of a product of matrices, or of stacks of them."""
     names = t.name(x), t.name(y)
-    if "Transpose" not in (t.nodes.kinds.get(name) for name in names):
+    is_transposed = "Transpose" in map(t.nodes.kinds.get, names)
+    if get_dtype(x) != torch.float64 or not is_transposed:
         return t.add("MatMul", *names)
     # onnxruntime before 1.23 fuses the two nodes into one that it has for float32 alone
     equation = "ij,jk->ik" if len(get_shape(x)) == 2 else "nij,njk->nik"

@@ -84,5 +84,9 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 }
 # its base may be any other
 Autoregressive._named = {
-    "base": {name: cls for name, cls in LIKELIHOODS.items() if cls.is_joint is not True}
+    "base": {
+        name: cls
+        for name, cls in LIKELIHOODS.items()
+        if not issubclass(cls, Autoregressive)
+    }
 }

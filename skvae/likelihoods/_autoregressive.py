@@ -224,7 +224,7 @@ class AutoregressiveColumns(PerColumn):
         """A method that sets the coupling, and initializes the members."""
         return self._initialize_chain
 
-    def _initialize_chain(self, x, offset, log_range, widening=None):
+    def _initialize_chain(self, x, offset, log_range, widening=None, reach=None):
         layout = self._arrange()
         shape = offset.shape[1:]
         offset, log_range = offset.flatten(1), log_range.clone()
@@ -249,7 +249,10 @@ class AutoregressiveColumns(PerColumn):
         raw = x.new_zeros(self.raw_shape(x.shape[1]))
         own = x.new_zeros(layout.sizes[2])
         if super().initialize is not None:
-            raw, own = self._initialize_members(*given, log_range + by_column, widening)
+            if reach is not None:
+                reach = reach.to(x) * torch.exp(-by_column)
+            given = *given, log_range + by_column, widening, reach
+            raw, own = self._initialize_members(*given)
         to_raw = x.new_zeros(layout.n_inputs * layout.n_raw)
         to_loc = torch.as_tensor(chain.slope).to(x)
         parts = [to_raw, to_loc.flatten(), own.flatten(), log_unit, *moments]
@@ -267,8 +270,8 @@ class AutoregressiveColumns(PerColumn):
             [layout.represent(known), known[:, layout.scaled] - offset], 1
         )
         columns = np.concatenate([layout.input_columns, layout.scaled])
-        codes = codes.masked_fill(torch.isnan(x)[:, columns], torch.nan).numpy()
-        codes = torch.as_tensor(fill_at_random(codes))
+        codes = codes.masked_fill(torch.isnan(x)[:, columns], torch.nan)
+        codes = torch.as_tensor(fill_at_random(codes.numpy()))
         inputs, residual = codes.tensor_split([layout.n_inputs], dim=1)
         inputs, *moments = _standardise(inputs)
         offset, *more = _standardise(offset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -13,7 +13,11 @@ from .._columns._support import REALS
 from .._utils._missing import fill_at_random
 from .._utils._nested_parameters import instantiate_named
 from .._utils._site import SiteLinkMixin
-from ._link import Link, ScaledLink
+from ._link import ScaledLink
+
+if TYPE_CHECKING:
+    from .._columns._support import Support
+    from ._link import Link
 
 # exp(12): no column is 160,000 times as noisy as the linear model found it
 MAX_LOG_SCALE = 12.0
@@ -66,11 +70,26 @@ class Likelihood(SiteLinkMixin, BaseEstimator):
         (n, n_features) has NaN for missing values.
     """
 
-    n_raw = 1
-    link: Link = ScaledLink()
-    support = REALS
-    is_joint = False
-    initialize: Any = None
+    if TYPE_CHECKING:
+        # attributes of some classes, properties of others
+
+        @property
+        def n_raw(self) -> int: ...
+        @property
+        def link(self) -> Link: ...
+        @property
+        def support(self) -> Support: ...
+        @property
+        def is_joint(self) -> bool: ...
+        @property
+        def initialize(self) -> Any: ...
+
+    else:
+        n_raw = 1
+        link = ScaledLink()
+        support = REALS
+        is_joint = False
+        initialize = None
 
     def check_parameters(self) -> None:
         """Refuse hyper-parameters out of range, by name."""
@@ -94,6 +113,18 @@ class Likelihood(SiteLinkMixin, BaseEstimator):
         """
         return self
 
+    def _without_background(self):
+        """Return the likelihood for draws and what cells say of others.
+
+        A background belongs to scores: it says nothing about z, and would take over
+        where a given value is far from what z predicts.
+        """
+        return self
+
+    def _reach_rows(self, free, reach):
+        """Return ``free`` with a background as wide as training rows, (n_features,)."""
+        return free
+
     def summarise(self, distribution: Any) -> torch.Tensor:
         """Return what is averaged where p(x|z) of several z is, ``(..., n_values)``."""
         return distribution.mean
@@ -107,7 +138,7 @@ class Wrapper(Likelihood):
     """Base of likelihoods around another one, which may be given by name."""
 
     # the parameter of the other one, and what names stand for
-    _named = {}  # noqa: RUF012
+    _named: ClassVar[dict[str, Any]] = {}
 
     @override
     def set_params(self, **params: Any) -> Any:

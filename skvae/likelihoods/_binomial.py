@@ -133,8 +133,9 @@ class Binomial(Likelihood):
     @override
     def select(self, column: int) -> Likelihood:
         part = copy.copy(self)
-        if np.ndim(self.n_trials):
-            part.n_trials = self.n_trials[column]
+        given: Any = self.n_trials
+        if np.ndim(given):
+            part.n_trials = given[column]
         return part
 
     @override

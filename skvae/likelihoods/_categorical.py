@@ -176,7 +176,8 @@ class Categorical(LevelLikelihood):
 
         ``(n_raw, n_features)``; one where no rows have been seen.
         """
-        shares = self.link.shares
+        link: Any = self.link
+        shares = link.shares
         return 1.0 if shares is None else 2 * np.sqrt(shares * (1 - shares))
 
     def __call__(

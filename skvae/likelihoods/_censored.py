@@ -238,8 +238,11 @@ class Censored(Wrapper):
     def free_shape(self, n_features: int) -> tuple[int, ...]:
         return self._base.free_shape(n_features)
 
+    # once rows have been seen
+    _link: Any
+
     @property
-    def link(self) -> Link:
+    def link(self) -> CensoredLink:
         """Factor analysis of numbers cut to their limits."""
         if hasattr(self, "_link"):
             return self._link
@@ -247,8 +250,9 @@ class Censored(Wrapper):
 
     @override
     def adapt(self, x: Any, weight: Any = None) -> None:
-        vars(self).pop("_link", None)
-        self._link = link = self.link.refit(x, weight)
+        self.__dict__.pop("_link", None)
+        link: Any = self.link.refit(x, weight)
+        self._link = link
         link.centre, link.unit = link.loc, link.scale
 
     @override
@@ -286,10 +290,9 @@ class Censored(Wrapper):
         loc, log_unit = offset.unbind(dim=-2)
         rate = torch.exp(-log_unit)
         base, map = self._base(raw, free, loc * rate, log_range), self._map
+        whole: torch.distributions.Distribution = ScaledColumns(base, log_unit)
         if self._is_positive:
             whole = _LogNormalDistribution(base, log_unit, map)
-        else:
-            whole = ScaledColumns(base, log_unit)
         lower, upper = (
             torch.as_tensor(end, dtype=loc.dtype, device=loc.device).expand(
                 loc.shape[-1]

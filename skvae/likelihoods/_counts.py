@@ -89,10 +89,11 @@ class CountLikelihood(Likelihood):
 
     support = COUNTS
     _unfitted_link = CountLink()
+    _link: Any
 
     @property
     @override
-    def link(self) -> Link:
+    def link(self) -> Any:
         return getattr(self, "_link", self._unfitted_link)
 
     @override

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -68,7 +68,7 @@ class CouplingLayout:
         self.free_starts = _find_starts(self.free_shapes)
         self.n_raw = int(raw_starts[-1])
         # of every column: its group, its place there, its raw outputs and its offsets
-        self.places = [None] * n_features
+        self.places: list[Any] = [None] * n_features
         raw_columns = np.zeros(self.n_raw, dtype=np.int64)
         is_scaled, is_free = np.zeros((2, n_features), dtype=bool)
         input_columns = []
@@ -77,9 +77,8 @@ class CouplingLayout:
             for p, column in enumerate(columns):
                 raw = slice(int(raw_starts[g]) + p, int(raw_starts[g + 1]), n)
                 raw_columns[raw] = column
-                offsets = int(offset_starts[g]) + p, int(offset_starts[g + 1]), n
-                offsets = slice(*offsets)
-                self.places[column] = g, p, raw, offsets
+                begin, end = int(offset_starts[g]) + p, int(offset_starts[g + 1])
+                self.places[column] = g, p, raw, slice(begin, end, n)
             input_columns.append(columns[_list_input_columns(self.links[g], n)])
             is_scaled[columns] = member.link.is_scaled
             is_free[columns] = member.link.fixed_noise is None
@@ -122,8 +121,8 @@ class CouplingLayout:
         """Sort terms by their columns: inputs of others, or offset and residual."""
         self.other_inputs = np.flatnonzero(~is_scaled[self.input_columns])
         kinds = np.repeat([0, 1, 2], [len(self.other_inputs), *2 * [self.n_scaled]])
-        columns = [self.input_columns[self.other_inputs], self.scaled, self.scaled]
-        columns = np.concatenate(columns)
+        others = self.input_columns[self.other_inputs]
+        columns = np.concatenate([others, self.scaled, self.scaled])
         order = np.lexsort((kinds, columns))
         self.term_order = torch.as_tensor(order)
         self.term_columns, self.n_terms = columns[order], len(order)
@@ -172,8 +171,8 @@ class CouplingLayout:
         if link.get_input_columns(len(columns)) is None:
             return self.get_member(j).link.refine().represent(x[..., j : j + 1])
         index = torch.as_tensor(columns, device=x.device)
-        own = np.flatnonzero(_list_input_columns(link, len(columns)) == place)
-        own = torch.as_tensor(own, device=x.device)
+        is_own = _list_input_columns(link, len(columns)) == place
+        own = torch.as_tensor(np.flatnonzero(is_own), device=x.device)
         return link.represent(x.index_select(-1, index)).index_select(-1, own)
 
     def split_terms(self, inputs, offset, residual):

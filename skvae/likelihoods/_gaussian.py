@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -123,7 +123,7 @@ class Gaussian(LocationScale):
         return Normal(loc, scale, validate_args=False)
 
     @property
-    def initialize(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def initialize(self) -> Any:
         """A method that fits factors, or None where there are none."""
         return self._initialize_factors if self.noise == "low_rank" else None
 

@@ -40,8 +40,8 @@ _NO_ATOM = -30.0
 _WIDER, _WIDEST = 2 * np.pi, 0.5
 # initial share of the linear model itself in a column's mixture
 _LINEAR_SHARE = 0.05
-# exp(30): farther than any value in units of the noise
-_MAX_LOG_REACH = 30.0
+# of the background: farther than the noise of the linear model, and than any value
+_LEAST_LOG_REACH, _MAX_LOG_REACH = 0.7, 30.0
 
 
 class MixtureLink(ScaledLink):
@@ -100,7 +100,8 @@ class GaussianMixture(Likelihood):
     background_weight : float, default=1e-4
         Weight of a normal around the column's mean, with the distance of the farthest
         training row as its standard deviation: in [0, 1), and 0 leaves it out. It is
-        not learned.
+        not learned, and belongs to scores: draws, reconstructions, filled cells and
+        `noise_variance_` are those of the components.
 
     References
     ----------
@@ -131,8 +132,8 @@ class GaussianMixture(Likelihood):
         Before format 3 they had no tilts, before format 4 no background.
         """
         super().__setstate__(state)
-        vars(self).setdefault("n_constant", 0)
-        vars(self).setdefault("background_weight", 0.0)
+        self.__dict__.setdefault("n_constant", 0)
+        self.__dict__.setdefault("background_weight", 0.0)
 
     @override
     def check_parameters(self) -> None:
@@ -229,8 +230,8 @@ class GaussianMixture(Likelihood):
         wide = wide.clamp(0.0, MAX_LOG_SCALE)
         log_scale = torch.cat([narrow, wide], dim=-2)
         if is_single:
-            mixture = ShiftedMixture(logits, offset, shift, log_scale)
-            return self._add_background(mixture, reach)
+            single = ShiftedMixture(logits, offset, shift, log_scale)
+            return self._add_background(single, reach)
         offset = offset.unsqueeze(-2)
         loc = torch.cat([offset + shift, offset], dim=-2)
         if n_atoms:
@@ -243,8 +244,21 @@ class GaussianMixture(Likelihood):
         mixture = NormalMixture(logits, loc, log_scale, n_atoms=n_atoms)
         return self._add_background(mixture, reach)
 
-    def _add_background(self, mixture, reach):
+    @override
+    def _without_background(self):
+        part = copy.copy(self)
+        part._is_bare = True
+        return part
+
+    @override
+    def _reach_rows(self, free, reach):
         if not self.background_weight:
+            return free
+        reach = torch.maximum(free[-1], reach.to(free).log())
+        return torch.cat([free[:-1], reach.unsqueeze(0)])
+
+    def _add_background(self, mixture, reach):
+        if not self.background_weight or getattr(self, "_is_bare", False):
             return mixture
         reach = reach.squeeze(-2)
         # none before rows have been seen
@@ -259,15 +273,16 @@ class GaussianMixture(Likelihood):
         raw, free = self._initialize_components(x, offset, log_range)
         if self.background_weight:
             # wider than the noise of the linear model
-            reach = torch.nan_to_num(x).abs().amax(dim=0).clamp_min(2.0)
-            free = torch.cat([free, reach.log().unsqueeze(0)])
+            least = free.new_full((1, x.shape[1]), _LEAST_LOG_REACH)
+            reach = torch.nan_to_num(x).abs().amax(dim=0)
+            free = self._reach_rows(torch.cat([free, least]), reach)
         return raw, free
 
     def _initialize_components(self, x, offset, log_range):
         n_atoms, k = self.n_used_atoms, self.n_mixture
         if not n_atoms:
             residual = compute_residual(x, offset)
-            return self._fit(residual, compute_residual(x, 0.0), log_range)
+            return self._fit_columns(residual, compute_residual(x, 0.0), log_range)
         atoms = x.new_zeros(n_atoms, x.shape[1])
         shares = torch.zeros_like(atoms)
         residual, rows = x - offset, x.clone()
@@ -283,15 +298,17 @@ class GaussianMixture(Likelihood):
             if (is_observed & ~is_atom).sum() >= k:
                 residual[is_atom, j] = rows[is_atom, j] = torch.nan
         # those of the same other rows
-        filled = (fill_at_random(part.numpy()) for part in (residual, rows))
-        raw, tilt = self._fit(*map(torch.as_tensor, filled), log_range)
+        residual, rows = (
+            torch.as_tensor(fill_at_random(part.numpy())) for part in (residual, rows)
+        )
+        raw, tilt = self._fit_columns(residual, rows, log_range)
         logits, rest = raw.split([k, 2 * k - 1])
         left = (1 - shares.sum(dim=0)).clamp_min(1 / (len(x) + 1))
         weights = shares.log().clamp_min(_NO_ATOM)
         raw = torch.cat([logits + left.log(), weights, rest])
         return raw, torch.cat([atoms, tilt])
 
-    def _fit(self, residual, values, log_range):
+    def _fit_columns(self, residual, values, log_range):
         """Return raw outputs and tilts, the mixture of every column fitted by EM."""
         *found, n_constant = fit_columns(
             residual.numpy(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from .._distributions._column_chain import KnownColumns
 from .._utils._checks import is_integer
 from ._base import Likelihood
 from ._link import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # levels of a column where n_categories does not set their number
 _MAX_UNASKED = 1000
@@ -57,12 +60,12 @@ class LevelLikelihood(Likelihood):
     # of one column, with the raw outputs of one of more categories
     _is_part = False
 
-    def __init__(self, n_categories: int | None = None) -> None:
+    def __init__(self, n_categories: int | Sequence[int] | None = None) -> None:
         self.n_categories = n_categories
 
     @override
     def check_parameters(self) -> None:
-        given = self.n_categories
+        given: Any = self.n_categories
         if given is None:
             return
         sizes = list(given) if np.ndim(given) else [given]
@@ -126,7 +129,8 @@ class LevelLikelihood(Likelihood):
         if self.levels is not None:
             low, high = np.array([[codes[0], codes[-1]] for codes in self.levels]).T
             return Support(_WORDS, low, high, is_integer=True, levels=self.levels)
-        sizes = self._get_given(np.size(self.n_categories))
+        given: Any = self.n_categories
+        sizes = self._get_given(np.size(given))
         high, most = (np.inf, _MAX_UNASKED) if sizes is None else (sizes - 1, np.inf)
         return Support(_WORDS, 0, high, is_integer=True, max_levels=most)
 
@@ -151,7 +155,7 @@ class LevelLikelihood(Likelihood):
 
     @override
     def adapt(self, x: Any, weight: Any = None) -> None:
-        vars(self).pop("_sizes", None)
+        self.__dict__.pop("_sizes", None)
         sizes = self._get_given(x.shape[1])
         if sizes is None:
             self._levels = [np.unique(column).astype(np.int64) for column in x.T]
@@ -189,7 +193,8 @@ def group_by_size(sizes):
     """
     sizes = np.maximum(np.asarray(sizes, dtype=np.int64), 2)
     descending = np.argsort(-sizes, kind="stable")
-    groups, left = [], descending
+    groups: list[Any] = []
+    left = descending
     while len(left):
         n_taken = np.searchsorted(-2 * sizes[left], -sizes[left[0]], side="right")
         group, left = left[:n_taken], left[n_taken:]

@@ -45,12 +45,12 @@ class Link:
         Whether all columns have one noise variance.
     """
 
-    n_offsets = 1
+    n_offsets: Any = 1
     is_scaled = False
-    least_noise = 0.1
-    noise_floor = NARROW_FLOOR
-    least_scale = 0.0
-    fixed_noise = None
+    least_noise: Any = 0.1
+    noise_floor: Any = NARROW_FLOOR
+    least_scale: Any = 0.0
+    fixed_noise: Any = None
     is_isotropic = False
 
     @property

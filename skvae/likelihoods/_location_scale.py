@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class LocationScale(Likelihood):
     """Base of likelihoods with a location given by the decoder, and a scale."""
 
-    _noise_names = ("feature", "shared", "network")
+    _noise_names: tuple[str, ...] = ("feature", "shared", "network")
     # noise of the decoder: its scales are raw outputs
-    _network_names = ("network",)
+    _network_names: tuple[str, ...] = ("network",)
 
     def __init__(
         self, noise: str = "feature", variance_floor: float | str = "auto"

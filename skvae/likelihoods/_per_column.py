@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ class PerColumn(Likelihood):
     using VAEs", eq. 4 and section 3.
     """
 
-    support = None
+    support: Any = None
 
     def __init__(
         self, members: Sequence[Likelihood], columns: Sequence[Sequence[int]]
@@ -67,6 +68,12 @@ class PerColumn(Likelihood):
             member.check_parameters()
 
     # groups of columns ----------------------------------------------------------------
+
+    @override
+    def _without_background(self):
+        part = copy.copy(self)
+        part.members = [member._without_background() for member in self.members]
+        return part
 
     @property
     def single(self):
@@ -129,7 +136,7 @@ class PerColumn(Likelihood):
     # shapes ---------------------------------------------------------------------------
 
     @property
-    def n_raw(self) -> int:
+    def n_raw(self) -> Any:
         """Raw outputs of the decoder per column; None where groups differ."""
         return None if self.is_mixed else self.members[0].n_raw
 
@@ -204,8 +211,8 @@ class PerColumn(Likelihood):
         if self.single is not None:
             raw = _match_precision(self.single, raw, offset)
             return self.single(raw, free, offset, log_range)
-        parts = map(_split, (raw, free, offset), self._list_shapes())
-        parts = zip(self.members, *parts, self._select(log_range), strict=True)
+        split = map(_split, (raw, free, offset), self._list_shapes())
+        parts = zip(self.members, *split, self._select(log_range), strict=True)
         found = [
             member(_match_precision(member, raw, given[1]), *given)
             for member, raw, *given in parts
@@ -235,32 +242,36 @@ class PerColumn(Likelihood):
                 member.adapt(x[:, columns], weight)
 
     @property
-    def initialize(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def initialize(self) -> Any:
         """A method that initializes the members, or None where zeros are good."""
         is_zero = all(member.initialize is None for member in self.members)
         return None if is_zero else self._initialize_members
 
-    def _initialize_members(self, x, offset, log_range, widening=None):
+    def _initialize_members(self, x, offset, log_range, widening=None, reach=None):
         """Return initial values, in the shapes of `raw_shape` and `free_shape`.
 
         Members are fitted to offsets that are farther from the rows by the factors
-        ``widening`` (n_features,): as far as those of new rows are.
+        ``widening`` (n_features,): as far as those of new rows are. ``reach``
+        (n_features,) are the largest values of all rows, of which x is a sample.
         """
+        if reach is None:
+            reach = torch.nan_to_num(x).abs().amax(dim=0)
         if widening is not None:
             offset = self._widen(x, offset, widening)
         if self.single is not None:
-            return self.single.initialize(x, offset, log_range)
+            raw, free = self.single.initialize(x, offset, log_range)
+            return raw, self.single._reach_rows(free, reach)
         *shapes, offset_shapes = self._list_shapes()
         inputs = self._select(x), _split(offset, offset_shapes), self._select(log_range)
         raw, free = [], []
-        for member, raw_shape, free_shape, *given in zip(
-            self.members, *shapes, *inputs, strict=True
+        for member, raw_shape, free_shape, part, *given in zip(
+            self.members, *shapes, self._select(reach), *inputs, strict=True
         ):
             found = x.new_zeros(raw_shape), x.new_zeros(free_shape)
             if member.initialize is not None:
                 found = member.initialize(*given)
             raw.append(found[0].flatten())
-            free.append(found[1].flatten())
+            free.append(member._reach_rows(found[1], part).flatten())
         return torch.cat(raw), torch.cat(free)
 
     def _widen(self, x, offset, widening):

@@ -94,8 +94,8 @@ class StudentT(LocationScale):
     @property
     def unit(self):
         """Scale with raw outputs of zero, in units of the linear model's noise."""
-        df = _INITIAL_DF if self.learns_df else self.df
-        return math.sqrt(1 - 2 / max(df, 4))
+        df = _INITIAL_DF if self.learns_df else float(self.df)
+        return math.sqrt(1 - 2 / max(df, 4.0))
 
     @override
     def free_shape(self, n_features: int) -> tuple[int, ...]:

@@ -31,7 +31,6 @@ from ._location_scale import LocationScale
 
 if TYPE_CHECKING:
     from ._base import Likelihood
-    from ._link import Link
 
 _BASES = {"gaussian": Gaussian, "gaussian_mixture": GaussianMixture}
 # rows that the powers are fitted to
@@ -133,13 +132,19 @@ class Transformed(Wrapper):
             return self.base
         return getattr(self, "_named_base", None) or self._make_base()
 
+    @override
+    def _without_background(self):
+        part = copy.copy(self)
+        part.base = self._base._without_background()
+        return part
+
     @property
     @override
     def n_raw(self) -> int:
         return self._base.n_raw
 
     @property
-    def link(self) -> Link:
+    def link(self) -> Any:
         """Factor analysis of T(x). T is that of the whole table in every fold."""
         return MappedLink(
             getattr(self, "_map", Identity()), self._base.link.noise_floor
@@ -177,7 +182,7 @@ class Transformed(Wrapper):
         return part
 
     @property
-    def initialize(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def initialize(self) -> Any:
         """A method that initializes the base, or None where zeros are good."""
         return None if self._base.initialize is None else self._initialize_base
 

@@ -148,13 +148,13 @@ class VonMises(Likelihood):
         # the scale of maximum likelihood, whose log density is concave in it
         angle, missing = x * (2 * math.pi / float(self.period)), torch.isnan(x)
         along = offset[:, 0] * torch.cos(angle) + offset[:, 1] * torch.sin(angle)
-        along = along.masked_fill(missing, 0.0).sum(dim=0).numpy()
+        total = along.masked_fill(missing, 0.0).sum(dim=0).numpy()
         length = offset.square().sum(dim=1).sqrt()
 
         def is_below(log_scale):
             scale = 2 * torch.as_tensor(log_scale).exp()
             expected = length * compute_resultant(scale * length)
-            return expected.masked_fill(missing, 0.0).sum(dim=0).numpy() < along
+            return expected.masked_fill(missing, 0.0).sum(dim=0).numpy() < total
 
         low, high = (np.full(x.shape[1], end) for end in _LOG_SCALE)
         found = torch.as_tensor(bisect(is_below, low, high, _N_HALVINGS)).to(x)

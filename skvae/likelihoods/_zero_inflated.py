@@ -145,12 +145,12 @@ class ZeroInflated(Wrapper, CountLikelihood):
 
     @property
     @override
-    def link(self) -> Link:
+    def link(self) -> ZeroInflatedLink:
         return getattr(self, "_link", None) or ZeroInflatedLink(self._counts.link)
 
     @override
     def adapt(self, x: Any, weight: Any = None) -> None:
-        vars(self).pop("_adapted", None)
+        self.__dict__.pop("_adapted", None)
         adapted = clone(self._counts)
         self._link = ZeroInflatedLink(adapted.link).refit(x, weight)
         adapted._link = self._link.counts
@@ -173,7 +173,7 @@ class ZeroInflated(Wrapper, CountLikelihood):
         return self._counts.free_shape(n_features)
 
     @property
-    def support(self) -> Support:
+    def support(self) -> Support:  # type: ignore[override]
         """The counts that are accepted, a `Support`."""
         return self._counts.support
 

@@ -194,6 +194,8 @@ def _draw(part: Any, unit: torch.Tensor) -> torch.Tensor:
     if not torch.is_grad_enabled():
         value = part.sample()
         return _mark(value, part.probs.shape[-2]) if _is_categorical(part) else value
+    # a background is for scores
+    part = getattr(part, "mixture", part)
     if _is_categorical(part):
         mean = part.probs
         value, variance = _mark(part.sample(), mean.shape[-2]), mean * (1 - mean)
