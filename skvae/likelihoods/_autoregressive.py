@@ -251,8 +251,8 @@ class AutoregressiveColumns(PerColumn):
         if super().initialize is not None:
             if reach is not None:
                 reach = reach.to(x) * torch.exp(-by_column)
-            given = *given, log_range + by_column, widening, reach
-            raw, own = self._initialize_members(*given)
+            log_range = log_range + by_column
+            raw, own = self._initialize_members(*given, log_range, widening, reach)
         to_raw = x.new_zeros(layout.n_inputs * layout.n_raw)
         to_loc = torch.as_tensor(chain.slope).to(x)
         parts = [to_raw, to_loc.flatten(), own.flatten(), log_unit, *moments]
