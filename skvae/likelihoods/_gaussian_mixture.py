@@ -99,9 +99,9 @@ class GaussianMixture(Likelihood):
         clearly better where training starts, often none.
     background_weight : float, default=1e-4
         Weight of a normal around the column's mean, with the distance of the farthest
-        training row as its standard deviation: in [0, 1), and 0 leaves it out. It is
-        not learned, and belongs to scores: draws, reconstructions, filled cells and
-        `noise_variance_` are those of the components.
+        training row (with `partial_fit`, of the first chunk) as its standard deviation:
+        in [0, 1), and 0 leaves it out. It is not learned, and belongs to scores: draws,
+        reconstructions, filled cells and `noise_variance_` are those of the components.
 
     References
     ----------
