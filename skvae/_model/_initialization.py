@@ -11,7 +11,8 @@ def initialize_members(module, x, reach, generator):
     """Fit likelihood and prior of a module, in place, to draws from its linear start.
 
     ``x`` are training rows of every fold, a list of tensors (n, n_features), and
-    ``reach`` the largest values of all of its training rows, (n_features,).
+    ``reach`` the largest values of all of its training rows, (n_features,), or None
+    where the likelihood starts at zeros.
     """
     known = None
     for fold, rows in enumerate(x):

@@ -213,7 +213,8 @@ def _make_net(plan, data, begin, module=None):
 
         def initialize(module):
             samples = begin.sample_rows(plan.generator)
-            initialize_members(module, samples, begin.find_reach(), plan.generator)
+            reach = begin.find_reach() if initializes else [None] * len(samples)
+            initialize_members(module, samples, reach, plan.generator)
 
         net.init_members = initialize
     return net

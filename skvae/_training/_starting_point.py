@@ -69,11 +69,9 @@ class StartingPoint:
         """
         found, rows = [], self.rows
         for fold, train_rows in enumerate(rows.train):
-            reach = torch.zeros(rows.n_features, dtype=torch.float64)
-            for part in train_rows.split(_CHUNK_ROWS):
-                x = rows.table.take(part, fold).cpu().double()
-                reach = torch.maximum(reach, torch.nan_to_num(x).abs().amax(dim=0))
-            found.append(reach)
+            parts = (rows.table.take(p, fold) for p in train_rows.split(_CHUNK_ROWS))
+            reach = [torch.nan_to_num(x).abs().amax(dim=0).cpu() for x in parts]
+            found.append(torch.stack(reach).amax(dim=0))
         return found
 
 
