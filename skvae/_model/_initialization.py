@@ -7,12 +7,12 @@ _MANY_COLUMNS = 513
 
 
 @torch.no_grad()
-def initialize_members(module, x, reach, generator):
+def initialize_members(module, x, generator, reach=None):
     """Fit likelihood and prior of a module, in place, to draws from its linear start.
 
     ``x`` are training rows of every fold, a list of tensors (n, n_features), and
-    ``reach`` the largest values of all of its training rows, (n_features,), or None
-    where the likelihood starts at zeros.
+    ``reach`` the largest values of all of its training rows, (n_features,); None are
+    those of x.
     """
     known = None
     for fold, rows in enumerate(x):
@@ -28,7 +28,9 @@ def initialize_members(module, x, reach, generator):
             _, offset = start.predict(z)
             log_range = start.cast(z.dtype).log_range[0]
             if known is None or module.n_features < _MANY_COLUMNS:
-                given = rows, offset, log_range, start.get_widening(), reach[fold]
+                given = rows, offset, log_range, start.get_widening()
+                if reach is not None:
+                    given = *given, reach[fold]
                 known = module.likelihood.initialize(*given)
             raw, free = known
             start.keep(raw, free)

@@ -213,8 +213,8 @@ def _make_net(plan, data, begin, module=None):
 
         def initialize(module):
             samples = begin.sample_rows(plan.generator)
-            reach = begin.find_reach() if initializes else [None] * len(samples)
-            initialize_members(module, samples, reach, plan.generator)
+            reach = begin.find_reach() if initializes else None
+            initialize_members(module, samples, plan.generator, reach)
 
         net.init_members = initialize
     return net
