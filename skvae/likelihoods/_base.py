@@ -114,10 +114,10 @@ class Likelihood(SiteLinkMixin, BaseEstimator):
         return self
 
     def _without_background(self):
-        """Return the likelihood for draws and what cells say of others.
+        """Return the likelihood for draws, reconstruction and imputation.
 
-        A background belongs to scores: it says nothing about z, and would take over
-        where a given value is far from what z predicts.
+        A background belongs to scores: it does not depend on z, so that a cell to which
+        it gave most of the density would not determine z, nor any other cell.
         """
         return self
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from .._closed_form._moments import compute_largest, compute_mean
 from .._columns._support import COUNTS
 from ._base import Likelihood
 from ._link import Link
+
+if TYPE_CHECKING:
+    from .._columns._support import Support
 
 # log rate from which rates bend if no rows have been seen
 _DEFAULT_CEILING = 20.0
@@ -87,9 +90,13 @@ class CountLikelihood(Likelihood):
     ZeroInflated : Wraps a likelihood of this kind.
     """
 
-    support = COUNTS
     _unfitted_link = CountLink()
     _link: Any
+
+    @property
+    def support(self) -> Support:
+        """The counts that are accepted, a `Support`."""
+        return COUNTS
 
     @property
     @override

@@ -173,7 +173,7 @@ class ZeroInflated(Wrapper, CountLikelihood):
         return self._counts.free_shape(n_features)
 
     @property
-    def support(self) -> Support:  # type: ignore[override]
+    def support(self) -> Support:
         """The counts that are accepted, a `Support`."""
         return self._counts.support
 
