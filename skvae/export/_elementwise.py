@@ -41,7 +41,7 @@ def _cos(t, node, x):
     x, dtype = t.name(x, get_dtype(node)), get_dtype(node)
     if dtype != torch.float64:
         return t.add("Cos", x)
-    # older versions of onnxruntime have the sine of doubles alone
+    # onnxruntime 1.19 to 1.23 have the sine of doubles, and no cosine
     return t.add("Sin", t.add("Add", x, t.constant(np.pi / 2, dtype)))
 
 
@@ -114,7 +114,7 @@ def _silu(t, node, x):
     x, dtype = t.name(x), get_dtype(node)
     if dtype != torch.float64:
         return t.add("Mul", x, t.add("Sigmoid", x))
-    # onnxruntime before 1.23 makes of the two nodes one that it has for float32 alone
+    # onnxruntime 1.19 fuses the two nodes into one that it has for float32 alone
     power = t.add("Exp", t.add("Neg", x))
     return t.add("Div", x, t.add("Add", t.constant(1.0, dtype), power))
 

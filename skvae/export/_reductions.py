@@ -85,7 +85,7 @@ def _multiply(t, x, y):
     is_transposed = "Transpose" in map(t.nodes.kinds.get, names)
     if get_dtype(x) != torch.float64 or not is_transposed:
         return t.add("MatMul", *names)
-    # onnxruntime before 1.23 fuses the two nodes into one that it has for float32 alone
+    # onnxruntime 1.19 to 1.22 fuse the two nodes into one that they have for float32
     equation = "ij,jk->ik" if len(get_shape(x)) == 2 else "nij,njk->nik"
     return t.add("Einsum", *names, equation=equation)
 

@@ -69,8 +69,8 @@ class Transformed(Wrapper):
     -----
     Quantiles and moments have sample weights. λ is fitted to 10,000 rows at most, in
     proportion to the weights; the background of a mixture is as wide as the rows that
-    its components start from, 4,000 at most. Training runs in single precision: centre columns whose
-    mean is a million times their spread before.
+    its components start from, 4,000 at most. Training runs in single precision: centre
+    columns whose mean is a million times their spread before.
 
     References
     ----------
