@@ -25,6 +25,14 @@ for name in ("mean_test_score", "std_test_score"):
     )
 """
 
+# of one process that is given all rows
+ONE_FIT = """
+alone = VAETransformer(2, max_epochs=3, random_state=0).fit(X)
+for score in scores:
+    assert score == scores[0]
+    np.testing.assert_allclose(score, alone.score(X), rtol=1e-4)
+"""
+
 # title of the section: modules that it needs, and what must be true after it
 RECIPES = {
     "Grid searches on Dask": (["dask", "distributed"], GRID_SEARCH),
@@ -111,6 +119,16 @@ frame = vae.columns_.to_frame()
 assert frame.loc["region", "levels"] == "3: north, south, west"
 assert frame.loc["education", "levels"] == "3: school, college, degree"
 """,
+    ),
+    "One fit on Ray": (["ray.train"], "scores = [vae.score(X)]" + ONE_FIT),
+    "One fit on Spark": (["pyspark"], "scores = [vae.score(X)]" + ONE_FIT),
+    "One fit on Dask": (
+        ["distributed"],
+        "scores = [vae.score(X) for vae in models]" + ONE_FIT,
+    ),
+    "One fit with accelerate": (
+        ["accelerate"],
+        "scores = [float(open(f'score-{k}.txt').read()) for k in range(2)]" + ONE_FIT,
     ),
 }
 

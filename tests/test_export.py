@@ -1,6 +1,7 @@
 """Files of ONNX compute what the estimators do, without this package."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -357,6 +358,25 @@ def test_file_tells_what_it_is(tmp_path):
         "vaetransformer1",
     ]
     assert loaded.producer_name == "skvae"
+
+
+def test_file_is_written_whole_and_where_files_can_be(tmp_path, monkeypatch):
+    model = VAETransformer(**FAST).fit(make_rows("gaussian", 60, 3))
+    path = tmp_path / "model.onnx"
+    for wrong in (3, ["model.onnx"], True):
+        with pytest.raises(TypeError, match=f"path must be .* {type(wrong).__name__}"):
+            to_onnx(model, wrong)
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        to_onnx(model, tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"folder .*x does not exist"):
+        to_onnx(model, tmp_path / "x" / "model.onnx")
+    to_onnx(model, str(path))
+    content = path.read_bytes()
+    monkeypatch.setattr(os, "fsync", lambda number: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        to_onnx(model, path, "score_samples")
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_file_runs_without_the_package(tmp_path):

@@ -527,3 +527,44 @@ def test_operator_without_a_graph_computes_what_torch_does(operator):
 def test_operator_computes_what_torch_does(operator, function):
     used = check(function)
     assert operator in used
+
+
+MATRIX = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(3, 4)
+
+
+def join_products(x):
+    """Return matrices of rows and their values, beside their products."""
+    products = torch.tanh(x.reshape(-1, 3) @ MATRIX)
+    return torch.cat([x.reshape(-1, 2, 3), products.reshape(-1, 2, 4)], dim=-1)
+
+
+@pytest.mark.parametrize(
+    ("function", "n_reshaped"),
+    [
+        (lambda x: F.silu(x.reshape(-1, 2, 3)).reshape(-1, 6), 0),
+        (lambda x: x.reshape(-1, 2, 3).exp(), 1),
+        (lambda x: x.reshape(-1, 2, 3).float().clamp(-1, 2).reshape(-1, 6), 0),
+        (lambda x: x.reshape(-1, 3, 2).reshape(-1, 2, 3).reshape(-1, 6), 0),
+        (lambda x: x.reshape(-1, 2, 3)[:, 1], 0),
+        (lambda x: x.reshape(-1, 3, 2)[:, 1].exp(), 0),
+        (lambda x: x.reshape(-1, 3, 2)[:, :, 1], 1),
+        (lambda x: x.reshape(-1, 1, 6)[:, 0] + x, 0),
+        (lambda x: x.reshape(-1, 2, 3, 1)[:, 1], 1),
+        (lambda x: torch.stack((2 * x).reshape(-1, 2, 3).unbind(1)[::-1]), 0),
+        (lambda x: torch.stack((2 * x).reshape(-1, 2, 3).unbind(2)), 1),
+        (lambda x: torch.mul(*[x.reshape(-1, 2, 3)] * 2).reshape(-1, 6), 0),
+        (lambda x: x.reshape(-1, 2, 3) * x[:, :3].unsqueeze(1), 1),
+        (lambda x: join_products(x).reshape(-1, 14), 2),
+        (lambda x: join_products(x) @ torch.ones(7, 2).double(), 2),
+        (lambda x: (x.reshape(-1, 2, 3).exp() + 1) @ MATRIX, 2),
+        (lambda x: (x.reshape(-1, 2, 3) + x[:, :3].unsqueeze(1)) @ MATRIX, 1),
+        (lambda x: x.index_select(1, torch.arange(6)), 0),
+        (lambda x: x.index_select(1, torch.arange(6).flip(0)), 0),
+        (lambda x: x.index_select(1, torch.arange(5)), 0),
+    ],
+)
+def test_values_are_reshaped_where_they_have_to_be(function, n_reshaped):
+    model, _ = translate(function)
+    assert_equal(model, function)
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds.count("Reshape") == n_reshaped

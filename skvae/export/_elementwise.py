@@ -12,7 +12,7 @@ from ._translator import (
 
 
 def _register_unary(kind, *overloads):
-    @translates(*overloads)
+    @translates(*overloads, is_unary=True)
     def translate(t, node, x):
         return t.add(kind, t.name(x, get_dtype(node)))
 
@@ -36,7 +36,7 @@ for _kind, _names in {
     _register_unary(_kind, getattr(ATEN, _names).default)
 
 
-@translates(ATEN.cos.default)
+@translates(ATEN.cos.default, is_unary=True)
 def _cos(t, node, x):
     x, dtype = t.name(x, get_dtype(node)), get_dtype(node)
     if dtype != torch.float64:
@@ -63,7 +63,7 @@ def _not(t, node, x):
 def _register_single(kind, *overloads):
     """Register functions that onnxruntime has in single precision alone."""
 
-    @translates(*overloads)
+    @translates(*overloads, is_unary=True)
     def translate(t, node, x):
         dtype = get_dtype(node)
         found = t.add(kind, t.name(x, torch.float32))
@@ -74,7 +74,7 @@ _register_single("Erf", ATEN.erf.default)
 _register_single("Atan", ATEN.atan.default)
 
 
-@translates(ATEN.rsqrt.default)
+@translates(ATEN.rsqrt.default, is_unary=True)
 def _rsqrt(t, node, x):
     return t.add("Reciprocal", t.add("Sqrt", t.name(x)))
 
@@ -91,13 +91,13 @@ def _compute_log1p(t, x, dtype):
     return t.add("Where", is_exact, x, found)
 
 
-@translates(ATEN.log1p.default)
+@translates(ATEN.log1p.default, is_unary=True)
 def _log1p(t, node, x):
     dtype = get_dtype(node)
     return _compute_log1p(t, t.name(x, dtype), dtype)
 
 
-@translates(ATEN.expm1.default)
+@translates(ATEN.expm1.default, is_unary=True)
 def _expm1(t, node, x):
     return _compute_expm1(t, t.name(x, get_dtype(node)), get_dtype(node))
 
@@ -109,7 +109,7 @@ def _compute_expm1(t, x, dtype):
     return t.add("Mul", half, total)
 
 
-@translates(ATEN.silu.default)
+@translates(ATEN.silu.default, is_unary=True)
 def _silu(t, node, x):
     x, dtype = t.name(x), get_dtype(node)
     if dtype != torch.float64:
@@ -128,7 +128,7 @@ def _compute_softplus(t, x, dtype):
     return t.add("Add", t.add("Max", x, t.constant(0.0, dtype)), rest)
 
 
-@translates(ATEN.softplus.default)
+@translates(ATEN.softplus.default, is_unary=True)
 def _softplus(t, node, x, beta=1, threshold=20):
     dtype, x = get_dtype(node), t.name(x)
     scaled = x if beta == 1 else t.add("Mul", x, t.constant(beta, dtype))
@@ -139,10 +139,12 @@ def _softplus(t, node, x, beta=1, threshold=20):
     return t.add("Where", is_large, x, found)
 
 
-@translates(ATEN.elu.default, ATEN.celu.default)
+@translates(ATEN.elu.default, ATEN.celu.default, is_unary=True)
 def _elu(t, node, x, alpha=1.0, scale=1.0, input_scale=1.0):
     dtype, x = get_dtype(node), t.name(x)
     rate = input_scale / alpha if node.target is ATEN.celu.default else input_scale
+    if dtype == torch.float32 and rate == scale == 1:
+        return t.add("Elu", x, alpha=float(alpha))
     zero = t.constant(0.0, dtype)
     below = t.add("Min", x, zero)
     if rate != 1:
@@ -154,7 +156,7 @@ def _elu(t, node, x, alpha=1.0, scale=1.0, input_scale=1.0):
     return found if scale == 1 else t.add("Mul", found, t.constant(scale, dtype))
 
 
-@translates(ATEN.leaky_relu.default)
+@translates(ATEN.leaky_relu.default, is_unary=True)
 def _leaky_relu(t, node, x, slope=0.01):
     dtype, x = get_dtype(node), t.name(x)
     is_positive = t.add("Greater", x, t.constant(0.0, dtype))
@@ -162,7 +164,7 @@ def _leaky_relu(t, node, x, slope=0.01):
     return t.add("Where", is_positive, x, below)
 
 
-@translates(ATEN.gelu.default)
+@translates(ATEN.gelu.default, is_unary=True)
 def _gelu(t, node, x, approximate="none"):
     dtype, x = get_dtype(node), t.name(x)
 
@@ -183,7 +185,7 @@ def _gelu(t, node, x, approximate="none"):
 
 
 def _register_binary(kind, *overloads):
-    @translates(*overloads)
+    @translates(*overloads, is_unary=True)
     def translate(t, node, x, y, alpha=1):
         dtype = get_dtype(node)
         y = t.name(y, dtype)
@@ -266,21 +268,24 @@ _register_logical("Or", ATEN.logical_or.default, ATEN.bitwise_or.Tensor)
 _register_logical("Xor", ATEN.logical_xor.default, ATEN.bitwise_xor.Tensor)
 
 
-@translates(ATEN.clamp.default, ATEN.clamp.Tensor)
+@translates(ATEN.clamp.default, ATEN.clamp.Tensor, is_unary=True)
 def _clamp(t, node, x, low=None, high=None):
     dtype = get_dtype(node)
     name = t.name(x, dtype)
+    if not any(isinstance(limit, torch.fx.Node) for limit in (low, high)):
+        limits = ("" if v is None else t.constant(v, dtype) for v in (low, high))
+        return t.add("Clip", name, *limits)
     if low is not None:
         name = t.add("Max", name, t.name(low, dtype))
     return name if high is None else t.add("Min", name, t.name(high, dtype))
 
 
-@translates(ATEN.clamp_min.default, ATEN.clamp_min.Tensor)
+@translates(ATEN.clamp_min.default, ATEN.clamp_min.Tensor, is_unary=True)
 def _clamp_min(t, node, x, low):
     return _clamp(t, node, x, low)
 
 
-@translates(ATEN.clamp_max.default, ATEN.clamp_max.Tensor)
+@translates(ATEN.clamp_max.default, ATEN.clamp_max.Tensor, is_unary=True)
 def _clamp_max(t, node, x, high):
     return _clamp(t, node, x, None, high)
 
@@ -296,7 +301,7 @@ def _masked_fill(t, node, x, mask, value):
     return _where(t, node, mask, value, x)
 
 
-@translates(ATEN._to_copy.default)
+@translates(ATEN._to_copy.default, is_unary=True)
 def _to_copy(t, node, x, **kwargs):
     return t.name(x, get_dtype(node))
 
@@ -307,6 +312,7 @@ def _to_copy(t, node, x, **kwargs):
     ATEN.clone.default,
     ATEN.lift_fresh_copy.default,
     ATEN.dropout.default,
+    is_unary=True,
 )
 def _identity(t, node, x, *args, **kwargs):
     return t.name(x)

@@ -16,7 +16,7 @@ from .._columns._table import FARTHEST
 from .._model._ensemble import make_model
 from .._model._precision import leave_out_background, run_single
 from .._model._score import combine, evaluate
-from .._utils._missing import missing_cells_known
+from .._utils._missing import find_missing, missing_cells_known
 from ._normal_scores import ScoreTensors
 
 # the code of a level that `fit` has not seen
@@ -283,8 +283,10 @@ class RowModel:
         if method == "kl":
             return scores
         log_unit = torch.as_tensor(np.log(columns.unit))
-        volume = torch.where(x.isnan(), 0.0, log_unit).sum(dim=-1)
-        scores = scores - volume
+        missing = find_missing(x)
+        if missing is not None:
+            log_unit = torch.where(missing, 0.0, log_unit)
+        scores = scores - log_unit.sum(dim=-1)
         if self.normal_scores.maps:
             varying = self._select_varying(X)
             scores = scores + self.normal_scores.sum_log_slopes(varying)

@@ -6,6 +6,8 @@ import onnx
 from onnx import helper
 from torch._decomp import core_aten_decompositions
 
+from .._utils._files import find_place, write_bytes
+
 # they register translations of operators
 from . import _elementwise, _reductions, _shapes  # noqa: F401
 from ._columns import ROWS, FrameColumns, MatrixColumns, Nodes
@@ -125,11 +127,10 @@ def describe(model, estimator, method, score_method, versions):
 
 def write_method(estimator, path, method, score_method, missing, versions):
     """Return the model of a method, checked, and write it into a file."""
+    place = None if path is None else find_place(path)
     model = make_model(estimator, method, score_method, missing)
     describe(model, estimator, method, score_method, versions)
     onnx.checker.check_model(model, full_check=True)
-    if hasattr(path, "write"):
-        path.write(model.SerializeToString())
-    elif path is not None:
-        onnx.save_model(model, path)
+    if place is not None:
+        write_bytes(place, model.SerializeToString())
     return model

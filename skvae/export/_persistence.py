@@ -11,8 +11,6 @@ import hashlib
 import json
 import os
 import platform
-import secrets
-import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
@@ -29,6 +27,7 @@ from .._utils._description import (
     find_misplaced,
     get_full_name,
 )
+from .._utils._files import find_place, write_bytes
 from .._utils._quiet_import import import_quietly
 
 if TYPE_CHECKING:
@@ -88,28 +87,8 @@ def save(estimator: VAETransformer, path: str | os.PathLike[str] | IO[bytes]) ->
     True
     """
     _check_estimator(estimator)
-    content = _dump(estimator)
-    if hasattr(path, "write"):
-        path.write(content)
-        return
-    # what a link points to is replaced, not the link
-    place = Path(os.path.realpath(os.fsdecode(path)))
-    if place.is_dir():
-        raise IsADirectoryError(f"{place} is a folder; give the name of a file in it.")
-    if not place.parent.is_dir():
-        raise FileNotFoundError(f"The folder {place.parent} does not exist.")
-    draft = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
-    try:
-        with open(draft, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if place.exists():
-            shutil.copymode(place, draft)
-        os.replace(draft, place)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    place = find_place(path)
+    write_bytes(place, _dump(estimator))
 
 
 def load(

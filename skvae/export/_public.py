@@ -47,7 +47,7 @@ def to_onnx(
     estimator : VAETransformer or VAEOutlierDetector
         A fitted estimator.
     path : str, path-like, file open for bytes or None, default=None
-        Where to write; None writes no file.
+        Where to write; None writes no file. A file is written whole or not at all.
     method : {'transform', 'reconstruct', 'score_samples', 'decision_function', \
 'predict'}, default='transform'
         The method, at its default arguments; the last two are those of
@@ -65,6 +65,8 @@ def to_onnx(
     ------
     ValueError
         If the method, or a member of the model, cannot be exported.
+    TypeError
+        If `path` is no place for a file.
 
     See Also
     --------

@@ -74,20 +74,28 @@ def _log_softmax(t, node, x, dim, half_to_float):
     return t.add("LogSoftmax", t.name(x), axis=get_dim(dim, x))
 
 
-@translates(ATEN.mm.default, ATEN.bmm.default)
+@translates(ATEN.mm.default)
 def _mm(t, node, x, y):
-    return _multiply(t, x, y)
+    view, width = t.get_view(x), get_shape(x)[-1]
+    if len(view[1]) > 2 and view[1][-1] == width:
+        # of a stack of matrices as it is
+        found = _multiply(t, get_dtype(x), view[0], t.name(y), "...j,jk->...k")
+        return found, (*view[1][:-1], get_shape(y)[-1])
+    return _multiply(t, get_dtype(x), t.name(x), t.name(y), "ij,jk->ik")
 
 
-def _multiply(t, x, y):
+@translates(ATEN.bmm.default)
+def _bmm(t, node, x, y):
+    return _multiply(t, get_dtype(x), t.name(x), t.name(y), "nij,njk->nik")
+
+
+def _multiply(t, dtype, x, y, equation):
     """Return the name of a product of matrices, or of stacks of them."""
-    names = t.name(x), t.name(y)
-    is_transposed = "Transpose" in map(t.nodes.kinds.get, names)
-    if get_dtype(x) != torch.float64 or not is_transposed:
-        return t.add("MatMul", *names)
+    is_transposed = "Transpose" in map(t.nodes.kinds.get, (x, y))
+    if dtype != torch.float64 or not is_transposed:
+        return t.add("MatMul", x, y)
     # onnxruntime 1.19 to 1.22 fuse the two nodes into one that they have for float32
-    equation = "ij,jk->ik" if len(get_shape(x)) == 2 else "nij,njk->nik"
-    return t.add("Einsum", *names, equation=equation)
+    return t.add("Einsum", x, y, equation=equation)
 
 
 @translates(ATEN.addmm.default)
@@ -98,7 +106,7 @@ def _addmm(t, node, bias, x, y, beta=1, alpha=1):
 
 @translates(ATEN.baddbmm.default)
 def _baddbmm(t, node, bias, x, y, beta=1, alpha=1):
-    product, dtype = _multiply(t, x, y), get_dtype(node)
+    product, dtype = _bmm(t, node, x, y), get_dtype(node)
     bias = t.name(bias)
     if alpha != 1:
         product = t.add("Mul", product, t.constant(alpha, dtype))

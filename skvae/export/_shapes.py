@@ -20,9 +20,7 @@ from ._translator import (
 
 @translates(ATEN.view.default, ATEN._unsafe_view.default, ATEN.reshape.default)
 def _view(t, node, x, shape):
-    if get_shape(x) == get_shape(node):
-        return t.name(x)
-    return t.reshape(t.name(x), get_shape(node))
+    return t.get_view(x)
 
 
 @translates(ATEN.expand.default)
@@ -69,8 +67,26 @@ def _permute(t, node, x, dims):
 @translates(ATEN.cat.default)
 def _cat(t, node, parts, dim=0):
     parts = [part for part in parts if get_shape(part) != (0,)]
-    names = [t.name(part, get_dtype(node)) for part in parts]
-    return t.add("Concat", *names, axis=get_dim(dim, parts[0]))
+    dim, dtype = get_dim(dim, parts[0]), get_dtype(node)
+    views = [_get_matrix(t, part, get_shape(part)[-1]) for part in parts]
+    is_last = dim == len(get_shape(node)) - 1
+    if not is_last or not any(views) or {get_dtype(part) for part in parts} != {dtype}:
+        names = [t.name(part, dtype) for part in parts]
+        return t.add("Concat", *names, axis=dim)
+    # rows of matrices are joined, and have their shape where it is asked for
+    *leading, width = get_shape(node)
+    n_rows = int(np.prod(leading))
+    names = [
+        view or t.shape_view(t.get_view(part), (n_rows, get_shape(part)[-1]))
+        for part, view in zip(parts, views, strict=True)
+    ]
+    return t.add("Concat", *names, axis=1), (n_rows, width)
+
+
+def _get_matrix(t, x, width):
+    """Return the name of a matrix of some width that has the values, if there is."""
+    name, shape = t.views.get(x, (None, ()))
+    return name if len(shape) == 2 and shape[1] == width else None
 
 
 @translates(ATEN.stack.default)
@@ -102,14 +118,15 @@ def _split(t, node, x, size, dim=0):
 
 @translates(ATEN.unbind.int)
 def _unbind(t, node, x, dim=0):
-    dim = get_fixed_dim(dim, x)
-    return [_take(t, t.name(x), dim, i) for i in range(get_shape(x)[dim])]
+    dim, shape = get_fixed_dim(dim, x), get_shape(x)
+    rest = shape[:dim] + shape[dim + 1 :]
+    return [t.shape_view(_take(t, x, dim, i), rest) for i in range(shape[dim])]
 
 
 @translates(ATEN.select.int)
 def _select(t, node, x, dim, index):
     dim = get_fixed_dim(dim, x)
-    return _take(t, t.name(x), dim, index % get_shape(x)[dim])
+    return _take(t, x, dim, index % get_shape(x)[dim])
 
 
 @translates(ATEN.slice.Tensor)
@@ -127,8 +144,19 @@ def _cut(t, name, dim, begin, end, step=1):
     return t.add("Slice", name, *ends)
 
 
-def _take(t, name, dim, index):
-    return t.add("Gather", name, t.nodes.constant(np.int64(index)), axis=dim)
+def _take(t, x, dim, index):
+    """Return a view of the values at one place of a dimension."""
+    shape = get_shape(x)
+    name = _get_matrix(t, x, int(np.prod(shape[dim:])))
+    if name is None:
+        place = t.nodes.constant(np.int64(index))
+        found = t.add("Gather", t.name(x), place, axis=dim)
+        return found, shape[:dim] + shape[dim + 1 :]
+    # the dimensions from this one on are columns of a matrix
+    n_rows, width = int(np.prod(shape[:dim])), int(np.prod(shape[dim + 1 :]))
+    if shape[dim] > 1:
+        name = _cut(t, name, 1, index * width, (index + 1) * width)
+    return name, (n_rows, width)
 
 
 @translates(ATEN.slice_scatter.default)
@@ -169,6 +197,9 @@ def _copy(t, node, x, source, non_blocking=False):
 
 @translates(ATEN.index_select.default)
 def _index_select(t, node, x, dim, index):
+    size, chosen = get_shape(x)[dim], t.tensors.get(index)
+    if chosen is not None and chosen.tolist() == list(range(size)):
+        return t.name(x)
     return t.add("Gather", t.name(x), t.name(index), axis=get_dim(dim, x))
 
 

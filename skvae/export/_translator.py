@@ -14,16 +14,22 @@ from ._row_count import N_ROWS, is_rows
 from ._trace import UnknownOperatorError
 
 ATEN = torch.ops.aten
-# the translation of every operator: a function of a `Translator`, a node, its arguments
+# translations of operators, functions of a `Translator`, a node and its arguments. They
+# return a name, a list of names for several results, or a view: the name of the values
+# in another shape, and that shape
 OPERATORS = {}
+# operators of one tensor, value by value: its shape does not matter to them
+UNARY = set()
 
 
-def translates(*overloads):
+def translates(*overloads, is_unary=False):
     """Register a function as the translation of operators."""
 
     def register(function):
         for overload in overloads:
             OPERATORS[overload] = function
+            if is_unary:
+                UNARY.add(overload)
         return function
 
     return register
@@ -34,6 +40,8 @@ class Translator:
 
     def __init__(self, nodes):
         self.nodes, self.names, self.casts = nodes, {}, {}
+        # names in other shapes, and these: values are reshaped where they have to be
+        self.views, self.reshaped = {}, {}
         # constants by their nodes: names are made where they are used
         self.tensors, self.n_rows = {}, None
 
@@ -51,10 +59,25 @@ class Translator:
             elif node.target is operator.getitem:
                 self.names[node] = self.names[node.args[0]][node.args[1]]
             elif node.target in OPERATORS:
-                translate = OPERATORS[node.target]
-                self.names[node] = translate(self, node, *node.args, **node.kwargs)
+                self._translate(node)
             else:
                 raise UnknownOperatorError(str(node.target))
+
+    def _translate(self, node):
+        translate, view = OPERATORS[node.target], None
+        if node.target in UNARY and node.all_input_nodes == [node.args[0]]:
+            view = self.views.get(node.args[0])
+        if view is None:
+            found = translate(self, node, *node.args, **node.kwargs)
+            is_view = isinstance(found, tuple)
+            (self.views if is_view else self.names)[node] = found
+            return
+        # of the values as they are in memory
+        name, shape = view
+        known = self.names.get(node.args[0])
+        self.names[node.args[0]] = name
+        self.views[node] = translate(self, node, *node.args, **node.kwargs), shape
+        self.names[node.args[0]] = known
 
     # values -------------------------------------------------------------------------
 
@@ -75,6 +98,8 @@ class Translator:
             return self.constant(value, dtype)
         if value in self.tensors and value not in self.names:
             self.names[value] = self.constant(self.tensors[value])
+        if self.names.get(value) is None:
+            self.names[value] = self.shape_view(self.views[value], get_shape(value))
         name = self.names[value]
         if dtype is None or dtype == get_dtype(value):
             return name
@@ -97,6 +122,15 @@ class Translator:
 
     # shapes -------------------------------------------------------------------------
 
+    def get_view(self, x):
+        """Return the name of a node's values in any shape, and that shape."""
+        return self.views.get(x) or (self.name(x), get_shape(x))
+
+    def shape_view(self, view, shape):
+        """Return the name of the values of a view in a shape."""
+        name, known = view
+        return name if known == tuple(shape) else self.reshape(name, shape)
+
     def reshape(self, name, shape):
         """Return a name in another shape, whose first multiple of rows is found."""
         sizes, is_found = [], False
@@ -106,7 +140,10 @@ class Translator:
                 return self.add("Reshape", name, self.sizes(shape))
             sizes.append(-1 if is_free else size)
             is_found |= is_free or size == -1
-        return self.add("Reshape", name, self.integers(*sizes))
+        key = name, *sizes
+        if key not in self.reshaped:
+            self.reshaped[key] = self.add("Reshape", name, self.integers(*sizes))
+        return self.reshaped[key]
 
     def sizes(self, shape):
         """Return the name of a shape, with the number of rows as it will be."""

@@ -152,8 +152,7 @@ class Gaussian(Latent):
             n_components = math.isqrt(2 * raw.shape[-1] + 2) - 1
             loc, rest = raw.tensor_split([n_components], dim=-1)
             return torch.cat([torch.zeros_like(loc), rest], dim=-1)
-        loc, scale = raw.unbind(dim=-2)
-        return torch.stack([torch.zeros_like(loc), scale], dim=-2)
+        return raw * raw.new_tensor([[0.0], [1.0]])
 
     @override
     def get_loc_scale(self, posterior: Any) -> tuple[torch.Tensor, torch.Tensor]:

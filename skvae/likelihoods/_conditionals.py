@@ -36,7 +36,7 @@ class Conditionals:
         self.offset = offset.flatten(-len(self.offset_shape))
         self.log_range = log_range
         self.coupling, self.own = likelihood.read_free(free)
-        self.log_unit = _append_zero(self.coupling.log_unit)
+        self.log_unit = self.coupling.log_unit
         scaled = torch.as_tensor(layout.scaled_offsets, device=offset.device)
         self.scaled_offset = self.offset.index_select(-1, scaled)
         self.scaled = torch.as_tensor(layout.scaled, device=offset.device)
@@ -86,13 +86,11 @@ class Conditionals:
         raw = self.raw + shift.to(self.raw.dtype)
         leading = broadcast_shapes(x.shape[:-1], self.offset.shape[:-1])
         offset = self.offset.expand(*leading, -1)
-        log_unit = self.log_unit.index_select(-1, layout.of_column.to(x.device))
+        log_unit = _spread(self.log_unit, layout.of_column)
         if layout.n_scaled:
-            of_offset = layout.of_offset.to(x.device)
             rows = layout.split_rows(self.coupling.to_loc)
-            to_loc = sum(map(_multiply, parts, rows))
-            to_loc = _append_zero(to_loc).index_select(-1, of_offset)
-            rate = torch.exp(-self.log_unit.index_select(-1, of_offset))
+            to_loc = _spread(sum(map(_multiply, parts, rows)), layout.of_offset)
+            rate = torch.exp(-_spread(self.log_unit, layout.of_offset))
             offset = (offset + to_loc) * rate
         own = self.own
         if likelihood.single is not None:
@@ -116,7 +114,7 @@ class Conditionals:
         raw = _take_rows(self.raw[..., index], rows) + shift
         offset = _take_rows(self.offset[..., offsets], rows)
         offset = offset.expand(*inputs.shape[:-1], -1)
-        log_unit = self.log_unit[..., -1:]
+        log_unit = self.log_unit.new_zeros(1)
         if j in layout.scaled_number:
             k = layout.scaled_number[j]
             # its own offset, too
@@ -147,8 +145,13 @@ def _take_rows(values, rows):
     return values.index_select(-2, rows)
 
 
-def _append_zero(values):
-    return torch.cat([values, values.new_zeros(*values.shape[:-1], 1)], dim=-1)
+def _spread(values, index):
+    """Return values by their index, zeros for one beyond the last; None is as is."""
+    if index is None:
+        return values
+    zero = values.new_zeros(*values.shape[:-1], 1)
+    found = torch.cat([values, zero], dim=-1)
+    return found.index_select(-1, index.to(values.device))
 
 
 def _multiply(codes, matrix):

@@ -111,11 +111,9 @@ class CouplingLayout:
         found = [self.places[column][3].start for column in self.scaled]
         self.scaled_offsets = np.array(found, dtype=np.int64)
         self.scaled_number = {int(c): k for k, c in enumerate(self.scaled)}
-        # which scaled column an offset, or a column, belongs to; one more is none
-        self.of_offset = torch.full((n_offsets,), self.n_scaled)
-        self.of_offset[self.scaled_offsets] = torch.arange(self.n_scaled)
-        self.of_column = torch.full((len(is_scaled),), self.n_scaled)
-        self.of_column[self.scaled] = torch.arange(self.n_scaled)
+        # which scaled column an offset, or a column, belongs to
+        self.of_offset = _number_places(self.scaled_offsets, n_offsets)
+        self.of_column = _number_places(self.scaled, len(is_scaled))
 
     def _arrange_terms(self, is_scaled):
         """Sort terms by their columns: inputs of others, or offset and residual."""
@@ -218,3 +216,12 @@ def _list_input_columns(link, n_features):
     """Return which column each of the inputs of a link comes from, an array."""
     columns = link.get_input_columns(n_features)
     return np.arange(n_features) if columns is None else np.asarray(columns)
+
+
+def _number_places(places, size):
+    """Return the numbers of places, one more for all others; None if none is needed."""
+    if np.array_equal(places, np.arange(size)):
+        return None
+    numbers = torch.full((size,), len(places))
+    numbers[places] = torch.arange(len(places))
+    return numbers
