@@ -31,6 +31,7 @@ from sklearn.utils.validation import check_is_fitted
 from typing_extensions import override
 
 from ._columns import (
+    check_held,
     check_support,
     check_weight,
     convert_array,
@@ -1098,7 +1099,12 @@ class VAETransformer(
         -------
         ndarray or data frame (n_samples, n_features)
             In the columns and types of the X that was fitted; observed values are
-            unchanged.
+            unchanged, but for the digits that single precision lacks.
+
+        Raises
+        ------
+        ValueError
+            If the type of a column at fit cannot hold an observed value.
 
         Notes
         -----
@@ -1120,13 +1126,14 @@ class VAETransformer(
         check_flags(bounded=bounded)
         model = self._get_model()
         table = self._read(X, model)
+        check_held(self.columns_, table)
         array, is_drawn = table.make_dense(), random_state is not None
         seed = draw_seed(make_generator(random_state if is_drawn else 0))
         with seeded(seed, self.device_), self._show_progress("impute", len(array)):
             filled = model.impute(array, n_draws, is_drawn)
         if bounded:
             filled = self.columns_.restrict(filled, array)
-        return self.columns_.make_output(filled, X, table.converted)
+        return self.columns_.make_output(filled, X, table)
 
     # scores -------------------------------------------------------------------------
 

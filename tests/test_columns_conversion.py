@@ -1,6 +1,7 @@
 """Data of any library and form goes in, and what is no table is told what to do."""
 
 import re
+from datetime import date, datetime
 from decimal import Decimal
 
 import numpy as np
@@ -471,6 +472,92 @@ def test_decimals_are_kept_by_impute_and_can_be_given(library):
     assert kept == [str(cell) for i, cell in enumerate(price) if i != 4]
     drawn = vae.sample(3, given={"price": frame["price"][3]}, random_state=0)["price"]
     assert [str(cell) for cell in drawn] == ["0.30"] * 3
+
+
+HOURS = pd.Series(pd.to_timedelta(np.arange(N), unit="h"))
+
+
+def make_held(values):
+    """Return a frame of a column and another one."""
+    return pd.DataFrame({"n": values, "a": make_rows()[:, 0]})
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("int8", 300.0),
+        ("int8", 2.5),
+        ("uint8", -1),
+        ("int64", 3.5),
+        ("Int16", 40_000),
+        ("object", 1.5),
+        ("int8[pyarrow]", 300),
+        ("float32", 1e39),
+    ],
+)
+def test_impute_refuses_numbers_that_the_dtype_at_fit_cannot_hold(dtype, value):
+    vae = fit(make_held(np.arange(N)).astype({"n": dtype}))
+    rows = pd.DataFrame({"n": [3.0, value], "a": [np.nan, 0.0]})
+    with pytest.raises(ValueError, match=r"'n' has the value .*cannot hold"):
+        vae.impute(rows)
+    assert np.isfinite(vae.score_samples(rows[:1])).all()
+    assert vae.impute(rows[:1])["n"].tolist() == [3]
+
+
+def test_impute_refuses_other_values_that_would_change():
+    columns = {
+        "decimal": ([Decimal(i) / 100 for i in range(N)], Decimal("1.23456")),
+        "time": (HOURS.astype("m8[s]"), pd.Timedelta("1.5ms")),
+    }
+    for values, value in columns.values():
+        vae = fit(make_held(values))
+        with pytest.raises(ValueError, match=r"'n' has the value .*cannot hold"):
+            vae.impute(pd.DataFrame({"n": [value], "a": [np.nan]}))
+    with pytest.raises(ValueError, match=r"cannot be '1\.5ms'.*cannot hold"):
+        vae.sample(1, given={"n": "1.5ms"})
+    days = [date(2020, 1, 1 + i % 28) for i in range(N)]
+    vae = fit(pl.DataFrame({"n": days, "a": make_rows()[:, 0]}))
+    with pytest.raises(ValueError, match=r"'n' has the value .*cannot hold"):
+        vae.impute(pl.DataFrame({"n": [datetime(2020, 1, 1, 12)], "a": [0.0]}))
+    pixels = np.arange(4 * N).reshape(N, 1, 2, 2).astype(np.uint8)
+    vae = fit(pixels, image_shape=(1, 2, 2))
+    with pytest.raises(ValueError, match=r"Column 0 has the value 0\.5.*uint8"):
+        vae.impute(pixels[:1] + 0.5)
+
+
+def test_impute_keeps_times_that_their_codes_would_round():
+    days = pd.Series(pd.date_range("1990", periods=N)).astype("M8[ns]")
+    vae = fit(make_held(days))
+    late = np.array(["2024-05-06T12:34:56.123456789", "NaT"], "M8[ns]")
+    filled = vae.impute(pd.DataFrame({"n": late, "a": [np.nan, 0.0]}))
+    assert filled["n"][0] == pd.Timestamp(late[0])
+    assert filled["n"].notna().all()
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "arrow"])
+def test_later_chunks_widen_the_dtype_that_cannot_hold_them(library):
+    pa = pytest.importorskip("pyarrow")
+    make = {"pandas": pd.DataFrame, "polars": pl.from_pandas, "arrow": pa.table}
+    convert = make[library]
+    vae = VAETransformer(1, hidden_layer_sizes=(), random_state=0)
+    vae.partial_fit(convert(make_held(np.arange(N, dtype=np.int8))))
+    for _ in range(30):
+        vae.partial_fit(convert(make_held(np.arange(N) * 900 // N)))
+    drawn = np.asarray(vae.sample(200, random_state=0)["n"])
+    assert drawn.dtype == np.int64
+    assert (drawn == 127).mean() < 0.1
+    vae.partial_fit(convert(make_held(np.arange(N) / 3)))
+    drawn = np.asarray(vae.sample(200, random_state=0)["n"])
+    assert drawn.dtype == np.float64
+    assert (drawn != np.round(drawn)).any()
+
+
+def test_later_chunks_are_refused_where_no_dtype_holds_all():
+    vae = VAETransformer(1, hidden_layer_sizes=(), random_state=0)
+    vae.partial_fit(make_held(HOURS.astype("m8[s]")))
+    with pytest.raises(ValueError, match="convert the column before the first fit"):
+        vae.partial_fit(make_held(HOURS / 1_000_000))
+    vae.partial_fit(make_held(2 * HOURS))
 
 
 def test_views_of_strings_are_categories():

@@ -6,6 +6,7 @@ Data frames are not used outside this folder, and torch is not used in it.
 
 from ._checks import check_unique_names
 from ._conversion import check_type, convert_array
+from ._dtypes import check_held, widen_kinds
 from ._encoded import EncodedRows
 from ._marginals import QuantileMapping
 from ._rows import (
@@ -34,6 +35,7 @@ __all__ = [
     "QuantileMapping",
     "Support",
     "cast_rows",
+    "check_held",
     "check_support",
     "check_target",
     "check_type",
@@ -53,5 +55,6 @@ __all__ = [
     "read_weight",
     "take_rows",
     "unwrap",
+    "widen_kinds",
     "wrap",
 ]

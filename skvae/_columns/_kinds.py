@@ -22,6 +22,7 @@ from ._containers import (
     name_dtype,
     take_levels,
     to_floats,
+    to_objects,
 )
 
 
@@ -39,6 +40,8 @@ class Kind:
     scale = None
     # whether codes are other than the numbers of the column
     is_coded = False
+    # whether observed cells have digits that their codes lack
+    keeps_cells = False
 
     def __init__(self, dtype=None):
         self.dtype = dtype
@@ -68,9 +71,20 @@ class Kind:
         """
         return to_floats(column), []
 
-    def from_codes(self, codes):
-        """Return floats ``(n,)`` as a column of the dtype at fit."""
+    def from_codes(self, codes, cells=None):
+        """Return floats ``(n,)`` as a column of the dtype at fit.
+
+        Of kinds that keep cells, `cells` is None or a column of the same rows, whose
+        observed values are returned as they are.
+        """
         return make_column(codes, self.dtype, np.isnan(codes))
+
+    def find_lost(self, codes, column):
+        """Return which observed values the dtype at fit cannot hold, ``(n,)`` bool.
+
+        `column` has the values of the `codes`. Floats of less precision hold a float.
+        """
+        return np.abs(codes) > np.finfo(get_precision(self.dtype)).max
 
     def code_value(self, value, label):
         """Return the code of one value.
@@ -90,13 +104,17 @@ class Kind:
             width = 2 * float(np.finfo(get_precision(self.dtype)).eps) * abs(code)
             is_held = abs(held - code) <= width
         if not is_held:
-            raise ValueError(
-                f"{label} cannot be {value!r}, which {self._describe_dtype()} cannot "
-                "hold; convert the column before fit."
-            )
+            self._refuse_value(value, label)
         return code
 
-    def _describe_dtype(self):
+    def _refuse_value(self, value, label):
+        raise ValueError(
+            f"{label} cannot be {value!r}, which {self.describe_dtype()} cannot hold; "
+            "convert the column before fit."
+        )
+
+    def describe_dtype(self):
+        """Return the dtype for messages, such as 'its dtype int8'."""
         return f"its dtype {self.dtype}"
 
 
@@ -114,18 +132,32 @@ class Number(Kind):
     def learn(cls, column):
         return cls(column.dtype, find_scale(column))
 
+    @property
     @override
-    def _describe_dtype(self):
+    def keeps_cells(self):
+        return self.scale is not None
+
+    @override
+    def describe_dtype(self):
         if self.dtype == object and self.scale is not None:
             return f"a column with {self.scale} decimals"
-        return super()._describe_dtype()
+        return super().describe_dtype()
 
     @override
     def from_codes(self, codes, cells=None):
-        """Return floats as a column, or with the decimals among `cells`, a list."""
         if self.scale is None:
             return super().from_codes(codes)
-        return make_decimals(codes, self.dtype, self.scale, cells)
+        exact = None if cells is None else to_objects(cells)
+        return make_decimals(codes, self.dtype, self.scale, exact)
+
+    @override
+    def find_lost(self, codes, column):
+        if self.scale is None:
+            return super().find_lost(codes, column)
+        held = to_objects(self.from_codes(codes, column))
+        both = zip(held, to_objects(column), strict=True)
+        # without a code, a cell is missing
+        return np.array([isinstance(v, Decimal) and _differ(v, c) for v, c in both])
 
 
 class Integer(Kind):
@@ -135,10 +167,21 @@ class Integer(Kind):
     is_integer = True
 
     @override
-    def from_codes(self, codes):
+    def from_codes(self, codes, cells=None):
         missing = np.isnan(codes)
         integers = as_integers(np.where(missing, 0.0, codes), self.dtype)
         return make_column(integers, self.dtype, missing)
+
+    @override
+    def find_lost(self, codes, column):
+        known = np.where(np.isnan(codes), 0.0, codes)
+        return as_integers(known, self.dtype) != known
+
+    @override
+    def describe_dtype(self):
+        # objects hold anything
+        is_object = self.dtype == object
+        return "a column of integers" if is_object else super().describe_dtype()
 
 
 class Boolean(Kind):
@@ -156,8 +199,16 @@ class Boolean(Kind):
         return float(value)
 
     @override
-    def from_codes(self, codes):
+    def from_codes(self, codes, cells=None):
         return make_column(codes >= 0.5, self.dtype, np.isnan(codes))
+
+    @override
+    def find_lost(self, codes, column):
+        return ~np.isin(codes, (0, 1)) & ~np.isnan(codes)
+
+    @override
+    def describe_dtype(self):
+        return "a column of booleans"
 
 
 class Category(Kind):
@@ -213,16 +264,26 @@ class Category(Kind):
         return float(self.levels.index(value))
 
     @override
-    def from_codes(self, codes):
+    def from_codes(self, codes, cells=None):
         nearest = np.clip(np.rint(codes), 0, max(self.n_levels - 1, 0))
         nearest = np.where(np.isnan(codes), -1, nearest).astype(np.int64)
         return take_levels(self.levels, nearest, self.dtype)
+
+    @override
+    def find_lost(self, codes, column):
+        # other levels have no code
+        return np.zeros(len(codes), dtype=bool)
 
 
 class OrderedCategory(Category):
     """Ordered categories of pandas or Arrow: levels with a meaningful order."""
 
     name = "ordered category"
+
+
+def _differ(decimal, value):
+    """Return whether a decimal is another number than a value, decimal or float."""
+    return (decimal if isinstance(value, Decimal) else float(decimal)) != value
 
 
 def _to_float(value):

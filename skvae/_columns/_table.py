@@ -18,8 +18,6 @@ from ._containers import (
     get_names,
     get_precision,
     make_table,
-    take_column,
-    to_objects,
 )
 from ._conversion import convert_value
 from ._images import count_dimensions
@@ -204,13 +202,17 @@ class ColumnTable(Described):
             self, location=self.location + self.unit * shift, unit=self.unit * unit
         )
 
-    def extended(self, X):
-        """Return a copy whose ranges contain the numbers of more rows.
+    def extended(self, X, kinds):
+        """Return a copy of other kinds whose ranges contain the numbers of more rows.
 
         Their share in all rows is not known, and distributions are not kept.
         """
         observed = self.observed.extend(X)
-        return replace(self, observed=observed, marginals=None)
+        both = zip(self.kinds, kinds, strict=True)
+        # digits that the rows before did not have
+        is_new = [kind is not known and not kind.is_integer for known, kind in both]
+        observed.decimals = np.where(is_new, np.nan, observed.decimals)
+        return replace(self, kinds=kinds, observed=observed, marginals=None)
 
     def check_near(self, array, farthest=FARTHEST):
         """Refuse rows with a number that is farther beyond the range at fit."""
@@ -424,18 +426,18 @@ class ColumnTable(Described):
         merged[..., ~self.varies] = constant
         return merged
 
-    def make_output(self, X, like=None, cells=None):
+    def make_output(self, X, like=None, table=None):
         """Return rows with the types, names, shape and container of X at fit.
 
         The values ``(n_samples, n_features)`` are in the units of X, with codes for
         categories; `like` is a table of the same rows, as it was given, whose index or
-        labels they get. The decimals in `cells`, a table of the same rows, are returned
-        as they are.
+        labels they get. Observed cells of `table`, an `InputTable` of the same rows,
+        are returned as they are.
         """
         index = None if like is None else get_index(unwrap(like))
-        return wrap(self._make_rows(X, index, cells), self.wrapper, like)
+        return wrap(self._make_rows(X, index, table), self.wrapper, like)
 
-    def _make_rows(self, X, index, cells):
+    def _make_rows(self, X, index, table):
         self._check_types_hold(X)
         if self.container == "array" and self.dtype != object:
             if self.is_stack:
@@ -443,11 +445,12 @@ class ColumnTable(Described):
             if self.dtype.kind in "iu":
                 X = as_integers(X, self.dtype)
             return X.astype(self.dtype, copy=False)
-        columns = [kind.from_codes(X[:, j]) for j, kind in enumerate(self.kinds)]
-        for j, kind in enumerate(self.kinds) if cells is not None else ():
-            if kind.scale is not None:
-                exact = to_objects(take_column(cells, j))
-                columns[j] = kind.from_codes(X[:, j], exact)
+        columns = []
+        for j, kind in enumerate(self.kinds):
+            # a column without observed cells may have any dtype
+            is_kept = table is not None and kind.keeps_cells and table.has_values(j)
+            cells = table.take_column(j) if is_kept else None
+            columns.append(kind.from_codes(X[:, j], cells))
         dtypes = [kind.dtype for kind in self.kinds]
         return make_table(columns, self.names, dtypes, self.container, index)
 

@@ -45,6 +45,7 @@ class Time(Number):
 
     name = "datetime"
     is_coded = True
+    keeps_cells = True
     # of numpy's dtypes
     letter = "M"
 
@@ -69,6 +70,11 @@ class Time(Number):
     def _step(self):
         return _UNITS[self.unit] // _UNITS[self.count_unit]
 
+    @property
+    def _counted(self):
+        """The type of numpy that holds the times, as they are stored."""
+        return np.dtype(f"{self.letter}8[{self.count_unit}]")
+
     @override
     def accepts(self, other):
         return other is type(self)
@@ -78,7 +84,7 @@ class Time(Number):
         return self._to_codes(to_times(column)), []
 
     def _to_codes(self, values):
-        counts = values.astype(f"{self.letter}8[{self.count_unit}]").astype(np.int64)
+        counts = values.astype(self._counted).astype(np.int64)
         missing = np.isnat(values)
         counts[missing] = self.origin
         whole, rest = np.divmod(counts, self._step)
@@ -111,9 +117,19 @@ class Time(Number):
         high = math.floor((_INTEGERS.max - room - self.origin) / step)
         whole = np.clip(whole, low, high).astype(np.int64)
         counts = self.origin + whole * step + rest.astype(np.int64)
-        values = counts.view(f"{self.letter}8[{self.count_unit}]")
+        values = counts.view(self._counted)
         values[missing] = "NaT"
+        if cells is not None:
+            given = to_times(cells).astype(self._counted)
+            values = np.where(np.isnat(given), values, given)
         return from_times(values, self.dtype)
+
+    @override
+    def find_lost(self, codes, column):
+        return self._find_changed(to_times(column)) & ~np.isnan(codes)
+
+    def _find_changed(self, values):
+        return values.astype(self._counted).astype(values.dtype) != values
 
     @override
     def code_value(self, value, label):
@@ -131,7 +147,10 @@ class Time(Number):
         elif zone_of(self.dtype) is not None:
             found = found.tz_localize(zone_of(self.dtype)).tz_convert("UTC")
             found = found.tz_localize(None)
-        return float(self._to_codes(np.array([found.to_numpy()]))[0])
+        values = np.array([found.to_numpy()])
+        if self._find_changed(values).any():
+            self._refuse_value(value, label)
+        return float(self._to_codes(values)[0])
 
 
 class Duration(Time):

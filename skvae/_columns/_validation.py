@@ -26,6 +26,7 @@ from ._containers import (
     get_container,
     get_names,
     has_typed_columns,
+    take_column,
 )
 from ._conversion import convert_array, convert_input
 from ._images import check_n_columns, count_dimensions, flatten_images
@@ -69,6 +70,16 @@ class InputTable:
     def make_dense(self):
         """Return the values as an array, for results that are as large."""
         return self.array[:] if self.is_sparse else self.array
+
+    def has_values(self, column):
+        """Return whether a column has an observed value."""
+        return not np.isnan(self.array[:, column]).all()
+
+    def take_column(self, column):
+        """Return a column as it was given, or its numbers if the table is sparse."""
+        if self.is_sparse:
+            return self.array[:, column]
+        return take_column(self.converted, column)
 
     def check_form(self, likelihood):
         """Refuse a sparse table if the likelihood, a `PerColumn`, is not for such."""

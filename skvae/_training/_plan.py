@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .. import _start
-from .._columns import ColumnTable, check_support
+from .._columns import ColumnTable, check_support, widen_kinds
 from .._columns._images import check_pixels
 from .._columns._table import FARTHEST_IN_TRAINING
 from .._model._evidence import make_noise
@@ -174,7 +174,8 @@ def learn_columns(plan, data):
     """
     if data.is_warm:
         data.table.check(plan.likelihood, data.columns, FARTHEST_IN_TRAINING)
-        data.columns = data.columns.extended(data.get_kept()[0])
+        kinds = widen_kinds(data.columns, data.table)
+        data.columns = data.columns.extended(data.get_kept()[0], kinds)
         if plan.density is not None and not plan.net.module_.is_refined:
             # a fit that ended before its second stage
             _learn_density(plan, data, data.columns)
