@@ -192,6 +192,53 @@ def test_rows_under_a_condition_on_a_time(fitted):
         assert (rows["signed"] == pd.Timestamp("2024-05-03")).all()
 
 
+ZONE = "America/New_York"
+ZONED = DAYS.dt.tz_localize(ZONE)
+MIXED = {
+    "pandas": (ZONED, DAYS, "tz_localize"),
+    "polars": (pl.from_pandas(ZONED), pl.from_pandas(DAYS), "replace_time_zone"),
+    "arrow": (
+        to_arrow(ZONED, pa.timestamp("us", tz=ZONE)),
+        to_arrow(DAYS, pa.timestamp("us")),
+        "tz_localize",
+    ),
+}
+
+
+@pytest.mark.parametrize("library", MIXED)
+def test_times_with_and_without_a_zone_are_not_mixed(library):
+    zoned, naive, way = MIXED[library]
+    make = pl.DataFrame if library == "polars" else pd.DataFrame
+    for known, other, now in ((zoned, naive, "no"), (naive, zoned, "the")):
+        rows = {"t": other, "a": np.arange(40.0)}
+        vae = VAETransformer(1, **QUICK).fit(make({"t": known, "a": np.arange(40.0)}))
+        for call in (vae.impute, vae.score_samples, vae.transform, vae.partial_fit):
+            with pytest.raises(TypeError, match=f"'t' had .*has {now} .*zone.*{way}"):
+                call(make(rows))
+    if library != "polars":
+        with pytest.raises(TypeError, match="'t' had"):
+            vae.impute(pa.Table.from_pandas(make(rows)))
+
+
+def test_other_zones_and_missing_times_are_accepted():
+    X = pd.DataFrame({"t": ZONED, "a": np.arange(40.0)})
+    vae = VAETransformer(1, **QUICK).fit(X)
+    other = X.assign(t=ZONED.dt.tz_convert("Asia/Tokyo"))
+    np.testing.assert_array_equal(vae.score_samples(other), vae.score_samples(X))
+    pd.testing.assert_frame_equal(vae.impute(other), X)
+    missing = X.assign(t=pd.Series(pd.NaT, index=X.index, dtype="M8[ns]"))
+    assert vae.impute(missing)["t"].dtype == X["t"].dtype
+
+
+def test_texts_without_a_zone_are_local_times():
+    local, naive = (pd.DataFrame({"t": t, "a": np.arange(40.0)}) for t in (ZONED, DAYS))
+    vae = VAETransformer(1, **QUICK).fit(local)
+    rows = vae.sample(3, given={"t": "1960-03-18"}, random_state=0)
+    assert (rows["t"] == pd.Timestamp("1960-03-18", tz=ZONE)).all()
+    with pytest.raises(ValueError, match="no time zone at fit"):
+        VAETransformer(1, **QUICK).fit(naive).sample(given={"t": "1960-03-18T00:00Z"})
+
+
 def test_files_streams_and_detectors(fitted, tmp_path):
     X, vae = fitted
     skvae.save(vae, tmp_path / "vae.skvae")

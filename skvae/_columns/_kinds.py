@@ -64,6 +64,13 @@ class Kind:
         """Return whether a column of another kind (a class) can be coded like this."""
         return other in (Boolean, Integer, Number)
 
+    def find_conflict(self, dtype):
+        """Return how a dtype of this kind differs from that at fit, or None.
+
+        It is the end of a sentence about the column, with the way out.
+        """
+        return None
+
     def to_codes(self, column):
         """Return a column as floats, and the levels that it did not have at fit.
 

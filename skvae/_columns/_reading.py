@@ -216,11 +216,17 @@ def _check_kind(known, kind, column, label):
 
     Raise a TypeError if the kind at fit, `known`, does not accept it.
     """
-    if kind is None or known.accepts(kind):
+    if kind is None:
+        return None
+    is_accepted = known.accepts(kind)
+    conflict = known.find_conflict(column.dtype) if is_accepted else None
+    if is_accepted and conflict is None:
         return kind
     codes, _ = kind.learn(column).to_codes(column)
     if np.isnan(codes).all():
         return None
+    if conflict is not None:
+        raise TypeError(f"{capitalize(label)} {conflict}")
     raise TypeError(
         f"{capitalize(label)} was {known.name} at fit and is {kind.name} now (dtype "
         f"{column.dtype}); convert it to dtype {known.dtype} first."

@@ -80,6 +80,23 @@ class Time(Number):
         return other is type(self)
 
     @override
+    def find_conflict(self, dtype):
+        known, zone = zone_of(self.dtype), zone_of(dtype)
+        if (known is None) == (zone is None):
+            return None
+        name = None if known is None else str(known)
+        ways = f"dt.tz_localize({name!r})"
+        if is_polars_dtype(dtype):
+            ways = f"dt.replace_time_zone({name!r})"
+        elif hasattr(dtype, "pyarrow_dtype"):
+            other = "local_timestamp" if known is None else "assume_timezone"
+            ways += f" of pandas, or {other} of pyarrow.compute"
+        return (
+            f"had {_describe_zone(known)} at fit and has {_describe_zone(zone)} now, "
+            f"which would shift its times; convert it with {ways}."
+        )
+
+    @override
     def to_codes(self, column):
         return self._to_codes(to_times(column)), []
 
@@ -143,6 +160,11 @@ class Time(Number):
         if isinstance(value, (int, float)) or found is pd.NaT:
             raise ValueError(f"{label} cannot be {value!r}; a {self.name} is accepted.")
         if getattr(found, "tzinfo", None) is not None:
+            if zone_of(self.dtype) is None:
+                raise ValueError(
+                    f"{label} cannot be {value!r}, because it had no time zone at fit; "
+                    "leave out the zone of the value."
+                )
             found = found.tz_convert("UTC").tz_localize(None)
         elif zone_of(self.dtype) is not None:
             found = found.tz_localize(zone_of(self.dtype)).tz_convert("UTC")
@@ -165,6 +187,10 @@ def zone_of(dtype):
     if is_polars_dtype(dtype):
         return getattr(dtype, "time_zone", None)
     return getattr(getattr(dtype, "pyarrow_dtype", dtype), "tz", None)
+
+
+def _describe_zone(zone):
+    return "no time zone" if zone is None else f"the time zone {zone}"
 
 
 def to_times(column):
