@@ -567,3 +567,8 @@ def test_views_of_strings_are_categories():
     filled = fit(table).impute(table)
     assert filled["word"].to_pylist()[:2] == ["x", "y"]
     assert filled["word"].null_count == 0
+    frame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    vae = fit(frame)
+    for rows in (vae.impute(frame), vae.reconstruct(frame), vae.sample(N)):
+        assert (rows.dtypes == frame.dtypes).all()
+        assert set(rows["word"].tolist()) == {"x", "y"}

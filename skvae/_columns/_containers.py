@@ -302,13 +302,19 @@ def take_levels(levels, codes, dtype):
         import pandas as pd
 
         return pd.Categorical.from_codes(codes, dtype=dtype)
+    # code -1 takes the last one, None
+    pool = np.empty(len(levels) + 1, dtype=object)
+    pool[:-1] = levels
     if dtype is None or isinstance(dtype, np.dtype):
-        # code -1 takes the last one, None
-        pool = np.empty(len(levels) + 1, dtype=object)
-        pool[:-1] = levels
         return pool[codes]
     import pandas as pd
 
+    if "view" in name_dtype(dtype):
+        import pyarrow as pa
+
+        # pandas cannot convert to columns of views
+        values = pa.array(pool[codes].tolist(), dtype.pyarrow_dtype)
+        return pd.arrays.ArrowExtensionArray(values)
     pool = pd.Series(levels, dtype=object).astype(dtype).array
     return pool.take(codes, allow_fill=True)
 
