@@ -163,6 +163,28 @@ def test_tables_of_another_container_than_at_fit_come_back_as_that_of_fit():
     assert isinstance(vae.score_features(arrow), pa.Table)
 
 
+def test_arrow_tables_keep_what_pandas_knows_nothing_of(tmp_path):
+    index = pd.RangeIndex(5, 65, name="row")
+    X = pa.Table.from_pandas(pd.DataFrame({"a": np.arange(60.0)}, index=index))
+    views = pa.array(["x", "y", None] * 20, pa.string_view())
+    field = pa.field("v", pa.string_view(), metadata={"unit": "words"})
+    X = X.append_column(field, views)
+    codes = pa.array([1, 2] * 30, pa.int8())
+    X = X.append_column(pa.field("b", pa.int8(), nullable=False), codes)
+    vae = VAETransformer(1, max_epochs=1, random_state=0).fit(X)
+    skvae.save(vae, tmp_path / "vae.skvae")
+    vae = skvae.load(tmp_path / "vae.skvae")
+    for rows in (vae.impute(X), vae.reconstruct(X)):
+        assert rows.schema.equals(X.schema, check_metadata=True)
+        assert rows.to_pandas().index.equals(index)
+        assert pa.concat_tables([X, rows]).num_rows == 120
+    for rows in (vae.sample(3), vae.inverse_transform(vae.transform(X)[:3])):
+        assert rows.schema.equals(X.schema)
+        assert rows.schema.field("v").metadata == {b"unit": b"words"}
+        # the index is that of other rows
+        assert rows.to_pandas().index.equals(pd.RangeIndex(3))
+
+
 def test_arrow_tables_of_all_kinds_come_back_with_their_schema():
     X = pa.table(
         {

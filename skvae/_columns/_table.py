@@ -10,6 +10,7 @@ import numpy as np
 from .._closed_form._moments import compute_moments, compute_share, find_first
 from .._utils._description import Described
 from .._utils._missing import has_missing, list_chunks
+from ._arrow import apply_schema, learn_schema
 from ._checks import capitalize, check_observed, label_column
 from ._constant import ConstantColumns
 from ._containers import (
@@ -69,6 +70,8 @@ class ColumnTable(Described):
     wrapper: tuple | None = None
     # distributions of numbers; None in files of earlier versions
     marginals: Marginals | None = None
+    # that of pyarrow tables, see `_arrow.py`
+    schema: dict | None = None
     # maps of columns in the model, by their numbers there, that come before the units
     normal_scores: NormalScores = _NO_SCORES
 
@@ -126,6 +129,7 @@ class ColumnTable(Described):
             ),
             observed_share=share,
             observed=ObservedValues.learn(array, kinds),
+            schema=learn_schema(X),
             marginals=Marginals.learn(array, weight, kinds)
             if image_shape is None
             else None,
@@ -435,7 +439,10 @@ class ColumnTable(Described):
         are returned as they are.
         """
         index = None if like is None else get_index(unwrap(like))
-        return wrap(self._make_rows(X, index, table), self.wrapper, like)
+        rows = self._make_rows(X, index, table)
+        if self.schema is not None:
+            rows = apply_schema(rows, self.schema, like)
+        return wrap(rows, self.wrapper, like)
 
     def _make_rows(self, X, index, table):
         self._check_types_hold(X)
