@@ -793,6 +793,33 @@ def test_alternatives_are_the_supports_of_their_likelihoods():
         assert set(likelihood().support.alternatives) <= set(ALTERNATIVES)
 
 
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame])
+def test_levels_of_rows_without_weight_are_unknown(make):
+    g = np.random.default_rng(0)
+    words, x = g.choice(["a", "b", "x"], 80, p=[0.4, 0.2, 0.4]), g.normal(size=80)
+    weight, kept = np.where(words == "b", 0.0, 1.0), words != "b"
+    X, counted = make({"w": words, "x": x}), make({"w": words[kept], "x": x[kept]})
+    first, other = (VAETransformer(1, max_epochs=2, random_state=0) for _ in range(2))
+    first.fit(X, sample_weight=weight)
+    other.fit(counted)
+    assert first.columns_.kinds[0].levels == ["a", "x"]
+    np.testing.assert_array_equal(
+        first.score_samples(counted), other.score_samples(counted)
+    )
+    with pytest.warns(UnknownCategoriesWarning, match="'b'"):
+        assert set(first.impute(X)["w"]) == {"a", "x"}
+    first.partial_fit(counted).partial_fit(counted, sample_weight=weight[kept])
+    assert first.columns_.kinds[0].levels == ["a", "x"]
+
+
+def test_declared_levels_of_rows_without_weight_are_known():
+    words = pd.Series(["a", "b", "x", "x"] * 10, dtype="category")
+    X = pd.DataFrame({"w": words, "x": np.arange(40.0)})
+    vae = VAETransformer(1, max_epochs=1, random_state=0)
+    vae.fit(X, sample_weight=words != "b")
+    assert vae.columns_.kinds[0].levels == ["a", "b", "x"]
+
+
 def test_missing_values_are_inside_every_support():
     X = np.full((3, 2), np.nan)
     for likelihood in LIKELIHOODS.values():

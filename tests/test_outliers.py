@@ -63,6 +63,20 @@ def test_attributes_are_those_of_pyod(detector, table):
     assert not hasattr(VAEOutlierDetector(), "labels_")
 
 
+def test_levels_of_rows_without_weight_are_scored_as_unknown():
+    g = np.random.default_rng(0)
+    X = pd.DataFrame({"w": g.choice(["a", "b", "x"], 120), "x": g.normal(size=120)})
+    other = VAEOutlierDetector(**QUICK).fit(X[X["w"] != "b"])
+    detector = VAEOutlierDetector(**QUICK)
+    with pytest.warns(skvae.UnknownCategoriesWarning, match="lower the score"):
+        detector.fit(X, sample_weight=X["w"] != "b")
+    assert detector.columns_.kinds[0].levels == ["a", "x"]
+    with pytest.warns(skvae.UnknownCategoriesWarning, match="lower the score"):
+        expected = other.score_samples(X)
+    np.testing.assert_array_equal(-detector.decision_scores_, expected)
+    assert (detector.labels_[X["w"] == "b"] == 1).all()
+
+
 def test_training_scores_are_of_all_rows_of_fit():
     X, _ = make_factors(120, 4, random_state=0)
     X[7, 2] += 30

@@ -23,6 +23,7 @@ from ._table import ColumnTable
 from ._validation import (
     check_target,
     check_weight,
+    leave_out_levels,
     read_input,
     read_latent,
     read_weight,
@@ -47,6 +48,7 @@ __all__ = [
     "find_wrapper",
     "join_rows",
     "join_tables",
+    "leave_out_levels",
     "make_array_like",
     "make_dense",
     "make_table_like",

@@ -7,7 +7,7 @@ scikit-learn checks shapes, names and numbers of columns; `read_table` reads the
 import math
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,12 +24,14 @@ from ._containers import (
     convert_lists,
     convert_numbers,
     get_container,
+    get_declared_levels,
     get_names,
     has_typed_columns,
     take_column,
 )
 from ._conversion import convert_array, convert_input
 from ._images import check_n_columns, count_dimensions, flatten_images
+from ._kinds import Category
 from ._reading import match_dtype, read_table
 from ._sparse import SparseRows, is_sparse_table, open_sparse
 from ._support import check_support
@@ -159,6 +161,30 @@ def read_input(
     if learns:
         check_observed(array, names)
     return InputTable(given, X, array, kinds, names, wrapper, unknown)
+
+
+def leave_out_levels(table, counted):
+    """Return an `InputTable` whose kinds have only the levels of the counted rows.
+
+    Declared levels stay. Cells of the others are missing; `counted` is a mask,
+    ``(n_samples,)``.
+    """
+    kinds, array = list(table.kinds), table.array
+    for j, kind in enumerate(kinds):
+        if not isinstance(kind, Category):
+            continue
+        used = np.unique(array[counted, j])
+        used = used[~np.isnan(used)].astype(np.int64)
+        is_declared = get_declared_levels(table.take_column(j)) is not None
+        if is_declared or len(used) == kind.n_levels:
+            continue
+        kinds[j] = type(kind)(kind.dtype, [kind.levels[code] for code in used])
+        # missing cells take the last one
+        codes = np.full(kind.n_levels + 1, np.nan)
+        codes[used] = np.arange(len(used))
+        array = array.copy() if array is table.array else array
+        array[:, j] = codes[np.nan_to_num(array[:, j], nan=-1).astype(np.int64)]
+    return replace(table, array=array, kinds=kinds)
 
 
 def _find_names(estimator, X):

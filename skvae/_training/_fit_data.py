@@ -4,7 +4,13 @@ import sys
 
 import numpy as np
 
-from .._columns import EncodedRows, check_target, read_input, read_weight
+from .._columns import (
+    EncodedRows,
+    check_target,
+    leave_out_levels,
+    read_input,
+    read_weight,
+)
 from .._columns._images import check_image_shape
 from .._columns._reading import warn_of_unlikely_levels
 from .._utils._lazy_rows import select_rows
@@ -24,9 +30,11 @@ def read(estimator, X, y, sample_weight, X_val, is_warm, is_chunk):
     table = read_input(estimator, X, kinds, image_shape, min_samples=2)
     if y is not X:
         check_target(y, table.array)
-    if not is_warm:
-        warn_of_unlikely_levels(table.array, table.kinds, table.names)
     weight = read_weight(sample_weight, table.array)
+    if not is_warm:
+        if weight is not None:
+            table = leave_out_levels(table, weight > 0)
+        warn_of_unlikely_levels(table.array, table.kinds, table.names)
     validation = None
     if X_val is not None:
         validation = read_input(
