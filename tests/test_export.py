@@ -360,6 +360,17 @@ def test_file_tells_what_it_is(tmp_path):
     assert loaded.producer_name == "skvae"
 
 
+@pytest.mark.parametrize("density", ["after", "joint"])
+def test_file_has_the_scores_of_rows_far_out(density):
+    X = np.exp(np.random.default_rng(0).normal(size=(200, 3)))
+    vae = VAETransformer(2, max_epochs=3, density=density, random_state=0).fit(X)
+    far = X[:4].copy()
+    # beyond the squares, and then the numbers, of single precision
+    far[1:, 0] = 1e3, 1e20, 1e100
+    (found,) = run(to_onnx(vae, method="score_samples", missing=False), far)
+    assert_equal(found, vae.score_samples(far))
+
+
 def test_file_is_written_whole_and_where_files_can_be(tmp_path, monkeypatch):
     model = VAETransformer(**FAST).fit(make_rows("gaussian", 60, 3))
     path = tmp_path / "model.onnx"

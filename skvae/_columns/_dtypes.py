@@ -51,7 +51,7 @@ def _get_values(table):
 
 
 def _find_wider(columns, table, column):
-    """Return the kind that a column has in a table, or None if it is no wider."""
+    """Return the kind of a column in a table; None if it cannot hold earlier values."""
     known = columns.kinds[column]
     is_alike = get_container(table.given) == columns.container
     is_fixed = columns.container == "array" and columns.dtype != object

@@ -57,8 +57,6 @@ class VAEModule(nn.Module):
     copies_inputs, known_widest = True, None
     # whether the decoder takes the draws of every row side by side, see `decode_single`
     decodes_by_row = False
-    # whether the likelihood takes raw outputs in the precision of the decoder
-    has_single_raw = False
 
     def __init__(
         self,
@@ -302,7 +300,7 @@ class VAEModule(nn.Module):
         if self.decoder_neck is not None:
             units = self.decoder_neck(units)
         raw = self.decoder_head(units).unflatten(-1, self.raw_shape)
-        if not self.has_single_raw:
+        if not self.decodes_by_row:
             raw = raw.to(z.dtype)
         if known is not None:
             raw = raw + known.to(raw.dtype)

@@ -70,7 +70,7 @@ def decode_single(module, precise):
     parts = ((name, getattr(module, name)) for name in _DECODER)
     parts = {name: _split_rows(part) for name, part in parts if part is not None}
     mixed = _replace(precise, linear_start=start, **parts)
-    mixed.decodes_by_row = mixed.has_single_raw = True
+    mixed.decodes_by_row = True
     return mixed
 
 
@@ -95,13 +95,7 @@ def run_single(module, precise):
     start = precise.linear_start
     if precise.is_refined:
         start = _replace(start, map=run_single(module.linear_start.map, start.map))
-    single = _replace(precise, linear_start=start, **parts)
-    # squares of mixtures are in single precision then, where those of far cells
-    # overflow; these have the density of the background
-    members = module.likelihood.list_members()
-    is_bounded = all(getattr(m, "background_weight", 1.0) > 0 for m in members)
-    single.has_single_raw = is_bounded and _can_decode_single(module)
-    return single
+    return _replace(precise, linear_start=start, **parts)
 
 
 def _can_decode_single(module):

@@ -66,7 +66,7 @@ def to_onnx(
     ValueError
         If the method, or a member of the model, cannot be exported.
     TypeError
-        If `path` is no place for a file.
+        If `path` is neither a path nor a file open for bytes.
 
     See Also
     --------

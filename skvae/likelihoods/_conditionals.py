@@ -146,7 +146,7 @@ def _take_rows(values, rows):
 
 
 def _spread(values, index):
-    """Return values by their index, zeros for one beyond the last; None is as is."""
+    """Return values by their index, 0 beyond the last; as they are if it is None."""
     if index is None:
         return values
     zero = values.new_zeros(*values.shape[:-1], 1)
