@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.preprocessing import StandardScaler
 
 import skvae._distributions._column_chain as chain
+import skvae.likelihoods._look_ahead as look_ahead
 from skvae import VAEOutlierDetector, VAETransformer
 from skvae._closed_form._chain import fit_chain
 from skvae._distributions._column_chain import ColumnChain, draw_at
@@ -108,6 +109,103 @@ def test_mean_and_draws_are_those_of_the_whole_covariance():
     variance = law.variance[0]
     ratio = variance / covariance.diagonal()
     assert ((ratio > 0.5) & (ratio < 2)).all()
+
+
+def make_mixtures(n_mixture, weight):
+    """Return a chain of mixtures, and offsets, slopes and log scales of its columns."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    base = GaussianMixture(n_mixture, n_constant=0, background_weight=weight)
+    likelihood = Autoregressive(base).cover(D)
+    layout = likelihood._arrange()
+    free = torch.zeros(1, *likelihood.free_shape(D), dtype=torch.float64)
+    flat = free.view(-1)[: sum(layout.sizes)]
+    _, to_loc, own, unit, *_ = flat.split(layout.sizes)
+    slope = draw(D, D).triu(1)
+    to_loc.view(D, 2, D)[:, 1] = slope
+    own[:], unit[:] = 2.0, -draw(D).abs()
+    raw, offset = draw(1, base.n_raw, D), draw(1, D)
+    if n_mixture == 1:
+        raw.zero_()
+    log_range = torch.full((1, D), 30.0, dtype=torch.float64)
+    return likelihood(raw, free, offset, log_range), offset, slope, unit
+
+
+def test_missing_normals_are_drawn_given_all_columns_behind_them(monkeypatch):
+    law, offset, slope, unit = make_mixtures(1, 0.0)
+    root = torch.linalg.inv(torch.eye(D, dtype=torch.float64) - slope)
+    covariance = root.T @ torch.diag((2 * unit).exp()) @ root
+    x = torch.as_tensor(np.random.default_rng(1).normal(size=(7, D)))
+    missing = torch.as_tensor(np.random.default_rng(2).random((7, D)) < 0.5)
+    missing[0], missing[1] = False, True
+    known = [np.flatnonzero(~row) for row in missing]
+    expected = [
+        multivariate_normal(offset[0, k].numpy(), covariance[k][:, k].numpy()).logpdf(
+            x[i, k].numpy()
+        )
+        if len(k)
+        else 0.0
+        for i, k in enumerate(known)
+    ]
+    monkeypatch.setattr(look_ahead, "PLAIN_SHARE", 1e-300)
+    # every draw has the same weight
+    for seed in range(3):
+        law.noise = torch.as_tensor(np.random.default_rng(seed).normal(size=(1, 1, 2)))
+        found = law.log_prob(x, missing)
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+        by_column = law.log_prob_by_column(x, missing)
+        assert (by_column[..., missing] == 0).all()
+        torch.testing.assert_close(by_column.sum(dim=-1), found)
+
+
+def draw_ratios(law, x, missing, expected):
+    """Return estimates of a density, each from one draw, divided by the density."""
+    torch.manual_seed(0)
+    _, log_prob = law._score_filled(x, missing, 20_000)
+    return (log_prob.sum(dim=-1) - expected).exp().flatten()
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-4, 0.1])
+@pytest.mark.parametrize("hidden", [0, 1, 3])
+def test_twisted_draws_are_weighted_right(weight, hidden):
+    law, *_ = make_mixtures(3, weight)
+    x = torch.zeros(1, D, dtype=torch.float64)
+    missing = torch.zeros(1, D, dtype=torch.bool)
+    missing[0, hidden] = True
+    grid = torch.linspace(-60, 60, 40_001, dtype=torch.float64)
+    rows = x.repeat(len(grid), 1)
+    rows[:, hidden] = grid
+    joint = law.conditionals.given(rows).log_prob(rows).sum(dim=-1)
+    expected = torch.logsumexp(joint, 0) + (grid[1] - grid[0]).log()
+    ratio = draw_ratios(law, x, missing, expected)
+    error = ratio.std() / len(ratio) ** 0.5
+    assert abs(ratio.mean() - 1) < N_STANDARD_ERRORS * error
+    if weight < 0.1:
+        # without a look at the columns behind they vary more
+        law.conditionals.look_ahead = lambda *_: None
+        assert ratio.std() < 0.8 * draw_ratios(law, x, missing, expected).std()
+
+
+def test_incomplete_tables_are_learned_as_well_as_by_the_linear_model():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=3000)
+    rows = np.c_[x, 2 * x + 0.1 * rng.normal(size=3000), rng.normal(size=3000)]
+    X, T = rows[:1000].copy(), rows[1000:]
+    X[rng.random(X.shape) < 0.3] = np.nan
+    linear = VAETransformer(
+        1, likelihood="gaussian", hidden_layer_sizes=(), random_state=0
+    ).fit(X)
+    vae = VAETransformer(1, random_state=0).fit(X)
+    assert vae.score(T) > linear.score(T) - 0.05
+    hidden = T.copy()
+    hidden[:, 1] = np.nan
+    drawn = vae.impute(hidden, random_state=0)[:, 1]
+    error = drawn - 2 * T[:, 0]
+    assert (abs(error) > 0.5).mean() < 0.01
+    assert error.std() < 0.2
 
 
 @pytest.mark.parametrize("has_noise", [False, True])
@@ -214,9 +312,9 @@ def test_cells_are_drawn_for_the_rows_that_miss_them(name):
     with torch.no_grad():
         law = module.decode(noise.expand(5, len(x), 2))
         law.noise = noise
-        found = law._fill(x, missing, 3)
+        found, _ = law._fill(x, missing, 3)
         # one mask for every draw: all rows are drawn, as in a recorded step
-        expected = law._fill(x, missing.expand(3, 5, -1, -1), 3)
+        expected, _ = law._fill(x, missing.expand(3, 5, -1, -1), 3)
     assert (found[..., ~missing] == x[~missing]).all()
     torch.testing.assert_close(found, expected)
 

@@ -21,7 +21,7 @@ from skvae._model._module import VAEModule
 from skvae._model._single_row import SingleRow
 from skvae._model._snapshot import Snapshot
 from skvae.datasets import make_factors
-from skvae.likelihoods import Gaussian
+from skvae.likelihoods import Gaussian, GaussianMixture
 
 N_STANDARD_ERRORS = 5
 AVERAGES = ["elbo", "evidence", "reconstruction", "kl"]
@@ -540,6 +540,24 @@ def test_rows_too_far_for_single_precision_are_scored_in_double(mixture):
     assert found[2] < -1e40
     np.testing.assert_array_equal(np.delete(found, 2), np.delete(scores, 2))
     assert np.isfinite(vae.score_features(far)).all()
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-4])
+def test_scores_fall_with_the_square_of_the_distance_however_far(weight):
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    likelihood = GaussianMixture(background_weight=weight)
+    vae = VAETransformer(2, likelihood=likelihood, max_epochs=2, random_state=0).fit(X)
+    vae.score_samples(X)
+    distances = 10.0 ** np.arange(8, 60, 4)
+    far = np.repeat(X[:1], len(distances), axis=0)
+    far[:, 0] = distances
+    ratio = vae.score_samples(far) / distances**2
+    np.testing.assert_allclose(ratio, ratio[-1], rtol=1e-3)
+    # also one by one, by a recording
+    for _ in range(40):
+        vae.score_samples(X[:1])
+    for row, score in zip(far, vae.score_samples(far), strict=True):
+        np.testing.assert_allclose(vae.score_samples(row[None]), score, rtol=1e-6)
 
 
 def test_auto_takes_as_few_draws_as_keep_the_error_small(mixture):

@@ -98,10 +98,11 @@ class ScaledColumns(UncheckedDistribution):
 class ColumnChain(UncheckedDistribution):
     r"""A distribution of one row, p(x) = Π_j p(x_j | x_<j).
 
-    With missing cells, ``log_prob`` is an estimate by likelihood weighting: missing
-    cells are drawn, in the order of the columns, from p(x_j | x_<j), and the density
-    of the others is averaged over the draws. The mean of the estimate is the density
-    of the observed cells.
+    With missing cells, ``log_prob`` is an estimate by importance sampling: missing
+    cells are drawn, in the order of the columns, from p(x_j | x_<j), or numbers from a
+    distribution q that takes account of known columns behind them, and the density of
+    the others, times p / q, is averaged over the draws. The mean of the estimate is the
+    density of the observed cells.
 
     Parameters
     ----------
@@ -112,7 +113,8 @@ class ColumnChain(UncheckedDistribution):
         where those before have the values x. ``encode(x)`` returns what columns depend
         on, ``at(codes, j, rows)`` the distribution of column j given that, of some
         rows, and ``update(codes, values, j, rows)`` writes a new value of column j of
-        these rows into it. None stands for all rows.
+        these rows into it. None stands for all rows. ``look_ahead(x, missing)`` returns
+        a `LookAhead` or None.
     noise : Tensor (n_draws, ...) or None
         Draws of the first dimension, which all rows share. The draws of missing cells
         are derived from them, and are the same for all rows. None makes new ones.
@@ -139,10 +141,11 @@ class ColumnChain(UncheckedDistribution):
         return torch.as_tensor(levels).reshape(shape)
 
     @torch.no_grad()
-    def _walk(self, value, missing, choose):
+    def _walk(self, value, missing, choose, guide=None):
         """Return values with missing cells filled.
 
-        ``choose(distribution, j, shape)`` returns those of column j.
+        ``choose(distribution, j, shape)`` returns those of column j, of the
+        distributions of a `LookAhead` if there is one.
         """
         x = value.clone()
         codes = self.conditionals.encode(x)
@@ -150,7 +153,10 @@ class ColumnChain(UncheckedDistribution):
             cell, rows = slice(j, j + 1), find_incomplete_rows(missing, j)
             n_rows = x.shape[-2] if rows is None else len(rows)
             shape = *x.shape[:-2], n_rows, 1
-            found = choose(self.conditionals.at(codes, j, rows), j, shape).to(x)
+            law = self.conditionals.at(codes, j, rows)
+            if guide is not None:
+                law = guide.twist(law, j, x, rows)
+            found = choose(law, j, shape).to(x)
             if rows is None:
                 found = torch.where(missing[..., cell], found, x[..., cell])
                 x[..., cell] = found
@@ -159,30 +165,45 @@ class ColumnChain(UncheckedDistribution):
             self.conditionals.update(codes, x, j, rows)
         return x
 
+    @torch.no_grad()
     def _fill(self, value, missing, n_draws):
-        """Return draws of the missing cells, ``(n_draws, ..., n_features)``."""
+        """Return draws of the missing cells, ``(n_draws, ..., n_features)``.
+
+        Beside them is log p(x_j | x_<j) less the log density that they come from, 0
+        where that is the same.
+        """
         leading = broadcast_shapes(value.shape[:-1], self.batch_shape)
+        value = value.expand(*leading, -1)
+        guide = self.conditionals.look_ahead(value, missing)
         value = value.expand(n_draws, *leading, -1)
+        if guide is not None:
+            guide.start(value)
         if self.noise is None:
-            return self._walk(value, missing, lambda found, *_: found.sample())
-        limits = torch.finfo(value.dtype).tiny, 1 - torch.finfo(value.dtype).eps
-        levels = self._make_levels(n_draws).to(value).clamp(*limits)
 
-        def choose(found, j, shape):
-            return draw_at(found, levels[..., j : j + 1].expand(shape))
+            def choose(found, j, shape):
+                return found.sample()
 
-        return self._walk(value, missing, choose)
+        else:
+            limits = torch.finfo(value.dtype).tiny, 1 - torch.finfo(value.dtype).eps
+            levels = self._make_levels(n_draws).to(value).clamp(*limits)
+
+            def choose(found, j, shape):
+                return draw_at(found, levels[..., j : j + 1].expand(shape))
+
+        x = self._walk(value, missing, choose, guide)
+        return x, 0.0 if guide is None else guide.log_ratio(x)
 
     def _score_filled(self, value, missing, n_draws):
-        """Return log p(x_j | x_<j) of draws, with zeros in missing cells.
+        """Return log p(x_j | x_<j) of draws, in missing cells less what they come from.
 
         In the gradient drawn cells count with their share of the weight (Bornschein &
         Bengio 2015, "Reweighted wake-sleep", eq. 5): that of log p(x_observed), more
         exactly the more draws there are.
         """
-        x = self._fill(value, missing, n_draws)
+        x, log_ratio = self._fill(value, missing, n_draws)
         log_prob = self.conditionals.given(x).log_prob(x)
-        return x, torch.where(missing, log_prob - log_prob.detach(), log_prob)
+        drawn = log_prob - log_prob.detach() + log_ratio
+        return x, torch.where(missing, drawn, log_prob)
 
     @override
     def log_prob(self, value, missing=None):
@@ -199,8 +220,14 @@ class ColumnChain(UncheckedDistribution):
             return self.conditionals.given(value).log_prob(value)
         _, log_prob = self._score_filled(value, missing, _N_CELL_DRAWS)
         total = log_prob.cumsum(dim=-1).logsumexp(dim=0) - math.log(_N_CELL_DRAWS)
-        by_column = torch.cat([total[..., :1], total.diff(dim=-1)], dim=-1)
-        return by_column.masked_fill(missing, 0.0)
+        # what was reached at the last known column
+        found, before = [], torch.zeros_like(total[..., :1])
+        for known, reached in zip(
+            (~missing).split(1, dim=-1), total.split(1, dim=-1), strict=True
+        ):
+            found.append(torch.where(known, reached - before, 0.0))
+            before = torch.where(known, reached, before)
+        return torch.cat(found, dim=-1)
 
     def complete(self, value, missing, mean=False):
         """Return values with the missing cells drawn, and the density of the others.

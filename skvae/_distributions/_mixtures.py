@@ -3,6 +3,7 @@
 import math
 
 import torch
+from torch import nn
 from torch.distributions import Categorical, Normal, constraints
 from typing_extensions import override
 
@@ -85,12 +86,44 @@ class NormalMixture(UncheckedDistribution):
         normal = torch.special.ndtri(rest.clamp(eps, 1 - eps))
         return self._keep_atoms(index, loc, loc + log_scale.exp() * normal)
 
+    def tilt(self, precision, mean, plain_share):
+        """Return the mixture times exp(-precision (x - mean)² / 2), and log ∫ of that.
+
+        A share of what is returned is the mixture as it was. Arguments are (...,
+        n_features). Repeated values stay what they are, with other weights.
+        """
+        log_probs = self.logits.log_softmax(dim=-2)
+        parts = log_probs, self.loc, self.log_scale, self.n_atoms
+        return _tilt(*parts, precision, mean, plain_share)
+
     @override
     def log_prob(self, value):
         residual = (value.unsqueeze(-2) - self.loc) * torch.exp(-self.log_scale)
         joint = self.logits - self.log_scale - 0.5 * residual.square()
         log_normaliser = self.logits.logsumexp(dim=-2)
         return joint.logsumexp(dim=-2) - log_normaliser - HALF_LOG_2PI
+
+
+def _tilt(log_probs, loc, log_scale, n_atoms, precision, mean, plain_share):
+    """Return what `NormalMixture.tilt` does."""
+    precision, mean = precision.unsqueeze(-2), mean.unsqueeze(-2)
+    ratio = precision * torch.exp(2 * log_scale)
+    if n_atoms:
+        ratio = nn.functional.pad(ratio[..., :-n_atoms, :], (0, 0, 0, n_atoms))
+    log_share, share = torch.log1p(ratio), 1 / (1 + ratio)
+    shift = mean - loc
+    tilted = log_probs - 0.5 * (log_share + precision * share * shift.square())
+    log_total = tilted.logsumexp(dim=-2, keepdim=True)
+    tilted = tilted + (math.log(1 - plain_share) - log_total)
+    moved = loc + (1 - share) * shift
+    narrowed = log_scale - 0.5 * log_share
+    pairs = (
+        (log_probs + math.log(plain_share), tilted),
+        (loc, moved),
+        (log_scale, narrowed),
+    )
+    parts = (torch.cat([a.expand(b.shape), b], dim=-2) for a, b in pairs)
+    return NormalMixture(*parts, n_atoms), log_total.squeeze(-2)
 
 
 class ShiftedMixture(NormalMixture):
@@ -156,6 +189,25 @@ class BackgroundMixture(UncheckedDistribution):
         mean, wide = self.mixture.mean, torch.exp(2 * self.log_reach)
         inside = self.mixture.variance + self.weight * mean.square()
         return (1 - self.weight) * inside + self.weight * wide
+
+    def tilt(self, precision, mean, plain_share):
+        """Do what `NormalMixture.tilt` does with the mixture of all normals."""
+        inside, wide = self.mixture, self.log_reach.unsqueeze(-2)
+        logits = inside.logits.log_softmax(dim=-2)
+        logits = logits + torch.log1p(-self.weight).unsqueeze(-2)
+        # components of repeated values stay last
+        parts = (
+            (self.log_weight.unsqueeze(-2), logits),
+            (torch.zeros_like(wide), inside.loc),
+            (wide, inside.log_scale),
+        )
+        shape = broadcast_shapes(*(part.shape[:-2] for pair in parts for part in pair))
+
+        def join(*pair):
+            return torch.cat([p.expand(*shape, *p.shape[-2:]) for p in pair], dim=-2)
+
+        joined = *(join(*pair) for pair in parts), inside.n_atoms
+        return _tilt(*joined, precision, mean, plain_share)
 
     def list_components(self):
         """Return weights, means and standard deviations, one component at a time."""

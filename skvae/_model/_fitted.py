@@ -28,7 +28,7 @@ from ._chunks import (
 from ._cost import count_draws, count_widest, count_work
 from ._evidence import make_noise
 from ._impute import Pool, choose_n_draws, draw_cells, draw_latent, expect_cells
-from ._precision import leave_out_background
+from ._precision import is_far, leave_out_background
 from ._refine import RowPosteriors
 from ._score import compute_kl_per_component, score_cells, score_refined, score_rows
 from ._single_row import SingleRow
@@ -188,7 +188,7 @@ class FittedModel:
         Equal keys are to have equal functions. They are few, and of little work: there
         are no more recordings than that.
         """
-        if len(x) != 1 or not x.is_cpu:
+        if len(x) != 1 or not x.is_cpu or is_far(x).any():
             return None
         key = *key, x.dtype
         if key not in self.single_rows:
@@ -453,10 +453,11 @@ class FittedModel:
         """
         mixed, precise = modules or (self.mixed, self.precise)
         found = function(mixed, x, *args)
-        is_finite = found.isfinite()
-        if self.mixed is not self.precise and not is_finite.all():
-            is_far = ~is_finite.reshape(len(x), -1).all(dim=1)
-            found[is_far] = function(precise, x[is_far], *args)
+        if self.mixed is not self.precise:
+            # a background keeps densities finite
+            far = is_far(x) | ~found.isfinite().reshape(len(x), -1).all(dim=1)
+            if far.any():
+                found[far] = function(precise, x[far], *args)
         return found
 
     def score_columns(self, X):

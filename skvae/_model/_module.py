@@ -249,10 +249,15 @@ class VAEModule(nn.Module):
         if missing is not None:
             # a row without observed values has the prior
             raw = raw.masked_fill(missing.all(dim=-1, keepdim=True), 0.0)
-        raw = raw.unflatten(-1, self.latent.raw_shape(self.n_components))
-        raw = raw.to(loc.dtype)
+        shape = self.latent.raw_shape(self.n_components)
+        raw = raw.unflatten(-1, shape).to(loc.dtype)
         if self.is_refined:
-            raw = self.latent.keep_point(raw)
+            kept = self.latent.keep_point(raw)
+            if missing is not None:
+                # what known cells say of z depends on the density of columns, too
+                some = missing.any(dim=-1)[(..., *(None,) * len(shape))]
+                kept = torch.where(some, raw, kept)
+            raw = kept
         if self.latent.unit != 1:
             loc, scale = loc * self.latent.unit, scale * self.latent.unit
         return raw, loc, scale

@@ -11,6 +11,8 @@ from ..networks import MLP, Linear
 
 # draws of a row that are decoded by one product
 DRAWS_TOGETHER = 8
+# values, in units of a column, whose squares may overflow in single precision
+_FARTHEST_SINGLE = 1e12
 # the parts of a module that decode many draws of a row
 _DECODER = ("decoder", "decoder_neck", "decoder_head")
 
@@ -19,6 +21,15 @@ def make_single(module):
     """Bring weights to single precision that torch made in another default type."""
     if torch.get_default_dtype() != torch.float32:
         module.float()
+
+
+def is_far(x):
+    """Return which rows (n, n_features) are too far from others for single precision.
+
+    They are given in double precision. What is divided by a small noise, squared, may
+    overflow.
+    """
+    return (x.abs() > _FARTHEST_SINGLE).any(dim=-1)
 
 
 def convert(module, dtype):

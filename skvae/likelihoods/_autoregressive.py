@@ -9,6 +9,7 @@ import torch
 from typing_extensions import override
 
 from .._closed_form._chain import fit_chain
+from .._closed_form._incomplete import draw_missing
 from .._closed_form._moments import find_variance_doubt
 from .._distributions._column_chain import ColumnChain
 from .._utils._missing import NEUTRAL, fill_at_random, find_missing
@@ -266,6 +267,14 @@ class AutoregressiveColumns(PerColumn):
         missing = find_missing(x)
         known = x if missing is None else torch.where(missing, NEUTRAL, x)
         offset = offset[:, layout.scaled_offsets]
+        if missing is not None and layout.n_scaled:
+            # slopes would be too small if numbers had lost their relations
+            residual = (x[:, layout.scaled] - offset).double()
+            both = torch.cat([residual, offset.double()], dim=1).numpy()
+            drawn = draw_missing(both)[:, : layout.n_scaled]
+            x, known = x.clone(), known.clone()
+            x[:, layout.scaled] = offset + torch.as_tensor(drawn).to(x)
+            known[:, layout.scaled] = x[:, layout.scaled]
         codes = torch.cat(
             [layout.represent(known), known[:, layout.scaled] - offset], 1
         )

@@ -7,6 +7,10 @@ import torch
 from .._distributions._base import broadcast_shapes
 from .._distributions._column_chain import ScaledColumns
 from ..networks._layers import squash
+from ._look_ahead import MAX_NUMBERS, LookAhead, find_missing_residuals
+
+# least and largest standard deviation, in units of its noise, that a look ahead is for
+_SCALES = 1e-3, 1e3
 
 
 class Codes(NamedTuple):
@@ -78,9 +82,64 @@ class Conditionals:
         else:
             codes.terms[..., place, layout.first_terms[j] : end] = value
 
-    def given(self, x):
-        """Return the distribution of all columns, given that those before are x."""
-        layout, likelihood = self.layout, self.likelihood
+    def look_ahead(self, x, missing):
+        """Return what known columns say about missing numbers, a `LookAhead`, or None.
+
+        Missing cells (..., n, n_features) of x have any values.
+        """
+        if not 1 < self.layout.n_scaled <= MAX_NUMBERS:
+            return None
+        slope, shift, residual, offset, unit = self._regress(x, missing)
+        missing = missing.index_select(-1, self.scaled)
+        given = slope, shift, residual, missing
+        _, mean = find_missing_residuals(*given, torch.ones_like(unit))
+        # columns are as normal as they would be if missing ones were at these means
+        residual = torch.where(missing, mean, residual)
+        loc, scale = self._find_moments(x, (residual + offset) * unit)
+        loc = loc - offset - residual @ slope
+        shift = torch.where(loc.isfinite(), loc, shift)
+        if scale.dim() > missing.dim():
+            # the same for all draws of z
+            scale = scale.flatten(0, scale.dim() - missing.dim() - 1).mean(dim=0)
+        found = find_missing_residuals(slope, shift, residual, missing, scale)
+        return LookAhead(self.scaled, slope, shift, scale, offset, 1 / unit, *found)
+
+    def _regress(self, x, missing):
+        """Return regressions of numbers: slopes, constants, residuals, offsets, units.
+
+        All but the units are in these units. Missing categories are at their means.
+        """
+        layout, coupling = self.layout, self.coupling
+        _, parts = self._encode(x)
+        rows = layout.split_rows(coupling.to_loc)
+        if len(parts) > 2:
+            columns = layout.input_columns[layout.other_inputs]
+            hidden = missing[..., torch.as_tensor(columns, device=x.device)]
+            parts[0] = parts[0].masked_fill(hidden, 0.0)
+        unit = coupling.log_unit.exp()
+        rate = 1 / unit
+        slope = (unit.mT if unit.dim() > 1 else unit.unsqueeze(-1)) * rows[-1] * rate
+        shift = sum(map(_multiply, parts[:-1], rows)) * rate
+        return slope, shift, parts[-1] * rate, self.scaled_offset * rate, unit
+
+    def _find_moments(self, x, numbers):
+        """Return means and standard deviations of numbers, where those before are so.
+
+        They are in units of the columns.
+        """
+        numbers = numbers.to(x)
+        filled = x.expand(*numbers.shape[:-1], -1).index_copy(-1, self.scaled, numbers)
+        law = self.given(filled, self.likelihood._without_background()).base
+        scale = law.variance.index_select(-1, self.scaled).sqrt()
+        scale = scale.nan_to_num(1.0).clamp(*_SCALES)
+        return law.mean.index_select(-1, self.scaled), scale
+
+    def given(self, x, likelihood=None):
+        """Return the distribution of all columns, given that those before are x.
+
+        They have another likelihood than that of scores if one is passed.
+        """
+        layout, likelihood = self.layout, likelihood or self.likelihood
         inputs, parts = self._encode(x)
         shift = _multiply(inputs, self.coupling.to_raw)
         raw = self.raw + shift.to(self.raw.dtype)

@@ -1,0 +1,125 @@
+"""Draws of missing numbers with an eye to known columns behind them."""
+
+import math
+
+import torch
+
+from .._distributions._column_chain import ScaledColumns
+
+# numbers of a table up to which their precision matrix is taken apart row by row
+MAX_NUMBERS = 40
+# of one column, beside that of its regression: no more is known than rounding errors
+_LEAST_PRECISION = 1e-6
+# of draws that are made without a look ahead, since regressions may be wrong
+PLAIN_SHARE = 0.2
+
+
+class LookAhead:
+    r"""What known columns of rows say about missing numbers before them.
+
+    A draw of x_j given the columns before it may be one that the known columns behind
+    it make next to impossible. Twisted (Whiteley & Lee 2014, "Twisted particle
+    filters", section 3), its distribution p is multiplied by a normal g: by what
+    regressions make of the columns behind, q = (1 - a) p g / ∫ p g + a p.
+
+    Residuals r of numbers obey r = B r + c + s e, where B is strictly lower triangular,
+    and e ~ N(0, I). With A = I - B, missing residuals are normal given the known ones,
+    of precision (Aᵀ diag(s)⁻² A)_mm = U Uᵀ, U upper triangular. Given those before it
+    as well r_j has the precision U_jj²; without the known ones behind it has 1 / s_j².
+    The ratio of both densities is g.
+
+    Parameters
+    ----------
+    numbers : Tensor of int
+        Columns of the numbers.
+    slope : Tensor (..., n_scaled, n_scaled)
+        Bᵀ.
+    shift, scale : Tensor (..., n, n_scaled)
+        c and s.
+    offset : Tensor (..., n, n_scaled)
+        What x is more than r, in units of the noise.
+    rate : Tensor (..., n_scaled)
+        Inverse units.
+    root, mean : Tensor (..., n, n_scaled, n_scaled) and (..., n, n_scaled)
+        As `find_missing_residuals` returns them.
+    """
+
+    def __init__(self, numbers, slope, shift, scale, offset, rate, root, mean):
+        self.numbers = {int(j): k for k, j in enumerate(numbers)}
+        self.columns, self.rate = numbers, rate
+        own = scale.square().reciprocal()
+        pivot = root.diagonal(dim1=-2, dim2=-1)
+        precision = pivot.square() - own
+        # also of columns that are known
+        is_known = precision > _LEAST_PRECISION * own
+        self.precision = torch.where(is_known, precision, 0.0)
+        inverse = torch.where(is_known, 1 / torch.where(is_known, precision, 1.0), 0.0)
+        # the mean of g is linear in the values before
+        root = root.triu(1)
+        by_all = pivot * (pivot * mean + (root * mean.unsqueeze(-1)).sum(dim=-2))
+        weight = root * -pivot.unsqueeze(-2) - slope.unsqueeze(-3) * own.unsqueeze(-2)
+        weight = weight * inverse.unsqueeze(-2)
+        rest = (weight * offset.unsqueeze(-1)).sum(dim=-2)
+        self.centre = (by_all - own * shift) * inverse + offset - rest
+        self.weight = weight * rate.unsqueeze(-1)
+        self.found = self.log_total = None
+
+    def start(self, x):
+        """Make room for what is found about draws that begin with rows x."""
+        shape = *x.shape[:-1], len(self.columns)
+        self.found, self.log_total = (x.new_zeros(shape) for _ in range(2))
+
+    def twist(self, law, j, x, rows=None):
+        """Return the distribution that column j of some rows x is drawn from.
+
+        It is ``law``, p(x_j | x_<j), unless column j is a number before others, and
+        its distribution a mixture of normals.
+        """
+        k = self.numbers.get(j, len(self.columns))
+        if k >= len(self.columns) - 1:
+            return law
+        if not hasattr(law.base, "tilt"):
+            self.precision[..., k] = 0.0
+            return law
+        place = slice(None) if rows is None else rows
+        precision = self.precision[..., place, k : k + 1]
+        mean = self.centre[..., place, k : k + 1]
+        if k:
+            before = x.index_select(-1, self.columns[:k])[..., place, :]
+            weight = self.weight[..., place, :k, k]
+            mean = mean + (before * weight).sum(dim=-1, keepdim=True)
+        tilted, log_total = law.base.tilt(precision, mean, PLAIN_SHARE)
+        self.found[..., place, k : k + 1] = mean.to(x)
+        self.log_total[..., place, k : k + 1] = log_total.to(x)
+        return ScaledColumns(tilted, law.log_unit)
+
+    def log_ratio(self, x):
+        """Return log p / q of draws x, of every column ``(..., n, n_features)``."""
+        distance = x.index_select(-1, self.columns) * self.rate - self.found
+        log_twist = -0.5 * self.precision * distance.square() - self.log_total
+        log_twist = log_twist + math.log(1 - PLAIN_SHARE)
+        found = -torch.logaddexp(log_twist, log_twist.new_tensor(math.log(PLAIN_SHARE)))
+        # of columns that are no numbers, or drawn as they are
+        return torch.zeros_like(x).index_copy(-1, self.columns, found.to(x))
+
+
+def find_missing_residuals(slope, shift, residual, missing, scale):
+    """Return U, see `LookAhead`, and the means of missing residuals given known ones.
+
+    Known residuals have rows and columns of the identity.
+    """
+    hidden = missing.double()
+    # rows of values are multiplied from the left
+    one = torch.eye(hidden.shape[-1], dtype=hidden.dtype, device=hidden.device)
+    matrix = one - slope.to(hidden)
+    weight = scale.to(hidden).square().reciprocal()
+    half = matrix.unsqueeze(-3) * weight.sqrt().unsqueeze(-2)
+    half = half * hidden.unsqueeze(-1)
+    precision = half @ half.mT + torch.diag_embed(1 - hidden)
+    root = torch.linalg.cholesky_ex(precision.flip(-1, -2)).L.flip(-1, -2)
+    known = residual.to(hidden) * (1 - hidden)
+    rest = (shift.to(hidden) - known @ matrix) * weight
+    rest = (rest @ matrix.mT * hidden).unsqueeze(-1)
+    mean = torch.linalg.solve_triangular(root, rest, upper=True)
+    mean = torch.linalg.solve_triangular(root.mT, mean, upper=False).squeeze(-1)
+    return root.to(residual), mean.to(residual)
