@@ -900,9 +900,14 @@ class VAETransformer(
         Returns
         -------
         mean : ndarray (n_samples, n_components), float32
-            Posterior means.
+            Posterior means; without ``refine`` those that `transform` returns.
         std : ndarray (n_samples, n_components), float32
             Posterior standard deviations.
+
+        Notes
+        -----
+        With ``density="after"`` scores and imputation of rows with missing cells have
+        posterior means of their own, near these, which are those of the map.
 
         References
         ----------

@@ -177,6 +177,15 @@ def test_file_has_every_setting(parameters):
     check(model.fit(incomplete if "init" in parameters else X), incomplete)
 
 
+def test_file_has_a_density_that_learned_from_incomplete_rows():
+    _, incomplete = make_incomplete("gaussian")
+    model = VAETransformer(**FAST | {"max_epochs": 20, "early_stopping": False})
+    model.fit(incomplete)
+    module = model.net_.module_
+    assert (module.encoder_head.weight != 0).any()
+    check(model, incomplete)
+
+
 def list_graphs(graph):
     """Return a graph and those inside it."""
     inside = [a.g for node in graph.node for a in node.attribute if a.HasField("g")]

@@ -235,7 +235,7 @@ class FittedModel:
         precise = self.precise
 
         def encode(x):
-            return self._scale(_stack_moments(precise.encode(x)))
+            return self._scale(_stack_moments(precise.encode(x, keeps_point=True)))
 
         return self._map_rows(encode, X, precise)
 

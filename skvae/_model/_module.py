@@ -199,9 +199,12 @@ class VAEModule(nn.Module):
         u, loc, scale, missing = self.linear_start.infer(x, keeps_root)
         return self._flag(u, missing), loc, scale, missing
 
-    def encode(self, x):
-        """Return q(z|x) for x (..., n, n_features), missing values being NaN."""
-        return self._encode(*self._infer(x))
+    def encode(self, x, keeps_point=False):
+        """Return q(z|x) for x (..., n, n_features), missing values being NaN.
+
+        ``keeps_point``: with the point summaries of the map, also of incomplete rows.
+        """
+        return self._encode(*self._infer(x), keeps_point)
 
     def encode_point(self, x):
         """Return q(z|x) for callers that need only its point summaries.
@@ -239,11 +242,12 @@ class VAEModule(nn.Module):
         flags = u.new_zeros(*u.shape[:-1], self.n_flags)
         return torch.cat([u, flags if missing is None else missing.to(u)], dim=-1)
 
-    def _encode(self, u, loc, scale, missing=None):
+    def _encode(self, u, loc, scale, missing=None, keeps_point=False):
         """Return q(z|x) for what the encoder's body sees, and loc and scale."""
-        return self.make_posterior(*self._compute_raw(u, loc, scale, missing))
+        raw = self._compute_raw(u, loc, scale, missing, keeps_point)
+        return self.make_posterior(*raw)
 
-    def _compute_raw(self, u, loc, scale, missing=None):
+    def _compute_raw(self, u, loc, scale, missing=None, keeps_point=False):
         """Return the arguments of `make_posterior`."""
         raw = self.encoder_head(self._apply_body("encoder", u))
         if missing is not None:
@@ -253,7 +257,7 @@ class VAEModule(nn.Module):
         raw = raw.unflatten(-1, shape).to(loc.dtype)
         if self.is_refined:
             kept = self.latent.keep_point(raw)
-            if missing is not None:
+            if missing is not None and not keeps_point:
                 # what known cells say of z depends on the density of columns, too
                 some = missing.any(dim=-1)[(..., *(None,) * len(shape))]
                 kept = torch.where(some, raw, kept)

@@ -227,7 +227,7 @@ class RowModel:
 
     def transform(self, X):
         """Return the point summaries of rows, ``(n, n_embedded)`` float32."""
-        posterior = self.module.encode(self.encode(X))
+        posterior = self.module.encode_point(self.encode(X))
         z = self.module.latent.embed(posterior).float()
         unit = self.model.unit
         return z if unit is None else z * torch.as_tensor(unit)
@@ -239,7 +239,7 @@ class RowModel:
     def reconstruct(self, X):
         """Return E[x|z] at the point summaries of rows, ``(n, n_features)``."""
         module = self.module
-        z = module.latent.point_estimate(module.encode(self.encode(X))).float()
+        z = module.latent.point_estimate(module.encode_point(self.encode(X))).float()
         # columns that depend on others are found one after the other
         plain = leave_out_background(module)
         with missing_cells_known(True):

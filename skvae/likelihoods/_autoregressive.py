@@ -61,7 +61,8 @@ class Autoregressive(Wrapper):
     Uria, Côté, Gregor, Murray & Larochelle (2016), "Neural autoregressive distribution
     estimation", eqs. 1 and 10; Germain, Gregor, Murray & Larochelle (2015), "MADE",
     section 3; Fung & Chang (1990), "Weighing and integrating evidence for stochastic
-    simulation in Bayesian networks", for missing cells.
+    simulation in Bayesian networks", and Whiteley & Lee (2014), "Twisted particle
+    filters", for missing cells.
     """
 
     is_joint = True

@@ -1,5 +1,6 @@
 """Distributions of columns given z and the columns before them."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -7,6 +8,7 @@ import torch
 from .._distributions._base import broadcast_shapes
 from .._distributions._column_chain import ScaledColumns
 from ..networks._layers import squash
+from ._coupling import spread
 from ._look_ahead import MAX_NUMBERS, LookAhead, find_missing_residuals
 
 # least and largest standard deviation, in units of its noise, that a look ahead is for
@@ -97,12 +99,13 @@ class Conditionals:
         residual = torch.where(missing, mean, residual)
         loc, scale = self._find_moments(x, (residual + offset) * unit)
         loc = loc - offset - residual @ slope
-        shift = torch.where(loc.isfinite(), loc, shift)
+        shift = torch.where(loc.abs() < math.inf, loc, shift)
         if scale.dim() > missing.dim():
             # the same for all draws of z
             scale = scale.flatten(0, scale.dim() - missing.dim() - 1).mean(dim=0)
         found = find_missing_residuals(slope, shift, residual, missing, scale)
-        return LookAhead(self.scaled, slope, shift, scale, offset, 1 / unit, *found)
+        regressions = slope, shift, scale, offset, 1 / unit
+        return LookAhead(self.scaled, self.layout.of_column, *regressions, *found)
 
     def _regress(self, x, missing):
         """Return regressions of numbers: slopes, constants, residuals, offsets, units.
@@ -128,7 +131,10 @@ class Conditionals:
         They are in units of the columns.
         """
         numbers = numbers.to(x)
-        filled = x.expand(*numbers.shape[:-1], -1).index_copy(-1, self.scaled, numbers)
+        filled, places = spread(numbers, self.layout.of_column), self.layout.of_column
+        if places is not None:
+            is_number = places.to(x.device) < numbers.shape[-1]
+            filled = torch.where(is_number, filled, x)
         law = self.given(filled, self.likelihood._without_background()).base
         scale = law.variance.index_select(-1, self.scaled).sqrt()
         scale = scale.nan_to_num(1.0).clamp(*_SCALES)
@@ -145,11 +151,11 @@ class Conditionals:
         raw = self.raw + shift.to(self.raw.dtype)
         leading = broadcast_shapes(x.shape[:-1], self.offset.shape[:-1])
         offset = self.offset.expand(*leading, -1)
-        log_unit = _spread(self.log_unit, layout.of_column)
+        log_unit = spread(self.log_unit, layout.of_column)
         if layout.n_scaled:
             rows = layout.split_rows(self.coupling.to_loc)
-            to_loc = _spread(sum(map(_multiply, parts, rows)), layout.of_offset)
-            rate = torch.exp(-_spread(self.log_unit, layout.of_offset))
+            to_loc = spread(sum(map(_multiply, parts, rows)), layout.of_offset)
+            rate = torch.exp(-spread(self.log_unit, layout.of_offset))
             offset = (offset + to_loc) * rate
         own = self.own
         if likelihood.single is not None:
@@ -202,15 +208,6 @@ def _take_rows(values, rows):
     if rows is None or values.shape[-2] == 1:
         return values
     return values.index_select(-2, rows)
-
-
-def _spread(values, index):
-    """Return values by their index, 0 beyond the last; as they are if it is None."""
-    if index is None:
-        return values
-    zero = values.new_zeros(*values.shape[:-1], 1)
-    found = torch.cat([values, zero], dim=-1)
-    return found.index_select(-1, index.to(values.device))
 
 
 def _multiply(codes, matrix):

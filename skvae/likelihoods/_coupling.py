@@ -207,6 +207,15 @@ def bend(value):
     return _RATE * value * (value.abs() + _LEAST)
 
 
+def spread(values, index):
+    """Return values by their index, 0 beyond the last; as they are if it is None."""
+    if index is None:
+        return values
+    zero = values.new_zeros(*values.shape[:-1], 1)
+    found = torch.cat([values, zero], dim=-1)
+    return found.index_select(-1, index.to(values.device))
+
+
 def _find_starts(shapes):
     """Return where parts of such shapes begin in a flat tensor, and where they end."""
     return np.cumsum([0, *map(math.prod, shapes)])

@@ -5,6 +5,7 @@ import math
 import torch
 
 from .._distributions._column_chain import ScaledColumns
+from ._coupling import spread
 
 # numbers of a table up to which their precision matrix is taken apart row by row
 MAX_NUMBERS = 40
@@ -19,8 +20,10 @@ class LookAhead:
 
     A draw of x_j given the columns before it may be one that the known columns behind
     it make next to impossible. Twisted (Whiteley & Lee 2014, "Twisted particle
-    filters", section 3), its distribution p is multiplied by a normal g: by what
-    regressions make of the columns behind, q = (1 - a) p g / ∫ p g + a p.
+    filters"), its distribution p is multiplied by a normal g: by what regressions make
+    of the columns behind, q = (1 - a) p g / ∫ p g + a p. The share a is for wrong
+    regressions (Hesterberg 1995, "Weighted average importance sampling and defensive
+    mixture distributions").
 
     Residuals r of numbers obey r = B r + c + s e, where B is strictly lower triangular,
     and e ~ N(0, I). With A = I - B, missing residuals are normal given the known ones,
@@ -30,8 +33,10 @@ class LookAhead:
 
     Parameters
     ----------
-    numbers : Tensor of int
-        Columns of the numbers.
+    columns : Tensor of int
+        Those of the numbers.
+    of_column : Tensor of int or None
+        The number that every column is, see `spread`.
     slope : Tensor (..., n_scaled, n_scaled)
         Bᵀ.
     shift, scale : Tensor (..., n, n_scaled)
@@ -44,9 +49,11 @@ class LookAhead:
         As `find_missing_residuals` returns them.
     """
 
-    def __init__(self, numbers, slope, shift, scale, offset, rate, root, mean):
-        self.numbers = {int(j): k for k, j in enumerate(numbers)}
-        self.columns, self.rate = numbers, rate
+    def __init__(
+        self, columns, of_column, slope, shift, scale, offset, rate, root, mean
+    ):
+        self.numbers = {int(j): k for k, j in enumerate(columns)}
+        self.columns, self.of_column, self.rate = columns, of_column, rate
         own = scale.square().reciprocal()
         pivot = root.diagonal(dim1=-2, dim2=-1)
         precision = pivot.square() - own
@@ -81,16 +88,16 @@ class LookAhead:
         if not hasattr(law.base, "tilt"):
             self.precision[..., k] = 0.0
             return law
-        place = slice(None) if rows is None else rows
-        precision = self.precision[..., place, k : k + 1]
-        mean = self.centre[..., place, k : k + 1]
+        precision = _take(self.precision[..., k : k + 1], rows)
+        mean = _take(self.centre[..., k : k + 1], rows)
         if k:
-            before = x.index_select(-1, self.columns[:k])[..., place, :]
-            weight = self.weight[..., place, :k, k]
+            before = _take(x.index_select(-1, self.columns[:k]), rows)
+            weight = _take(self.weight[..., :k, k], rows)
             mean = mean + (before * weight).sum(dim=-1, keepdim=True)
         tilted, log_total = law.base.tilt(precision, mean, PLAIN_SHARE)
-        self.found[..., place, k : k + 1] = mean.to(x)
-        self.log_total[..., place, k : k + 1] = log_total.to(x)
+        place = (...,) if rows is None else (..., rows)
+        self.found[(*place, slice(k, k + 1))] = mean.to(x)
+        self.log_total[(*place, slice(k, k + 1))] = log_total.to(x)
         return ScaledColumns(tilted, law.log_unit)
 
     def log_ratio(self, x):
@@ -99,8 +106,12 @@ class LookAhead:
         log_twist = -0.5 * self.precision * distance.square() - self.log_total
         log_twist = log_twist + math.log(1 - PLAIN_SHARE)
         found = -torch.logaddexp(log_twist, log_twist.new_tensor(math.log(PLAIN_SHARE)))
-        # of columns that are no numbers, or drawn as they are
-        return torch.zeros_like(x).index_copy(-1, self.columns, found.to(x))
+        # 0 for other columns
+        return spread(found.to(x), self.of_column)
+
+
+def _take(values, rows):
+    return values if rows is None else values.index_select(-2, rows)
 
 
 def find_missing_residuals(slope, shift, residual, missing, scale):
