@@ -113,8 +113,8 @@ class ColumnChain(UncheckedDistribution):
         where those before have the values x. ``encode(x)`` returns what columns depend
         on, ``at(codes, j, rows)`` the distribution of column j given that, of some
         rows, and ``update(codes, values, j, rows)`` writes a new value of column j of
-        these rows into it. None stands for all rows. ``look_ahead(x, missing)`` returns
-        a `LookAhead` or None.
+        these rows into it. None stands for all rows. ``look_ahead(x, missing,
+        n_draws)`` returns a `LookAhead` or None.
     noise : Tensor (n_draws, ...) or None
         Draws of the first dimension, which all rows share. The draws of missing cells
         are derived from them, and are the same for all rows. None makes new ones.
@@ -174,10 +174,8 @@ class ColumnChain(UncheckedDistribution):
         """
         leading = broadcast_shapes(value.shape[:-1], self.batch_shape)
         value = value.expand(*leading, -1)
-        guide = self.conditionals.look_ahead(value, missing)
+        guide = self.conditionals.look_ahead(value, missing, n_draws)
         value = value.expand(n_draws, *leading, -1)
-        if guide is not None:
-            guide.start(value)
         if self.noise is None:
 
             def choose(found, j, shape):

@@ -84,10 +84,11 @@ class Conditionals:
         else:
             codes.terms[..., place, layout.first_terms[j] : end] = value
 
-    def look_ahead(self, x, missing):
+    def look_ahead(self, x, missing, n_draws):
         """Return what known columns say about missing numbers, a `LookAhead`, or None.
 
-        Missing cells (..., n, n_features) of x have any values.
+        It is for so many draws of every row. Missing cells (..., n, n_features) of x
+        have any values.
         """
         if not 1 < self.layout.n_scaled <= MAX_NUMBERS:
             return None
@@ -105,7 +106,7 @@ class Conditionals:
             scale = scale.flatten(0, scale.dim() - missing.dim() - 1).mean(dim=0)
         found = find_missing_residuals(slope, shift, residual, missing, scale)
         regressions = slope, shift, scale, offset, 1 / unit
-        return LookAhead(self.scaled, self.layout.of_column, *regressions, *found)
+        return LookAhead(n_draws, self.layout, self.scaled, *regressions, *found)
 
     def _regress(self, x, missing):
         """Return regressions of numbers: slopes, constants, residuals, offsets, units.

@@ -33,10 +33,11 @@ class LookAhead:
 
     Parameters
     ----------
+    n_draws : int
+        Draws of every row.
+    layout : CouplingLayout
     columns : Tensor of int
-        Those of the numbers.
-    of_column : Tensor of int or None
-        The number that every column is, see `spread`.
+        Those of the numbers, ``layout.scaled`` on the device.
     slope : Tensor (..., n_scaled, n_scaled)
         Bᵀ.
     shift, scale : Tensor (..., n, n_scaled)
@@ -50,10 +51,9 @@ class LookAhead:
     """
 
     def __init__(
-        self, columns, of_column, slope, shift, scale, offset, rate, root, mean
+        self, n_draws, layout, columns, slope, shift, scale, offset, rate, root, mean
     ):
-        self.numbers = {int(j): k for k, j in enumerate(columns)}
-        self.columns, self.of_column, self.rate = columns, of_column, rate
+        self.layout, self.columns, self.rate = layout, columns, rate
         own = scale.square().reciprocal()
         pivot = root.diagonal(dim1=-2, dim2=-1)
         precision = pivot.square() - own
@@ -69,12 +69,9 @@ class LookAhead:
         rest = (weight * offset.unsqueeze(-1)).sum(dim=-2)
         self.centre = (by_all - own * shift) * inverse + offset - rest
         self.weight = weight * rate.unsqueeze(-1)
-        self.found = self.log_total = None
-
-    def start(self, x):
-        """Make room for what is found about draws that begin with rows x."""
-        shape = *x.shape[:-1], len(self.columns)
-        self.found, self.log_total = (x.new_zeros(shape) for _ in range(2))
+        # of every draw: the mean of g, and log ∫ p g
+        shape = n_draws, *self.centre.shape
+        self.means, self.log_total = (mean.new_zeros(shape) for _ in range(2))
 
     def twist(self, law, j, x, rows=None):
         """Return the distribution that column j of some rows x is drawn from.
@@ -82,7 +79,7 @@ class LookAhead:
         It is ``law``, p(x_j | x_<j), unless column j is a number before others, and
         its distribution a mixture of normals.
         """
-        k = self.numbers.get(j, len(self.columns))
+        k = self.layout.scaled_number.get(j, len(self.columns))
         if k >= len(self.columns) - 1:
             return law
         if not hasattr(law.base, "tilt"):
@@ -96,18 +93,18 @@ class LookAhead:
             mean = mean + (before * weight).sum(dim=-1, keepdim=True)
         tilted, log_total = law.base.tilt(precision, mean, PLAIN_SHARE)
         place = (...,) if rows is None else (..., rows)
-        self.found[(*place, slice(k, k + 1))] = mean.to(x)
-        self.log_total[(*place, slice(k, k + 1))] = log_total.to(x)
+        self.means[(*place, slice(k, k + 1))] = mean
+        self.log_total[(*place, slice(k, k + 1))] = log_total
         return ScaledColumns(tilted, law.log_unit)
 
     def log_ratio(self, x):
         """Return log p / q of draws x, of every column ``(..., n, n_features)``."""
-        distance = x.index_select(-1, self.columns) * self.rate - self.found
+        distance = x.index_select(-1, self.columns) * self.rate - self.means
         log_twist = -0.5 * self.precision * distance.square() - self.log_total
         log_twist = log_twist + math.log(1 - PLAIN_SHARE)
         found = -torch.logaddexp(log_twist, log_twist.new_tensor(math.log(PLAIN_SHARE)))
         # 0 for other columns
-        return spread(found.to(x), self.of_column)
+        return spread(found.to(x), self.layout.of_column)
 
 
 def _take(values, rows):
