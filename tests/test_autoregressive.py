@@ -17,6 +17,7 @@ import skvae.likelihoods._look_ahead as look_ahead
 from skvae import VAEOutlierDetector, VAETransformer
 from skvae._closed_form._chain import fit_chain
 from skvae._distributions._column_chain import ColumnChain, draw_at
+from skvae._distributions._mixtures import NormalMixture
 from skvae._distributions._normals import LowRankNormal
 from skvae._training._gradient import BatchGradient
 from skvae._utils._seed import seeded
@@ -187,6 +188,44 @@ def test_twisted_draws_are_weighted_right(weight, hidden):
         # without a look at the columns behind they vary more
         law.conditionals.look_ahead = lambda *_: None
         assert ratio.std() < 0.8 * draw_ratios(law, x, missing, expected).std()
+
+
+@pytest.mark.parametrize("has_levels", [False, True])
+def test_twisted_mixtures_keep_repeated_values(has_levels):
+    def make(*values):
+        return torch.tensor(values, dtype=torch.float64).unsqueeze(-1)
+
+    law = NormalMixture(make(0.3, 0.7).log(), make(0.0, 1.0), make(0.0, -1.0), 1)
+    precision, mean = make(25.0)[0], make(1.5)[0]
+    twisted, log_total = law.tilt(precision, mean, 0.2)
+    n = 200_000
+    torch.manual_seed(0)
+    if has_levels:
+        drawn = twisted.draw_at(torch.rand(n, 1, dtype=torch.float64))
+    else:
+        drawn = twisted.sample((n,))
+    log_twist = -0.5 * precision * (drawn - mean).square()
+    weight = 1 / (0.8 * (log_twist - log_total).exp() + 0.2)
+    error = weight.std() / n**0.5
+    assert abs(weight.mean() - 1) < N_STANDARD_ERRORS * error
+    assert abs(((drawn == 1) * weight).mean() - 0.7) < N_STANDARD_ERRORS * error
+
+
+@pytest.mark.parametrize("column", [0, 2])
+def test_scores_of_far_rows_with_missing_cells_fall_with_the_square(column):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4)) @ rng.normal(size=(4, 4))
+    hidden = X.copy()
+    hidden[rng.random(X.shape) < 0.2] = np.nan
+    vae = VAETransformer(2, random_state=0, max_epochs=3).fit(hidden)
+    distances = 10.0 ** np.arange(10, 60, 6)
+    far = np.repeat(X[:1], len(distances), axis=0)
+    far[:, column], far[:, 1] = distances, np.nan
+    scores = vae.score_samples(far)
+    ratio = scores / distances**2
+    np.testing.assert_allclose(ratio, ratio[-1], rtol=0.05)
+    for row, score in zip(far, scores, strict=True):
+        np.testing.assert_allclose(vae.score_samples(row[None]), score, rtol=1e-6)
 
 
 def test_incomplete_tables_are_learned_as_well_as_by_the_linear_model():

@@ -106,24 +106,37 @@ class NormalMixture(UncheckedDistribution):
 
 def _tilt(log_probs, loc, log_scale, n_atoms, precision, mean, plain_share):
     """Return what `NormalMixture.tilt` does."""
-    precision, mean = precision.unsqueeze(-2), mean.unsqueeze(-2)
-    ratio = precision * torch.exp(2 * log_scale)
+    root, mean = precision.sqrt().unsqueeze(-2), mean.unsqueeze(-2)
+    ratio = (root * torch.exp(log_scale)).square()
     if n_atoms:
         ratio = nn.functional.pad(ratio[..., :-n_atoms, :], (0, 0, 0, n_atoms))
     log_share, share = torch.log1p(ratio), 1 / (1 + ratio)
     shift = mean - loc
-    tilted = log_probs - 0.5 * (log_share + precision * share * shift.square())
+    # a root of 0 times anything, before it is squared: nothing overflows
+    tilted = log_probs - 0.5 * (log_share + share * (root * shift).square())
     log_total = tilted.logsumexp(dim=-2, keepdim=True)
     tilted = tilted + (math.log(1 - plain_share) - log_total)
     moved = loc + (1 - share) * shift
     narrowed = log_scale - 0.5 * log_share
-    pairs = (
+    n_free = loc.shape[-2] - n_atoms
+
+    def join(plain, twisted):
+        plain = plain.expand(twisted.shape)
+        if not n_atoms:
+            return torch.cat([plain, twisted], dim=-2)
+        # atoms stay last
+        pairs = zip(
+            *(p.tensor_split([n_free], -2) for p in (plain, twisted)), strict=True
+        )
+        return torch.cat([part for pair in pairs for part in pair], dim=-2)
+
+    parts = (
         (log_probs + math.log(plain_share), tilted),
         (loc, moved),
         (log_scale, narrowed),
     )
-    parts = (torch.cat([a.expand(b.shape), b], dim=-2) for a, b in pairs)
-    return NormalMixture(*parts, n_atoms), log_total.squeeze(-2)
+    mixture = NormalMixture(*(join(*pair) for pair in parts), 2 * n_atoms)
+    return mixture, log_total.squeeze(-2)
 
 
 class ShiftedMixture(NormalMixture):

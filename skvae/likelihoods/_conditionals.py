@@ -9,7 +9,14 @@ from .._distributions._base import broadcast_shapes
 from .._distributions._column_chain import ScaledColumns
 from ..networks._layers import squash
 from ._coupling import spread
-from ._look_ahead import MAX_NUMBERS, LookAhead, find_missing_residuals
+from ._gaussian_mixture import GaussianMixture
+from ._look_ahead import (
+    MAX_NUMBERS,
+    LookAhead,
+    Regressions,
+    are_near,
+    find_missing_residuals,
+)
 
 # least and largest standard deviation, in units of its noise, that a look ahead is for
 _SCALES = 1e-3, 1e3
@@ -90,10 +97,14 @@ class Conditionals:
         It is for so many draws of every row. Missing cells (..., n, n_features) of x
         have any values.
         """
-        if not 1 < self.layout.n_scaled <= MAX_NUMBERS:
+        members = self.likelihood.members
+        has_mixtures = any(isinstance(member, GaussianMixture) for member in members)
+        if not has_mixtures or not 1 < self.layout.n_scaled <= MAX_NUMBERS:
             return None
         slope, shift, residual, offset, unit = self._regress(x, missing)
         missing = missing.index_select(-1, self.scaled)
+        is_near = are_near(residual, missing)
+        residual = torch.where(is_near, residual, 0.0)
         given = slope, shift, residual, missing
         _, mean = find_missing_residuals(*given, torch.ones_like(unit))
         # columns are as normal as they would be if missing ones were at these means
@@ -104,9 +115,9 @@ class Conditionals:
         if scale.dim() > missing.dim():
             # the same for all draws of z
             scale = scale.flatten(0, scale.dim() - missing.dim() - 1).mean(dim=0)
-        found = find_missing_residuals(slope, shift, residual, missing, scale)
-        regressions = slope, shift, scale, offset, 1 / unit
-        return LookAhead(n_draws, self.layout, self.scaled, *regressions, *found)
+        root, mean = find_missing_residuals(slope, shift, residual, missing, scale)
+        regressions = Regressions(self.scaled, slope, shift, scale, offset, 1 / unit)
+        return LookAhead(n_draws, self.layout, regressions, root, mean, is_near)
 
     def _regress(self, x, missing):
         """Return regressions of numbers: slopes, constants, residuals, offsets, units.

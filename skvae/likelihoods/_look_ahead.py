@@ -1,6 +1,7 @@
 """Draws of missing numbers with an eye to known columns behind them."""
 
 import math
+from typing import NamedTuple
 
 import torch
 
@@ -9,10 +10,37 @@ from ._coupling import spread
 
 # numbers of a table up to which their precision matrix is taken apart row by row
 MAX_NUMBERS = 40
+# largest residual of a row, in units of the noise: sums of others have no digits left
+_FARTHEST = 1e6
 # of one column, beside that of its regression: no more is known than rounding errors
 _LEAST_PRECISION = 1e-6
 # of draws that are made without a look ahead, since regressions may be wrong
 PLAIN_SHARE = 0.2
+
+
+class Regressions(NamedTuple):
+    """Regressions of residuals r of numbers: r = B r + c + s e, and x = r + offset.
+
+    Attributes
+    ----------
+    columns : Tensor of int
+        Those of the numbers, ``layout.scaled`` on the device.
+    slope : Tensor (..., n_scaled, n_scaled)
+        Bᵀ.
+    shift, scale : Tensor (..., n, n_scaled)
+        c and s.
+    offset : Tensor (..., n, n_scaled)
+        In units of the noise, as all of these.
+    rate : Tensor (..., n_scaled)
+        Inverse units.
+    """
+
+    columns: torch.Tensor
+    slope: torch.Tensor
+    shift: torch.Tensor
+    scale: torch.Tensor
+    offset: torch.Tensor
+    rate: torch.Tensor
 
 
 class LookAhead:
@@ -36,29 +64,21 @@ class LookAhead:
     n_draws : int
         Draws of every row.
     layout : CouplingLayout
-    columns : Tensor of int
-        Those of the numbers, ``layout.scaled`` on the device.
-    slope : Tensor (..., n_scaled, n_scaled)
-        Bᵀ.
-    shift, scale : Tensor (..., n, n_scaled)
-        c and s.
-    offset : Tensor (..., n, n_scaled)
-        What x is more than r, in units of the noise.
-    rate : Tensor (..., n_scaled)
-        Inverse units.
+    regressions : Regressions
     root, mean : Tensor (..., n, n_scaled, n_scaled) and (..., n, n_scaled)
         As `find_missing_residuals` returns them.
+    is_near : Tensor of bool (..., n, 1)
+        Rows to look ahead in, see `are_near`.
     """
 
-    def __init__(
-        self, n_draws, layout, columns, slope, shift, scale, offset, rate, root, mean
-    ):
-        self.layout, self.columns, self.rate = layout, columns, rate
+    def __init__(self, n_draws, layout, regressions, root, mean, is_near):
+        self.layout = layout
+        self.columns, slope, shift, scale, offset, self.rate = regressions
         own = scale.square().reciprocal()
         pivot = root.diagonal(dim1=-2, dim2=-1)
         precision = pivot.square() - own
         # also of columns that are known
-        is_known = precision > _LEAST_PRECISION * own
+        is_known = (precision > _LEAST_PRECISION * own) & is_near
         self.precision = torch.where(is_known, precision, 0.0)
         inverse = torch.where(is_known, 1 / torch.where(is_known, precision, 1.0), 0.0)
         # the mean of g is linear in the values before
@@ -67,8 +87,9 @@ class LookAhead:
         weight = root * -pivot.unsqueeze(-2) - slope.unsqueeze(-3) * own.unsqueeze(-2)
         weight = weight * inverse.unsqueeze(-2)
         rest = (weight * offset.unsqueeze(-1)).sum(dim=-2)
-        self.centre = (by_all - own * shift) * inverse + offset - rest
-        self.weight = weight * rate.unsqueeze(-1)
+        centre = (by_all - own * shift) * inverse + offset - rest
+        self.centre = torch.where(is_known, centre, 0.0)
+        self.weight = weight * self.rate.unsqueeze(-1)
         # of every draw: the mean of g, and log ∫ p g
         shape = n_draws, *self.centre.shape
         self.means, self.log_total = (mean.new_zeros(shape) for _ in range(2))
@@ -100,7 +121,7 @@ class LookAhead:
     def log_ratio(self, x):
         """Return log p / q of draws x, of every column ``(..., n, n_features)``."""
         distance = x.index_select(-1, self.columns) * self.rate - self.means
-        log_twist = -0.5 * self.precision * distance.square() - self.log_total
+        log_twist = -0.5 * (self.precision.sqrt() * distance).square() - self.log_total
         log_twist = log_twist + math.log(1 - PLAIN_SHARE)
         found = -torch.logaddexp(log_twist, log_twist.new_tensor(math.log(PLAIN_SHARE)))
         # 0 for other columns
@@ -111,12 +132,19 @@ def _take(values, rows):
     return values if rows is None else values.index_select(-2, rows)
 
 
+def are_near(residual, missing):
+    """Return which rows have known residuals near those of others, ``(..., n, 1)``."""
+    known = residual.masked_fill(missing, 0.0)
+    return (known.abs() < _FARTHEST).all(dim=-1, keepdim=True)
+
+
 def find_missing_residuals(slope, shift, residual, missing, scale):
     """Return U, see `LookAhead`, and the means of missing residuals given known ones.
 
     Known residuals have rows and columns of the identity.
     """
-    hidden = missing.double()
+    precise = torch.float32 if missing.device.type == "mps" else torch.float64
+    hidden = missing.to(precise)
     # rows of values are multiplied from the left
     one = torch.eye(hidden.shape[-1], dtype=hidden.dtype, device=hidden.device)
     matrix = one - slope.to(hidden)
