@@ -117,7 +117,8 @@ class Conditionals:
             scale = scale.flatten(0, scale.dim() - missing.dim() - 1).mean(dim=0)
         root, mean = find_missing_residuals(slope, shift, residual, missing, scale)
         regressions = Regressions(self.scaled, slope, shift, scale, offset, 1 / unit)
-        return LookAhead(n_draws, self.layout, regressions, root, mean, is_near)
+        shape = n_draws, *x.shape[:-1], len(self.scaled)
+        return LookAhead(shape, self.layout, regressions, root, mean, is_near)
 
     def _regress(self, x, missing):
         """Return regressions of numbers: slopes, constants, residuals, offsets, units.

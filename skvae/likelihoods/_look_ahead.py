@@ -61,17 +61,20 @@ class LookAhead:
 
     Parameters
     ----------
-    n_draws : int
-        Draws of every row.
+    shape : tuple of int
+        Of all draws of numbers, (n_draws, ..., n, n_scaled).
     layout : CouplingLayout
     regressions : Regressions
     root, mean : Tensor (..., n, n_scaled, n_scaled) and (..., n, n_scaled)
         As `find_missing_residuals` returns them.
     is_near : Tensor of bool (..., n, 1)
         Rows to look ahead in, see `are_near`.
+
+    Leading dimensions that the mask of missing cells does not have, those of draws of
+    z, are behind no matrix of a row: these would be large.
     """
 
-    def __init__(self, n_draws, layout, regressions, root, mean, is_near):
+    def __init__(self, shape, layout, regressions, root, mean, is_near):
         self.layout = layout
         self.columns, slope, shift, scale, offset, self.rate = regressions
         own = scale.square().reciprocal()
@@ -83,15 +86,13 @@ class LookAhead:
         inverse = torch.where(is_known, 1 / torch.where(is_known, precision, 1.0), 0.0)
         # the mean of g is linear in the values before
         root = root.triu(1)
-        by_all = pivot * (pivot * mean + (root * mean.unsqueeze(-1)).sum(dim=-2))
+        by_all = pivot * (pivot * mean + _multiply(mean, root))
         weight = root * -pivot.unsqueeze(-2) - slope.unsqueeze(-3) * own.unsqueeze(-2)
         weight = weight * inverse.unsqueeze(-2)
-        rest = (weight * offset.unsqueeze(-1)).sum(dim=-2)
-        centre = (by_all - own * shift) * inverse + offset - rest
+        centre = (by_all - own * shift) * inverse + offset - _multiply(offset, weight)
         self.centre = torch.where(is_known, centre, 0.0)
         self.weight = weight * self.rate.unsqueeze(-1)
         # of every draw: the mean of g, and log ∫ p g
-        shape = n_draws, *self.centre.shape
         self.means, self.log_total = (mean.new_zeros(shape) for _ in range(2))
 
     def twist(self, law, j, x, rows=None):
@@ -132,10 +133,32 @@ def _take(values, rows):
     return values if rows is None else values.index_select(-2, rows)
 
 
+def _multiply(values, matrix):
+    """Return values (..., n, D) times the matrix (..., n, D, D) of their row."""
+    n_more = values.dim() + 1 - matrix.dim()
+    values, shape = _put_behind(values, n_more)
+    return _put_before(values.mT @ matrix, shape, -2)
+
+
+def _put_behind(values, n_more):
+    """Return values (..., n, D, L), where L are leading dimensions, and their shape."""
+    if n_more <= 0:
+        return values.unsqueeze(-1), ()
+    shape = values.shape[:n_more]
+    return values.flatten(0, n_more - 1).movedim(0, -1), shape
+
+
+def _put_before(values, shape, dim):
+    """Return values with a dimension put back where `_put_behind` found it."""
+    return values.movedim(dim, 0).unflatten(0, shape) if shape else values.squeeze(dim)
+
+
 def are_near(residual, missing):
     """Return which rows have known residuals near those of others, ``(..., n, 1)``."""
-    known = residual.masked_fill(missing, 0.0)
-    return (known.abs() < _FARTHEST).all(dim=-1, keepdim=True)
+    known = residual.masked_fill(missing, 0.0).abs()
+    if known.dim() > missing.dim():
+        known = known.flatten(0, known.dim() - missing.dim() - 1).amax(dim=0)
+    return (known < _FARTHEST).all(dim=-1, keepdim=True)
 
 
 def find_missing_residuals(slope, shift, residual, missing, scale):
@@ -155,7 +178,8 @@ def find_missing_residuals(slope, shift, residual, missing, scale):
     root = torch.linalg.cholesky_ex(precision.flip(-1, -2)).L.flip(-1, -2)
     known = residual.to(hidden) * (1 - hidden)
     rest = (shift.to(hidden) - known @ matrix) * weight
-    rest = (rest @ matrix.mT * hidden).unsqueeze(-1)
+    rest = rest @ matrix.mT * hidden
+    rest, shape = _put_behind(rest, rest.dim() - missing.dim())
     mean = torch.linalg.solve_triangular(root, rest, upper=True)
-    mean = torch.linalg.solve_triangular(root.mT, mean, upper=False).squeeze(-1)
-    return root.to(residual), mean.to(residual)
+    mean = torch.linalg.solve_triangular(root.mT, mean, upper=False)
+    return root.to(residual), _put_before(mean, shape, -1).to(residual)
