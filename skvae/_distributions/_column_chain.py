@@ -153,10 +153,10 @@ class ColumnChain(UncheckedDistribution):
             cell, rows = slice(j, j + 1), find_incomplete_rows(missing, j)
             n_rows = x.shape[-2] if rows is None else len(rows)
             shape = *x.shape[:-2], n_rows, 1
-            law = self.conditionals.at(codes, j, rows)
+            conditional = self.conditionals.at(codes, j, rows)
             if guide is not None:
-                law = guide.twist(law, j, x, rows)
-            found = choose(law, j, shape).to(x)
+                conditional = guide.twist(conditional, j, x, rows)
+            found = choose(conditional, j, shape).to(x)
             if rows is None:
                 found = torch.where(missing[..., cell], found, x[..., cell])
                 x[..., cell] = found

@@ -148,10 +148,10 @@ class Conditionals:
         if places is not None:
             is_number = places.to(x.device) < numbers.shape[-1]
             filled = torch.where(is_number, filled, x)
-        law = self.given(filled, self.likelihood._without_background()).base
-        scale = law.variance.index_select(-1, self.scaled).sqrt()
+        found = self.given(filled, self.likelihood._without_background()).base
+        scale = found.variance.index_select(-1, self.scaled).sqrt()
         scale = scale.nan_to_num(1.0).clamp(*_SCALES)
-        return law.mean.index_select(-1, self.scaled), scale
+        return found.mean.index_select(-1, self.scaled), scale
 
     def given(self, x, likelihood=None):
         """Return the distribution of all columns, given that those before are x.

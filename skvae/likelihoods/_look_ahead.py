@@ -95,29 +95,29 @@ class LookAhead:
         # of every draw: the mean of g, and log ∫ p g
         self.means, self.log_total = (mean.new_zeros(shape) for _ in range(2))
 
-    def twist(self, law, j, x, rows=None):
+    def twist(self, conditional, j, x, rows=None):
         """Return the distribution that column j of some rows x is drawn from.
 
-        It is ``law``, p(x_j | x_<j), unless column j is a number before others, and
-        its distribution a mixture of normals.
+        It is ``conditional``, p(x_j | x_<j), unless column j is a number before others
+        and that is a mixture of normals.
         """
         k = self.layout.scaled_number.get(j, len(self.columns))
         if k >= len(self.columns) - 1:
-            return law
-        if not hasattr(law.base, "tilt"):
+            return conditional
+        if not hasattr(conditional.base, "tilt"):
             self.precision[..., k] = 0.0
-            return law
+            return conditional
         precision = _take(self.precision[..., k : k + 1], rows)
         mean = _take(self.centre[..., k : k + 1], rows)
         if k:
             before = _take(x.index_select(-1, self.columns[:k]), rows)
             weight = _take(self.weight[..., :k, k], rows)
             mean = mean + (before * weight).sum(dim=-1, keepdim=True)
-        tilted, log_total = law.base.tilt(precision, mean, PLAIN_SHARE)
+        tilted, log_total = conditional.base.tilt(precision, mean, PLAIN_SHARE)
         place = (...,) if rows is None else (..., rows)
         self.means[(*place, slice(k, k + 1))] = mean
         self.log_total[(*place, slice(k, k + 1))] = log_total
-        return ScaledColumns(tilted, law.log_unit)
+        return ScaledColumns(tilted, conditional.log_unit)
 
     def log_ratio(self, x):
         """Return log p / q of draws x, of every column ``(..., n, n_features)``."""
