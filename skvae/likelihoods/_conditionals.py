@@ -107,7 +107,7 @@ class Conditionals:
         residual = torch.where(is_near, residual, 0.0)
         given = slope, shift, residual, missing
         _, mean = find_missing_residuals(*given, torch.ones_like(unit))
-        # columns are as normal as they would be if missing ones were at these means
+        # normals with the moments of columns where missing numbers are at these means
         residual = torch.where(missing, mean, residual)
         loc, scale = self._find_moments(x, (residual + offset) * unit)
         loc = loc - offset - residual @ slope

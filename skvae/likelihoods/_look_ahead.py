@@ -86,10 +86,12 @@ class LookAhead:
         inverse = torch.where(is_known, 1 / torch.where(is_known, precision, 1.0), 0.0)
         # the mean of g is linear in the values before
         root = root.triu(1)
-        by_all = pivot * (pivot * mean + _multiply(mean, root))
+        by_all = pivot * (pivot * mean + _multiply_rows(mean, root))
         weight = root * -pivot.unsqueeze(-2) - slope.unsqueeze(-3) * own.unsqueeze(-2)
         weight = weight * inverse.unsqueeze(-2)
-        centre = (by_all - own * shift) * inverse + offset - _multiply(offset, weight)
+        centre = (
+            (by_all - own * shift) * inverse + offset - _multiply_rows(offset, weight)
+        )
         self.centre = torch.where(is_known, centre, 0.0)
         self.weight = weight * self.rate.unsqueeze(-1)
         # of every draw: the mean of g, and log ∫ p g
@@ -133,7 +135,7 @@ def _take(values, rows):
     return values if rows is None else values.index_select(-2, rows)
 
 
-def _multiply(values, matrix):
+def _multiply_rows(values, matrix):
     """Return values (..., n, D) times the matrix (..., n, D, D) of their row."""
     n_more = values.dim() + 1 - matrix.dim()
     values, shape = _put_behind(values, n_more)
