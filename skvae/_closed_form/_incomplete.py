@@ -325,23 +325,13 @@ def fit_incomplete(
     return LinearModel(shift + mean * scale, loadings, noise)
 
 
-def draw_missing(x, n_components=10, n_fitted=1000, n_iter=20):
+def fill_by_draws(x, n_components=10, n_fitted=1000, n_iter=20):
     """Return rows whose missing cells are draws given the others.
 
     They are from a linear-Gaussian model fitted to `n_fitted` of the rows, at most, so
     that columns keep their relations.
     """
-    observed = ~np.isnan(x)
-    if observed.all() or x.shape[1] < 2:
+    if not np.isnan(x).any() or x.shape[1] < 2:
         return x
     model = fit_incomplete(x[:n_fitted], None, n_components, n_iter=n_iter)
-    generator = np.random.default_rng(0)
-    root = np.sqrt(model.noise)
-    unit_loadings = (model.loadings / root).T
-    covariance, _ = invert_precisions(unit_loadings, observed.astype(float))
-    u = np.where(observed, x - model.mean, 0.0) / root
-    z = (covariance @ (u @ unit_loadings)[:, :, None])[:, :, 0]
-    noise = generator.standard_normal(z.shape)
-    z += (np.linalg.cholesky(covariance) @ noise[:, :, None])[:, :, 0]
-    drawn = model.mean + z @ model.loadings + root * generator.standard_normal(x.shape)
-    return np.where(observed, x, drawn)
+    return model.draw_missing(x, np.random.default_rng(0))

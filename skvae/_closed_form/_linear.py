@@ -60,10 +60,41 @@ class LinearModel:
 
     def _score_observed(self, x):
         """Return log p(observed cells) of rows with missing cells."""
-        root = np.sqrt(self.noise)
-        unit_loadings = (self.loadings / root).T
         log_variance = np.log(2 * np.pi * self.noise)
         score = np.empty(len(x))
+        for rows, observed, u, inner, z, _, log_det in self._infer_observed(x):
+            distance = (u**2).sum(axis=1) - (inner * z).sum(axis=1)
+            score[rows] = -0.5 * (distance + log_det + observed @ log_variance)
+        return score
+
+    def draw_missing(self, x, generator):
+        """Return rows whose missing cells are draws given the observed ones."""
+        drawn, root = np.empty_like(x), np.sqrt(self.noise)
+        noise = generator.standard_normal((len(x), len(self.loadings)))
+        error = generator.standard_normal(x.shape)
+        for rows, observed, _, _, z, covariance, _ in self._infer_observed(x):
+            spread = np.linalg.cholesky(covariance) @ noise[rows, :, None]
+            mean = self.mean + (z + spread[:, :, 0]) @ self.loadings
+            drawn[rows] = np.where(observed, x[rows], mean + root * error[rows])
+        return drawn
+
+    def _infer_observed(self, x):
+        """Yield what the observed cells of some rows say of z, a chunk at a time.
+
+        Yields
+        ------
+        rows : slice
+        observed : ndarray of bool (n, n_features)
+        u, inner : ndarray (n, n_features) and (n, n_components)
+            Residuals in units of the noise, 0 where a cell is missing, and these times
+            the loadings.
+        z, covariance : ndarray
+            Mean and covariance of the posterior of every row.
+        log_det : ndarray (n,)
+            Of the inverse of that covariance.
+        """
+        root = np.sqrt(self.noise)
+        unit_loadings = (self.loadings / root).T
         size = max(1, CHUNK_VALUES // (len(root) + unit_loadings.shape[1] ** 2))
         for begin in range(0, len(x), size):
             rows = slice(begin, begin + size)
@@ -71,11 +102,9 @@ class LinearModel:
             patterns, index = find_patterns(observed)
             covariance, log_det = invert_precisions(unit_loadings, patterns)
             u = np.where(observed, (x[rows] - self.mean) / root, 0.0)
-            inner = u @ unit_loadings
-            z = (covariance[index] @ inner[:, :, None])[:, :, 0]
-            distance = (u**2).sum(axis=1) - (inner * z).sum(axis=1)
-            score[rows] = -0.5 * (distance + log_det[index] + observed @ log_variance)
-        return score
+            inner, covariance = u @ unit_loadings, covariance[index]
+            z = (covariance @ inner[:, :, None])[:, :, 0]
+            yield rows, observed, u, inner, z, covariance, log_det[index]
 
 
 def find_patterns(observed):

@@ -258,7 +258,7 @@ class VAEModule(nn.Module):
         if self.is_refined:
             kept = self.latent.keep_point(raw)
             if missing is not None and not keeps_point:
-                # what known cells say of z depends on the density of columns, too
+                # their posterior mean depends on p(x|z), which is trained here
                 some = missing.any(dim=-1)[(..., *(None,) * len(shape))]
                 kept = torch.where(some, raw, kept)
             raw = kept

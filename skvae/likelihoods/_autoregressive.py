@@ -9,7 +9,7 @@ import torch
 from typing_extensions import override
 
 from .._closed_form._chain import fit_chain
-from .._closed_form._incomplete import draw_missing
+from .._closed_form._incomplete import fill_by_draws
 from .._closed_form._moments import find_variance_doubt
 from .._distributions._column_chain import ColumnChain
 from .._utils._missing import NEUTRAL, fill_at_random, find_missing
@@ -272,7 +272,7 @@ class AutoregressiveColumns(PerColumn):
             # slopes would be too small if numbers had lost their relations
             residual = (x[:, layout.scaled] - offset).double()
             both = torch.cat([residual, offset.double()], dim=1).numpy()
-            drawn = draw_missing(both)[:, : layout.n_scaled]
+            drawn = fill_by_draws(both)[:, : layout.n_scaled]
             x, known = x.clone(), known.clone()
             x[:, layout.scaled] = offset + torch.as_tensor(drawn).to(x)
             known[:, layout.scaled] = x[:, layout.scaled]
